@@ -1,0 +1,20 @@
+/**
+ * Every NATS subject, in one place. An agent may publish only below `millrace.farm.*.<its id>` and listen only below
+ * `millrace.agent.<its id>` and on `rollCall`: that is what its permissions on the server say.
+ */
+export const subjects = {
+  /** Request: Assign → AssignReply. */
+  assign: (agentId: string) => `millrace.agent.${agentId}.assign`,
+  /** Request: Cancel → CancelReply. */
+  cancel: (agentId: string) => `millrace.agent.${agentId}.cancel`,
+  /** Rejoin, to an agent that the coordinator does not know. */
+  rejoin: (agentId: string) => `millrace.agent.${agentId}.rejoin`,
+  /** RollCall, to all agents. */
+  rollCall: "millrace.agents.roll-call",
+  /** Heartbeat, from one agent; `*` for all. */
+  heartbeat: (agentId: string) => `millrace.farm.heartbeat.${agentId}`,
+  /** Request: Report → ReportReply; `*` for all. */
+  report: (agentId: string) => `millrace.farm.report.${agentId}`,
+  /** Goodbye, from one agent; `*` for all. */
+  goodbye: (agentId: string) => `millrace.farm.goodbye.${agentId}`,
+} as const;

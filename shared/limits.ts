@@ -1,0 +1,190 @@
+/**
+ * Every bound of the product, with its unit and its reason. A queue, map, message, loop or retry without an entry here
+ * is a defect.
+ */
+export const limits = {
+  /** Blobs up to this size travel in batches and are packed into segments; larger ones are streamed and are files. */
+  smallBlobBytes: 128 * 1024,
+  /** One segment of packed small blobs: large enough to amortise fsync, small enough to compact. */
+  casSegmentBytes: 64 * 1024 * 1024,
+  /** What we advertise for a batch of blobs; clients size their messages by it. */
+  batchAdvertisedBytes: 4 * 1024 * 1024 - 64 * 1024,
+  /** Blobs in one BatchRead answer: above what we advertise for clients that count generously, below a message of ours. */
+  batchReadBytes: 32 * 1024 * 1024,
+  /** What we accept, because some clients count blobs and not messages (buildfarm#2366). */
+  grpcMessageBytes: 64 * 1024 * 1024,
+  /** One message of a byte stream. grpc-js buffers 16 messages a stream, so a stream holds at most 16 MiB. */
+  streamChunkBytes: 1024 * 1024,
+  /** HTTP/2 windows: the default of 64 KiB caps a stream near 165 MiB/s on loopback. */
+  grpcWindowBytes: 16 * 1024 * 1024,
+  /** A blob that is decoded as one message, a Tree for example. */
+  messageBlobBytes: 64 * 1024 * 1024,
+  /** Transfers that one upload, download or layout has under way: enough to hide the latency of a disk and of a network. */
+  transfersInFlight: 8,
+  /** Small blobs waiting for the store's next commit; beyond it writers are refused, for memory is finite. */
+  casPendingBytes: 256 * 1024 * 1024,
+  /** Small blobs that share one write and one fsync: the best of the measured sizes. */
+  casCommitBytes: 4 * 1024 * 1024,
+  /** Rows of the store's index that are loaded in one query at start. */
+  casIndexPage: 50_000,
+  /** The last use of a blob or of a cached result is kept on disk to this precision: exact enough to evict by. */
+  lastUsePrecisionMs: 60 * 60 * 1000,
+  /** An ActionResult, inlined bytes included: a default client takes no message above 4 MiB. */
+  actionResultBytes: 3_500_000,
+  /** Bytes inlined into an ActionResult on request; what does not fit stays a digest. */
+  actionResultInlineBytes: 3 * 1024 * 1024,
+  /** Digests in one FindMissing. */
+  findMissingDigests: 100_000,
+  /** Clients ask in slices of this many digests, so that a call stays below default message limits. */
+  findMissingSlice: 10_000,
+  /** A serialised Directory; larger ones are refused when decoded. About 100,000 entries. */
+  directoryBytes: 8 * 1024 * 1024,
+  /** Levels of a tree; deeper ones are hostile. */
+  treeDepth: 128,
+  /** Entries of a whole tree. */
+  treeEntries: 1_000_000,
+  /** Directory messages of a whole tree, together; more than a million entries need. */
+  treeBytes: 256 * 1024 * 1024,
+  /** One path component, as on Linux. */
+  pathComponentBytes: 255,
+  /** A whole path inside a tree. */
+  pathBytes: 4096,
+  /** A NATS message; beyond that, digests only. */
+  busMessageBytes: 256 * 1024,
+  /** Requests on the bus that wait for their answer; more are refused. */
+  busRequests: 100_000,
+  /** Messages on their way through the in-process bus; more are lost, as on any bus. */
+  busBacklog: 100_000,
+  /** The first connection to the bus. */
+  busConnectMs: 5_000,
+  /** Between attempts to reach the bus again, plus up to twice as much by chance so that agents do not come as one. */
+  busReconnectMs: 500,
+  /** A bus that left two of these pings unanswered is taken for gone: within the lease, so that a cut is noticed. */
+  busPingMs: 3_000,
+  /** For what was published last to leave before the connection is closed. */
+  busFlushMs: 1_000,
+  /** Of an Assign, for inlined blobs. The rest is for its other fields. */
+  assignInlineBytes: 192 * 1024,
+  /** An agent answers an Assign within milliseconds; past this it is asked no more and another is tried. */
+  assignTimeoutMs: 2_000,
+  /** A report is answered after one group commit. */
+  reportTimeoutMs: 5_000,
+  /** Between heartbeats of an agent. */
+  heartbeatIntervalMs: 2_000,
+  /** An agent that is silent for this long is lost. */
+  leaseMs: 10_000,
+  /** Heartbeat intervals of grace after the bus or our own loop stood still. */
+  graceHeartbeats: 3,
+  /** Our own loop stood still when a timer of one heartbeat comes this much late. */
+  stallMs: 1_000,
+  /** Placements of one execution after agents were lost or refused; on a budget of its own. */
+  infrastructureAttempts: 4,
+  /** A message of a log stream. */
+  logChunkBytes: 64 * 1024,
+  /** A log chunk is sent at the latest after this. */
+  logFlushMs: 50,
+  /** Unacknowledged log bytes an agent has in flight; the rest waits in the spool. */
+  logInFlightBytes: 4 * 1024 * 1024,
+  /** The output of one attempt; beyond it the log ends with a marker and the rest is dropped. */
+  logBytes: 4 * 1024 * 1024 * 1024,
+  /** Logs that the store holds open, each with two descriptors; the least recently used idle one makes room. */
+  openLogs: 1_000,
+  /** Logs that are brought to disk at the same time: half of libuv's four threads, so that other files get theirs. */
+  logSyncs: 2,
+  /** Log readers that wait for more. */
+  logFollowers: 10_000,
+  /** From SIGTERM to SIGKILL when a task is cancelled or timed out. */
+  killGraceMs: 5_000,
+  /** A pipeline file. */
+  pipelineFileBytes: 1024 * 1024,
+  /** Problems that are reported for one pipeline file; nobody reads more. */
+  pipelineProblems: 100,
+  /** Values of a pipeline file after its aliases are expanded: what a real file of the greatest size may have. */
+  pipelineValues: 400_000,
+  /** Levels of nesting in a pipeline file; its language needs 8. */
+  pipelineDepth: 32,
+  /** An input glob, in characters. */
+  globChars: 512,
+  /** What the braces of one glob may expand to. */
+  globAlternatives: 64,
+  /** Comparisons of characters while the inputs of one run are selected: about a second. */
+  globSteps: 100_000_000,
+  /** Inputs of all distinct input roots of one run together: a few seconds of hashing. */
+  plannedInputs: 5_000_000,
+  /** Needs of all tasks of one run together, stages expanded to tasks. */
+  runNeeds: 1_000_000,
+  /** Tasks of one run. */
+  runTasks: 20_000,
+  /** Stages of one run. */
+  runStages: 1_000,
+  /** Time-out of a task that states none. */
+  taskTimeoutMs: 60 * 60 * 1000,
+  /** The longest time-out a task may ask for; more is refused, not clamped. */
+  taskTimeoutMaxMs: 24 * 60 * 60 * 1000,
+  /** An uploaded source archive, unpacked. */
+  archiveBytes: 4 * 1024 * 1024 * 1024,
+  /** Messages a slow watcher may fall behind before its stream is ended with `resource_exhausted`. */
+  watcherBacklog: 100_000,
+  /** Statements in one group commit of SQLite. */
+  groupCommitWrites: 1_000,
+  /** Waiting requests to one SQLite worker. */
+  sqliteBacklog: 200_000,
+  /** Commits that the event store keeps decoded, so that watchers who keep up cost no reads of the table. */
+  recentCommits: 1_000,
+  /** Commits in one read of the table by a watcher that catches up. */
+  eventPageCommits: 500,
+  /** How long a SQLite call waits for a lock that another process holds, such as a backup. */
+  sqliteBusyMs: 5_000,
+  /** Compiled statements one SQLite worker keeps. */
+  sqliteStatements: 500,
+  /** Tasks whose Actions are put together at a time: each reads trees and writes blobs. */
+  preparingTasks: 32,
+  /** Executions queued in the scheduler. */
+  queuedExecutions: 500_000,
+  /** Actions an agent may be told to run at a time. */
+  agentSlots: 1024,
+  /** The first pause before an agent tries a call again; doubled each time, with jitter. */
+  retryMinMs: 100,
+  /** The longest such pause: what an agent needs at most to notice that the farm is back. */
+  retryMaxMs: 5_000,
+  /** Input trees an agent keeps laid out for the next task that reads the same. */
+  inputTreesKept: 16,
+  /** Reports an agent sends at a time. */
+  outboxParallel: 16,
+  /** Refusals in a row of the same log stream that are not for want of a connection, before its logs are given up. */
+  logRefusals: 6,
+  /** Runs in one page of a list. */
+  listPage: 1_000,
+  /** Calls in progress have this long when the coordinator stops; watchers and followers never end by themselves. */
+  closeGraceMs: 500,
+  /** From SIGTERM to the end of a draining process. */
+  drainMs: 30_000,
+  /** Reads of a source tree that changes under our eyes, before the command line gives up. */
+  snapshotAttempts: 3,
+  /** First pause of the command line before it opens a broken stream again; doubles from then on. */
+  reconnectPauseMs: 100,
+  /** Longest such pause: a restarted coordinator is found again within it. */
+  reconnectPauseMaxMs: 2_000,
+  /** The command line gives up a coordinator that stays away for this long. */
+  reconnectPatienceMs: 60_000,
+  /** After a run has finished, its log may stay silent for this long before the command line stops waiting for its end. */
+  logEndPatienceMs: 10_000,
+  /** Characters of one line of output that a terminal gets at once; longer lines come in pieces. */
+  logLineChars: 64 * 1024,
+  /** First pause before `up` starts a fallen child again; doubles from then on. */
+  childPauseMs: 200,
+  /** Longest such pause. */
+  childPauseMaxMs: 15_000,
+  /** A child that served for this long before it fell starts again with the first pause. */
+  childSteadyMs: 30_000,
+  /** A child of `up` serves within this time, or `up` says why not. */
+  childStartMs: 60_000,
+  /** From SIGTERM to SIGKILL of a child of `up`: its own drain and a little more. */
+  childStopMs: 35_000,
+  /** A child of `up` ends at the latest this long after the supervisor has vanished. */
+  orphanMs: 10_000,
+  /** After the end of a child of `up`, its pipes may stay open for this long, held by a process that it left behind. */
+  childLastLinesMs: 1_000,
+  /** The log of a child of `up`; there are two, the present one and the one before. */
+  childLogBytes: 16 * 1024 * 1024,
+} as const;

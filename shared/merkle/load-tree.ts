@@ -1,0 +1,146 @@
+import { batches } from "../cas/batches.ts";
+import type { Blob, Cas } from "../cas/cas.ts";
+import { isEmptyBlob } from "../cas/distinct.ts";
+import { missingBlobs } from "../cas/missing-blobs.ts";
+import { type Digest, type DigestKey, digestKey } from "../digest.ts";
+import { MillraceError } from "../errors.ts";
+import { limits } from "../limits.ts";
+import type { MerkleTree } from "./build-tree.ts";
+import { type DecodedDirectory, type DirectoryNodes, decodeDirectory } from "./directory.ts";
+import type { TreeEntry } from "./tree-entry.ts";
+import { byPath, quoted } from "./tree-path.ts";
+
+type ReadMany = Pick<Cas, "readMany">;
+
+/** A Directory met on the way down. */
+export interface WalkedDirectory extends DecodedDirectory {
+  readonly blob: Blob;
+}
+
+/**
+ * Every Directory below `root`, each once, level by level with one `readMany` a batch. Absent ones go to `onMissing` and
+ * the walk goes on beside them, so that one walk finds all that is missing.
+ * @throws MillraceError invalid_argument when a Directory is hostile (see `decodeDirectory`) or the tree too deep or large.
+ */
+export async function* walkDirectories(
+  cas: ReadMany,
+  root: Digest,
+  options: { readonly onMissing: (digest: Digest) => void; readonly signal?: AbortSignal | undefined },
+): AsyncGenerator<WalkedDirectory> {
+  const seen = new Set<DigestKey>();
+  let bytes = 0;
+  const notSeen = (digests: Iterable<Digest>): Digest[] => {
+    const fresh: Digest[] = [];
+    for (const digest of digests) {
+      const key = digestKey(digest);
+      if (seen.has(key)) continue;
+      seen.add(key);
+      bytes += digest.sizeBytes;
+      if (digest.sizeBytes > limits.directoryBytes || seen.size > limits.treeEntries || bytes > limits.treeBytes) {
+        throw new MillraceError("invalid_argument", `tree ${digestKey(root)} is too large, at directory ${key}`);
+      }
+      fresh.push(digest);
+    }
+    return fresh;
+  };
+  let level = notSeen([root]);
+  for (let depth = 0; level.length > 0; depth++) {
+    if (depth > limits.treeDepth) {
+      throw new MillraceError("invalid_argument", `tree ${digestKey(root)} has more than ${limits.treeDepth} levels`);
+    }
+    const next: Digest[] = [];
+    for (const batch of batches(level, (digest) => digest, limits.batchAdvertisedBytes)) {
+      const found = await cas.readMany(batch, options.signal);
+      for (const digest of batch) {
+        const data = found.get(digestKey(digest));
+        if (data === undefined) {
+          options.onMissing(digest);
+          continue;
+        }
+        const decoded = decodeDirectory(digest, data);
+        for (const node of decoded.nodes.values()) if (node.kind === "directory") next.push(node.digest);
+        yield { ...decoded, blob: { digest, data } };
+      }
+    }
+    level = notSeen(next);
+  }
+}
+
+/**
+ * All Directory messages of a tree.
+ * @throws MillraceError failed_precondition naming every missing Directory; otherwise as `walkDirectories`.
+ */
+export async function loadDirectories(cas: ReadMany, root: Digest, signal?: AbortSignal): Promise<MerkleTree> {
+  const missing: Digest[] = [];
+  const directories = new Map<DigestKey, Blob>();
+  for await (const { blob } of walkDirectories(cas, root, { onMissing: (digest) => missing.push(digest), signal })) {
+    directories.set(digestKey(blob.digest), blob);
+  }
+  if (missing.length > 0) throw missingBlobs(missing, `reading the tree ${digestKey(root)}`);
+  return { root, directories };
+}
+
+/**
+ * Files, symlinks and empty directories of a stored tree, sorted by path; the inverse of `buildTree`.
+ * @throws MillraceError as `loadDirectories`.
+ */
+export async function loadTree(cas: ReadMany, root: Digest, signal?: AbortSignal): Promise<TreeEntry[]> {
+  return treeEntries(await loadDirectories(cas, root, signal));
+}
+
+/**
+ * The entries of a tree whose Directories are all at hand, sorted by path. Pure.
+ * @throws MillraceError invalid_argument when it is hostile or lacks a Directory. A tree that reuses its Directories may
+ * be small and yet unfold without end, so its entries are counted, each Directory once, before any is made.
+ */
+export function treeEntries(tree: MerkleTree): TreeEntry[] {
+  const levels = decodeLevels(tree);
+  const entries: TreeEntry[] = [];
+  const unfold = (nodes: DirectoryNodes, prefix: string): void => {
+    for (const [name, node] of nodes) {
+      const path = prefix + name;
+      const below = node.kind === "directory" ? levels.get(digestKey(node.digest)) : undefined;
+      if (below !== undefined && below.nodes.size > 0) unfold(below.nodes, `${path}/`);
+      else entries.push({ path: checkedLength(path), node });
+    }
+  };
+  unfold(levels.get(digestKey(tree.root))?.nodes ?? new Map(), "");
+  return entries.sort(byPath);
+}
+
+interface Level {
+  readonly nodes: DirectoryNodes;
+  /** Entries that it unfolds to. */
+  readonly entries: number;
+}
+
+/** Decodes each Directory once, from the leaves up, within the limits of depth and entries. */
+function decodeLevels(tree: MerkleTree): ReadonlyMap<DigestKey, Level> {
+  const levels = new Map<DigestKey, Level>();
+  const refuse = (why: string): never => {
+    throw new MillraceError("invalid_argument", `tree ${digestKey(tree.root)} ${why}`);
+  };
+  const decode = (digest: Digest, depth: number): Level => {
+    const key = digestKey(digest);
+    if (depth > limits.treeDepth) refuse(`has more than ${limits.treeDepth} levels`);
+    const known = levels.get(key);
+    if (known !== undefined) return known;
+    const data = isEmptyBlob(digest) ? new Uint8Array() : tree.directories.get(key)?.data;
+    const { nodes } = decodeDirectory(digest, data ?? refuse(`lacks its directory ${key}`));
+    let entries = 0;
+    for (const node of nodes.values()) {
+      entries += node.kind === "directory" ? Math.max(1, decode(node.digest, depth + 1).entries) : 1;
+    }
+    if (entries > limits.treeEntries) refuse(`has more than ${limits.treeEntries} entries`);
+    const level = { nodes, entries };
+    levels.set(key, level);
+    return level;
+  };
+  decode(tree.root, 0);
+  return levels;
+}
+
+function checkedLength(path: string): string {
+  if (Buffer.byteLength(path) <= limits.pathBytes) return path;
+  throw new MillraceError("invalid_argument", `path ${quoted(path)} is longer than ${limits.pathBytes} bytes`);
+}

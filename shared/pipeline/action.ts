@@ -1,0 +1,60 @@
+import { create, type DescMessage, type MessageShape, toBinary } from "@bufbuild/protobuf";
+import {
+  type Action,
+  ActionSchema,
+  Command_OutputDirectoryFormat,
+  CommandSchema,
+  type Platform,
+  PlatformSchema,
+} from "../../proto/gen/build/bazel/remote/execution/v2/remote_execution_pb.ts";
+import type { PlannedTask } from "../../proto/gen/millrace/v1/event_pb.ts";
+import type { Blob } from "../cas/cas.ts";
+import { type Digest, digestOf, digestToMessage } from "../digest.ts";
+import { compareUtf8 } from "../merkle/tree-path.ts";
+import type { Task } from "./pipeline.ts";
+
+/**
+ * The Action of a planned task on its final input root: the declared inputs, with used artifacts in place. Its digest is
+ * the key of the action cache, so everything in it is canonical and nothing in it names a run or a task.
+ */
+export function actionFor(planned: PlannedTask, inputRoot: Digest): { action: Action; digest: Digest; blob: Blob } {
+  const action = create(ActionSchema, {
+    inputRootDigest: digestToMessage(inputRoot),
+    doNotCache: planned.doNotCache,
+    ...(planned.commandDigest === undefined ? {} : { commandDigest: planned.commandDigest }),
+    ...(planned.timeout === undefined ? {} : { timeout: planned.timeout }),
+    ...(planned.platform === undefined ? {} : { platform: planned.platform }),
+  });
+  const blob = messageBlob(ActionSchema, action);
+  return { action, digest: blob.digest, blob };
+}
+
+/** What a task runs, where it does not depend on the source. Lists are sorted, as REAPI asks for of canonical Commands. */
+export function commandBlob(task: Task): Blob {
+  const command = create(CommandSchema, {
+    arguments: ["/bin/sh", "-e", "-c", task.run],
+    environmentVariables: sortedPairs(task.env),
+    outputPaths: [...new Set(task.outputs.map((output) => output.path))].sort(compareUtf8),
+    // Artifacts are put into other trees by their root Directory, so the Directories must be in the CAS; the Tree is for
+    // clients that expect one.
+    outputDirectoryFormat: Command_OutputDirectoryFormat.TREE_AND_DIRECTORY,
+  });
+  return messageBlob(CommandSchema, command);
+}
+
+/** What an agent must offer; undefined when any will do, so that saying nothing has one encoding only. */
+export function platformOf(task: Task): Platform | undefined {
+  const properties = sortedPairs(task.agents);
+  return properties.length === 0 ? undefined : create(PlatformSchema, { properties });
+}
+
+function sortedPairs(record: Readonly<Record<string, string>>): { name: string; value: string }[] {
+  return Object.entries(record)
+    .sort(([a], [b]) => compareUtf8(a, b))
+    .map(([name, value]) => ({ name, value }));
+}
+
+function messageBlob<Schema extends DescMessage>(schema: Schema, message: MessageShape<Schema>): Blob {
+  const data = toBinary(schema, message);
+  return { digest: digestOf(data), data };
+}

@@ -1,0 +1,62 @@
+/** A place in a pipeline file. Both count from 1; the column counts UTF-16 units, as editors do. */
+export interface Position {
+  readonly line: number;
+  readonly column: number;
+}
+
+/** A pipeline file that has been parsed and found right: every name resolved, every default applied. */
+export interface Pipeline {
+  readonly name: string;
+  /** The path that was given to the parser; problems found later name it. */
+  readonly file: string;
+  /** In file order. */
+  readonly stages: readonly Stage[];
+}
+
+export interface Stage {
+  /** `[a-z0-9][a-z0-9_-]{0,62}`, unique in the pipeline. */
+  readonly name: string;
+  /** Stages that must succeed first. */
+  readonly needs: readonly string[];
+  /** In file order, at least one. */
+  readonly tasks: readonly Task[];
+}
+
+export interface Task {
+  readonly stage: string;
+  /** Like a stage's name; unique in its stage. */
+  readonly name: string;
+  /** Of its name in the file. */
+  readonly position: Position;
+  /** `stage/task` of tasks of the same stage that must succeed first, beyond those that its `use` implies. */
+  readonly needs: readonly string[];
+  /** Script for `/bin/sh -e`. */
+  readonly run: string;
+  /** Globs over the source tree; a `!` in front excludes. Undefined is the whole source, empty is nothing of it. */
+  readonly inputs: readonly InputGlob[] | undefined;
+  readonly outputs: readonly { readonly artifact: string; readonly path: string }[];
+  /** `task` is the one that makes the artifact, as `stage/task`; `path` is where it lands. */
+  readonly use: readonly { readonly artifact: string; readonly task: string; readonly path: string }[];
+  /** Keyed environment, sorted by name. */
+  readonly env: Readonly<Record<string, string>>;
+  readonly timeoutMs: number;
+  /** Labels an agent must have, sorted by name. */
+  readonly agents: Readonly<Record<string, string>>;
+  readonly cache: boolean;
+  /** Greater goes first. */
+  readonly priority: number;
+}
+
+export interface InputGlob {
+  /** As written; see glob.ts for the syntax. */
+  readonly pattern: string;
+  readonly position: Position;
+}
+
+/** Something wrong in a pipeline file, or in what was asked of it. */
+export interface Problem extends Position {
+  readonly file: string;
+  readonly message: string;
+  /** What to do about it. */
+  readonly hint?: string;
+}

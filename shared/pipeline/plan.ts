@@ -1,0 +1,141 @@
+import { create } from "@bufbuild/protobuf";
+import { durationFromMs } from "@bufbuild/protobuf/wkt";
+import { type PlannedTask, PlannedTaskSchema } from "../../proto/gen/millrace/v1/event_pb.ts";
+import type { Blob } from "../cas/cas.ts";
+import { type Digest, type DigestKey, digestKey, digestToMessage } from "../digest.ts";
+import { limits } from "../limits.ts";
+import { buildTree } from "../merkle/build-tree.ts";
+import type { TreeEntry } from "../merkle/tree-entry.ts";
+import { commandBlob, platformOf } from "./action.ts";
+import { collision } from "./graft.ts";
+import { orderByNeeds } from "./order.ts";
+import type { Pipeline, Position, Problem, Task } from "./pipeline.ts";
+import { type InputSet, inputSelector } from "./select-inputs.ts";
+import { type Selection, selectTasks, taskGraph, taskId } from "./select-tasks.ts";
+
+export interface PlanRequest extends Selection {
+  readonly pipeline: Pipeline;
+  /** Files, symlinks and empty directories of the source tree. */
+  readonly source: readonly TreeEntry[];
+}
+
+/** What a run will do. With problems there is nothing else in it. */
+export interface RunPlan {
+  /** Each after all that it needs, otherwise as near to file order as that allows. */
+  readonly tasks: readonly PlannedTask[];
+  /** Every Command and input Directory that the tasks name by digest, once. */
+  readonly blobs: readonly Blob[];
+  readonly problems: readonly Problem[];
+}
+
+/**
+ * Turns a pipeline and a source into tasks with Commands and input trees. Pure: the same values always give the same
+ * plan, and digests do not depend on the order of keys in the file. What a task `uses` is not in its input root yet, as
+ * nobody knows it before the makers have run; see graft.ts.
+ */
+export function planRun(request: PlanRequest): RunPlan {
+  const { pipeline, source } = request;
+  const sizeProblem = needsProblem(pipeline);
+  if (sizeProblem !== undefined) return failed([sizeProblem]);
+  const graph = taskGraph(pipeline);
+  const { selected, problems } = selectTasks(pipeline, graph, request);
+  if (problems.length > 0) return failed(problems);
+  const { order } = orderByNeeds(
+    [...graph.tasks.keys()].filter((id) => selected.has(id)),
+    graph.needsOf,
+  );
+  const tasks = order.flatMap((id) => graph.tasks.get(id) ?? []);
+  const inputs = selectAll(pipeline, source, tasks);
+  if (inputs.problems.length > 0) return failed(inputs.problems);
+
+  const blobs = new Map<DigestKey, Blob>();
+  const roots = new Map<InputSet, Digest>();
+  const rootOf = (set: InputSet): Digest => {
+    const known = roots.get(set);
+    if (known !== undefined) return known;
+    const { root, directories } = buildTree(set.entries);
+    for (const [key, blob] of directories) blobs.set(key, blob);
+    roots.set(set, root);
+    return root;
+  };
+  const planned = inputs.chosen.map(({ task, set }) => {
+    const command = commandBlob(task);
+    blobs.set(digestKey(command.digest), command);
+    return plannedTask(task, graph.needsOf(taskId(task)), command.digest, rootOf(set));
+  });
+  return { tasks: planned, blobs: [...blobs.values()], problems: [] };
+}
+
+function failed(problems: readonly Problem[]): RunPlan {
+  return { tasks: [], blobs: [], problems: problems.slice(0, limits.pipelineProblems) };
+}
+
+function plannedTask(task: Task, needs: readonly string[], command: Digest, inputRoot: Digest): PlannedTask {
+  const platform = platformOf(task);
+  return create(PlannedTaskSchema, {
+    stage: task.stage,
+    name: task.name,
+    needs: [...needs],
+    commandDigest: digestToMessage(command),
+    inputRootDigest: digestToMessage(inputRoot),
+    uses: task.use.map(({ task: maker, artifact, path }) => ({ task: maker, artifact, path })),
+    outputs: task.outputs.map(({ artifact, path }) => ({ artifact, path })),
+    ...(platform === undefined ? {} : { platform }),
+    timeout: durationFromMs(task.timeoutMs),
+    doNotCache: !task.cache,
+    priority: task.priority,
+  });
+}
+
+/** Two stages of 1,000 tasks, one after the other, have a million needs; the plan is one event and must stay writable. */
+function needsProblem(pipeline: Pipeline): Problem | undefined {
+  const sizes = new Map(pipeline.stages.map((stage) => [stage.name, stage.tasks.length]));
+  let count = 0;
+  for (const stage of pipeline.stages) {
+    const before = stage.needs.reduce((sum, need) => sum + (sizes.get(need) ?? 0), 0);
+    for (const task of stage.tasks) count += before + task.needs.length + task.use.length;
+  }
+  if (count <= limits.runNeeds) return undefined;
+  const message = `the tasks of this pipeline need each other ${count} times; at most ${limits.runNeeds} are possible`;
+  return problemAt(pipeline, { line: 1, column: 1 }, message, "put a stage with one task between large stages");
+}
+
+function selectAll(pipeline: Pipeline, source: readonly TreeEntry[], tasks: readonly Task[]) {
+  const selector = inputSelector(source);
+  const problems = new Map<string, Problem>();
+  const report = (at: Position, message: string, hint: string) => {
+    // Many tasks may share one list by an alias; its fault is one.
+    problems.set(`${at.line}:${at.column}:${message}`, problemAt(pipeline, at, message, hint));
+  };
+  const counted = new Set<InputSet>();
+  let total = 0;
+  const chosen: { task: Task; set: InputSet }[] = [];
+  for (const task of tasks) {
+    const set = selector.select(task.inputs);
+    if (!counted.has(set)) total += set.entries.length;
+    counted.add(set);
+    if (selector.exhausted() || total > limits.plannedInputs) {
+      const hint = "write narrower inputs, beginning with a folder, and let tasks share the same list";
+      return {
+        chosen: [],
+        problems: [problemAt(pipeline, task.position, "the inputs of this run are too much to select", hint)],
+      };
+    }
+    for (const { pattern, position } of task.inputs ?? []) {
+      const hint = set.unmatched.get(pattern);
+      if (hint !== undefined) report(position, `"${pattern}" matches no file of the source`, hint);
+    }
+    for (const use of task.use) {
+      const other = collision(set.entries, use.path);
+      if (other === undefined) continue;
+      const message = `artifact "${use.artifact}" would land at ${use.path}, where the inputs have ${other}`;
+      report(task.position, message, "give it another path, or keep that out of the inputs");
+    }
+    chosen.push({ task, set });
+  }
+  return { chosen, problems: [...problems.values()] };
+}
+
+function problemAt(pipeline: Pipeline, position: Position, message: string, hint: string): Problem {
+  return { file: pipeline.file, ...position, message, hint };
+}

@@ -1,0 +1,57 @@
+/** What a scalar of a pipeline file means, or what is wrong with it: `wrong` continues the sentence `"key" …`. */
+export type Reading<T> = { readonly value: T } | { readonly wrong: string; readonly hint?: string };
+
+const namePattern = /^[a-z0-9][a-z0-9_-]{0,62}$/;
+const variablePattern = /^[A-Za-z_][A-Za-z0-9_]{0,254}$/;
+const labelPattern = /^[A-Za-z0-9][A-Za-z0-9._/-]{0,62}$/;
+
+/** The name of a pipeline, stage, task or artifact: it becomes a path, a label of a graph and an argument of commands. */
+export function readName(text: string): Reading<string> {
+  if (namePattern.test(text)) return { value: text };
+  return {
+    wrong: `is not a name: ${JSON.stringify(text)}`,
+    hint: "names are 1 to 63 lowercase letters, digits, _ and -, and begin with a letter or digit",
+  };
+}
+
+/** The name of an environment variable that every shell can read. */
+export function readVariable(text: string): Reading<string> {
+  if (variablePattern.test(text)) return { value: text };
+  return {
+    wrong: `is not the name of an environment variable: ${JSON.stringify(text)}`,
+    hint: "letters, digits and _, not beginning with a digit",
+  };
+}
+
+/** Name or value of a label that an agent announces. */
+export function readLabel(text: string): Reading<string> {
+  if (labelPattern.test(text)) return { value: text };
+  return {
+    wrong: `is not a label: ${JSON.stringify(text)}`,
+    hint: "labels are 1 to 63 letters, digits, . _ / and -, and begin with a letter or digit, for example os: linux",
+  };
+}
+
+/** Text that reaches a process: everything but NUL, which ends strings there. */
+export function readText(text: string): Reading<string> {
+  return text.includes("\0") ? { wrong: "contains a NUL character" } : { value: text };
+}
+
+/** A script. */
+export function readScript(text: string): Reading<string> {
+  return text.trim() === "" ? { wrong: "is empty", hint: "write the commands that this task runs" } : readText(text);
+}
+
+export function readBoolean(text: string): Reading<boolean> {
+  if (text === "true" || text === "false") return { value: text === "true" };
+  return { wrong: `must be true or false, not ${JSON.stringify(text)}` };
+}
+
+/** Far below what the wire could carry, so that arithmetic on priorities never overflows. */
+const priorityMax = 1_000;
+
+export function readPriority(text: string): Reading<number> {
+  const value = Number(text);
+  if (/^-?\d{1,9}$/.test(text) && Math.abs(value) <= priorityMax) return { value: value === 0 ? 0 : value };
+  return { wrong: `must be a whole number from -${priorityMax} to ${priorityMax}, not ${JSON.stringify(text)}` };
+}

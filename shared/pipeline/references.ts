@@ -1,0 +1,228 @@
+import { limits } from "../limits.ts";
+import { suggest } from "./did-you-mean.ts";
+import { closure, orderByNeeds } from "./order.ts";
+import { pathsOverlap, readRelativePath } from "./relative-path.ts";
+import type { PathProblem } from "./shape-problems.ts";
+import type { YamlPath, YamlSource, YamlValue } from "./yaml-source.ts";
+
+// Checks that every name refers to something. It reads the raw values and skips what has the wrong shape, so that a
+// misspelt key does not hide an unknown name elsewhere: all problems come at once.
+
+/** A name somewhere in the file. */
+interface Mention {
+  readonly name: string;
+  readonly path: YamlPath;
+}
+
+interface TaskOutline extends Mention {
+  readonly stage: string;
+  readonly needs: readonly Mention[];
+  readonly use: readonly (Mention & { readonly landing: string })[];
+  readonly outputs: readonly Mention[];
+}
+
+interface StageOutline extends Mention {
+  readonly needs: readonly Mention[];
+  readonly tasks: ReadonlyMap<string, TaskOutline>;
+  /** Has a key that a later version gives meaning to, so that it may be without tasks. */
+  readonly special: boolean;
+}
+
+type Stages = ReadonlyMap<string, StageOutline>;
+
+/** Collects problems up to the limit. Whoever has an expensive hint to find asks first whether it would be kept. */
+interface Report {
+  (problem: PathProblem): void;
+  isFull(): boolean;
+}
+
+/** Where each artifact is made, as `[stage, task]`. */
+export type Artifacts = ReadonlyMap<string, readonly [stage: string, task: string]>;
+
+export interface References {
+  readonly artifacts: Artifacts;
+  readonly problems: readonly PathProblem[];
+}
+
+export function checkReferences(source: YamlSource): References {
+  const problems: PathProblem[] = [];
+  const isFull = () => problems.length >= limits.pipelineProblems;
+  const add = (problem: PathProblem) => {
+    if (!isFull()) problems.push(problem);
+  };
+  const report: Report = Object.assign(add, { isFull });
+  const stages = outline(source);
+  const artifacts = checkArtifacts(stages, report);
+  const upstream = new Map<string, ReadonlySet<string>>();
+  const stageNeeds = (name: string) => stages.get(name)?.needs.map((need) => need.name) ?? [];
+  for (const stage of stages.values()) {
+    upstream.set(stage.name, closure(stageNeeds(stage.name), stageNeeds));
+    checkNeeds(stage.needs, stages, "stage", report);
+    if (stage.tasks.size === 0 && !stage.special) {
+      report({
+        path: stage.path,
+        part: "key",
+        message: `stage "${stage.name}" has no tasks`,
+        hint: "add at least one",
+      });
+    }
+  }
+  reportCycles(stages, stageNeeds, "stages", report);
+  for (const stage of stages.values()) checkTasks(stage, artifacts, upstream.get(stage.name) ?? new Set(), report);
+  return { artifacts, problems };
+}
+
+function outline(source: YamlSource): Stages {
+  const mapping = (value: YamlValue | undefined, path: YamlPath) =>
+    isMapping(value) ? source.keys(path).map((name) => ({ name, path: [...path, name], value: value[name] })) : [];
+  const stages = new Map<string, StageOutline>();
+  for (const stage of mapping(member(source.value, "stages"), ["stages"])) {
+    const tasks = new Map<string, TaskOutline>();
+    for (const task of mapping(member(stage.value, "tasks"), [...stage.path, "tasks"])) {
+      tasks.set(task.name, {
+        name: task.name,
+        path: task.path,
+        stage: stage.name,
+        needs: mentions(member(task.value, "needs"), [...task.path, "needs"]),
+        use: uses(member(task.value, "use"), [...task.path, "use"]),
+        outputs: mapping(member(task.value, "outputs"), [...task.path, "outputs"]),
+      });
+    }
+    const needs = mentions(member(stage.value, "needs"), [...stage.path, "needs"]);
+    const special = ["deploy", "manual"].some((key) => member(stage.value, key) !== undefined);
+    stages.set(stage.name, { name: stage.name, path: stage.path, needs, tasks, special });
+  }
+  return stages;
+}
+
+function isMapping(value: YamlValue | undefined): value is { readonly [key: string]: YamlValue } {
+  return typeof value === "object" && !Array.isArray(value);
+}
+
+function member(value: YamlValue | undefined, key: string): YamlValue | undefined {
+  return isMapping(value) ? value[key] : undefined;
+}
+
+function mentions(value: YamlValue | undefined, path: YamlPath): Mention[] {
+  if (!Array.isArray(value)) return [];
+  return value.flatMap((name: YamlValue, index) =>
+    typeof name === "string" ? [{ name, path: [...path, index] }] : [],
+  );
+}
+
+function uses(value: YamlValue | undefined, path: YamlPath) {
+  if (!Array.isArray(value)) return [];
+  return value.flatMap((item: YamlValue, index) => {
+    const name = typeof item === "string" ? item : member(item, "artifact");
+    if (typeof name !== "string") return [];
+    const given = member(item, "path");
+    const reading = readRelativePath(typeof given === "string" ? given : name);
+    return [{ name, path: [...path, index], landing: "value" in reading ? reading.value : name }];
+  });
+}
+
+/** Artifacts are named once in the whole pipeline, as people and other pipelines ask for them by name alone. */
+function checkArtifacts(stages: Stages, report: Report): Artifacts {
+  const artifacts = new Map<string, readonly [string, string]>();
+  for (const stage of stages.values()) {
+    for (const task of stage.tasks.values()) {
+      for (const output of task.outputs) {
+        const first = artifacts.get(output.name);
+        if (first === undefined) {
+          artifacts.set(output.name, [stage.name, task.name]);
+        } else {
+          const message = `artifact "${output.name}" is already made by ${first.join("/")}`;
+          report({ path: output.path, part: "key", message, hint: "give one of them another name" });
+        }
+      }
+    }
+  }
+  return artifacts;
+}
+
+function checkNeeds(
+  needs: readonly Mention[],
+  known: ReadonlyMap<string, unknown>,
+  what: "stage" | "task",
+  report: Report,
+): void {
+  for (const need of needs) {
+    if (known.has(need.name) || report.isFull()) continue;
+    const hint =
+      what === "task" && need.name.includes("/")
+        ? "a task needs tasks of its own stage, named without the stage; to wait for another stage, let the stage need it"
+        : suggest(need.name, [...known.keys()], what === "stage" ? "stages" : "tasks of this stage");
+    report({ path: need.path, part: "value", message: `there is no ${what} "${need.name}"`, hint });
+  }
+}
+
+function checkTasks(stage: StageOutline, artifacts: Artifacts, upstream: ReadonlySet<string>, report: Report): void {
+  for (const task of stage.tasks.values()) {
+    checkNeeds(task.needs, stage.tasks, "task", report);
+    for (const use of task.use) checkUse(use, task, artifacts, upstream, report);
+    checkLandings(task, report);
+  }
+  const needsOf = (name: string) => {
+    const task = stage.tasks.get(name);
+    const made = (task?.use ?? []).flatMap((use) => {
+      const [producerStage, producer] = artifacts.get(use.name) ?? [];
+      return producerStage === stage.name && producer !== undefined && producer !== name ? [producer] : [];
+    });
+    return [...(task?.needs ?? []).map((need) => need.name), ...made];
+  };
+  reportCycles(stage.tasks, needsOf, "tasks", report);
+}
+
+function checkUse(
+  use: Mention,
+  task: TaskOutline,
+  artifacts: Artifacts,
+  upstream: ReadonlySet<string>,
+  report: Report,
+): void {
+  const maker = artifacts.get(use.name);
+  if (report.isFull()) return;
+  if (maker === undefined) {
+    const hint = suggest(use.name, [...artifacts.keys()], "artifacts");
+    report({ path: use.path, part: "value", message: `there is no artifact "${use.name}"`, hint });
+    return;
+  }
+  const [stage, name] = maker;
+  if (stage === task.stage && name === task.name) {
+    const message = `artifact "${use.name}" is made by this task itself`;
+    report({ path: use.path, part: "value", message, hint: "its output is already in its working directory" });
+  } else if (stage !== task.stage && !upstream.has(stage)) {
+    const message = `artifact "${use.name}" comes from ${stage}/${name}, and stage "${task.stage}" does not need stage "${stage}"`;
+    report({ path: use.path, part: "value", message, hint: `add "${stage}" to the needs of stage "${task.stage}"` });
+  }
+}
+
+function checkLandings(task: TaskOutline, report: Report): void {
+  // With the slash, whatever lies below a path follows it directly.
+  const sorted = task.use.toSorted((a, b) => (`${a.landing}/` < `${b.landing}/` ? -1 : 1));
+  let top = sorted[0];
+  for (const use of sorted.slice(1)) {
+    if (top === undefined || !pathsOverlap(top.landing, use.landing)) {
+      top = use;
+      continue;
+    }
+    const message = `artifacts "${top.name}" and "${use.name}" land on each other, at ${top.landing} and ${use.landing}`;
+    report({ path: use.path, part: "value", message, hint: "give one another place: { artifact: …, path: … }" });
+  }
+}
+
+function reportCycles(
+  nodes: ReadonlyMap<string, Mention & { readonly needs: readonly Mention[] }>,
+  needsOf: (name: string) => readonly string[],
+  what: string,
+  report: Report,
+): void {
+  const known = (name: string) => needsOf(name).filter((need) => nodes.has(need));
+  for (const cycle of orderByNeeds(nodes.keys(), known).cycles) {
+    const [first = "", second = ""] = cycle;
+    const node = nodes.get(first);
+    const need = node?.needs.find((mention) => mention.name === second);
+    const message = `${what} need each other in a circle: ${cycle.join(" → ")}`;
+    report({ path: need?.path ?? node?.path ?? [], part: "value", message, hint: "remove one of these needs" });
+  }
+}

@@ -1,0 +1,107 @@
+import { z } from "zod";
+import { readTimeout } from "./duration.ts";
+import { readGlob } from "./glob.ts";
+import {
+  type Reading,
+  readBoolean,
+  readLabel,
+  readName,
+  readPriority,
+  readScript,
+  readText,
+  readVariable,
+} from "./reading.ts";
+import { readRelativePath } from "./relative-path.ts";
+
+// The shape of a pipeline file. Scalars arrive as text (see yaml-source.ts); here they get their meaning. Whether names
+// refer to something is the business of references.ts.
+
+/** Text with a meaning of its own; what is wrong with it and the hint travel in the issue. */
+function scalar<T>(read: (text: string) => Reading<T>) {
+  return z.string().transform((text, context): T => {
+    const reading = read(text);
+    if ("value" in reading) return reading.value;
+    context.issues.push({ code: "custom", message: reading.wrong, params: { hint: reading.hint }, input: text });
+    return z.NEVER;
+  });
+}
+
+const name = scalar(readName);
+const label = scalar(readLabel);
+const environment = z.record(scalar(readVariable), scalar(readText));
+const agents = z.record(label, label);
+const timeout = scalar(readTimeout);
+const reference = z.string();
+const glob = scalar((text) => {
+  const reading = readGlob(text);
+  return "wrong" in reading ? reading : { value: text };
+});
+
+const use = z.strictObject({ artifact: reference, path: scalar(readRelativePath).optional() });
+
+const task = z.strictObject({
+  run: scalar(readScript),
+  needs: z.array(reference).optional(),
+  inputs: z.array(glob).optional(),
+  outputs: z.record(name, scalar(readRelativePath)).optional(),
+  use: z.array(z.preprocess((item) => (typeof item === "string" ? { artifact: item } : item), use)).optional(),
+  env: environment.optional(),
+  timeout: timeout.optional(),
+  agents: agents.optional(),
+  cache: scalar(readBoolean).optional(),
+  priority: scalar(readPriority).optional(),
+});
+
+const stage = z.strictObject({
+  needs: z.array(reference).optional(),
+  tasks: z.record(name, task).optional(),
+});
+
+const defaults = z.strictObject({
+  agents: agents.optional(),
+  env: environment.optional(),
+  timeout: timeout.optional(),
+});
+
+export const pipelineShape = z.strictObject({
+  name,
+  defaults: defaults.optional(),
+  stages: z.record(name, stage),
+});
+
+export type PipelineShape = z.output<typeof pipelineShape>;
+export type TaskShape = z.output<typeof task>;
+
+/** One kind of mapping in the file: what it is called, its keys, and those that a later version will have. */
+export interface Level {
+  readonly title: string;
+  readonly keys: readonly string[];
+  readonly later: readonly string[];
+}
+
+const laterEverywhere = ["retry", "tools", "caches", "services", "secrets", "params", "when", "finally", "concurrency"];
+
+/** From the outside in. */
+export const levels: { readonly [kind in "pipeline" | "defaults" | "stage" | "task" | "use"]: Level } = {
+  pipeline: {
+    title: "the pipeline",
+    keys: Object.keys(pipelineShape.shape),
+    later: [...laterEverywhere, "on", "include", "templates", "environments", "notify"],
+  },
+  defaults: { title: "defaults", keys: Object.keys(defaults.shape), later: [...laterEverywhere, "priority", "cache"] },
+  stage: {
+    title: "a stage",
+    keys: Object.keys(stage.shape),
+    later: [...laterEverywhere, "gates", "deploy", "manual", "allow_failure", "matrix"],
+  },
+  task: {
+    title: "a task",
+    keys: Object.keys(task.shape),
+    later: [
+      ...laterEverywhere,
+      ...["matrix", "shards", "reports", "gates", "deploy", "manual", "allow_failure", "network", "image", "resources"],
+      ...["idempotent", "sandbox", "on"],
+    ],
+  },
+  use: { title: "a used artifact", keys: Object.keys(use.shape), later: [] },
+};

@@ -1,0 +1,181 @@
+import { once } from "node:events";
+import {
+  create,
+  type DescMessage,
+  type DescMethod,
+  fromBinary,
+  type MessageInitShape,
+  type MessageShape,
+  toBinary,
+} from "@bufbuild/protobuf";
+import { Code, ConnectError, createContextValues, type Transport } from "@connectrpc/connect";
+import { runStreamingCall, runUnaryCall } from "@connectrpc/connect/protocol";
+import { type CallOptions, Client, type ClientDuplexStream, credentials, Metadata, type ServiceError } from "@grpc/grpc-js";
+import { limits } from "../limits.ts";
+import { asBuffer, connectErrorOf, type HeadersInput, headersFromMetadata, metadataFromHeaders } from "./grpc-status.ts";
+import { pullMessages } from "./pull-messages.ts";
+
+export interface GrpcTransportOptions {
+  /** `host:port` of the coordinator. */
+  readonly address: string;
+  /** Sent as `authorization: Bearer …` with every call. */
+  readonly token?: string;
+}
+
+/** A transport that holds a connection; its owner closes it. */
+export type ClosableTransport = Transport & { close(): void };
+
+/**
+ * Native gRPC on grpc-js for the clients of Connect (`createClient(RunService, grpcTransport(…))`): half the processor
+ * time of connect-node's own gRPC transport. Errors are ConnectError with their google.rpc details. The connection is
+ * made at the first call and again after a loss; a call while it is down fails with `unavailable`.
+ */
+export function grpcTransport(options: GrpcTransportOptions): ClosableTransport {
+  const client = new Client(options.address, credentials.createInsecure(), {
+    "grpc-node.flow_control_window": limits.grpcWindowBytes,
+    "grpc.max_receive_message_length": limits.grpcMessageBytes,
+    "grpc.max_send_message_length": limits.grpcMessageBytes,
+    "grpc.initial_reconnect_backoff_ms": 100,
+    "grpc.max_reconnect_backoff_ms": 2_000,
+    "grpc.keepalive_time_ms": 20_000,
+    "grpc.keepalive_timeout_ms": 10_000,
+  });
+
+  const prepared = (method: DescMethod, header: HeadersInput | undefined, values = createContextValues()) => {
+    const headers = new Headers(header);
+    if (options.token !== undefined) headers.set("authorization", `Bearer ${options.token}`);
+    return {
+      service: method.parent,
+      requestMethod: "POST",
+      url: `grpc://${options.address}/${method.parent.typeName}/${method.name}`,
+      header: headers,
+      contextValues: values,
+    };
+  };
+
+  return {
+    close: () => client.close(),
+    unary(method, signal, timeoutMs, header, input, contextValues) {
+      return runUnaryCall({
+        ...bounds(signal, timeoutMs),
+        req: { ...prepared(method, header, contextValues), stream: false, method, message: input },
+        next: async (request) => {
+          const responseHeader = new Headers();
+          const trailer = new Headers();
+          const message = await new Promise<MessageShape<typeof method.output>>((resolve, reject) => {
+            const call = client.makeUnaryRequest(
+              `/${method.parent.typeName}/${method.name}`,
+              (value: typeof request.message) => asBuffer(toBinary(method.input, value)),
+              (bytes) => fromBinary(method.output, bytes),
+              request.message,
+              metadataFromHeaders(request.header),
+              deadline(timeoutMs),
+              (error, value) => (error === null && value !== undefined ? resolve(value) : reject(failure(error))),
+            );
+            call.on("metadata", (metadata) => copyHeaders(headersFromMetadata(metadata), responseHeader));
+            call.on("status", ({ metadata }) => copyHeaders(headersFromMetadata(metadata), trailer));
+            onAbort(request.signal, () => call.cancel());
+          });
+          return { service: method.parent, stream: false, method, header: responseHeader, message, trailer };
+        },
+      });
+    },
+    stream(method, signal, timeoutMs, header, input, contextValues) {
+      return runStreamingCall({
+        ...bounds(signal, timeoutMs),
+        req: { ...prepared(method, header, contextValues), stream: true, method, message: input },
+        next: async (request) => {
+          const call = client.makeBidiStreamRequest(
+            `/${method.parent.typeName}/${method.name}`,
+            (value: MessageShape<typeof method.input>) => asBuffer(toBinary(method.input, value)),
+            (bytes) => fromBinary(method.output, bytes),
+            metadataFromHeaders(request.header),
+            deadline(timeoutMs),
+          );
+          const trailer = new Headers();
+          call.on("status", ({ metadata }) => copyHeaders(headersFromMetadata(metadata), trailer));
+          onAbort(request.signal, () => call.cancel());
+          const source: RequestSource = {};
+          void send(method, call, request.message, request.signal, source);
+          return {
+            service: method.parent,
+            stream: true,
+            method,
+            header: new Headers(),
+            message: receive(call, pullMessages<MessageShape<typeof method.output>>(call, request.signal), source),
+            trailer,
+          };
+        },
+      });
+    },
+  };
+}
+
+/** Where the requests come from: what went wrong there is what the reader of the answers wants to know. */
+interface RequestSource {
+  failure?: unknown;
+}
+
+/** Writes the requests at the pace of the other side. When their source fails the call is cancelled, never half-closed. */
+async function send<I extends DescMessage>(
+  method: DescMethod & { input: I },
+  call: ClientDuplexStream<MessageShape<I>, unknown>,
+  requests: AsyncIterable<MessageInitShape<I>>,
+  signal: AbortSignal,
+  source: RequestSource,
+): Promise<void> {
+  try {
+    for await (const request of requests) {
+      if (call.destroyed || signal.aborted) return;
+      const message = create(method.input, request);
+      if (!call.write(message)) await Promise.race([once(call, "drain", { signal }), once(call, "status", { signal })]);
+    }
+    call.end();
+  } catch (error) {
+    source.failure = error;
+    call.cancel();
+  }
+}
+
+/** The answers; `messages` listens already. */
+async function* receive<O>(
+  call: { cancel(): void },
+  messages: AsyncGenerator<O>,
+  source: RequestSource,
+): AsyncGenerator<O> {
+  try {
+    yield* messages;
+  } catch (error) {
+    throw failure(source.failure ?? error);
+  } finally {
+    // A reader that leaves early must not leave the server's generator suspended.
+    call.cancel();
+  }
+}
+
+function failure(error: unknown): ConnectError {
+  if (error instanceof ConnectError) return error;
+  if (isServiceError(error)) return connectErrorOf(error);
+  return ConnectError.from(error, Code.Unknown);
+}
+
+function isServiceError(error: unknown): error is ServiceError {
+  return error instanceof Error && "code" in error && "metadata" in error && error.metadata instanceof Metadata;
+}
+
+function bounds(signal: AbortSignal | undefined, timeoutMs: number | undefined) {
+  return { ...(signal === undefined ? {} : { signal }), ...(timeoutMs === undefined ? {} : { timeoutMs }) };
+}
+
+function deadline(timeoutMs: number | undefined): CallOptions {
+  return timeoutMs === undefined ? {} : { deadline: Date.now() + timeoutMs };
+}
+
+function onAbort(signal: AbortSignal, call: () => void): void {
+  if (signal.aborted) call();
+  else signal.addEventListener("abort", call, { once: true });
+}
+
+function copyHeaders(from: Headers, to: Headers): void {
+  from.forEach((value, key) => to.append(key, value));
+}

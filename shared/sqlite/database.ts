@@ -1,0 +1,24 @@
+import { existsSync } from "node:fs";
+import { dirname } from "node:path";
+import Database from "better-sqlite3";
+import { limits } from "../limits.ts";
+import { SqlError } from "./failure.ts";
+import type { WorkerOptions } from "./messages.ts";
+import { migrate } from "./migrate.ts";
+
+/** Opens the file, creating it when it is not there (its folder must be), and applies the migrations. Synchronous. */
+export function openDatabase({ path, migrations }: WorkerOptions): Database.Database {
+  if (!existsSync(dirname(path))) throw new SqlError("not_found", "its folder does not exist");
+  const db = new Database(path, { timeout: limits.sqliteBusyMs });
+  try {
+    db.pragma("journal_mode = WAL");
+    // In WAL mode the default (NORMAL) may lose the last commits when the power fails; what is acknowledged must stay.
+    db.pragma("synchronous = FULL");
+    db.pragma("foreign_keys = ON");
+    migrate(db, migrations);
+  } catch (error) {
+    db.close();
+    throw error;
+  }
+  return db;
+}

@@ -1,0 +1,24 @@
+export type SqlValue = string | number | bigint | Uint8Array | null;
+
+export interface Statement {
+  readonly sql: string;
+  /** Positional, for `?`. */
+  readonly params?: readonly SqlValue[];
+}
+
+/**
+ * A SQLite database in a worker thread, so that no commit and no large read ever stops the event loop.
+ * Calls may be made concurrently; they take effect in the order in which they were made. Whoever opened it closes it.
+ */
+export interface Sqlite {
+  /**
+   * Runs the statements as one transaction and resolves, when it is durable, with the rows changed by each. Writes that
+   * are close in time share one commit (and one fsync); a failing one takes no other with it.
+   * Throws `already_exists` when a UNIQUE or PRIMARY KEY constraint refuses a row, `resource_exhausted` when the disk is full.
+   */
+  write(statements: readonly Statement[]): Promise<number[]>;
+  /** Integers come as number; a query that can give more than 2^53 must cast to TEXT. Blobs come as Uint8Array. */
+  query<Row>(sql: string, params?: readonly SqlValue[]): Promise<Row[]>;
+  /** Waits for what was asked before, then closes. */
+  close(): Promise<void>;
+}
