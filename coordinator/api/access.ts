@@ -1,0 +1,35 @@
+import type { DescMethod } from "@bufbuild/protobuf";
+import type { Role } from "../delivery/access/principal.ts";
+
+const people = ["admin", "developer"] as const satisfies readonly Role[];
+const everybody = ["admin", "developer", "agent"] as const satisfies readonly Role[];
+const agents = ["agent"] as const satisfies readonly Role[];
+
+/** Who may call what. A service or method that is not listed may be called by an admin alone. */
+const byService = new Map<string, readonly Role[] | undefined>([
+  // Load balancers have no token, and the answer tells only that we serve.
+  ["grpc.health.v1.Health", undefined],
+  ["grpc.reflection.v1.ServerReflection", everybody],
+  ["build.bazel.remote.execution.v2.Capabilities", everybody],
+  ["build.bazel.remote.execution.v2.ContentAddressableStorage", everybody],
+  ["build.bazel.remote.execution.v2.ActionCache", everybody],
+  ["google.bytestream.ByteStream", everybody],
+  ["millrace.v1.RunService", people],
+  ["millrace.v1.LogService", people],
+  ["millrace.v1.AgentService", people],
+]);
+
+const byMethod = new Map<string, readonly Role[]>([
+  ["millrace.v1.LogService/AppendLog", agents],
+  ["millrace.v1.AgentService/JoinFarm", agents],
+  // An agent's results come by report, fenced by its lease; what a client uploads is recorded as the client's.
+  ["build.bazel.remote.execution.v2.ActionCache/UpdateActionResult", people],
+]);
+
+/** The roles that may call a method; undefined for one that needs no token. */
+export function rolesOf(method: DescMethod): readonly Role[] | undefined {
+  const service = method.parent.typeName;
+  const special = byMethod.get(`${service}/${method.name}`);
+  if (special !== undefined) return special;
+  return byService.has(service) ? byService.get(service) : ["admin"];
+}

@@ -1,0 +1,65 @@
+import type { DescService } from "@bufbuild/protobuf";
+import type { ServiceImpl } from "@connectrpc/connect";
+import { Server, ServerCredentials } from "@grpc/grpc-js";
+import { from } from "../../../shared/errors.ts";
+import { limits } from "../../../shared/limits.ts";
+import { mountGrpc } from "../../../shared/rpc/grpc-mount.ts";
+
+/** A service with its implementation, ready to be mounted on either server. */
+export interface MountedService {
+  readonly service: DescService;
+  readonly impl: ServiceImpl<DescService>;
+}
+
+/** Pairs a service with an implementation of exactly that service. */
+export function mounted<S extends DescService>(service: S, impl: ServiceImpl<S>): MountedService {
+  return { service, impl: impl as ServiceImpl<DescService> };
+}
+
+export interface GrpcServer {
+  /** Port 0 takes any free port; resolves with the one taken. Throws `unavailable` when it is in use. */
+  listen(host: string, port: number): Promise<number>;
+  /** Lets calls finish for at most `graceMs`, then cuts them off. */
+  close(graceMs: number): Promise<void>;
+}
+
+/** The one native gRPC server: agents, CLI, Bazel and any foreign client speak to it over one port. */
+export function grpcServer(services: readonly MountedService[]): GrpcServer {
+  const server = new Server({
+    "grpc.max_receive_message_length": limits.grpcMessageBytes,
+    "grpc.max_send_message_length": limits.grpcMessageBytes,
+    "grpc.keepalive_time_ms": 20_000,
+    "grpc.keepalive_timeout_ms": 10_000,
+  });
+  for (const { service, impl } of services) mountGrpc(server, service, impl);
+  raiseWindows(server);
+  return {
+    listen: (host, port) =>
+      new Promise((resolve, reject) => {
+        server.bindAsync(`${host}:${port}`, ServerCredentials.createInsecure(), (error, bound) => {
+          if (error === null) resolve(bound);
+          else reject(from(error, `listening for gRPC on ${host}:${port}`));
+        });
+      }),
+    close: (graceMs) =>
+      new Promise((resolve) => {
+        const force = setTimeout(() => server.forceShutdown(), graceMs);
+        server.tryShutdown(() => {
+          clearTimeout(force);
+          resolve();
+        });
+      }),
+  };
+}
+
+/**
+ * grpc-js 1.14 reads `flow_control_window` in its client only; the server's windows stay at HTTP/2's 64 KiB, which caps
+ * an upload near 165 MiB/s. The settings of new sessions sit in a private field; test/integration/rpc holds us to it.
+ */
+function raiseWindows(server: Server): void {
+  const internals = server as unknown as { commonServerOptions: { settings?: Record<string, unknown> } };
+  internals.commonServerOptions.settings = {
+    ...internals.commonServerOptions.settings,
+    initialWindowSize: limits.grpcWindowBytes,
+  };
+}

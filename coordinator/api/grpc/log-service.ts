@@ -1,0 +1,160 @@
+import type { MessageInitShape } from "@bufbuild/protobuf";
+import { timestampFromMs, timestampMs } from "@bufbuild/protobuf/wkt";
+import type { ServiceImpl } from "@connectrpc/connect";
+import type { Event, TaskFinished } from "../../../proto/gen/millrace/v1/event_pb.ts";
+import type {
+  AppendLogRequest,
+  LogService,
+  ReadLogRequest,
+  ReadLogResponseSchema,
+} from "../../../proto/gen/millrace/v1/log_pb.ts";
+import type { Task } from "../../../proto/gen/millrace/v1/run_pb.ts";
+import type { Cas } from "../../../shared/cas/cas.ts";
+import { digestFromMessage } from "../../../shared/digest.ts";
+import { MillraceError } from "../../../shared/errors.ts";
+import { limits } from "../../../shared/limits.ts";
+import { merge } from "../../../shared/merge.ts";
+import type { Runs } from "../../delivery/run/runs.ts";
+import type { LogStore } from "../../farm/logs/log-store.ts";
+
+/** The output of one attempt; attempt 0 is the end of a task that left none of its own. */
+interface TaskLog {
+  readonly attempt: number;
+  readonly pieces: AsyncIterable<Piece>;
+}
+
+type Piece = MessageInitShape<typeof ReadLogResponseSchema>;
+
+export interface LogServiceDeps {
+  readonly logs: LogStore;
+  readonly runs: Runs;
+  readonly cas: Cas;
+}
+
+/** LogService: agents append, people read and follow. */
+export function logService({ logs, runs, cas }: LogServiceDeps): ServiceImpl<typeof LogService> {
+  return {
+    async *appendLog(requests) {
+      for await (const request of requests) yield await append(logs, request);
+    },
+
+    async *readLog(request, { signal }) {
+      const reading = new AbortController();
+      const both = AbortSignal.any([signal, reading.signal]);
+      const reader = logReader({ logs, runs, cas }, request, both);
+      try {
+        yield* request.task === "" ? reader.wholeRun() : reader.oneTask();
+      } finally {
+        reading.abort();
+      }
+    },
+  };
+}
+
+async function append(logs: LogStore, { executionId, attempt, offset, data, time, finish }: AppendLogRequest) {
+  if (data.byteLength > limits.logChunkBytes) {
+    throw new MillraceError(
+      "invalid_argument",
+      `a log chunk has at most ${limits.logChunkBytes} bytes, not ${data.byteLength}`,
+    );
+  }
+  const log = { executionId, attempt };
+  const chunk = { offset: Number(offset), data, timeMs: time === undefined ? 0 : timestampMs(time) };
+  const stored = await logs.append(log, chunk);
+  const whole = finish && stored === chunk.offset + data.byteLength;
+  if (whole) await logs.finish(log);
+  return { executionId, attempt, storedBytes: BigInt(stored), finished: whole };
+}
+
+/** Reads what one request asks for. */
+function logReader({ logs, runs, cas }: LogServiceDeps, request: ReadLogRequest, signal: AbortSignal) {
+  const { run, follow } = request;
+
+  /** The output of one attempt from an offset on. */
+  async function* attemptLog(
+    task: string,
+    executionId: string,
+    attempt: number,
+    offset: number,
+  ): AsyncGenerator<Piece> {
+    for await (const chunk of logs.read({ executionId, attempt }, { offset, follow, signal })) {
+      const { data, timeMs } = chunk;
+      yield { task, attempt, offset: BigInt(chunk.offset), data, time: timestampFromMs(timeMs) };
+    }
+    yield { task, attempt, finish: true };
+  }
+
+  /** The output that made a cached result: no process ran here, so it comes from the CAS. */
+  async function* cachedLog(task: string, { logDigest }: TaskFinished, offset: number): AsyncGenerator<Piece> {
+    let at = offset;
+    const digest = logDigest === undefined ? undefined : digestFromMessage(logDigest);
+    if (digest !== undefined && offset < digest.sizeBytes) {
+      for await (const data of cas.read(digest, { offset }, signal)) {
+        yield { task, offset: BigInt(at), data };
+        at += data.byteLength;
+      }
+    }
+    yield { task, finish: true };
+  }
+
+  /** The run's events: up to now, or until it has finished when the reader follows. */
+  async function* events(): AsyncGenerator<Event> {
+    const { sequence: present } = await runs.get(run);
+    for await (const { sequence, event } of runs.watch(run, 0, signal)) {
+      yield event;
+      if (!follow && BigInt(sequence) >= present) return;
+    }
+  }
+
+  /** The log of each attempt and of each cached result, as the run's events tell of them. */
+  async function* logsOf(wanted: (task: string) => boolean, offset: number): AsyncGenerator<TaskLog> {
+    const executions = new Map<string, string>();
+    for await (const { kind } of events()) {
+      if (kind.case === "taskSubmitted") {
+        executions.set(kind.value.task, kind.value.executionId);
+      } else if (kind.case === "taskStarted" && wanted(kind.value.task)) {
+        const { task, attempt } = kind.value;
+        yield { attempt, pieces: attemptLog(task, executions.get(task) ?? "", attempt, offset) };
+      } else if (kind.case === "taskFinished" && wanted(kind.value.task)) {
+        const { task, cached } = kind.value;
+        if (cached) yield { attempt: 0, pieces: cachedLog(task, kind.value, offset) };
+        else yield { attempt: 0, pieces: none() };
+      } else if (kind.case === "taskSkipped" && wanted(kind.value.task)) {
+        yield { attempt: 0, pieces: none() };
+      }
+    }
+  }
+
+  return {
+    /** All tasks at once, their pieces in the order in which they come. */
+    async *wholeRun(): AsyncGenerator<Piece> {
+      const pieces = async function* () {
+        for await (const log of logsOf(() => true, 0)) yield log.pieces;
+      };
+      yield* merge(pieces());
+    },
+
+    /** The attempt that was asked for, else the last one so far. */
+    async *oneTask(): AsyncGenerator<Piece> {
+      const { stage, name, attempts } = findTask((await runs.get(run)).tasks, request);
+      const wanted = request.attempt === 0 ? attempts : request.attempt;
+      for await (const { attempt, pieces } of logsOf((task) => task === `${stage}/${name}`, Number(request.offset))) {
+        if (attempt !== 0 && attempt < wanted) continue;
+        yield* pieces;
+        return;
+      }
+    },
+  };
+}
+
+async function* none(): AsyncGenerator<Piece> {}
+
+/** By `stage/task`, or by `task` where that is unique. */
+function findTask(tasks: readonly Task[], { run, task: asked }: ReadLogRequest): Task {
+  const found = tasks.filter(({ stage, name }) => asked === `${stage}/${name}` || asked === name);
+  const [task] = found;
+  if (task !== undefined && found.length === 1) return task;
+  const names = (found.length > 1 ? found : tasks).map(({ stage, name }) => `${stage}/${name}`).join(", ");
+  const problem = found.length > 1 ? "is not unique: say which" : `is no task of ${run}`;
+  throw new MillraceError(found.length > 1 ? "invalid_argument" : "not_found", `"${asked}" ${problem} of ${names}`);
+}

@@ -1,0 +1,146 @@
+import { create } from "@bufbuild/protobuf";
+import type { HandlerContext, ServiceImpl } from "@connectrpc/connect";
+import type { Artifact } from "../../../proto/gen/millrace/v1/event_pb.ts";
+import {
+  type RunRequest,
+  RunRequestSchema,
+  type RunService,
+  type SubmitRunArchiveRequest,
+} from "../../../proto/gen/millrace/v1/run_pb.ts";
+import type { Cas } from "../../../shared/cas/cas.ts";
+import { type Digest, digestFromMessage } from "../../../shared/digest.ts";
+import { MillraceError } from "../../../shared/errors.ts";
+import { limits } from "../../../shared/limits.ts";
+import { buildTree } from "../../../shared/merkle/build-tree.ts";
+import { exportTar, importTar } from "../../../shared/merkle/tar.ts";
+import { type Asker, type Runs, runNumber } from "../../delivery/run/runs.ts";
+import { principalOf } from "../guard.ts";
+
+export interface RunServiceDeps {
+  readonly runs: Runs;
+  readonly cas: Cas;
+}
+
+const pageSizeDefault = 50;
+
+/** RunService: submits runs and follows them. */
+export function runService({ runs, cas }: RunServiceDeps): ServiceImpl<typeof RunService> {
+  return {
+    async submitRun({ run, source }, context) {
+      const request = run ?? create(RunRequestSchema);
+      const root = digestFromMessage(source, "source");
+      return { run: await runs.submit(askerOf(context), request, root, context.signal) };
+    },
+
+    async submitRunArchive(messages, context) {
+      const { request, root } = await receiveArchive(cas, messages, context.signal);
+      return { run: await runs.submit(askerOf(context), request, root, context.signal) };
+    },
+
+    async getRun({ run }) {
+      return { run: await runs.get(run) };
+    },
+
+    async listRuns({ pageSize, pageToken }) {
+      const limit = Math.min(pageSize > 0 ? pageSize : pageSizeDefault, limits.listPage);
+      const found = await runs.list({ ...beforeOf(pageToken), limit });
+      const last = found.length === limit ? found.at(-1) : undefined;
+      return { runs: found, nextPageToken: last?.name ?? "" };
+    },
+
+    async *watchRun({ run, afterSequence }, { signal }) {
+      for await (const { sequence, event } of runs.watch(run, Number(afterSequence), signal)) {
+        yield { sequence: BigInt(sequence), event };
+      }
+    },
+
+    async cancelRun({ run, reason }, context) {
+      const asker = askerOf(context);
+      await runs.cancel(asker, run, reason || `cancelled by ${asker.principal.name}`);
+      return {};
+    },
+
+    async *downloadArtifact({ run, artifact: name }, { signal }) {
+      const artifact = findArtifact(
+        (await runs.get(run)).tasks.flatMap(({ artifacts }) => artifacts),
+        run,
+        name,
+      );
+      const root = await rootOf(cas, artifact, signal);
+      let totalBytes = 0n;
+      for await (const chunk of exportTar(cas, root, signal)) {
+        totalBytes += BigInt(chunk.byteLength);
+        yield { part: { case: "chunk", value: chunk } };
+      }
+      yield { part: { case: "finish", value: { totalBytes } } };
+    },
+  };
+}
+
+function askerOf(context: HandlerContext): Asker {
+  return { principal: principalOf(context), traceparent: context.requestHeader.get("traceparent") ?? "" };
+}
+
+/** A page token is the name of the last run of the page before. */
+function beforeOf(pageToken: string): { before?: number } {
+  if (pageToken === "") return {};
+  const before = runNumber(pageToken);
+  if (before === undefined) throw new MillraceError("invalid_argument", `"${pageToken}" is no page token`);
+  return { before };
+}
+
+/** Unpacks a tar while it arrives. Only `finish` with the right total makes it whole. */
+async function receiveArchive(
+  cas: Cas,
+  messages: AsyncIterable<SubmitRunArchiveRequest>,
+  signal: AbortSignal,
+): Promise<{ request: RunRequest; root: Digest }> {
+  const parts = messages[Symbol.asyncIterator]();
+  const first = await parts.next();
+  if (first.done === true || first.value.part.case !== "start") {
+    throw new MillraceError("invalid_argument", "the first message of an archive must be `start`");
+  }
+  const request = first.value.part.value;
+
+  async function* chunks(): AsyncGenerator<Uint8Array> {
+    let receivedBytes = 0;
+    for (;;) {
+      const next = await parts.next();
+      if (next.done === true) {
+        throw new MillraceError("invalid_argument", "the archive ended without `finish`: nothing was started");
+      }
+      const { part } = next.value;
+      if (part.case === "chunk") {
+        receivedBytes += part.value.byteLength;
+        yield part.value;
+      } else if (part.case === "finish") {
+        if (part.value.totalBytes === BigInt(receivedBytes)) return;
+        throw new MillraceError(
+          "invalid_argument",
+          `\`finish\` speaks of ${part.value.totalBytes} bytes, ${receivedBytes} have arrived`,
+        );
+      } else {
+        throw new MillraceError("invalid_argument", "after `start` an archive has only `chunk` and `finish`");
+      }
+    }
+  }
+  return { request, root: await importTar(chunks(), cas, signal) };
+}
+
+function findArtifact(artifacts: readonly Artifact[], run: string, name: string): Artifact {
+  const found = artifacts.find((artifact) => artifact.name === name);
+  if (found !== undefined) return found;
+  const known = artifacts.map((artifact) => artifact.name).join(", ") || "none yet";
+  throw new MillraceError("not_found", `${run} has no artifact "${name}"; it has: ${known}`);
+}
+
+/** The directory to pack: of a file, one that holds just the file under the last part of its path. */
+async function rootOf(cas: Cas, artifact: Artifact, signal: AbortSignal): Promise<Digest> {
+  const { content, name, path, isExecutable: executable } = artifact;
+  if (content.case === "directory") return digestFromMessage(content.value);
+  if (content.case === undefined) throw new MillraceError("internal", `the artifact ${name} has no content`);
+  const node = { kind: "file", digest: digestFromMessage(content.value), executable } as const;
+  const tree = buildTree([{ path: path.slice(path.lastIndexOf("/") + 1), node }]);
+  await cas.writeMany([...tree.directories.values()], signal);
+  return tree.root;
+}

@@ -1,0 +1,89 @@
+import { create } from "@bufbuild/protobuf";
+import { durationFromMs, type Timestamp, timestampMs } from "@bufbuild/protobuf/wkt";
+import {
+  type ActionResult,
+  DirectorySchema,
+  type OutputDirectory,
+  TreeSchema,
+} from "../../../proto/gen/build/bazel/remote/execution/v2/remote_execution_pb.ts";
+import {
+  type Artifact,
+  ArtifactSchema,
+  EndingKind,
+  type PlannedTask,
+  TaskStatus,
+} from "../../../proto/gen/millrace/v1/event_pb.ts";
+import type { Cas } from "../../../shared/cas/cas.ts";
+import { readMessage } from "../../../shared/cas/read-blob.ts";
+import { digestFromMessage } from "../../../shared/digest.ts";
+import type { ExecutionOutcome } from "../../farm/scheduler/scheduler.ts";
+import type { TaskOutcome } from "./decide.ts";
+
+/** What an execution means for its task. */
+export async function outcomeOfExecution(
+  cas: Cas,
+  planned: PlannedTask,
+  { ending, result, usage }: ExecutionOutcome,
+  signal: AbortSignal,
+): Promise<TaskOutcome> {
+  const base = result === undefined ? {} : await outcomeOfResult(cas, planned, result, signal);
+  return { ...base, status: statusOf(ending.kind, ending.exitCode), ending, ...(usage === undefined ? {} : { usage }) };
+}
+
+/** What a successful result, from the cache or just made, means for its task. */
+export async function outcomeOfResult(
+  cas: Cas,
+  planned: PlannedTask,
+  result: ActionResult,
+  signal: AbortSignal,
+): Promise<TaskOutcome> {
+  const artifacts: Artifact[] = [];
+  for (const { artifact, path } of planned.outputs) {
+    const found = await artifactAt(cas, result, path, signal);
+    if (found !== undefined) artifacts.push(create(ArtifactSchema, { ...found, name: artifact, path, task: taskName(planned) }));
+  }
+  const { executionStartTimestamp: start, executionCompletedTimestamp: end } = result.executionMetadata ?? {};
+  return {
+    status: TaskStatus.SUCCEEDED,
+    ending: { kind: EndingKind.EXITED, exitCode: result.exitCode },
+    artifacts,
+    ...(result.stdoutDigest === undefined ? {} : { logDigest: result.stdoutDigest }),
+    ...(start === undefined || end === undefined ? {} : { duration: durationFromMs(span(start, end)) }),
+  };
+}
+
+function statusOf(kind: EndingKind, exitCode: number): TaskStatus {
+  if (kind === EndingKind.EXITED && exitCode === 0) return TaskStatus.SUCCEEDED;
+  return kind === EndingKind.CANCELLED ? TaskStatus.CANCELLED : TaskStatus.FAILED;
+}
+
+async function artifactAt(cas: Cas, result: ActionResult, path: string, signal: AbortSignal) {
+  const file = result.outputFiles.find((output) => output.path === path);
+  if (file?.digest !== undefined) {
+    const content = { case: "file", value: file.digest } as const;
+    return { content, sizeBytes: file.digest.sizeBytes, isExecutable: file.isExecutable };
+  }
+  const directory = result.outputDirectories.find((output) => output.path === path);
+  if (directory?.rootDirectoryDigest === undefined) return undefined;
+  const content = { case: "directory", value: directory.rootDirectoryDigest } as const;
+  return { content, sizeBytes: await sizeOf(cas, directory, signal) };
+}
+
+/** Of all files in an output directory. */
+async function sizeOf(cas: Cas, output: OutputDirectory, signal: AbortSignal): Promise<bigint> {
+  if (output.treeDigest === undefined) return 0n;
+  const tree = await readMessage(cas, TreeSchema, digestFromMessage(output.treeDigest), signal);
+  let sum = 0n;
+  for (const { files } of [tree.root ?? create(DirectorySchema), ...tree.children]) {
+    for (const { digest } of files) sum += digest?.sizeBytes ?? 0n;
+  }
+  return sum;
+}
+
+function taskName({ stage, name }: PlannedTask): string {
+  return `${stage}/${name}`;
+}
+
+function span(start: Timestamp, end: Timestamp): number {
+  return Math.max(0, timestampMs(end) - timestampMs(start));
+}

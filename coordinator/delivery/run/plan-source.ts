@@ -1,0 +1,59 @@
+import { create } from "@bufbuild/protobuf";
+import type { PlannedTask } from "../../../proto/gen/millrace/v1/event_pb.ts";
+import { BadRequestSchema } from "../../../proto/gen/google/rpc/error_details_pb.ts";
+import type { RunRequest } from "../../../proto/gen/millrace/v1/run_pb.ts";
+import type { Blob, Cas } from "../../../shared/cas/cas.ts";
+import { readBlob } from "../../../shared/cas/read-blob.ts";
+import type { Digest } from "../../../shared/digest.ts";
+import { MillraceError } from "../../../shared/errors.ts";
+import { limits } from "../../../shared/limits.ts";
+import { loadTree } from "../../../shared/merkle/load-tree.ts";
+import { formatProblem } from "../../../shared/pipeline/format-problem.ts";
+import { parsePipeline } from "../../../shared/pipeline/parse.ts";
+import type { Problem } from "../../../shared/pipeline/pipeline.ts";
+import { planRun } from "../../../shared/pipeline/plan.ts";
+
+export interface SourcePlan {
+  readonly pipeline: string;
+  readonly pipelinePath: string;
+  readonly tasks: readonly PlannedTask[];
+  /** What the plan refers to by digest. */
+  readonly blobs: readonly Blob[];
+}
+
+/**
+ * Reads the pipeline file out of a source tree and plans it. Throws `invalid_argument` with every problem as a field
+ * violation (`field` is file:line:column), `failed_precondition` when blobs of the tree are missing.
+ */
+export async function planSource(cas: Cas, request: RunRequest, source: Digest, signal: AbortSignal): Promise<SourcePlan> {
+  const pipelinePath = request.pipelinePath || "millrace.yaml";
+  const entries = await loadTree(cas, source, signal);
+  const file = entries.find(({ path }) => path === pipelinePath);
+  if (file?.node.kind !== "file") {
+    throw new MillraceError(
+      "invalid_argument",
+      `the source has no file ${pipelinePath}: write one with \`millrace init\`, or name another with --pipeline`,
+    );
+  }
+  if (file.node.digest.sizeBytes > limits.pipelineFileBytes) {
+    throw new MillraceError("invalid_argument", `${pipelinePath} is larger than ${limits.pipelineFileBytes} bytes`);
+  }
+  const text = new TextDecoder().decode(await readBlob(cas, file.node.digest, signal));
+  const parsed = parsePipeline(text, pipelinePath);
+  if (parsed.pipeline === undefined) throw invalidPipeline(parsed.problems);
+  const { stages, tasks } = request;
+  const plan = planRun({ pipeline: parsed.pipeline, source: entries, stages, tasks });
+  if (plan.problems.length > 0) throw invalidPipeline(plan.problems);
+  return { pipeline: parsed.pipeline.name, pipelinePath, tasks: plan.tasks, blobs: plan.blobs };
+}
+
+function invalidPipeline(problems: readonly Problem[]): MillraceError {
+  const fieldViolations = problems.map(({ file, line, column, message, hint }) => ({
+    field: `${file}:${line}:${column}`,
+    description: hint === undefined ? message : `${message} (${hint})`,
+  }));
+  const value = create(BadRequestSchema, { fieldViolations });
+  return new MillraceError("invalid_argument", problems.map(formatProblem).join("\n"), {
+    details: [{ desc: BadRequestSchema, value }],
+  });
+}

@@ -1,0 +1,151 @@
+import type { Event } from "../../../proto/gen/millrace/v1/event_pb.ts";
+import type { Run, RunRequest } from "../../../proto/gen/millrace/v1/run_pb.ts";
+import type { Cas } from "../../../shared/cas/cas.ts";
+import type { Clock } from "../../../shared/clock.ts";
+import { type Digest, digestToMessage } from "../../../shared/digest.ts";
+import { MillraceError } from "../../../shared/errors.ts";
+import type { Component } from "../../../shared/lifecycle.ts";
+import type { ActionCache } from "../../farm/action-cache/action-cache.ts";
+import type { Scheduler } from "../../farm/scheduler/scheduler.ts";
+import type { EventStore } from "../../store/event-store.ts";
+import type { Origin } from "./decide.ts";
+import { planSource } from "./plan-source.ts";
+import { RunActor } from "./run-actor.ts";
+import type { RunSummaries } from "./run-summaries.ts";
+import { runView } from "./run-view.ts";
+import { type Asker, type RunEvent, type Runs, runName, runNumber } from "./runs.ts";
+import { TaskDriver } from "./task-driver.ts";
+
+export interface RunEngineDeps {
+  readonly store: EventStore;
+  readonly summaries: RunSummaries;
+  readonly cas: Cas;
+  readonly actionCache: ActionCache;
+  readonly scheduler: Scheduler;
+  readonly clock: Clock;
+  /** Told of every event of every run once it is on disk: metrics, later notifications. */
+  readonly onEvent: (event: Event) => void;
+  readonly onError: (error: unknown) => void;
+}
+
+/** Runs in progress, each an actor; finished ones are read back from the log when somebody asks. */
+export class RunEngine implements Runs, Component {
+  readonly name = "runs";
+  readonly #deps: RunEngineDeps;
+  readonly #driver: TaskDriver;
+  readonly #active = new Map<string, RunActor>();
+  /** Submits under way by project and idempotency key, so that two at once give one run. */
+  readonly #submitting = new Map<string, Promise<string>>();
+  #lastNumber = 0;
+
+  constructor(deps: RunEngineDeps) {
+    this.#deps = deps;
+    this.#driver = new TaskDriver({ ...deps, origin: (actor) => this.#systemOrigin(actor) });
+  }
+
+  /** Takes up every run that had not finished when the coordinator ended. */
+  async start(): Promise<void> {
+    this.#lastNumber = await this.#deps.summaries.lastNumber();
+    this.#driver.start();
+    for (const run of await this.#deps.summaries.unfinished()) {
+      const actor = this.#actor(run);
+      await actor.load();
+      this.#active.set(run, actor);
+      this.#driver.resume(actor);
+    }
+  }
+
+  async stop(): Promise<void> {
+    await this.#driver.stop();
+  }
+
+  async submit(asker: Asker, request: RunRequest, source: Digest, signal: AbortSignal): Promise<string> {
+    if (request.idempotencyKey === "") return await this.#submit(asker, request, source, signal);
+    const key = JSON.stringify([projectOf(request), request.idempotencyKey]);
+    const present = this.#submitting.get(key);
+    if (present !== undefined) return await present;
+    const submitted = this.#submitOnce(asker, request, source, signal).finally(() => this.#submitting.delete(key));
+    this.#submitting.set(key, submitted);
+    return await submitted;
+  }
+
+  async get(run: string): Promise<Run> {
+    return runView((await this.#find(run)).state);
+  }
+
+  async list({ before = Number.MAX_SAFE_INTEGER, limit }: { before?: number; limit: number }): Promise<Run[]> {
+    // The summaries follow the log a moment later; what is in progress is known better here.
+    const byNumber = new Map<number, Run>();
+    for (const run of await this.#deps.summaries.list({ before, limit })) byNumber.set(runNumber(run.name) ?? 0, run);
+    for (const [run, actor] of this.#active) {
+      const number = runNumber(run) ?? 0;
+      if (number < before) byNumber.set(number, { ...runView(actor.state), tasks: [] });
+    }
+    return [...byNumber].sort(([a], [b]) => b - a).slice(0, limit).map(([, run]) => run);
+  }
+
+  async *watch(run: string, afterSequence: number, signal: AbortSignal): AsyncGenerator<RunEvent> {
+    const actor = await this.#find(run);
+    yield* actor.watch(afterSequence, signal);
+  }
+
+  async cancel(asker: Asker, run: string, reason: string): Promise<void> {
+    const actor = await this.#find(run);
+    await actor.do({ kind: "cancel", reason }, this.#origin(asker, actor.state.project));
+  }
+
+  async #submitOnce(asker: Asker, request: RunRequest, source: Digest, signal: AbortSignal): Promise<string> {
+    const known = await this.#deps.summaries.byKey(projectOf(request), request.idempotencyKey);
+    return known ?? (await this.#submit(asker, request, source, signal));
+  }
+
+  async #submit(asker: Asker, request: RunRequest, source: Digest, signal: AbortSignal): Promise<string> {
+    const { pipeline, pipelinePath, tasks, blobs } = await planSource(this.#deps.cas, request, source, signal);
+    await this.#deps.cas.writeMany(blobs, signal);
+    const run = runName(++this.#lastNumber);
+    const actor = this.#actor(run);
+    const { idempotencyKey } = request;
+    await actor.do(
+      { kind: "request", pipeline, pipelinePath, source: digestToMessage(source), idempotencyKey, tasks },
+      this.#origin(asker, projectOf(request)),
+    );
+    return run;
+  }
+
+  #actor(run: string): RunActor {
+    return new RunActor(run, { store: this.#deps.store, onEvents: (actor, events) => this.#onEvents(actor, events) });
+  }
+
+  #onEvents(actor: RunActor, events: readonly Event[]): void {
+    const { run } = actor.state;
+    if (actor.finished) this.#active.delete(run);
+    else this.#active.set(run, actor);
+    for (const event of events) {
+      this.#driver.react(actor, event);
+      this.#deps.onEvent(event);
+    }
+  }
+
+  async #find(run: string): Promise<RunActor> {
+    const active = this.#active.get(run);
+    if (active !== undefined) return active;
+    const actor = this.#actor(run);
+    if (runNumber(run) !== undefined) await actor.load();
+    if (actor.state.sequence === 0) throw new MillraceError("not_found", `there is no run ${run}: see \`millrace runs\``);
+    // It may have been submitted while the log was read.
+    return this.#active.get(run) ?? actor;
+  }
+
+  #origin({ principal, traceparent }: Asker, project: string): Origin {
+    return { principal: principal.name, project, traceparent, nowMs: this.#deps.clock.nowMs() };
+  }
+
+  #systemOrigin({ state }: RunActor): Origin {
+    const { project, traceparent } = state;
+    return { principal: "system:runs", project, traceparent, nowMs: this.#deps.clock.nowMs() };
+  }
+}
+
+function projectOf(request: RunRequest): string {
+  return request.project || "default";
+}

@@ -1,0 +1,168 @@
+import { create } from "@bufbuild/protobuf";
+import { timestampFromMs, timestampMs } from "@bufbuild/protobuf/wkt";
+import { type Event, RunStatus } from "../../../proto/gen/millrace/v1/event_pb.ts";
+import { type Run, RunSchema } from "../../../proto/gen/millrace/v1/run_pb.ts";
+import { digestFromMessage, digestKey, digestToMessage, parseDigestKey } from "../../../shared/digest.ts";
+import type { Component } from "../../../shared/lifecycle.ts";
+import type { Sqlite, Statement } from "../../../shared/sqlite/sqlite.ts";
+import type { EventStore, StoredCommit } from "../../store/event-store.ts";
+import { runOfStream } from "./run-actor.ts";
+import { runNumber } from "./runs.ts";
+
+/** A line per run, folded from the log: may be thrown away and is then made anew. */
+export interface RunSummaries {
+  /** Newest first, with a number smaller than `before`. */
+  list(options: { readonly before?: number; readonly limit: number }): Promise<Run[]>;
+  /** Names of runs that have not finished. */
+  unfinished(): Promise<string[]>;
+  /** The run of an idempotency key, if there is one. */
+  byKey(project: string, key: string): Promise<string | undefined>;
+  /** The greatest number so far; 0 when there is none. */
+  lastNumber(): Promise<number>;
+}
+
+export const runSummaryMigrations = [
+  `CREATE TABLE run_summary (
+     number INTEGER PRIMARY KEY,
+     run TEXT NOT NULL,
+     project TEXT NOT NULL,
+     pipeline TEXT NOT NULL,
+     principal TEXT NOT NULL,
+     source TEXT NOT NULL,
+     idempotency_key TEXT,
+     status INTEGER NOT NULL,
+     created_ms INTEGER NOT NULL,
+     finished_ms INTEGER
+   ) STRICT`,
+  "CREATE UNIQUE INDEX run_summary_key ON run_summary (project, idempotency_key) WHERE idempotency_key IS NOT NULL",
+  `CREATE INDEX run_summary_unfinished ON run_summary (status) WHERE status = ${RunStatus.RUNNING}`,
+  "CREATE TABLE run_summary_position (position INTEGER NOT NULL) STRICT",
+  "INSERT INTO run_summary_position (position) VALUES (0)",
+] as const;
+
+interface Row {
+  number: number;
+  run: string;
+  project: string;
+  pipeline: string;
+  principal: string;
+  source: string;
+  status: RunStatus;
+  created_ms: number;
+  finished_ms: number | null;
+}
+
+export interface RunSummariesDeps {
+  readonly sqlite: Sqlite;
+  readonly store: EventStore;
+  readonly onError: (error: unknown) => void;
+}
+
+export function runSummaries({ sqlite, store, onError }: RunSummariesDeps): RunSummaries & Component {
+  const stopped = new AbortController();
+
+  /** Rows and position change in one transaction, so a crash can neither skip nor repeat a commit. */
+  async function fold(stored: StoredCommit): Promise<void> {
+    const run = runOfStream(stored.stream);
+    const changes = run === undefined ? [] : stored.commit.events.flatMap((event) => changeOf(run, event));
+    if (changes.length === 0) return;
+    const position = { sql: "UPDATE run_summary_position SET position = ?", params: [stored.position] };
+    await sqlite.write([...changes, position]);
+  }
+
+  async function position(): Promise<number> {
+    const rows = await sqlite.query<{ position: number }>("SELECT position FROM run_summary_position");
+    return rows[0]?.position ?? 0;
+  }
+
+  /** Folds for ever; `upTo` resolves when the commit at that position has been folded. */
+  async function follow(head: number, upTo: () => void): Promise<void> {
+    const from = await position();
+    if (from >= head) upTo();
+    for await (const stored of store.subscribe(from, stopped.signal)) {
+      await fold(stored);
+      if (stored.position >= head) upTo();
+    }
+  }
+
+  return {
+    name: "run summaries",
+
+    async start() {
+      // What was appended before this start must be visible before anybody asks for unfinished runs.
+      const caughtUp = Promise.withResolvers<void>();
+      follow(await store.head(), caughtUp.resolve).catch((error: unknown) => {
+        onError(error);
+        caughtUp.reject(error);
+      });
+      await caughtUp.promise;
+    },
+
+    async stop() {
+      stopped.abort();
+    },
+
+    async list({ before = Number.MAX_SAFE_INTEGER, limit }) {
+      const sql = "SELECT * FROM run_summary WHERE number < ? ORDER BY number DESC LIMIT ?";
+      return (await sqlite.query<Row>(sql, [before, limit])).map(toRun);
+    },
+
+    async unfinished() {
+      const sql = "SELECT run FROM run_summary WHERE status = ? ORDER BY number";
+      return (await sqlite.query<{ run: string }>(sql, [RunStatus.RUNNING])).map(({ run }) => run);
+    },
+
+    async byKey(project, key) {
+      const sql = "SELECT run FROM run_summary WHERE project = ? AND idempotency_key = ?";
+      return (await sqlite.query<{ run: string }>(sql, [project, key]))[0]?.run;
+    },
+
+    async lastNumber() {
+      const rows = await sqlite.query<{ last: number | null }>("SELECT max(number) AS last FROM run_summary");
+      return rows[0]?.last ?? 0;
+    },
+  };
+}
+
+function changeOf(run: string, { kind, time, project, principal }: Event): Statement[] {
+  const timeMs = time === undefined ? 0 : timestampMs(time);
+  if (kind.case === "runRequested") {
+    const { pipeline, source, idempotencyKey } = kind.value;
+    return [
+      {
+        sql: `INSERT OR REPLACE INTO run_summary
+              (number, run, project, pipeline, principal, source, idempotency_key, status, created_ms)
+              VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+        params: [
+          runNumber(run) ?? 0,
+          run,
+          project,
+          pipeline,
+          principal,
+          digestKey(digestFromMessage(source)),
+          idempotencyKey === "" ? null : idempotencyKey,
+          RunStatus.RUNNING,
+          timeMs,
+        ],
+      },
+    ];
+  }
+  if (kind.case === "runFinished") {
+    const sql = "UPDATE run_summary SET status = ?, finished_ms = ? WHERE run = ?";
+    return [{ sql, params: [kind.value.status, timeMs, run] }];
+  }
+  return [];
+}
+
+function toRun(row: Row): Run {
+  return create(RunSchema, {
+    name: row.run,
+    project: row.project,
+    pipeline: row.pipeline,
+    principal: row.principal,
+    source: digestToMessage(parseDigestKey(row.source)),
+    status: row.status,
+    createTime: timestampFromMs(row.created_ms),
+    ...(row.finished_ms === null ? {} : { finishTime: timestampFromMs(row.finished_ms) }),
+  });
+}

@@ -1,0 +1,44 @@
+import type { Digest } from "../../../shared/digest.ts";
+import type { Event } from "../../../proto/gen/millrace/v1/event_pb.ts";
+import type { Run, RunRequest } from "../../../proto/gen/millrace/v1/run_pb.ts";
+import type { Principal } from "../access/principal.ts";
+
+/** Who asks, and in which trace. */
+export interface Asker {
+  readonly principal: Principal;
+  /** W3C trace context; empty for none. */
+  readonly traceparent: string;
+}
+
+/** An event with its place in its run: 1 for the first, without holes. */
+export interface RunEvent {
+  readonly sequence: number;
+  readonly event: Event;
+}
+
+/** Runs, as the faces of the product use them. Methods may be called concurrently. */
+export interface Runs {
+  /**
+   * Starts a run of the tree with this root and resolves with its name. Throws `invalid_argument` with every problem of
+   * the pipeline file (BadRequest), `failed_precondition` when blobs of the tree are missing.
+   */
+  submit(asker: Asker, request: RunRequest, source: Digest, signal: AbortSignal): Promise<string>;
+  /** Throws `not_found`. */
+  get(run: string): Promise<Run>;
+  /** Newest first, without tasks; only runs older than `before` (a run's number). */
+  list(options: { readonly before?: number; readonly limit: number }): Promise<Run[]>;
+  /** The run's events after a sequence, then live ones until it has finished. Throws `not_found`. */
+  watch(run: string, afterSequence: number, signal: AbortSignal): AsyncIterable<RunEvent>;
+  /** Asks for its end; resolves when that is recorded. A finished run stays as it is. Throws `not_found`. */
+  cancel(asker: Asker, run: string, reason: string): Promise<void>;
+}
+
+/** `run_12` → 12; undefined when it is no name of a run. */
+export function runNumber(run: string): number | undefined {
+  const number = /^run_([1-9]\d{0,14})$/.exec(run)?.[1];
+  return number === undefined ? undefined : Number(number);
+}
+
+export function runName(number: number): string {
+  return `run_${number}`;
+}

@@ -1,0 +1,192 @@
+import { EndingKind, type Event, TaskStatus, WaitCause } from "../../../proto/gen/millrace/v1/event_pb.ts";
+import type { Cas } from "../../../shared/cas/cas.ts";
+import { digestFromMessage, digestToMessage } from "../../../shared/digest.ts";
+import { from } from "../../../shared/errors.ts";
+import { limits } from "../../../shared/limits.ts";
+import type { ActionCache } from "../../farm/action-cache/action-cache.ts";
+import type { ExecutionOutcome, ExecutionUpdate, Scheduler } from "../../farm/scheduler/scheduler.ts";
+import type { Origin, RunCommand } from "./decide.ts";
+import { outcomeOfExecution } from "./outcome.ts";
+import { type PreparedAction, prepareTask, readPrepared } from "./prepare-task.ts";
+import type { RunActor } from "./run-actor.ts";
+import { isOpen, type TaskState } from "./run-state.ts";
+
+export interface TaskDriverDeps {
+  readonly cas: Cas;
+  readonly actionCache: ActionCache;
+  readonly scheduler: Scheduler;
+  /** Whom the events are due to that follow from what the farm tells. */
+  readonly origin: (actor: RunActor) => Origin;
+  readonly onError: (error: unknown) => void;
+}
+
+/**
+ * Turns events of runs into work for the farm, and what the farm tells into commands for runs. It keeps nothing that
+ * the log does not have: `resume` puts a new start of the coordinator where the last one was.
+ */
+export class TaskDriver {
+  readonly #deps: TaskDriverDeps;
+  /** Executions that the farm was given, by id. */
+  readonly #executions = new Map<string, { readonly actor: RunActor; readonly task: string }>();
+  /** Actions between their preparation and their submission. */
+  readonly #prepared = new Map<string, PreparedAction>();
+  readonly #waitingToPrepare: (() => Promise<void>)[] = [];
+  readonly #stopped = new AbortController();
+  #preparing = 0;
+  #unsubscribe = (): void => {};
+
+  constructor(deps: TaskDriverDeps) {
+    this.#deps = deps;
+  }
+
+  start(): void {
+    this.#unsubscribe = this.#deps.scheduler.subscribe((update) => this.#onUpdate(update));
+  }
+
+  async stop(): Promise<void> {
+    this.#unsubscribe();
+    this.#stopped.abort();
+  }
+
+  /** Does again what may not have been done; every step can be repeated. */
+  resume(actor: RunActor): void {
+    for (const task of actor.state.tasks.values()) {
+      if (!isOpen(task)) continue;
+      if (task.status !== TaskStatus.WAITING) this.#background(this.#submit(actor, task));
+      else if (task.unmetNeeds === 0) this.#prepare(actor, task);
+    }
+  }
+
+  react(actor: RunActor, { kind }: Event): void {
+    switch (kind.case) {
+      case "taskWaiting": {
+        const task = actor.state.tasks.get(kind.value.task);
+        if (task !== undefined && kind.value.wait?.cause === WaitCause.PREPARING) this.#prepare(actor, task);
+        return;
+      }
+      case "taskSubmitted": {
+        const task = actor.state.tasks.get(kind.value.task);
+        if (task !== undefined) this.#background(this.#submit(actor, task));
+        return;
+      }
+      case "taskFinished": {
+        const executionId = actor.state.tasks.get(kind.value.task)?.executionId ?? "";
+        if (this.#executions.delete(executionId)) this.#background(this.#deps.scheduler.forget(executionId));
+        return;
+      }
+      case "runCancelRequested":
+        for (const { executionId } of actor.state.tasks.values()) {
+          if (this.#executions.has(executionId)) this.#deps.scheduler.cancel(executionId, kind.value.reason);
+        }
+        return;
+      default:
+    }
+  }
+
+  /** In turn, a bounded number at a time: each reads trees and writes blobs. */
+  #prepare(actor: RunActor, task: TaskState): void {
+    this.#waitingToPrepare.push(async () => {
+      try {
+        await this.#do(actor, await this.#nextStep(actor, task));
+      } catch (error) {
+        const { message } = from(error, `preparing ${task.name} of ${actor.state.run}`);
+        await this.#do(actor, infrastructureFailure(task.name, message));
+      }
+    });
+    this.#prepareNext();
+  }
+
+  #prepareNext(): void {
+    if (this.#preparing >= limits.preparingTasks) return;
+    const work = this.#waitingToPrepare.shift();
+    if (work === undefined) return;
+    this.#preparing += 1;
+    const done = work().finally(() => {
+      this.#preparing -= 1;
+      this.#prepareNext();
+    });
+    this.#background(done);
+  }
+
+  async #nextStep(actor: RunActor, task: TaskState): Promise<RunCommand> {
+    const next = await prepareTask(this.#deps, actor.state, task, this.#stopped.signal);
+    if (next.kind === "cached") return next.command;
+    const { stage, name } = task.planned;
+    const executionId = `${actor.state.run}.${stage}.${name}`;
+    this.#prepared.set(executionId, next.prepared);
+    return { kind: "submit", task: task.name, actionDigest: digestToMessage(next.prepared.digest), executionId };
+  }
+
+  async #submit(actor: RunActor, task: TaskState): Promise<void> {
+    const { executionId, planned, actionDigest } = task;
+    const { run } = actor.state;
+    this.#executions.set(executionId, { actor, task: task.name });
+    try {
+      const known = this.#prepared.get(executionId);
+      this.#prepared.delete(executionId);
+      const { signal } = this.#stopped;
+      const prepared = known ?? (await readPrepared(this.#deps.cas, digestFromMessage(actionDigest), signal));
+      const submitted = this.#deps.scheduler.submit({
+        id: executionId,
+        actionDigest: prepared.digest,
+        action: prepared.action,
+        command: prepared.command,
+        priority: planned.priority,
+        fairGroup: run,
+        volatileEnvironment: { CI: "true", MILLRACE_RUN: run, MILLRACE_STAGE: planned.stage, MILLRACE_TASK: planned.name },
+      });
+      const { cancelReason } = actor.state;
+      if (cancelReason !== undefined) this.#deps.scheduler.cancel(executionId, cancelReason);
+      await submitted;
+    } catch (error) {
+      const { message } = from(error, `submitting ${task.name} of ${run}`);
+      await this.#do(actor, infrastructureFailure(task.name, message));
+    }
+  }
+
+  #onUpdate(update: ExecutionUpdate): void {
+    const known = this.#executions.get(update.id);
+    if (known === undefined) return;
+    const { actor, task } = known;
+    switch (update.kind) {
+      case "waiting":
+        this.#background(this.#do(actor, { kind: "wait", task, cause: update.cause, detail: update.detail }));
+        return;
+      case "started":
+        this.#background(this.#do(actor, { kind: "start", task, attempt: update.attempt, agent: update.agent }));
+        return;
+      case "finished":
+        this.#background(this.#finish(actor, task, update.outcome));
+        return;
+      default:
+        update satisfies never;
+    }
+  }
+
+  async #finish(actor: RunActor, name: string, execution: ExecutionOutcome): Promise<void> {
+    const task = actor.state.tasks.get(name);
+    if (task === undefined) return;
+    try {
+      const outcome = await outcomeOfExecution(this.#deps.cas, task.planned, execution, this.#stopped.signal);
+      const actionDigest = task.actionDigest === undefined ? {} : { actionDigest: task.actionDigest };
+      await this.#do(actor, { kind: "finish", task: name, outcome: { ...outcome, ...actionDigest } });
+    } catch (error) {
+      const { message } = from(error, `reading the result of ${name} of ${actor.state.run}`);
+      await this.#do(actor, infrastructureFailure(name, message));
+    }
+  }
+
+  async #do(actor: RunActor, command: RunCommand): Promise<void> {
+    if (this.#stopped.signal.aborted) return;
+    await actor.do(command, this.#deps.origin(actor));
+  }
+
+  #background(work: Promise<unknown>): void {
+    work.catch(this.#deps.onError);
+  }
+}
+
+function infrastructureFailure(task: string, detail: string): RunCommand {
+  const ending = { kind: EndingKind.INFRASTRUCTURE, detail };
+  return { kind: "finish", task, outcome: { status: TaskStatus.FAILED, ending } };
+}

@@ -1,0 +1,32 @@
+import type { AgentInfo, AgentState } from "../../../proto/gen/millrace/v1/agent_pb.ts";
+import type { HeldExecution } from "../../../proto/gen/millrace/v1/dispatch_pb.ts";
+
+/** An agent as the farm knows it. */
+export interface AgentRecord {
+  readonly info: AgentInfo;
+  readonly state: AgentState;
+  /** Heard since this coordinator started. Until then it is given no work, but keeps what it holds. */
+  readonly heard: boolean;
+  /** Wall time. */
+  readonly lastHeartbeatMs: number;
+}
+
+/** Something that happened to an agent. */
+export type AgentChange =
+  /** Joined, or came back. */
+  | { readonly kind: "joined"; readonly agent: AgentRecord }
+  /** It says what it holds. */
+  | { readonly kind: "heartbeat"; readonly agent: AgentRecord; readonly held: readonly HeldExecution[] }
+  /** Silent for longer than its lease: what it holds must be placed anew. */
+  | { readonly kind: "lost"; readonly agent: AgentRecord }
+  /** Left on purpose, holding nothing. */
+  | { readonly kind: "left"; readonly agent: AgentRecord };
+
+/** Which agents there are. Started and stopped by the wiring. */
+export interface AgentRegistry {
+  /** Records what an agent says of itself; resolves when durable. */
+  join(info: AgentInfo): Promise<void>;
+  list(): readonly AgentRecord[];
+  /** Listeners are called in the order of subscription and must not throw. */
+  subscribe(listener: (change: AgentChange) => void): () => void;
+}

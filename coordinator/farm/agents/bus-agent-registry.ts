@@ -1,0 +1,160 @@
+import { create, fromBinary, toBinary } from "@bufbuild/protobuf";
+import { type AgentInfo, AgentInfoSchema, AgentState } from "../../../proto/gen/millrace/v1/agent_pb.ts";
+import {
+  type Goodbye,
+  GoodbyeSchema,
+  type Heartbeat,
+  HeartbeatSchema,
+  RejoinSchema,
+  RollCallSchema,
+} from "../../../proto/gen/millrace/v1/dispatch_pb.ts";
+import type { Bus } from "../../../shared/bus/bus.ts";
+import { subjects } from "../../../shared/bus/subjects.ts";
+import type { Clock } from "../../../shared/clock.ts";
+import type { Component } from "../../../shared/lifecycle.ts";
+import { limits } from "../../../shared/limits.ts";
+import type { Sqlite } from "../../../shared/sqlite/sqlite.ts";
+import type { AgentChange, AgentRecord, AgentRegistry } from "./agent-registry.ts";
+
+export const agentMigrations = ["CREATE TABLE agent (id TEXT PRIMARY KEY, info BLOB NOT NULL) STRICT"] as const;
+
+export interface BusAgentRegistryDeps {
+  readonly bus: Bus;
+  readonly sqlite: Sqlite;
+  readonly clock: Clock;
+  /** Of this start of the coordinator. */
+  readonly term: number;
+  readonly onError: (error: unknown) => void;
+}
+
+interface Entry {
+  info: AgentInfo;
+  state: AgentState;
+  heard: boolean;
+  lastHeartbeatMs: number;
+  /** On the monotonic clock: when its silence began to count. */
+  silentSinceMs: number;
+}
+
+/**
+ * Knows agents by their heartbeats on the bus.
+ *
+ * Silence counts only while we could have heard: after an outage of the bus or a stall of our own loop, every agent has
+ * `limits.graceHeartbeats` intervals before it can be lost. Else the restart of a nats-server would place every running
+ * task a second time.
+ */
+export function busAgentRegistry(deps: BusAgentRegistryDeps): AgentRegistry & Component {
+  const { bus, clock } = deps;
+  const agents = new Map<string, Entry>();
+  const listeners = new Set<(change: AgentChange) => void>();
+  const ends: (() => void)[] = [];
+  let busUp = false;
+  let lastCheckMs = clock.monotonicMs();
+  let cancelCheck = (): void => {};
+
+  const tell = (change: AgentChange): void => {
+    for (const listener of listeners) listener(change);
+  };
+
+  function forgive(): void {
+    const latest = clock.monotonicMs() - limits.leaseMs + limits.graceHeartbeats * limits.heartbeatIntervalMs;
+    for (const agent of agents.values()) agent.silentSinceMs = Math.max(agent.silentSinceMs, latest);
+  }
+
+  function check(): void {
+    const nowMs = clock.monotonicMs();
+    const stalled = nowMs - lastCheckMs > limits.heartbeatIntervalMs + limits.stallMs;
+    lastCheckMs = nowMs;
+    if (stalled) forgive();
+    for (const agent of agents.values()) {
+      if (!busUp || agent.state === AgentState.LOST || nowMs - agent.silentSinceMs < limits.leaseMs) continue;
+      agent.state = AgentState.LOST;
+      tell({ kind: "lost", agent: record(agent) });
+    }
+    cancelCheck = clock.after(limits.heartbeatIntervalMs, check);
+  }
+
+  function onHeartbeat(heartbeat: Heartbeat): void {
+    const agent = agents.get(heartbeat.agentId);
+    if (agent === undefined || agent.info.session !== heartbeat.session) {
+      bus.publish(subjects.rejoin(heartbeat.agentId), toBinary(RejoinSchema, create(RejoinSchema)));
+      return;
+    }
+    const wasAway = agent.state === AgentState.LOST || !agent.heard;
+    agent.state = heartbeat.draining ? AgentState.DRAINING : AgentState.ONLINE;
+    agent.heard = true;
+    agent.lastHeartbeatMs = clock.nowMs();
+    agent.silentSinceMs = clock.monotonicMs();
+    if (wasAway) tell({ kind: "joined", agent: record(agent) });
+    tell({ kind: "heartbeat", agent: record(agent), held: heartbeat.held });
+  }
+
+  function onGoodbye(goodbye: Goodbye): void {
+    const agent = agents.get(goodbye.agentId);
+    if (agent === undefined || agent.info.session !== goodbye.session) return;
+    agent.state = AgentState.LOST;
+    tell({ kind: "left", agent: record(agent) });
+  }
+
+  return {
+    name: "agent registry",
+
+    async start() {
+      const rows = await deps.sqlite.query<{ info: Uint8Array }>("SELECT info FROM agent");
+      for (const row of rows) {
+        const info = fromBinary(AgentInfoSchema, row.info);
+        agents.set(info.id, {
+          info,
+          state: AgentState.ONLINE,
+          heard: false,
+          lastHeartbeatMs: 0,
+          silentSinceMs: clock.monotonicMs(),
+        });
+      }
+      ends.push(
+        await bus.subscribe(subjects.heartbeat("*"), ({ data }) => onHeartbeat(fromBinary(HeartbeatSchema, data))),
+        await bus.subscribe(subjects.goodbye("*"), ({ data }) => onGoodbye(fromBinary(GoodbyeSchema, data))),
+        bus.watchConnection((up) => {
+          busUp = up;
+          if (!up) return;
+          forgive();
+          bus.publish(subjects.rollCall, toBinary(RollCallSchema, create(RollCallSchema, { term: BigInt(deps.term) })));
+        }),
+      );
+      check();
+    },
+
+    async stop() {
+      cancelCheck();
+      for (const end of ends) end();
+    },
+
+    async join(info) {
+      await deps.sqlite.write([
+        {
+          sql: "INSERT OR REPLACE INTO agent (id, info) VALUES (?, ?)",
+          params: [info.id, toBinary(AgentInfoSchema, info)],
+        },
+      ]);
+      const agent: Entry = {
+        info,
+        state: AgentState.ONLINE,
+        heard: false,
+        lastHeartbeatMs: clock.nowMs(),
+        silentSinceMs: clock.monotonicMs(),
+      };
+      agents.set(info.id, agent);
+    },
+
+    list: () => [...agents.values()].map(record),
+
+    subscribe(listener) {
+      listeners.add(listener);
+      return () => listeners.delete(listener);
+    },
+  };
+}
+
+function record({ info, state, heard, lastHeartbeatMs }: Entry): AgentRecord {
+  return { info, state, heard, lastHeartbeatMs };
+}

@@ -1,0 +1,198 @@
+import { constants, type FileHandle, mkdir, open } from "node:fs/promises";
+import { dirname } from "node:path";
+import { MillraceError } from "../../../shared/errors.ts";
+import { limits } from "../../../shared/limits.ts";
+import { encodeEntry, findEntry, type IndexSummary, indexEntryBytes, readEntries, summarise } from "./log-index.ts";
+import type { LogChunk } from "./log-store.ts";
+
+/** Where a reader stands. `entry` is the index entry to look at next; absent at first. */
+export interface LogCursor {
+  readonly offset: number;
+  readonly entry?: number;
+}
+
+/**
+ * One attempt's output, open: the raw bytes in `<path>.log`, when they came in `<path>.idx`. The size of the bytes is
+ * the truth about the log, the index is advice on top, so only the bytes need to be on disk before an append counts.
+ * A log that does not exist is an empty one and is made by the first write. Calls may overlap; writes take turns.
+ */
+export interface LogFile {
+  size(): number;
+  finished(): boolean;
+  /** Up to where the bytes are on disk. */
+  syncedSize(): number;
+  /** Adds what is new of the chunk, without waiting for the disk. Whether there was anything new. */
+  write(chunk: LogChunk): Promise<boolean>;
+  /** Brings to disk what was written before the call. */
+  sync(): Promise<void>;
+  /** Marks the end and brings everything to disk. */
+  finish(timeMs: number): Promise<void>;
+  /** The next pieces, at most `limits.streamChunkBytes` in all; none at the present end. */
+  read(cursor: LogCursor): Promise<{ chunks: LogChunk[]; next: LogCursor }>;
+  close(): Promise<void>;
+}
+
+interface Files {
+  readonly log: FileHandle;
+  readonly index: FileHandle;
+}
+
+export async function openLogFile(path: string): Promise<LogFile> {
+  let files = await openFiles(path, constants.O_RDWR).catch((error: unknown) => {
+    if (error instanceof Error && "code" in error && error.code === "ENOENT") return undefined;
+    throw error;
+  });
+  let { count, end: size, finished }: IndexSummary = { count: 0, end: 0, finished: false };
+  if (files !== undefined) ({ count, end: size, finished } = await repair(files));
+  // After a crash nobody knows what of an unfinished log has reached the disk.
+  let synced = finished ? size : 0;
+  let isNew = false;
+  let turn: Promise<unknown> = Promise.resolve();
+
+  function inTurn<T>(work: () => Promise<T>): Promise<T> {
+    const result = turn.then(work);
+    turn = result.catch(() => undefined);
+    return result;
+  }
+
+  async function existing(): Promise<Files> {
+    if (files !== undefined) return files;
+    await mkdir(dirname(path), { recursive: true });
+    files = await openFiles(path, constants.O_RDWR | constants.O_CREAT);
+    await files.index.truncate(0); // somebody removed only the bytes
+    isNew = true;
+    return files;
+  }
+
+  async function addEntry(index: FileHandle, end: number, timeMs: number): Promise<void> {
+    await writeFully(index, encodeEntry({ end, timeMs: Math.max(1, timeMs) }), count * indexEntryBytes);
+    count += 1;
+  }
+
+  async function sync(): Promise<void> {
+    if (files === undefined || (synced === size && !isNew)) return;
+    const written = size;
+    await files.log.datasync();
+    if (isNew) {
+      await syncFolder(dirname(path));
+      await syncFolder(dirname(dirname(path)));
+      isNew = false;
+    }
+    synced = Math.max(synced, written);
+  }
+
+  return {
+    size: () => size,
+    finished: () => finished,
+    syncedSize: () => synced,
+    sync,
+    write: (chunk) =>
+      inTurn(async () => {
+        if (chunk.offset > size) return false;
+        const fresh = chunk.data.subarray(size - chunk.offset);
+        if (fresh.byteLength === 0) return false;
+        if (finished) throw new MillraceError("failed_precondition", `${path}.log is finished and takes no more bytes`);
+        if (size + fresh.byteLength > limits.logBytes) {
+          throw new MillraceError(
+            "resource_exhausted",
+            `${path}.log has ${size} bytes; ${limits.logBytes} is the most`,
+          );
+        }
+        const { log, index } = await existing();
+        await writeFully(log, fresh, size);
+        size += fresh.byteLength;
+        await addEntry(index, size, chunk.timeMs);
+        return true;
+      }),
+    finish: (timeMs) =>
+      inTurn(async () => {
+        if (finished) return;
+        const { log, index } = await existing();
+        await log.truncate(size); // a write that failed half-way may have left more
+        await sync();
+        await addEntry(index, size, timeMs);
+        await index.datasync();
+        finished = true;
+      }),
+    async read(cursor) {
+      if (files === undefined || cursor.offset >= size) return { chunks: [], next: cursor };
+      return readChunks(files, cursor, count);
+    },
+    async close() {
+      await turn;
+      await files?.log.close();
+      await files?.index.close();
+    },
+  };
+}
+
+async function openFiles(path: string, flags: number): Promise<Files> {
+  const log = await open(`${path}.log`, flags, 0o640);
+  try {
+    return { log, index: await open(`${path}.idx`, constants.O_RDWR | constants.O_CREAT, 0o640) };
+  } catch (error) {
+    await log.close();
+    throw error;
+  }
+}
+
+/** Makes the index fit the bytes again after a crash: drops what cannot be relied on, and covers what it lacks. */
+async function repair({ log, index }: Files): Promise<IndexSummary> {
+  const { size: logBytes, mtimeMs } = await log.stat();
+  const { size: indexBytes } = await index.stat();
+  const found = await summarise(index, Math.floor(indexBytes / indexEntryBytes), logBytes);
+  if (found.count * indexEntryBytes !== indexBytes) await index.truncate(found.count * indexEntryBytes);
+  if (found.end === logBytes) return found;
+  await writeFully(index, encodeEntry({ end: logBytes, timeMs: Math.max(1, mtimeMs) }), found.count * indexEntryBytes);
+  return { count: found.count + 1, end: logBytes, finished: false };
+}
+
+const entriesAtOnce = 256;
+
+async function readChunks({ log, index }: Files, cursor: LogCursor, count: number) {
+  const first = cursor.entry ?? (await findEntry(index, count, cursor.offset));
+  const entries = await readEntries(index, first, Math.min(entriesAtOnce, count - first));
+  const most = cursor.offset + limits.streamChunkBytes;
+  const until = Math.min(entries.at(-1)?.end ?? 0, most);
+  if (until <= cursor.offset) return { chunks: [], next: { offset: cursor.offset, entry: first + entries.length } };
+  const bytes = new Uint8Array(until - cursor.offset);
+  await readFully(log, bytes, cursor.offset);
+
+  const chunks: LogChunk[] = [];
+  let offset = cursor.offset;
+  let entry = first;
+  for (const { end, timeMs } of entries) {
+    while (offset < Math.min(end, until)) {
+      const to = Math.min(end, until, offset + limits.logChunkBytes);
+      chunks.push({ offset, data: bytes.subarray(offset - cursor.offset, to - cursor.offset), timeMs });
+      offset = to;
+    }
+    if (offset < end) break;
+    entry += 1;
+  }
+  return { chunks, next: { offset, entry } };
+}
+
+async function writeFully(file: FileHandle, data: Uint8Array, position: number): Promise<void> {
+  for (let done = 0; done < data.byteLength; ) {
+    done += (await file.write(data, done, data.byteLength - done, position + done)).bytesWritten;
+  }
+}
+
+async function readFully(file: FileHandle, data: Uint8Array, position: number): Promise<void> {
+  for (let done = 0; done < data.byteLength; ) {
+    const { bytesRead } = await file.read(data, done, data.byteLength - done, position + done);
+    if (bytesRead === 0) throw new MillraceError("data_loss", "a log file became shorter while it was read");
+    done += bytesRead;
+  }
+}
+
+/** Makes the names of new files durable. */
+async function syncFolder(path: string): Promise<void> {
+  const folder = await open(path, "r");
+  try {
+    await folder.sync();
+  } finally {
+    await folder.close();
+  }
+}

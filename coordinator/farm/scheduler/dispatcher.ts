@@ -1,0 +1,87 @@
+import { create, fromBinary, toBinary } from "@bufbuild/protobuf";
+import { ActionSchema, CommandSchema } from "../../../proto/gen/build/bazel/remote/execution/v2/remote_execution_pb.ts";
+import {
+  AssignReplySchema,
+  AssignSchema,
+  CancelReplySchema,
+  CancelSchema,
+  type Epoch as EpochMessage,
+  EpochSchema,
+} from "../../../proto/gen/millrace/v1/dispatch_pb.ts";
+import type { Bus } from "../../../shared/bus/bus.ts";
+import { subjects } from "../../../shared/bus/subjects.ts";
+import { digestOf, digestToMessage } from "../../../shared/digest.ts";
+import { from } from "../../../shared/errors.ts";
+import { limits } from "../../../shared/limits.ts";
+import type { Epoch, Lease } from "./execution-table.ts";
+import type { ExecutionRequest } from "./scheduler.ts";
+
+/** What came of handing an execution to an agent. */
+export type AssignAnswer =
+  | { readonly kind: "accepted" }
+  | { readonly kind: "refused"; readonly why: string }
+  /** No answer: the agent may have it or not. Only a new epoch makes that safe. */
+  | { readonly kind: "unknown"; readonly why: string };
+
+/** Speaks to agents over the bus. */
+export interface Dispatcher {
+  assign(request: ExecutionRequest, lease: Lease): Promise<AssignAnswer>;
+  /** Best effort: what is not heard is said again at the agent's next heartbeat. */
+  cancel(agentId: string, executionId: string, epoch: Epoch, reason: string): Promise<void>;
+}
+
+export function busDispatcher(bus: Bus): Dispatcher {
+  return {
+    async assign(request, lease) {
+      const message = create(AssignSchema, {
+        executionId: request.id,
+        epoch: epochToMessage(lease.epoch),
+        attempt: lease.attempt,
+        actionDigest: digestToMessage(request.actionDigest),
+        blobs: inlined([toBinary(ActionSchema, request.action), toBinary(CommandSchema, request.command)]),
+        volatileEnvironment: { ...request.volatileEnvironment },
+      });
+      try {
+        const answer = await bus.request(subjects.assign(lease.agentId), toBinary(AssignSchema, message), {
+          timeoutMs: limits.assignTimeoutMs,
+        });
+        const reply = fromBinary(AssignReplySchema, answer);
+        return reply.accepted ? { kind: "accepted" } : { kind: "refused", why: reply.refusal };
+      } catch (error) {
+        return { kind: "unknown", why: from(error).message };
+      }
+    },
+
+    async cancel(agentId, executionId, epoch, reason) {
+      const message = create(CancelSchema, { executionId, epoch: epochToMessage(epoch), reason });
+      const answer = await bus
+        .request(subjects.cancel(agentId), toBinary(CancelSchema, message), { timeoutMs: limits.assignTimeoutMs })
+        .catch((error: unknown) => {
+          const { code } = from(error);
+          if (code !== "unavailable" && code !== "deadline_exceeded") throw error;
+          return undefined;
+        });
+      if (answer !== undefined) fromBinary(CancelReplySchema, answer);
+    },
+  };
+}
+
+/** The Action and its Command travel with the assignment as far as they fit: the agent need not ask for them. */
+function inlined(blobs: readonly Uint8Array[]) {
+  let room: number = limits.assignInlineBytes;
+  return blobs
+    .filter((data) => {
+      const fits = data.byteLength <= room;
+      if (fits) room -= data.byteLength;
+      return fits;
+    })
+    .map((data) => ({ digest: digestToMessage(digestOf(data)), data }));
+}
+
+export function epochToMessage({ term, number }: Epoch): EpochMessage {
+  return create(EpochSchema, { term: BigInt(term), number: BigInt(number) });
+}
+
+export function isEpoch(message: EpochMessage | undefined, epoch: Epoch): boolean {
+  return message?.term === BigInt(epoch.term) && message.number === BigInt(epoch.number);
+}

@@ -1,0 +1,148 @@
+import { fromBinary, toBinary } from "@bufbuild/protobuf";
+import {
+  ActionSchema,
+  CommandSchema,
+} from "../../../proto/gen/build/bazel/remote/execution/v2/remote_execution_pb.ts";
+import { type Report, ReportSchema } from "../../../proto/gen/millrace/v1/dispatch_pb.ts";
+import { parseDigestKey, digestKey } from "../../../shared/digest.ts";
+import type { Sqlite } from "../../../shared/sqlite/sqlite.ts";
+import type { ExecutionRequest } from "./scheduler.ts";
+
+/** Fences an attempt; ordered by term, then number. */
+export interface Epoch {
+  readonly term: number;
+  readonly number: number;
+}
+
+/** The right of one agent to run one attempt of one execution. */
+export interface Lease {
+  readonly agentId: string;
+  readonly epoch: Epoch;
+  readonly attempt: number;
+}
+
+export interface StoredExecution {
+  readonly request: ExecutionRequest;
+  /** Attempts so far, the leased one included. */
+  readonly attempts: number;
+  readonly lease: Lease | undefined;
+  /** The report that counted, when it has finished. */
+  readonly outcome: Report | undefined;
+}
+
+/** Executions on disk, so that a restart loses none and runs none twice. */
+export interface ExecutionTable {
+  load(): Promise<StoredExecution[]>;
+  insert(request: ExecutionRequest): Promise<void>;
+  /** Undefined takes the lease back. */
+  lease(id: string, attempts: number, lease: Lease | undefined): Promise<void>;
+  finish(id: string, outcome: Report): Promise<void>;
+  remove(id: string): Promise<void>;
+}
+
+export const executionMigrations = [
+  `CREATE TABLE execution (
+     id TEXT PRIMARY KEY,
+     action_digest TEXT NOT NULL,
+     action BLOB NOT NULL,
+     command BLOB NOT NULL,
+     priority INTEGER NOT NULL,
+     fair_group TEXT NOT NULL,
+     environment TEXT NOT NULL,
+     attempts INTEGER NOT NULL DEFAULT 0,
+     agent TEXT,
+     term INTEGER,
+     number INTEGER,
+     outcome BLOB
+   ) STRICT`,
+  "CREATE TABLE term (current INTEGER NOT NULL) STRICT",
+  "INSERT INTO term (current) VALUES (0)",
+] as const;
+
+interface Row {
+  id: string;
+  action_digest: string;
+  action: Uint8Array;
+  command: Uint8Array;
+  priority: number;
+  fair_group: string;
+  environment: string;
+  attempts: number;
+  agent: string | null;
+  term: number | null;
+  number: number | null;
+  outcome: Uint8Array | null;
+}
+
+/** A term that no start of this coordinator has had: the first half of every epoch it gives out. */
+export async function nextTerm(sqlite: Sqlite): Promise<number> {
+  await sqlite.write([{ sql: "UPDATE term SET current = current + 1" }]);
+  const rows = await sqlite.query<{ current: number }>("SELECT current FROM term");
+  return rows[0]?.current ?? 1;
+}
+
+export function sqliteExecutionTable(sqlite: Sqlite): ExecutionTable {
+  return {
+    async load() {
+      const rows = await sqlite.query<Row>("SELECT * FROM execution ORDER BY rowid");
+      return rows.map(fromRow);
+    },
+    async insert(request) {
+      await sqlite.write([
+        {
+          sql: `INSERT INTO execution (id, action_digest, action, command, priority, fair_group, environment)
+                VALUES (?, ?, ?, ?, ?, ?, ?)`,
+          params: [
+            request.id,
+            digestKey(request.actionDigest),
+            toBinary(ActionSchema, request.action),
+            toBinary(CommandSchema, request.command),
+            request.priority,
+            request.fairGroup,
+            JSON.stringify(request.volatileEnvironment),
+          ],
+        },
+      ]);
+    },
+    async lease(id, attempts, lease) {
+      await sqlite.write([
+        {
+          sql: "UPDATE execution SET attempts = ?, agent = ?, term = ?, number = ? WHERE id = ?",
+          params: [attempts, lease?.agentId ?? null, lease?.epoch.term ?? null, lease?.epoch.number ?? null, id],
+        },
+      ]);
+    },
+    async finish(id, outcome) {
+      await sqlite.write([
+        { sql: "UPDATE execution SET outcome = ? WHERE id = ?", params: [toBinary(ReportSchema, outcome), id] },
+      ]);
+    },
+    async remove(id) {
+      await sqlite.write([{ sql: "DELETE FROM execution WHERE id = ?", params: [id] }]);
+    },
+  };
+}
+
+function fromRow(row: Row): StoredExecution {
+  const leased = row.agent !== null && row.term !== null && row.number !== null;
+  return {
+    request: {
+      id: row.id,
+      actionDigest: parseDigestKey(row.action_digest),
+      action: fromBinary(ActionSchema, row.action),
+      command: fromBinary(CommandSchema, row.command),
+      priority: row.priority,
+      fairGroup: row.fair_group,
+      volatileEnvironment: JSON.parse(row.environment) as Record<string, string>,
+    },
+    attempts: row.attempts,
+    lease: leased
+      ? {
+          agentId: row.agent ?? "",
+          epoch: { term: row.term ?? 0, number: row.number ?? 0 },
+          attempt: row.attempts,
+        }
+      : undefined,
+    outcome: row.outcome === null ? undefined : fromBinary(ReportSchema, row.outcome),
+  };
+}

@@ -1,0 +1,41 @@
+import { type Requirement, satisfies } from "./requirement.ts";
+import type { Waiting, WaitingQueue } from "./waiting-queue.ts";
+
+/** An agent as placement sees it. */
+export interface Place {
+  readonly id: string;
+  readonly labels: Readonly<Record<string, string>>;
+  readonly slots: number;
+  readonly used: number;
+}
+
+/** The next execution and where it goes; undefined when nothing that waits fits anywhere now. */
+export function nextPlacement(
+  queue: WaitingQueue,
+  places: Iterable<Place>,
+  running: (fairGroup: string) => number,
+): { readonly waiting: Waiting; readonly agentId: string } | undefined {
+  const free = [...places].filter((place) => place.used < place.slots);
+  if (free.length === 0) return undefined;
+  const waiting = queue.next((requirement) => free.some((place) => satisfies(place.labels, requirement)), running);
+  if (waiting === undefined) return undefined;
+  const place = emptiest(free.filter(({ labels }) => satisfies(labels, waiting.requirement)));
+  return place === undefined ? undefined : { waiting, agentId: place.id };
+}
+
+/** Why nothing with this requirement can be placed: is there any agent for it at all? */
+export function anyMatch(places: Iterable<Place>, requirement: Requirement): boolean {
+  for (const place of places) if (satisfies(place.labels, requirement)) return true;
+  return false;
+}
+
+/** Spreads the load: the agent with the greatest share of free slots, then the first by id. */
+function emptiest(places: readonly Place[]): Place | undefined {
+  let best: Place | undefined;
+  for (const place of places) {
+    if (best === undefined) best = place;
+    const difference = place.used / place.slots - best.used / best.slots;
+    if (difference < 0 || (difference === 0 && place.id < best.id)) best = place;
+  }
+  return best;
+}

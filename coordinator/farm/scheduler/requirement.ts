@@ -1,0 +1,24 @@
+import type { Platform } from "../../../proto/gen/build/bazel/remote/execution/v2/remote_execution_pb.ts";
+
+/** What an execution asks of an agent. */
+export interface Requirement {
+  /** Equal for equal requirements: executions that ask for the same wait in one line. */
+  readonly key: string;
+  readonly properties: readonly { readonly name: string; readonly value: string }[];
+}
+
+/** Properties come sorted, so equal platforms give equal keys. */
+export function requirementOf(platform: Platform | undefined): Requirement {
+  const properties = (platform?.properties ?? []).map(({ name, value }) => ({ name, value }));
+  return { key: JSON.stringify(properties.map(({ name, value }) => [name, value])), properties };
+}
+
+/** Whether an agent with these labels can take it: every property is a label with just that value. */
+export function satisfies(labels: Readonly<Record<string, string>>, requirement: Requirement): boolean {
+  return requirement.properties.every(({ name, value }) => labels[name] === value);
+}
+
+/** For a person: `os=linux, pool=gpu`. */
+export function describeRequirement(requirement: Requirement): string {
+  return requirement.properties.map(({ name, value }) => `${name}=${value}`).join(", ");
+}

@@ -1,0 +1,64 @@
+import type {
+  Action,
+  ActionResult,
+  Command,
+} from "../../../proto/gen/build/bazel/remote/execution/v2/remote_execution_pb.ts";
+import type { Ending, ResourceUsage, WaitCause } from "../../../proto/gen/millrace/v1/event_pb.ts";
+import type { Digest } from "../../../shared/digest.ts";
+
+/** One Action to be executed once. */
+export interface ExecutionRequest {
+  /** Chosen by the caller, so that submitting again after a crash is the same execution: `[A-Za-z0-9_.-]{1,200}`. */
+  readonly id: string;
+  readonly actionDigest: Digest;
+  readonly action: Action;
+  readonly command: Command;
+  /** Greater goes first. */
+  readonly priority: number;
+  /** Executions share the farm evenly between groups: the run's name, or a client's invocation. */
+  readonly fairGroup: string;
+  /** Given to the process, not part of the key. */
+  readonly volatileEnvironment: Readonly<Record<string, string>>;
+}
+
+/** What became of an execution. */
+export interface ExecutionOutcome {
+  readonly ending: Ending;
+  /** Absent when no process ran to its end. */
+  readonly result?: ActionResult;
+  readonly usage?: ResourceUsage;
+  /** Of the attempt that counted. */
+  readonly attempt: number;
+  /** Empty when it was never placed. */
+  readonly agent: string;
+}
+
+/** Something a submitter wants to know. For one execution they come in order; `finished` is the last. */
+export type ExecutionUpdate =
+  | { readonly kind: "waiting"; readonly id: string; readonly cause: WaitCause; readonly detail: string }
+  | { readonly kind: "started"; readonly id: string; readonly attempt: number; readonly agent: string }
+  | { readonly kind: "finished"; readonly id: string; readonly outcome: ExecutionOutcome };
+
+/** What the scheduler holds at this moment: for views and metrics. */
+export interface SchedulerStats {
+  readonly queued: number;
+  readonly running: number;
+  /** Ids of executions by the agent that holds them. */
+  readonly heldBy: ReadonlyMap<string, readonly string[]>;
+}
+
+/** Places executions on agents, one at a time each, and keeps them across restarts until the submitter has the outcome. */
+export interface Scheduler {
+  /**
+   * Resolves when the execution is durable. Submitting an id again repeats the updates of its present state.
+   * Throws `resource_exhausted` when the queue is full.
+   */
+  submit(request: ExecutionRequest): Promise<void>;
+  /** Its end is reported as `finished`. Unknown or finished ids are ignored. */
+  cancel(id: string, reason: string): void;
+  /** The submitter has the outcome on disk: the farm may forget the execution. */
+  forget(id: string): Promise<void>;
+  /** Listeners are called in the order of subscription and must not throw. */
+  subscribe(listener: (update: ExecutionUpdate) => void): () => void;
+  stats(): SchedulerStats;
+}

@@ -1,0 +1,179 @@
+import { join } from "node:path";
+import type { DescService } from "@bufbuild/protobuf";
+import type { Logger } from "pino";
+import {
+  ActionCache as ActionCacheService,
+  Capabilities,
+  ContentAddressableStorage,
+} from "../proto/gen/build/bazel/remote/execution/v2/remote_execution_pb.ts";
+import { ByteStream } from "../proto/gen/google/bytestream/bytestream_pb.ts";
+import { Health } from "../proto/gen/grpc/health/v1/health_pb.ts";
+import { ServerReflection } from "../proto/gen/grpc/reflection/v1/reflection_pb.ts";
+import { AgentService } from "../proto/gen/millrace/v1/agent_pb.ts";
+import { LogService } from "../proto/gen/millrace/v1/log_pb.ts";
+import { RunService } from "../proto/gen/millrace/v1/run_pb.ts";
+import { connectNatsBus } from "../shared/bus/nats-bus.ts";
+import { openDiskCas } from "../shared/cas/disk-cas.ts";
+import { diskCasMigrations } from "../shared/cas/disk-index.ts";
+import { verifyingCas } from "../shared/cas/verifying-cas.ts";
+import { systemClock } from "../shared/clock.ts";
+import { type Component, type Lifecycle, lifecycle } from "../shared/lifecycle.ts";
+import { limits } from "../shared/limits.ts";
+import { openSqlite } from "../shared/sqlite/open.ts";
+import { rolesOf } from "./api/access.ts";
+import { actionCacheService } from "./api/grpc/action-cache-service.ts";
+import { agentService } from "./api/grpc/agent-service.ts";
+import { byteStreamService } from "./api/grpc/byte-stream-service.ts";
+import { capabilitiesService } from "./api/grpc/capabilities-service.ts";
+import { casService } from "./api/grpc/cas-service.ts";
+import { type GrpcServer, grpcServer, type MountedService, mounted } from "./api/grpc/grpc-server.ts";
+import { healthService } from "./api/grpc/health-service.ts";
+import { logService } from "./api/grpc/log-service.ts";
+import { reflectionService } from "./api/grpc/reflection-service.ts";
+import { runService } from "./api/grpc/run-service.ts";
+import { guarded, principalOf } from "./api/guard.ts";
+import { healthPages } from "./api/http/health-pages.ts";
+import { type HttpServer, httpServer } from "./api/http/http-server.ts";
+import { type Metrics, metrics } from "./api/http/metrics.ts";
+import type { CoordinatorConfig } from "./config.ts";
+import { openTokens, type Tokens, tokenMigrations } from "./delivery/access/tokens.ts";
+import { RunEngine } from "./delivery/run/run-engine.ts";
+import { runSummaries, runSummaryMigrations } from "./delivery/run/run-summaries.ts";
+import { completenessCheckingActionCache } from "./farm/action-cache/completeness-checking-action-cache.ts";
+import { keepResults } from "./farm/action-cache/keep-results.ts";
+import { actionCacheMigrations, sqliteActionCache } from "./farm/action-cache/sqlite-action-cache.ts";
+import { agentMigrations, busAgentRegistry } from "./farm/agents/bus-agent-registry.ts";
+import { openFileLogStore } from "./farm/logs/file-log-store.ts";
+import { busDispatcher } from "./farm/scheduler/dispatcher.ts";
+import { executionMigrations, nextTerm, sqliteExecutionTable } from "./farm/scheduler/execution-table.ts";
+import { FarmScheduler } from "./farm/scheduler/farm-scheduler.ts";
+import { eventStoreMigrations, sqliteEventStore } from "./store/sqlite-event-store.ts";
+
+/** A coordinator that serves. */
+export interface Coordinator {
+  readonly grpcPort: number;
+  readonly httpPort: number;
+  /** Takes no new work, lets calls finish, closes everything. */
+  stop(): Promise<void>;
+}
+
+/**
+ * Builds and starts the coordinator: reading this function is reading the system. Parts come in the order of
+ * dependence and stop in reverse; decorators are written around what they decorate.
+ */
+export async function startCoordinator(config: CoordinatorConfig, log: Logger): Promise<Coordinator> {
+  const clock = systemClock;
+  const onError = (error: unknown): void => log.error({ err: error }, "failed");
+  const stopping = new AbortController();
+  const opened: Component[] = [];
+  const own = <T extends { close(): Promise<void> }>(name: string, part: T): T => {
+    opened.push({ name, stop: () => part.close() });
+    return part;
+  };
+
+  try {
+    // store
+    const sqlite = own("database", await openSqlite({ path: join(config.data, "coordinator.db"), migrations, onError }));
+    const store = sqliteEventStore({ sqlite });
+    const bus = own("bus", await connectNatsBus({ ...config.bus, name: "coordinator", onError }));
+
+    // farm
+    const disk = own("cas", await openDiskCas({ dir: join(config.data, "cas"), sqlite, clock }));
+    const onCorrupt = (digest: unknown): void => log.error({ digest }, "a corrupt blob was set aside");
+    const cas = verifyingCas(disk, { quarantine: disk.quarantine, onCorrupt });
+    const actionCache = completenessCheckingActionCache(sqliteActionCache({ sqlite, clock }), cas);
+    const logs = own("logs", await openFileLogStore({ dir: join(config.data, "logs"), clock }));
+    const term = await nextTerm(sqlite);
+    const agents = busAgentRegistry({ bus, sqlite, clock, term, onError });
+    const scheduler = new FarmScheduler({
+      bus,
+      agents,
+      dispatcher: busDispatcher(bus),
+      table: sqliteExecutionTable(sqlite),
+      term,
+      keep: keepResults({ cas, actionCache }),
+      attemptEnded: (executionId, attempt) => logs.finish({ executionId, attempt }),
+      onError,
+    });
+
+    // delivery
+    const tokens = await openTokens({ sqlite, dir: join(config.data, "tokens") });
+    const summaries = runSummaries({ sqlite, store, onError });
+    const meters = metrics({ scheduler: () => scheduler.stats(), agents });
+    const runs = new RunEngine({
+      store,
+      summaries,
+      cas,
+      actionCache,
+      scheduler,
+      clock,
+      onEvent: meters.onEvent,
+      onError,
+    });
+
+    // faces
+    const services = guard(
+      [
+        mounted(Capabilities, capabilitiesService()),
+        mounted(ContentAddressableStorage, casService({ cas })),
+        mounted(ByteStream, byteStreamService({ cas })),
+        mounted(
+          ActionCacheService,
+          actionCacheService({ actionCache, cas, writer: (context) => principalOf(context).name }),
+        ),
+        mounted(RunService, runService({ runs, cas })),
+        mounted(LogService, logService({ logs, runs, cas })),
+        mounted(AgentService, agentService({ agents, scheduler, bus: config.agentBus })),
+      ],
+      { tokens, meters, stopping: stopping.signal },
+    );
+    const grpc = grpcServer(services);
+    const http = httpServer({ services, pages: [meters.page, ...healthPages(stopping.signal)], onError });
+
+    const parts = lifecycle([...opened, agents, scheduler, summaries, runs, ...faces({ grpc, http })]);
+    await parts.start();
+    const grpcPort = await grpc.listen(config.host, config.grpcPort);
+    const httpPort = await http.listen(config.host, config.httpPort);
+    return { grpcPort, httpPort, stop: () => stop(stopping, parts) };
+  } catch (error) {
+    for (const part of opened.reverse()) await part.stop?.();
+    throw error;
+  }
+}
+
+const migrations = [
+  ...eventStoreMigrations,
+  ...diskCasMigrations,
+  ...actionCacheMigrations,
+  ...executionMigrations,
+  ...agentMigrations,
+  ...tokenMigrations,
+  ...runSummaryMigrations,
+];
+
+interface GuardParts {
+  readonly tokens: Tokens;
+  readonly meters: Metrics;
+  readonly stopping: AbortSignal;
+}
+
+/** Adds reflection and health, which know all services, and puts the guard before every one. */
+function guard(services: readonly MountedService[], { tokens, meters, stopping }: GuardParts): MountedService[] {
+  const known: DescService[] = [...services.map(({ service }) => service), Health, ServerReflection];
+  const health = healthService({ services: new Set(known.map(({ typeName }) => typeName)), stopping });
+  const all = [...services, mounted(Health, health), mounted(ServerReflection, reflectionService(known))];
+  const options = { tokens, rolesOf, observer: meters.calls };
+  return all.map(({ service, impl }) => mounted(service, guarded(service, impl, options)));
+}
+
+function faces({ grpc, http }: { grpc: GrpcServer; http: HttpServer }): Component[] {
+  return [
+    { name: "gRPC server", stop: () => grpc.close(limits.closeGraceMs) },
+    { name: "HTTP server", stop: () => http.close() },
+  ];
+}
+
+async function stop(stopping: AbortController, parts: Lifecycle): Promise<void> {
+  stopping.abort();
+  await parts.stop();
+}
