@@ -1,0 +1,66 @@
+import { readFileSync } from "node:fs";
+import { availableParallelism, homedir } from "node:os";
+import { join, resolve } from "node:path";
+import { z } from "zod";
+import { type ConfigSources, readConfig, secret } from "../shared/config.ts";
+import { from, MillraceError } from "../shared/errors.ts";
+import { limits } from "../shared/limits.ts";
+
+/** What an agent is told at its start. */
+export interface AgentConfig {
+  /** `host:port` of the coordinator. */
+  readonly coordinator: string;
+  readonly token: string | undefined;
+  readonly slots: number;
+  /** Without `os` and `arch`, which the agent finds out by itself. */
+  readonly labels: Readonly<Record<string, string>>;
+  /** Absolute. */
+  readonly data: string;
+  readonly name: string | undefined;
+}
+
+const schema = z.object({
+  coordinator: z
+    .string()
+    .regex(/^.+:\d+$/, "not host:port")
+    .describe("the coordinator's gRPC address, such as farm.example.org:7070"),
+  token: z.string().optional().meta(secret),
+  tokenFile: z.string().optional().describe("a file that holds the token"),
+  pool: z
+    .string()
+    .regex(/^[a-z0-9-]{1,64}$/, "not 1 to 64 of a-z, 0-9 and -")
+    .default("default"),
+  slots: z.coerce
+    .number("not a number")
+    .int("not a whole number")
+    .min(1, "below 1")
+    .max(limits.agentSlots, `above ${limits.agentSlots}`)
+    .default(availableParallelism()),
+  label: z.array(z.string().regex(/^[^=\s]+=[^\s]*$/, "not name=value")).default([]),
+  data: z.string().default(join(homedir(), ".local/state/millrace/agent")),
+  name: z.string().optional(),
+});
+
+/** @throws MillraceError invalid_argument naming everything that is wrong */
+export function readAgentConfig(sources: ConfigSources): AgentConfig {
+  const { token, tokenFile, pool, label, data, ...rest } = readConfig(schema, sources);
+  const labels = Object.fromEntries(
+    label.map((pair) => [pair.slice(0, pair.indexOf("=")), pair.slice(pair.indexOf("=") + 1)]),
+  );
+  return {
+    coordinator: rest.coordinator,
+    slots: rest.slots,
+    name: rest.name,
+    token: tokenFile === undefined ? token : readToken(tokenFile),
+    labels: { ...labels, pool },
+    data: resolve(data),
+  };
+}
+
+function readToken(file: string): string {
+  try {
+    return readFileSync(file, "utf8").trim();
+  } catch (error) {
+    throw new MillraceError("invalid_argument", from(error, `--token-file ${file}`).message, { cause: error });
+  }
+}

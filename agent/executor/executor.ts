@@ -1,0 +1,121 @@
+import { create } from "@bufbuild/protobuf";
+import { type Timestamp, timestampFromMs } from "@bufbuild/protobuf/wkt";
+import {
+  type Action,
+  type ActionResult,
+  ActionResultSchema,
+  type Command,
+  type ExecutedActionMetadata,
+  ExecutedActionMetadataSchema,
+} from "../../proto/gen/build/bazel/remote/execution/v2/remote_execution_pb.ts";
+import type { Epoch } from "../../proto/gen/millrace/v1/dispatch_pb.ts";
+import {
+  type Ending,
+  EndingKind,
+  EndingSchema,
+  type ResourceUsage,
+  ResourceUsageSchema,
+} from "../../proto/gen/millrace/v1/event_pb.ts";
+import type { Blob } from "../../shared/cas/cas.ts";
+import type { Clock } from "../../shared/clock.ts";
+import type { Digest } from "../../shared/digest.ts";
+import { from, MillraceError } from "../../shared/errors.ts";
+import type { InputRoot } from "../input-root/input-root.ts";
+
+/**
+ * One layer of the work on an attempt. Layers are wrapped around each other in wiring.ts; each adds to the task what the
+ * next one needs, and on the way back to the conclusion what it knows.
+ *
+ * `stop` asks for the end of the attempt; its reason is a `Stopped`. A layer that is interrupted by it throws, and one
+ * that holds something (a folder, a log) gives it back first.
+ */
+export interface Executor<Task> {
+  execute(task: Task, stop: AbortSignal): Promise<Conclusion>;
+}
+
+/** An attempt as it was given to the agent. */
+export interface Assignment {
+  readonly executionId: string;
+  readonly epoch: Epoch;
+  readonly attempt: number;
+  readonly actionDigest: Digest;
+  /** Those that came with it. */
+  readonly blobs: readonly Blob[];
+  readonly volatileEnvironment: Readonly<Record<string, string>>;
+  readonly time: TaskTime;
+}
+
+/** With a file for its output. */
+export interface LoggedTask extends Assignment {
+  readonly spool: string;
+}
+
+/** With its Action read. */
+export interface ReadTask extends LoggedTask {
+  readonly action: Action;
+  readonly command: Command;
+  readonly timeoutMs: number;
+}
+
+/** With its inputs in place. */
+export interface LaidOutTask extends ReadTask {
+  readonly root: InputRoot;
+}
+
+/** What became of an attempt. Layers fill in `result` and `times` as they return. */
+export interface Conclusion {
+  ending: Ending;
+  readonly result: ActionResult;
+  readonly times: ExecutedActionMetadata;
+  readonly usage: ResourceUsage;
+}
+
+/** A conclusion with nothing in it but how it ended. */
+export function conclusion(ending: {
+  kind: EndingKind;
+  exitCode?: number;
+  signal?: string;
+  detail?: string;
+}): Conclusion {
+  return {
+    ending: create(EndingSchema, ending),
+    result: create(ActionResultSchema, ending.exitCode === undefined ? {} : { exitCode: ending.exitCode }),
+    times: create(ExecutedActionMetadataSchema),
+    usage: create(ResourceUsageSchema),
+  };
+}
+
+/** Somebody asked for the end, or the farm is in the way. */
+export type StoppedKind = typeof EndingKind.CANCELLED | typeof EndingKind.INFRASTRUCTURE;
+
+/** The reason of a stop signal: what the attempt ends as, and how long its processes get to clean up. */
+export class Stopped extends MillraceError {
+  readonly kind: StoppedKind;
+  readonly graceMs: number;
+
+  constructor(kind: StoppedKind, detail: string, graceMs: number) {
+    super("canceled", detail);
+    this.kind = kind;
+    this.graceMs = graceMs;
+  }
+}
+
+/** The conclusion of an attempt that was interrupted: as its stop signal says, else the farm's own failure. */
+export function interrupted(error: unknown, stop: AbortSignal): Conclusion {
+  const { reason } = stop;
+  if (reason instanceof Stopped) return conclusion({ kind: reason.kind, detail: reason.message });
+  return conclusion({ kind: EndingKind.INFRASTRUCTURE, detail: from(error).message });
+}
+
+/**
+ * The clock of one attempt: wall time as it was at acceptance, moved on by the monotonic clock, so that durations stay
+ * true when the machine's wall clock jumps.
+ */
+export interface TaskTime {
+  now(): Timestamp;
+}
+
+export function taskTime(clock: Clock): TaskTime {
+  const anchorMs = clock.nowMs() - clock.monotonicMs();
+  return { now: () => timestampFromMs(Math.round(anchorMs + clock.monotonicMs())) };
+}

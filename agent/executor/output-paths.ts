@@ -1,0 +1,44 @@
+import { posix } from "node:path";
+import type { Command } from "../../proto/gen/build/bazel/remote/execution/v2/remote_execution_pb.ts";
+import { MillraceError } from "../../shared/errors.ts";
+
+/** An output that the Command promises. */
+export interface PromisedOutput {
+  /** As the Command says it: relative to its working directory. */
+  readonly path: string;
+  /** From the input root; empty for the root itself. */
+  readonly fromRoot: string;
+}
+
+/** @throws MillraceError invalid_argument when it leads out of the input root. */
+export function workingDirectory(command: Command): string {
+  return withinRoot("working_directory", "", command.workingDirectory);
+}
+
+/**
+ * What the Command promises, from `output_paths` or, when that is empty, from the older fields.
+ * @throws MillraceError invalid_argument when one leads out of the input root.
+ */
+export function promisedOutputs(command: Command): PromisedOutput[] {
+  const from = workingDirectory(command);
+  const { outputPaths, outputFiles, outputDirectories } = command;
+  const paths = outputPaths.length > 0 ? outputPaths : [...outputFiles, ...outputDirectories];
+  return paths.map((path) => ({ path, fromRoot: withinRoot("output path", from, path) }));
+}
+
+/** The folders that must exist before the command runs: its own, and the parents of its outputs. */
+export function foldersToMake(command: Command): string[] {
+  const parents = promisedOutputs(command).map(({ fromRoot }) => posix.dirname(fromRoot));
+  return [...new Set([workingDirectory(command), ...parents])].filter((folder) => folder !== "" && folder !== ".");
+}
+
+function withinRoot(what: string, from: string, path: string): string {
+  const joined = posix.join(from, path).replace(/\/+$/, "");
+  if (path.startsWith("/") || joined === ".." || joined.startsWith("../") || path.includes("\0")) {
+    throw new MillraceError(
+      "invalid_argument",
+      `${what} "${path}" leads out of the input root; make it relative to it`,
+    );
+  }
+  return joined === "." ? "" : joined;
+}

@@ -1,0 +1,115 @@
+import { appendFile } from "node:fs/promises";
+import { constants } from "node:os";
+import { dirname, join } from "node:path";
+import { create } from "@bufbuild/protobuf";
+import { durationFromMs } from "@bufbuild/protobuf/wkt";
+import { EndingKind, ResourceUsageSchema } from "../../proto/gen/millrace/v1/event_pb.ts";
+import type { Clock } from "../../shared/clock.ts";
+import { limits } from "../../shared/limits.ts";
+import { type ProcessEnd, type Runner, StartRefused, type TaskProcess } from "../runner/runner.ts";
+import { type Conclusion, conclusion, type Executor, type LaidOutTask, Stopped } from "./executor.ts";
+import { workingDirectory } from "./output-paths.ts";
+
+/** Where programs are looked for when the Command does not say: the usual places, then the agent's own Node. */
+const defaultPath = `/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin:${dirname(process.execPath)}`;
+
+/** Runs the process to its end, its time-out, or the stop signal. */
+export function processExecutor(runner: Pick<Runner, "start">, clock: Clock): Executor<LaidOutTask> {
+  return {
+    async execute(task, stop) {
+      stop.throwIfAborted();
+      const started = task.time.now();
+      let done: Conclusion;
+      try {
+        const running = await runner.start({
+          executionId: task.executionId,
+          attempt: task.attempt,
+          arguments: task.command.arguments,
+          environment: environmentOf(task),
+          workingFolder: join(task.root.path, workingDirectory(task.command)),
+          spool: task.spool,
+          ...(task.root.mount === undefined ? {} : { mount: task.root.mount }),
+        });
+        done = await toEnd(running, task.timeoutMs, stop, clock);
+      } catch (error) {
+        if (!(error instanceof StartRefused)) throw error;
+        done = await refused(error, task);
+      }
+      done.times.executionStartTimestamp = started;
+      done.times.executionCompletedTimestamp = task.time.now();
+      return done;
+    },
+  };
+}
+
+/** Exactly the Command's and the volatile variables, over the few that every program may count on. */
+function environmentOf({ command, volatileEnvironment, root }: LaidOutTask): Record<string, string> {
+  const keyed = Object.fromEntries(command.environmentVariables.map(({ name, value }) => [name, value]));
+  return {
+    PATH: defaultPath,
+    LANG: "C.UTF-8",
+    HOME: root.home,
+    TMPDIR: root.temporary,
+    ...volatileEnvironment,
+    ...keyed,
+  };
+}
+
+async function toEnd(running: TaskProcess, timeoutMs: number, stop: AbortSignal, clock: Clock): Promise<Conclusion> {
+  let timedOut = false;
+  const cancelTimer = clock.after(timeoutMs, () => {
+    if (stop.aborted) return;
+    timedOut = true;
+    running.kill(limits.killGraceMs);
+  });
+  const onStop = () => {
+    if (!timedOut) running.kill(stop.reason instanceof Stopped ? stop.reason.graceMs : limits.killGraceMs);
+  };
+  if (stop.aborted) onStop();
+  stop.addEventListener("abort", onStop);
+  try {
+    const end = await running.ended;
+    const done = conclusion({ ...endingOf(end, timedOut ? timeoutMs : undefined, stop), exitCode: exitCodeOf(end) });
+    Object.assign(done.usage, usageOf(end));
+    return done;
+  } finally {
+    cancelTimer();
+    stop.removeEventListener("abort", onStop);
+  }
+}
+
+function endingOf(end: ProcessEnd, timeoutMs: number | undefined, stop: AbortSignal) {
+  if (timeoutMs !== undefined) {
+    return {
+      kind: EndingKind.TIMED_OUT,
+      detail: `it ran longer than its time-out of ${timeoutMs / 1000} s and was ended`,
+    };
+  }
+  if (stop.reason instanceof Stopped) return { kind: stop.reason.kind, detail: stop.reason.message };
+  if (end.outOfMemory && end.code !== 0) {
+    return { kind: EndingKind.OUT_OF_MEMORY, detail: "the kernel ended it for want of memory" };
+  }
+  if (end.signal !== null) return { kind: EndingKind.SIGNALLED, signal: end.signal };
+  return { kind: EndingKind.EXITED };
+}
+
+/** As shells say it: 128 and the signal's number when a signal ended it. */
+function exitCodeOf(end: ProcessEnd): number {
+  return end.code ?? 128 + (end.signal === null ? 0 : constants.signals[end.signal]);
+}
+
+function usageOf({ cpuMs, peakMemoryBytes }: ProcessEnd) {
+  return create(ResourceUsageSchema, {
+    ...(cpuMs > 0 ? { cpu: durationFromMs(cpuMs) } : {}),
+    peakMemoryBytes: BigInt(peakMemoryBytes),
+  });
+}
+
+/** The program cannot be run: said in the log and ended as shells do it, 127 when it is not there and 126 otherwise. */
+async function refused(error: StartRefused, task: LaidOutTask): Promise<Conclusion> {
+  const [program = ""] = task.command.arguments;
+  const missing = error.systemCode === "ENOENT";
+  const detail = missing ? `command not found: "${program}"` : `cannot run "${program}": ${error.message}`;
+  await appendFile(task.spool, `millrace: ${detail}\n`);
+  return conclusion({ kind: EndingKind.EXITED, exitCode: missing ? 127 : 126, detail });
+}

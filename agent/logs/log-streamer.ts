@@ -1,0 +1,204 @@
+import type { MessageInitShape } from "@bufbuild/protobuf";
+import { timestampFromMs } from "@bufbuild/protobuf/wkt";
+import type { Client } from "@connectrpc/connect";
+import type {
+  AppendLogRequest,
+  AppendLogRequestSchema,
+  AppendLogResponse,
+  LogService,
+} from "../../proto/gen/millrace/v1/log_pb.ts";
+import type { Clock } from "../../shared/clock.ts";
+import { from, isTransient, MillraceError } from "../../shared/errors.ts";
+import { limits } from "../../shared/limits.ts";
+import { type Backoff, backoff } from "../retry.ts";
+import { type AttemptLog, attemptLog, type LogBounds, type LogKey } from "./attempt-log.ts";
+
+/** Sends the output of all attempts over one stream, as it comes, and again from what is on disk after a break. */
+export interface LogStreamer {
+  /** Follows an existing spool file. */
+  open(key: LogKey, spool: string): Promise<OpenLog>;
+  /** Ends the stream; logs that are not finished never will be. */
+  close(): Promise<void>;
+}
+
+/** The log of one attempt on its way. */
+export interface OpenLog {
+  /**
+   * Call when no process writes to the spool any more. Resolves with the log's size when the coordinator has all of it
+   * on disk; waits while it cannot be reached. Throws the coordinator's refusal, or `canceled` when the streamer closes.
+   */
+  finish(): Promise<number>;
+}
+
+export interface LogStreamerOptions {
+  readonly client: Pick<Client<typeof LogService>, "appendLog">;
+  readonly clock: Clock;
+  readonly onError: (error: MillraceError) => void;
+  /** Smaller bounds, for tests. */
+  readonly bounds?: Partial<LogBounds>;
+}
+
+/** A chunk that waits for its answer. Answers come in the order of the chunks. */
+interface Sent {
+  readonly log: AttemptLog;
+  readonly end: number;
+  /** The log's when it was sent: a chunk from before a resumption says nothing new. */
+  readonly resumption: number;
+  readonly bytes: number;
+}
+
+type Request = MessageInitShape<typeof AppendLogRequestSchema>;
+
+export function logStreamer({ client, clock, onError, bounds: some }: LogStreamerOptions): LogStreamer {
+  const bounds: LogBounds = {
+    chunkBytes: limits.logChunkBytes,
+    flushMs: limits.logFlushMs,
+    inFlightBytes: limits.logInFlightBytes,
+    maxBytes: limits.logBytes,
+    ...some,
+  };
+  const closing = new AbortController();
+  const logs = new Set<AttemptLog>(); // bounded by the agent's slots
+  let wake = (): void => {};
+  let refusals = 0;
+  let running: Promise<void> | undefined;
+
+  /** The next chunk of any log, in turns; undefined when none has anything to say. */
+  async function nextChunk(): Promise<{ log: AttemptLog; request: Request; bytes: number } | undefined> {
+    for (const log of logs) {
+      const chunk = await log.next();
+      if (chunk === undefined) continue;
+      logs.delete(log);
+      logs.add(log); // to the end of the line
+      const { executionId, attempt } = log.key;
+      return {
+        log,
+        request: { executionId, attempt, ...chunk, time: timestampFromMs(clock.nowMs()) },
+        bytes: chunk.data.byteLength,
+      };
+    }
+    return undefined;
+  }
+
+  /** Sends until the signal aborts, at most `inFlightBytes` ahead of the answers. */
+  async function* requests(
+    sent: Sent[],
+    state: { inFlightBytes: number },
+    signal: AbortSignal,
+  ): AsyncGenerator<Request> {
+    const onAbort = () => wake();
+    signal.addEventListener("abort", onAbort);
+    try {
+      while (!signal.aborted) {
+        const woken = new Promise<void>((resolve) => {
+          wake = resolve;
+        });
+        const chunk = state.inFlightBytes < bounds.inFlightBytes ? await nextChunk() : undefined;
+        if (chunk === undefined) {
+          await woken;
+          continue;
+        }
+        const { log, request, bytes } = chunk;
+        state.inFlightBytes += bytes;
+        sent.push({ log, end: Number(request.offset ?? 0n) + bytes, resumption: log.resumption, bytes });
+        yield request;
+      }
+    } finally {
+      signal.removeEventListener("abort", onAbort);
+    }
+  }
+
+  /** One life of the stream. Returns or throws when it breaks. */
+  async function stream(pauses: Backoff): Promise<void> {
+    const ended = new AbortController();
+    const signal = AbortSignal.any([ended.signal, closing.signal]);
+    const sent: Sent[] = [];
+    const state = { inFlightBytes: 0 };
+    for (const log of logs) log.resume(log.stored);
+    try {
+      for await (const answer of client.appendLog(requests(sent, state, signal), { signal })) {
+        const head = sent.shift();
+        if (head === undefined || !isAbout(answer, head.log.key)) {
+          throw new MillraceError("internal", "the log stream gave an answer to nothing that was sent");
+        }
+        state.inFlightBytes -= head.bytes;
+        acknowledge(head, answer);
+        pauses.reset();
+        refusals = 0;
+        wake();
+      }
+    } finally {
+      ended.abort();
+    }
+  }
+
+  function acknowledge({ log, end, resumption }: Sent, answer: AppendLogResponse): void {
+    const storedBytes = Number(answer.storedBytes);
+    if (answer.finished) {
+      log.finished();
+      logs.delete(log);
+    } else if (storedBytes >= end) log.acknowledge(storedBytes);
+    else if (resumption === log.resumption) {
+      // It lacks what comes before the chunk: go back to where it stands. Twice from one place would go round for ever.
+      if (storedBytes === log.resumedFrom) {
+        throw new MillraceError(
+          "data_loss",
+          `the log of ${log.key.executionId} does not grow beyond ${storedBytes} bytes`,
+        );
+      }
+      log.resume(storedBytes);
+    }
+  }
+
+  async function run(): Promise<void> {
+    const pauses = backoff(clock);
+    while (!closing.signal.aborted && logs.size > 0) {
+      try {
+        await stream(pauses);
+      } catch (error) {
+        if (closing.signal.aborted) break;
+        const failure = from(error, "sending logs");
+        onError(failure);
+        if (!isTransient(failure) && failure.code !== "canceled" && ++refusals >= limits.logRefusals) giveUp(failure);
+      }
+      await pauses.pause(closing.signal);
+    }
+    running = undefined;
+  }
+
+  function giveUp(failure: MillraceError): void {
+    refusals = 0;
+    for (const log of logs) log.fail(failure);
+    logs.clear();
+  }
+
+  return {
+    async open(key, spool) {
+      closing.signal.throwIfAborted();
+      const log = await attemptLog({ key, spool, bounds, clock, wake: () => wake() });
+      logs.add(log);
+      running ??= run();
+      wake();
+      return {
+        async finish() {
+          try {
+            return await log.finish();
+          } finally {
+            logs.delete(log);
+            await log.close();
+          }
+        },
+      };
+    },
+    async close() {
+      const error = new MillraceError("canceled", "the agent ends");
+      closing.abort(error);
+      for (const log of logs) log.fail(error);
+      await running;
+    },
+  };
+}
+
+function isAbout(answer: Pick<AppendLogRequest, "executionId" | "attempt">, key: LogKey): boolean {
+  return answer.executionId === key.executionId && answer.attempt === key.attempt;
+}

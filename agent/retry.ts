@@ -1,0 +1,65 @@
+import type { Clock } from "../shared/clock.ts";
+import { from } from "../shared/errors.ts";
+import { limits } from "../shared/limits.ts";
+import { retry, retryDelayMs } from "../shared/retry.ts";
+
+const pace = { baseMs: limits.retryMinMs, maxMs: limits.retryMaxMs, random: Math.random };
+
+/**
+ * Makes the call until it goes well; while the farm cannot be reached it waits for ever, for a task's inputs and outputs
+ * are worth more than a quick answer while the coordinator restarts.
+ * @throws MillraceError the first error that trying again cannot cure, or `canceled` when the signal aborts
+ */
+export async function retrying<T>(
+  clock: Clock,
+  signal: AbortSignal,
+  doing: string,
+  call: () => Promise<T>,
+): Promise<T> {
+  try {
+    return await retry(call, { ...pace, clock, signal, attemptsMax: Number.POSITIVE_INFINITY, isRetryable: isAway });
+  } catch (error) {
+    throw from(error, doing);
+  }
+}
+
+/** Whether the other side was not there. Not `aborted`: that is also a file that changed while it was read. */
+function isAway(error: unknown): boolean {
+  const { code } = from(error);
+  return code === "unavailable" || code === "deadline_exceeded";
+}
+
+/** Growing pauses between attempts of something that has a loop of its own. */
+export interface Backoff {
+  /** Resolves after the next pause, at once when `signal` aborts. */
+  pause(signal: AbortSignal): Promise<void>;
+  /** The last attempt went well: the next pause is of the shortest again. */
+  reset(): void;
+}
+
+export function backoff(clock: Clock): Backoff {
+  let failures = 0;
+  return {
+    async pause(signal) {
+      failures += 1;
+      await delay(clock, retryDelayMs(failures, pace), signal);
+    },
+    reset() {
+      failures = 0;
+    },
+  };
+}
+
+/** Resolves after the delay, or at once when the signal aborts. */
+export function delay(clock: Clock, delayMs: number, signal: AbortSignal): Promise<void> {
+  if (signal.aborted) return Promise.resolve();
+  return new Promise((resolve) => {
+    const done = () => {
+      cancel();
+      signal.removeEventListener("abort", done);
+      resolve();
+    };
+    const cancel = clock.after(delayMs, done);
+    signal.addEventListener("abort", done);
+  });
+}

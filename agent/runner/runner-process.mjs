@@ -1,0 +1,143 @@
+// The runner: a small process that starts tasks, because starting a process from a large heap is slow (a parent of
+// 1 GiB takes 45 ms a spawn, this one under 2). It never touches their output: the kernel appends that to a spool file.
+// Its messages are described in runner-protocol.ts. It lives no longer than the agent that started it, and takes every
+// task with it.
+//
+// Arguments: <name of its groups> <state file of the containment> <log of process starts> <allowed ways, by comma>
+
+import { spawn } from "node:child_process";
+import { appendFileSync, closeSync, openSync, readFileSync } from "node:fs";
+import { openContainment } from "./containment.mjs";
+
+const [, , name = "", stateFile = "", startsFile = "", allowed = ""] = process.argv;
+process.umask(0o022);
+
+const containment = await openContainment(name, stateFile, allowed === "" ? undefined : allowed.split(","));
+/** @type {Map<string, { group: import("./containment.mjs").Group, killed: Promise<void> | undefined, oomKillsBefore: number }>} */
+const tasks = new Map();
+let groups = 0;
+
+process.on("disconnect", () => {
+  containment.killAllNow();
+  process.exit(0);
+});
+// A signal to the whole foreground group (Ctrl-C) is the agent's business: it drains, and then lets go of us.
+for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"]) process.on(signal, () => {});
+process.on("message", (message) => void handle(message));
+process.send?.({ type: "ready", feature: containment.feature });
+
+/** @param {any} message */
+async function handle(message) {
+  switch (message.type) {
+    case "start":
+      return start(message);
+    case "kill":
+      return kill(message.id, message.graceMs);
+    case "unmount":
+      await run("umount", ["-l", message.path]).catch((error) => console.error(`millrace runner: ${error.message}`));
+      return process.send?.({ type: "unmounted", id: message.id });
+    default:
+      console.error(`millrace runner: unknown message ${JSON.stringify(message)}`);
+  }
+}
+
+/** @param {import("./runner-protocol.ts").StartMessage} task */
+async function start(task) {
+  const { id } = task;
+  let group;
+  let spool;
+  let step = "setup";
+  const oomKillsBefore = oomKills();
+  try {
+    if (task.mount !== undefined) {
+      const { folder, options, target } = task.mount;
+      await run("mount", ["-t", "overlay", "overlay", "-o", options, target], folder);
+    }
+    group = containment.create(`${process.pid}-${++groups}`);
+    spool = openSync(task.spool, "a", 0o644);
+    step = "exec";
+    const child = group.spawnInside(() => spawnTask(task, group.environment, spool));
+    if (child.pid === undefined) throw await new Promise((resolve) => child.once("error", resolve));
+    child.on("error", (error) => console.error(`millrace runner: process ${child.pid}: ${error.message}`));
+    group.adopt(child.pid);
+    tasks.set(id, { group, killed: undefined, oomKillsBefore });
+    child.once("exit", (code, signal) => void ended(id, code, signal));
+    appendFileSync(startsFile, `${new Date().toISOString()} ${task.executionId} ${task.attempt} ${child.pid}\n`);
+    process.send?.({ type: "started", id, pid: child.pid });
+  } catch (error) {
+    group?.close();
+    process.send?.({ type: "failed", id, step, code: error.code ?? "", message: error.message });
+  } finally {
+    if (spool !== undefined) closeSync(spool);
+  }
+}
+
+/**
+ * Its own session and process group, no input, exactly the environment that it was given.
+ * @param {import("./runner-protocol.ts").StartMessage} task @param {Record<string, string>} contained @param {number} spool
+ */
+function spawnTask(task, contained, spool) {
+  const [file, ...rest] = task.arguments;
+  return spawn(file, rest, {
+    cwd: task.workingFolder,
+    env: { ...task.environment, ...contained },
+    stdio: ["ignore", spool, spool],
+    detached: true,
+  });
+}
+
+/** The first process has ended: what it left behind goes too, before anybody is told. */
+async function ended(/** @type {string} */ id, /** @type {number | null} */ code, /** @type {string | null} */ signal) {
+  const task = tasks.get(id);
+  if (task === undefined) return;
+  await (task.killed ?? task.group.killAll());
+  const { outOfMemory, ...usage } = task.group.usage();
+  // Without a memory controller of its own: a SIGKILL that was not ours, while the machine's count of such kills rose.
+  const starved =
+    outOfMemory || (signal === "SIGKILL" && task.killed === undefined && oomKills() > task.oomKillsBefore);
+  tasks.delete(id);
+  task.group.close();
+  process.send?.({ type: "ended", id, code, signal, ...usage, outOfMemory: starved });
+}
+
+/** SIGTERM to all, and SIGKILL to all that are left after the grace. */
+function kill(/** @type {string} */ id, /** @type {number} */ graceMs) {
+  const task = tasks.get(id);
+  if (task === undefined) return;
+  const { group, killed } = task;
+  if (graceMs <= 0) {
+    task.killed = group.killAll();
+    return;
+  }
+  if (killed !== undefined) return;
+  group.signal("SIGTERM");
+  let timer;
+  const grace = new Promise((resolve) => {
+    timer = setTimeout(resolve, graceMs);
+  });
+  task.killed = Promise.race([group.empty(), grace]).then(() => {
+    clearTimeout(timer);
+    return group.killAll();
+  });
+}
+
+/** How often the kernel has ended a process for want of memory since the machine started. */
+function oomKills() {
+  return Number(/^oom_kill (\d+)$/m.exec(readFileSync("/proc/vmstat", "utf8"))?.[1] ?? 0);
+}
+
+/** Runs a tool to its end. @param {string} file @param {string[]} args @param {string} [cwd] @returns {Promise<void>} */
+function run(file, args, cwd) {
+  return new Promise((resolve, reject) => {
+    const child = spawn(file, args, { cwd, stdio: ["ignore", "ignore", "pipe"] });
+    let complaint = "";
+    child.stderr.on("data", (data) => {
+      complaint = (complaint + data).slice(0, 1000);
+    });
+    child.once("error", reject);
+    child.once("close", (code) => {
+      if (code === 0) resolve();
+      else reject(new Error(`${file} ${args.join(" ")}: exit code ${code}: ${complaint.trim()}`));
+    });
+  });
+}

@@ -1,0 +1,167 @@
+import { create } from "@bufbuild/protobuf";
+import {
+  type Assign,
+  type AssignReply,
+  AssignReplySchema,
+  type Cancel,
+  type CancelReply,
+  CancelReplySchema,
+  type Epoch,
+  EpochSchema,
+  type HeldExecution,
+  HeldExecutionSchema,
+  type Report,
+} from "../../proto/gen/millrace/v1/dispatch_pb.ts";
+import { EndingKind } from "../../proto/gen/millrace/v1/event_pb.ts";
+import type { Clock } from "../../shared/clock.ts";
+import { digestFromMessage } from "../../shared/digest.ts";
+import { from, type MillraceError } from "../../shared/errors.ts";
+import { limits } from "../../shared/limits.ts";
+import { type Assignment, Stopped, taskTime } from "../executor/executor.ts";
+import type { ReportingExecutor } from "../executor/reporting-executor.ts";
+import type { Outbox } from "../outbox/outbox.ts";
+
+/** What the agent has taken on. Answers are given at once; the work goes on behind. */
+export interface Attempts {
+  assign(message: Assign): AssignReply;
+  cancel(message: Cancel): CancelReply;
+  /** Everything that runs or whose report is on its way. */
+  held(): HeldExecution[];
+  /** Takes nothing new from now on. */
+  drain(): void;
+  draining(): boolean;
+  /** Ends all that runs. */
+  stopAll(reason: Stopped): void;
+  /** Resolves when nothing runs any more, or the signal aborts. */
+  idle(signal: AbortSignal): Promise<void>;
+}
+
+export interface AttemptsOptions {
+  readonly slots: number;
+  readonly executor: ReportingExecutor;
+  readonly outbox: Pick<Outbox, "put" | "held">;
+  readonly clock: Clock;
+  /** Told after each acceptance and each end. */
+  readonly onChange: () => void;
+  readonly onError: (error: MillraceError) => void;
+}
+
+interface Attempt {
+  readonly executionId: string;
+  readonly epoch: Epoch;
+  readonly stop: AbortController;
+}
+
+export function attempts({ slots, executor, outbox, clock, onChange, onError }: AttemptsOptions): Attempts {
+  /** At most `slots`. */
+  const running = new Set<Attempt>();
+  const idleWaiters = new Set<() => void>();
+  let draining = false;
+
+  async function run(attempt: Attempt, assignment: Assignment): Promise<void> {
+    const report = await executor.execute(assignment, attempt.stop.signal);
+    await keep(report);
+    running.delete(attempt);
+    if (running.size === 0) for (const tell of idleWaiters) tell();
+    onChange();
+  }
+
+  /** The outbox must have it before the slot is free, or nobody would hold the execution. */
+  async function keep(report: Report): Promise<void> {
+    try {
+      await outbox.put(report);
+    } catch (error) {
+      // The disk refuses. The execution is held no longer, so the coordinator will place it anew.
+      onError(from(error, `keeping the report on ${report.executionId}`));
+    }
+  }
+
+  /** Why the assignment is not taken; undefined when it is. */
+  function refusal({ executionId, epoch }: { executionId: string; epoch: Epoch }): string | undefined {
+    if (draining) return "the agent is draining";
+    if (running.size >= slots) return `all ${slots} slots are taken`;
+    for (const held of [...running, ...outbox.held()]) {
+      if (held.executionId === executionId && held.epoch !== undefined && compareEpochs(held.epoch, epoch) >= 0) {
+        return `${executionId} is held already`;
+      }
+    }
+    return undefined;
+  }
+
+  return {
+    assign(message) {
+      try {
+        const assignment = assignmentFrom(message, clock);
+        const why = refusal(assignment);
+        if (why !== undefined) return create(AssignReplySchema, { accepted: false, refusal: why });
+        // An older epoch of the same execution is fenced: its slot is better given back.
+        for (const older of running) {
+          if (older.executionId !== assignment.executionId) continue;
+          older.stop.abort(new Stopped(EndingKind.CANCELLED, "it was placed anew", limits.killGraceMs));
+        }
+        const { executionId, epoch } = assignment;
+        const attempt = { executionId, epoch, stop: new AbortController() };
+        running.add(attempt);
+        onChange();
+        setImmediate(() => void run(attempt, assignment)); // the answer goes first
+        return create(AssignReplySchema, { accepted: true });
+      } catch (error) {
+        return create(AssignReplySchema, { accepted: false, refusal: from(error, "reading the assignment").message });
+      }
+    },
+    cancel({ executionId, epoch, reason }) {
+      let known = outbox.held().some((held) => held.executionId === executionId);
+      for (const attempt of running) {
+        // A cancel that was meant for an older placement must not end a newer one.
+        if (attempt.executionId !== executionId || (epoch !== undefined && compareEpochs(attempt.epoch, epoch) > 0))
+          continue;
+        known = true;
+        attempt.stop.abort(new Stopped(EndingKind.CANCELLED, reason, limits.killGraceMs));
+      }
+      return create(CancelReplySchema, { known });
+    },
+    held() {
+      const runs = [...running].map(({ executionId, epoch }) => create(HeldExecutionSchema, { executionId, epoch }));
+      return [...runs, ...outbox.held()];
+    },
+    drain() {
+      draining = true;
+      onChange();
+    },
+    draining: () => draining,
+    stopAll(reason) {
+      for (const { stop } of running) stop.abort(reason);
+    },
+    idle(signal) {
+      if (running.size === 0 || signal.aborted) return Promise.resolve();
+      return new Promise((resolve) => {
+        const done = () => {
+          idleWaiters.delete(done);
+          signal.removeEventListener("abort", done);
+          resolve();
+        };
+        idleWaiters.add(done);
+        signal.addEventListener("abort", done);
+      });
+    },
+  };
+}
+
+/** @throws MillraceError invalid_argument when a digest is none */
+function assignmentFrom(message: Assign, clock: Clock): Assignment {
+  return {
+    executionId: message.executionId,
+    epoch: message.epoch ?? create(EpochSchema),
+    attempt: message.attempt,
+    actionDigest: digestFromMessage(message.actionDigest, "action_digest"),
+    blobs: message.blobs.map(({ digest, data }) => ({ digest: digestFromMessage(digest, "digest of a blob"), data })),
+    volatileEnvironment: message.volatileEnvironment,
+    time: taskTime(clock),
+  };
+}
+
+/** Negative when `a` is older. */
+function compareEpochs(a: Epoch, b: Epoch): number {
+  const difference = a.term === b.term ? a.number - b.number : a.term - b.term;
+  return difference < 0n ? -1 : difference > 0n ? 1 : 0;
+}

@@ -1,0 +1,228 @@
+import { create, type DescMessage, fromBinary, type MessageShape, toBinary } from "@bufbuild/protobuf";
+import { durationMs } from "@bufbuild/protobuf/wkt";
+import type { Client } from "@connectrpc/connect";
+import type { AgentInfo, AgentService, JoinFarmResponse } from "../../proto/gen/millrace/v1/agent_pb.ts";
+import {
+  AssignReplySchema,
+  AssignSchema,
+  CancelReplySchema,
+  CancelSchema,
+  GoodbyeSchema,
+  HeartbeatSchema,
+} from "../../proto/gen/millrace/v1/dispatch_pb.ts";
+import type { Bus, BusMessage } from "../../shared/bus/bus.ts";
+import { subjects } from "../../shared/bus/subjects.ts";
+import type { Clock } from "../../shared/clock.ts";
+import { type ErrorCode, from, MillraceError } from "../../shared/errors.ts";
+import { limits } from "../../shared/limits.ts";
+import type { SendReport } from "../outbox/outbox.ts";
+import { backoff } from "../retry.ts";
+import type { Attempts } from "./attempts.ts";
+
+/** How to reach the bus; as the coordinator said when the agent joined. */
+export type BusAddress = Pick<JoinFarmResponse, "natsServers" | "natsUser" | "natsPassword">;
+
+/** The agent's membership in the farm. */
+export interface Session {
+  /** Resolves when the agent has joined for the first time. Throws when the coordinator refuses it for good. */
+  start(): Promise<void>;
+  /** Something changed that a heartbeat says: one is sent in this turn of the loop. */
+  announce(): void;
+  /** Sends a report. */
+  readonly report: SendReport;
+  /** Says goodbye when nothing is held, and leaves the bus. */
+  stop(): Promise<void>;
+}
+
+export interface SessionOptions {
+  readonly info: AgentInfo;
+  readonly coordinator: Pick<Client<typeof AgentService>, "joinFarm">;
+  readonly connectBus: (address: BusAddress) => Promise<Bus>;
+  readonly attempts: Attempts;
+  readonly clock: Clock;
+  /** The coordinator can be reached (again). */
+  readonly onReachable: () => void;
+  readonly onError: (error: MillraceError) => void;
+  /** The coordinator does not want this agent any more. */
+  readonly onExpelled: (error: MillraceError) => void;
+}
+
+/** Answers to JoinFarm that no waiting will change. */
+const finalCodes: ReadonlySet<ErrorCode> = new Set([
+  "invalid_argument",
+  "unauthenticated",
+  "permission_denied",
+  "failed_precondition",
+  "already_exists",
+  "unimplemented",
+]);
+
+/** For one JoinFarm; then it is tried again. */
+const joinTimeoutMs = 10_000;
+
+export function session(options: SessionOptions): Session {
+  const { info, coordinator, connectBus, attempts, clock, onReachable, onError, onExpelled } = options;
+  const closing = new AbortController();
+  let bus: Bus | undefined;
+  let address: BusAddress | undefined;
+  let leaseMs: number = limits.leaseMs;
+  let heartbeatMs: number = limits.heartbeatIntervalMs;
+  let joining: Promise<void> | undefined;
+  let announcing = false;
+  let cancelHeartbeat: (() => void) | undefined;
+  let cancelSearch: (() => void) | undefined;
+
+  /** Joins and connects, as often as it takes. */
+  async function join(): Promise<void> {
+    const pauses = backoff(clock);
+    while (!closing.signal.aborted) {
+      try {
+        const answer = await coordinator.joinFarm(
+          { agent: info },
+          { signal: closing.signal, timeoutMs: joinTimeoutMs },
+        );
+        if (answer.heartbeatInterval !== undefined) heartbeatMs = durationMs(answer.heartbeatInterval);
+        if (answer.lease !== undefined) leaseMs = durationMs(answer.lease);
+        await useBus(answer);
+        return;
+      } catch (error) {
+        const failure = from(error, "joining the farm");
+        if (closing.signal.aborted) throw failure;
+        if (finalCodes.has(failure.code)) throw failure;
+        onError(failure);
+      }
+      await pauses.pause(closing.signal);
+    }
+    throw new MillraceError("canceled", "joining the farm: the agent ends");
+  }
+
+  /** Once at a time; a refusal ends the agent. */
+  function rejoin(): void {
+    joining ??= join()
+      .then(() => {
+        beat();
+        onReachable();
+      })
+      .catch((error: unknown) => {
+        if (!closing.signal.aborted) onExpelled(from(error));
+      })
+      .finally(() => {
+        joining = undefined;
+      });
+  }
+
+  async function useBus(answer: BusAddress): Promise<void> {
+    if (bus !== undefined && address !== undefined && isSame(address, answer)) return;
+    const next = await connected(answer).catch((error: unknown) => {
+      // Whatever its code: the answer to the next JoinFarm may know better.
+      throw new MillraceError("unavailable", from(error, "connecting to the bus").message, { cause: error });
+    });
+    const before = bus;
+    bus = next;
+    address = answer;
+    await before?.close();
+    next.watchConnection((up) => {
+      if (bus === next) connectionChanged(up);
+    });
+  }
+
+  /** A bus on which we already listen. */
+  async function connected(answer: BusAddress): Promise<Bus> {
+    const next = await connectBus(answer);
+    try {
+      await subscribe(next);
+      return next;
+    } catch (error) {
+      await next.close();
+      throw error;
+    }
+  }
+
+  async function subscribe(on: Bus): Promise<void> {
+    const { id } = info;
+    await Promise.all([
+      on.subscribe(subjects.assign(id), (message) => {
+        answer(message, AssignSchema, AssignReplySchema, (assign) => attempts.assign(assign));
+      }),
+      on.subscribe(subjects.cancel(id), (message) => {
+        answer(message, CancelSchema, CancelReplySchema, (cancel) => attempts.cancel(cancel));
+      }),
+      on.subscribe(subjects.rejoin(id), rejoin),
+      on.subscribe(subjects.rollCall, () => {
+        beat();
+        onReachable();
+      }),
+    ]);
+  }
+
+  /** A bus that stays away may have moved: its address is asked for once a lease. */
+  function connectionChanged(up: boolean): void {
+    cancelSearch?.();
+    if (up) {
+      beat();
+      onReachable();
+    } else if (!closing.signal.aborted) {
+      cancelSearch = clock.after(leaseMs, () => {
+        rejoin();
+        connectionChanged(false);
+      });
+    }
+  }
+
+  function beat(): void {
+    cancelHeartbeat?.();
+    if (closing.signal.aborted) return;
+    cancelHeartbeat = clock.after(heartbeatMs, beat);
+    const { id: agentId, session: ofSession } = info;
+    const held = attempts.held();
+    const heartbeat = create(HeartbeatSchema, { agentId, session: ofSession, draining: attempts.draining(), held });
+    bus?.publish(subjects.heartbeat(agentId), toBinary(HeartbeatSchema, heartbeat));
+  }
+
+  return {
+    async start() {
+      await join();
+      beat();
+      onReachable();
+    },
+    announce() {
+      if (announcing) return;
+      announcing = true;
+      setImmediate(() => {
+        announcing = false;
+        beat();
+      });
+    },
+    async report(report, signal) {
+      if (bus === undefined) throw new MillraceError("unavailable", "the agent has not joined the farm yet");
+      return await bus.request(subjects.report(info.id), report, { timeoutMs: limits.reportTimeoutMs, signal });
+    },
+    async stop() {
+      closing.abort(new MillraceError("canceled", "the agent ends"));
+      cancelHeartbeat?.();
+      cancelSearch?.();
+      await joining;
+      if (attempts.held().length === 0) {
+        const goodbye = create(GoodbyeSchema, { agentId: info.id, session: info.session });
+        bus?.publish(subjects.goodbye(info.id), toBinary(GoodbyeSchema, goodbye));
+      }
+      await bus?.close();
+    },
+  };
+}
+
+function isSame(a: BusAddress, b: BusAddress): boolean {
+  return (
+    a.natsUser === b.natsUser && a.natsPassword === b.natsPassword && a.natsServers.join() === b.natsServers.join()
+  );
+}
+
+/** Decodes a request, has it answered, encodes the answer. */
+function answer<Q extends DescMessage, A extends DescMessage>(
+  message: BusMessage,
+  question: Q,
+  reply: A,
+  give: (question: MessageShape<Q>) => MessageShape<A>,
+): void {
+  message.reply(toBinary(reply, give(fromBinary(question, message.data))));
+}

@@ -1,0 +1,170 @@
+import { batches } from "../../shared/cas/batches.ts";
+import type { Blob, Cas } from "../../shared/cas/cas.ts";
+import { distinct } from "../../shared/cas/distinct.ts";
+import { readFileRange } from "../../shared/cas/files.ts";
+import { inParallel } from "../../shared/cas/in-parallel.ts";
+import { missingBlobs } from "../../shared/cas/missing-blobs.ts";
+import type { Clock } from "../../shared/clock.ts";
+import { type Digest, type DigestKey, digestKey, emptyDigest } from "../../shared/digest.ts";
+import { from, MillraceError } from "../../shared/errors.ts";
+import { limits } from "../../shared/limits.ts";
+import { retrying } from "../retry.ts";
+import type { BlobFiles, StoredFile } from "./blob-files.ts";
+
+/** The agent's own blobs, filled from the farm as tasks need them. Safe for concurrent calls. */
+export interface LocalStore {
+  /** Takes blobs that came with a message. Throws `invalid_argument` when their bytes are not right. */
+  put(blobs: readonly Blob[]): Promise<void>;
+  /**
+   * Brings what is not here; one blob is fetched once, however many ask. Waits while the farm cannot be reached.
+   * Throws `failed_precondition` naming all that the farm does not have.
+   */
+  ensure(files: readonly StoredFile[], signal: AbortSignal): Promise<void>;
+  /** Whole blobs by key, fetched when they are not here; `failed_precondition` as for ensure. For small blobs. */
+  readMany(digests: readonly Digest[], signal: AbortSignal): Promise<Map<DigestKey, Uint8Array>>;
+  /** Puts an ensured file at a path, synchronously: many small calls are several times faster so. */
+  place(file: StoredFile, path: string, how: "link" | "copy"): void;
+}
+
+export interface LocalStoreOptions {
+  readonly files: BlobFiles;
+  readonly farm: Pick<Cas, "read" | "readMany">;
+  readonly clock: Clock;
+  /** Told which blobs were used, for the sake of eviction. */
+  readonly onUse: (digests: readonly Digest[]) => void;
+}
+
+/** Small files written in one go before the event loop gets its turn. */
+const writesPerTurn = 64;
+
+export function localStore({ files, farm, clock, onUse }: LocalStoreOptions): LocalStore {
+  /** Fetches under way; each ends with whether the farm had the blob. Bounded by what the running tasks need. */
+  const fetching = new Map<DigestKey, Promise<boolean>>();
+
+  async function putAll(blobs: Iterable<Blob>): Promise<void> {
+    let written = 0;
+    for (const blob of blobs) {
+      files.put(blob);
+      if (++written % writesPerTurn === 0) await new Promise((resolve) => setImmediate(resolve));
+    }
+  }
+
+  async function absent(digests: readonly Digest[]): Promise<Digest[]> {
+    const missing: Digest[] = [];
+    for (const digest of digests) {
+      if (digest.sizeBytes === 0) continue;
+      if ((await files.find({ digest, executable: false })) === undefined) missing.push(digest);
+    }
+    return missing;
+  }
+
+  async function fetchBatch(batch: readonly Digest[], signal: AbortSignal): Promise<Set<DigestKey>> {
+    const found = await retrying(clock, signal, "fetching inputs", () => farm.readMany(batch, signal));
+    const blobs = batch.flatMap((digest) => {
+      const data = found.get(digestKey(digest));
+      return data === undefined ? [] : [{ digest, data }];
+    });
+    await putAll(blobs);
+    return new Set(blobs.map(({ digest }) => digestKey(digest)));
+  }
+
+  async function fetchStream(digest: Digest, signal: AbortSignal): Promise<Set<DigestKey>> {
+    try {
+      await retrying(clock, signal, `fetching input ${digestKey(digest)}`, () =>
+        files.write(digest, farm.read(digest, {}, signal), signal),
+      );
+    } catch (error) {
+      if (from(error).code === "not_found") return new Set();
+      throw error;
+    }
+    return new Set([digestKey(digest)]);
+  }
+
+  /** Fetches what nobody else fetches; what the farm does not have is returned. */
+  async function fetch(missing: readonly Digest[], signal: AbortSignal): Promise<Digest[]> {
+    const mine = missing.filter((digest) => !fetching.has(digestKey(digest)));
+    const others = missing.filter((digest) => fetching.has(digestKey(digest)));
+    const waits = others.map(async (digest) => ({
+      digest,
+      had: await fetching.get(digestKey(digest))?.catch(() => false),
+    }));
+    const found = new Set<DigestKey>();
+    const work = inParallel(
+      [...batchesOf(mine)],
+      async (batch, batchSignal) => {
+        const [only] = batch;
+        const large = batch.length === 1 && only !== undefined && only.sizeBytes > limits.smallBlobBytes;
+        const fetched = large ? await fetchStream(only, batchSignal) : await fetchBatch(batch, batchSignal);
+        for (const key of fetched) found.add(key);
+      },
+      signal,
+    );
+    for (const digest of mine) {
+      const key = digestKey(digest);
+      const had = work.then(() => found.has(key)).finally(() => fetching.delete(key));
+      had.catch(() => {}); // the one who fetches hears it
+      fetching.set(key, had);
+    }
+    await work;
+    const notHere = mine.filter((digest) => !found.has(digestKey(digest)));
+    const failedElsewhere: Digest[] = [];
+    for (const { digest, had } of await Promise.all(waits)) if (had !== true) failedElsewhere.push(digest);
+    // Another task's fetch may have ended with that task; what it leaves is ours to fetch.
+    if (failedElsewhere.length > 0) notHere.push(...(await fetch(await absent(failedElsewhere), signal)));
+    return notHere;
+  }
+
+  async function ensureBlobs(digests: readonly Digest[], signal: AbortSignal): Promise<void> {
+    signal.throwIfAborted();
+    const missing = await absent(digests);
+    if (missing.length === 0) return;
+    const lacking = await fetch(missing, signal);
+    if (lacking.length > 0) throw missingBlobs(lacking, "fetching inputs");
+  }
+
+  return {
+    async put(blobs) {
+      const missing = new Set((await absent(blobs.map(({ digest }) => digest))).map(digestKey));
+      await putAll(blobs.filter(({ digest }) => missing.has(digestKey(digest))));
+    },
+    async ensure(wanted, signal) {
+      const digests = distinct(wanted.map(({ digest }) => digest));
+      await ensureBlobs(digests, signal);
+      const executables = distinct(wanted.filter(({ executable }) => executable).map(({ digest }) => digest));
+      for (const digest of executables) {
+        if (digest.sizeBytes === 0 || (await files.find({ digest, executable: true })) !== undefined) continue;
+        await files.makeExecutable(digest);
+      }
+      onUse(digests);
+    },
+    async readMany(digests, signal) {
+      await ensureBlobs(distinct(digests), signal);
+      const found = new Map<DigestKey, Uint8Array>([[digestKey(emptyDigest), new Uint8Array()]]);
+      for (const digest of digests) {
+        if (digest.sizeBytes > 0) found.set(digestKey(digest), await readWhole(files, digest));
+      }
+      return found;
+    },
+    place: (file, path, how) => files.place(file, path, how),
+  };
+}
+
+/** Small blobs together, each large one alone. */
+function* batchesOf(digests: readonly Digest[]): Generator<Digest[]> {
+  for (const digest of digests) if (digest.sizeBytes > limits.smallBlobBytes) yield [digest];
+  const small = digests.filter(({ sizeBytes }) => sizeBytes <= limits.smallBlobBytes);
+  yield* batches(small, (digest) => digest, limits.batchAdvertisedBytes);
+}
+
+async function readWhole(files: BlobFiles, digest: Digest): Promise<Uint8Array> {
+  const path = await files.find({ digest, executable: false });
+  if (path === undefined)
+    throw new MillraceError("data_loss", `blob ${digestKey(digest)} vanished from the local store`);
+  const data = new Uint8Array(digest.sizeBytes);
+  let filled = 0;
+  for await (const chunk of readFileRange(path, digest.sizeBytes, { start: 0, end: digest.sizeBytes })) {
+    data.set(chunk, filled);
+    filled += chunk.byteLength;
+  }
+  return data;
+}

@@ -1,0 +1,152 @@
+import { hash, randomUUID } from "node:crypto";
+import { mkdirSync, realpathSync } from "node:fs";
+import { arch, hostname, platform } from "node:os";
+import { join } from "node:path";
+import { create } from "@bufbuild/protobuf";
+import { createClient } from "@connectrpc/connect";
+import { type AgentInfo, AgentInfoSchema, AgentService } from "../proto/gen/millrace/v1/agent_pb.ts";
+import { LogService } from "../proto/gen/millrace/v1/log_pb.ts";
+import { connectNatsBus } from "../shared/bus/nats-bus.ts";
+import { grpcCas } from "../shared/cas/grpc-cas.ts";
+import type { Clock } from "../shared/clock.ts";
+import type { MillraceError } from "../shared/errors.ts";
+import { grpcTransport } from "../shared/rpc/grpc-transport.ts";
+import { version } from "../shared/version.ts";
+import { type Agent, agent } from "./agent.ts";
+import type { AgentConfig } from "./config.ts";
+import { lockData } from "./data-lock.ts";
+import { openAgentDatabase } from "./database.ts";
+import { collectingExecutor } from "./executor/collecting-executor.ts";
+import { concludingExecutor } from "./executor/concluding-executor.ts";
+import { layingOutExecutor } from "./executor/laying-out-executor.ts";
+import { loggingExecutor } from "./executor/logging-executor.ts";
+import { processExecutor } from "./executor/process-executor.ts";
+import { readingExecutor } from "./executor/reading-executor.ts";
+import { reportingExecutor } from "./executor/reporting-executor.ts";
+import { inputRoots } from "./input-root/input-root.ts";
+import { inputTrees } from "./input-root/input-trees.ts";
+import { probeInputRootMode } from "./input-root/mode.ts";
+import { removeTree } from "./input-root/remove-tree.ts";
+import { logStreamer } from "./logs/log-streamer.ts";
+import { openOutbox } from "./outbox/outbox.ts";
+import { openRunner } from "./runner/runner.ts";
+import { attempts } from "./session/attempts.ts";
+import { agentIdentity } from "./session/identity.ts";
+import { session } from "./session/session.ts";
+import { openBlobFiles } from "./store/blob-files.ts";
+import { localStore } from "./store/local-store.ts";
+import { usageIndex } from "./store/usage-index.ts";
+
+export interface AgentDependencies {
+  readonly clock: Clock;
+  /** Told of everything that went wrong and was coped with. */
+  readonly onError: (error: MillraceError) => void;
+  /** The coordinator does not want this agent any more. */
+  readonly onExpelled: (error: MillraceError) => void;
+}
+
+/**
+ * Builds the agent and opens everything on its own machine; `start` then joins the farm. Reading this is reading the agent.
+ * @throws MillraceError failed_precondition when the data folder is in use
+ */
+export async function wireAgent(
+  config: AgentConfig,
+  { clock, onError, onExpelled }: AgentDependencies,
+): Promise<Agent> {
+  /** Closes what was opened, the last first: also when opening the next thing fails. */
+  await using opened = new AsyncDisposableStack();
+  const lock = lockData(config.data);
+  opened.defer(() => lock.release());
+  const id = agentIdentity(config.data, config.name);
+  const folder = (name: string) => join(config.data, name);
+
+  const database = await openAgentDatabase({ path: folder("agent.sqlite"), onError });
+  opened.defer(() => database.close());
+  const transport = grpcTransport({
+    address: config.coordinator,
+    ...(config.token === undefined ? {} : { token: config.token }),
+  });
+  opened.defer(() => transport.close());
+  const farm = grpcCas({ transport });
+
+  mkdirSync(folder("work"), { recursive: true });
+  const mode = await probeInputRootMode(folder("work"));
+  const runner = await openRunner({
+    // Of the folder and not of the id: two farms on one machine may both have an "agent-1".
+    name: `millrace-${hash("sha256", realpathSync(config.data)).slice(0, 16)}`,
+    stateFile: folder("containment"),
+    startsFile: folder("process-starts.log"),
+    namespace: mode.kind === "overlay" ? mode.namespace : [],
+    clock,
+    onRestart: onError,
+  });
+  opened.defer(() => runner.close());
+  // Only now is nothing left of an earlier start that could still write there.
+  await Promise.all([removeTree(folder("work")), removeTree(folder("spool"))]);
+
+  const usage = usageIndex(database, clock, onError);
+  const store = localStore({ files: openBlobFiles(folder("store")), farm, clock, onUse: usage.record });
+  const trees = inputTrees(store, folder("trees"), onError);
+  opened.defer(() => trees.close());
+  const roots = inputRoots({ mode, store, trees, runner, folder: folder("work"), onError });
+  opened.defer(() => roots.close());
+  const logs = logStreamer({ client: createClient(LogService, transport), clock, onError });
+  opened.defer(() => logs.close());
+
+  // The executor stack, innermost first: what is done to an assignment reads from the bottom up.
+  const ending = new AbortController();
+  const run = processExecutor(runner, clock);
+  const collect = collectingExecutor(run, farm, clock);
+  const layOut = layingOutExecutor(collect, roots);
+  const read = readingExecutor(layOut, store);
+  const conclude = concludingExecutor(read);
+  const log = loggingExecutor(conclude, { logs, farm, folder: folder("spool"), clock, ending: ending.signal });
+  const executor = reportingExecutor(log, id);
+
+  // These three know each other: what runs ends in the outbox, which sends by way of the session, which names both.
+  const onChange = () => membership.announce();
+  const outbox = await openOutbox({
+    database,
+    send: (...call) => membership.report(...call),
+    clock,
+    onChange,
+    onError,
+  });
+  opened.defer(() => outbox.close());
+  const taken = attempts({ slots: config.slots, executor, outbox, clock, onChange, onError });
+  const membership = session({
+    info: describeAgent(id, config, [`input-root:${mode.kind}`, runner.feature]),
+    coordinator: createClient(AgentService, transport),
+    connectBus: ({ natsServers, natsUser, natsPassword }) =>
+      connectNatsBus({ servers: natsServers, user: natsUser, password: natsPassword, name: `agent ${id}`, onError }),
+    attempts: taken,
+    clock,
+    onReachable: outbox.kick,
+    onError,
+    onExpelled,
+  });
+  opened.defer(() => membership.stop());
+
+  const everything = opened.move();
+  return agent({
+    id,
+    join: membership.start,
+    close: () => everything.disposeAsync(),
+    attempts: taken,
+    outbox,
+    clock,
+    ending,
+  });
+}
+
+function describeAgent(id: string, config: AgentConfig, features: string[]): AgentInfo {
+  return create(AgentInfoSchema, {
+    id,
+    session: randomUUID(),
+    hostname: hostname(),
+    version,
+    slots: config.slots,
+    labels: { os: platform(), arch: arch(), ...config.labels },
+    features,
+  });
+}
