@@ -1,0 +1,79 @@
+import { enableCompileCache } from "node:module";
+
+enableCompileCache();
+
+// Everything else is imported after the cache is on, and only what the command at hand needs: the rest would cost every
+// call of the command line a quarter of a second.
+if (process.connected) (await import("../cli/up/stop-with-parent.ts")).stopWithParent();
+const { runProgram } = await import("../cli/program.ts");
+
+await runProgram(
+  [
+    {
+      name: "run",
+      summary: "run the pipeline of a folder and follow it",
+      load: async () => (await import("../cli/commands/run.ts")).runCommand(),
+    },
+    {
+      name: "runs",
+      summary: "list runs, newest first",
+      load: async () => (await import("../cli/commands/runs.ts")).runsCommand(),
+    },
+    {
+      name: "show",
+      summary: "show one run: its tasks, why they wait, how they ended",
+      load: async () => (await import("../cli/commands/show.ts")).showCommand(),
+    },
+    {
+      name: "logs",
+      summary: "print the output of a run or of one task",
+      load: async () => (await import("../cli/commands/logs.ts")).logsCommand(),
+    },
+    {
+      name: "cancel",
+      summary: "ask for the end of a run",
+      load: async () => (await import("../cli/commands/cancel.ts")).cancelCommand(),
+    },
+    {
+      name: "artifacts",
+      summary: "list or fetch what a run has made",
+      load: async () => (await import("../cli/commands/artifacts.ts")).artifactsCommand(),
+    },
+    {
+      name: "agents",
+      summary: "list the agents of the farm",
+      load: async () => (await import("../cli/commands/agents.ts")).agentsCommand(),
+    },
+    {
+      name: "validate",
+      summary: "check a pipeline file; all problems at once",
+      load: async () => (await import("../cli/commands/validate.ts")).validateCommand(),
+    },
+    {
+      name: "graph",
+      summary: "draw a pipeline file",
+      load: async () => (await import("../cli/commands/graph.ts")).graphCommand(),
+    },
+    {
+      name: "init",
+      summary: "write a starter pipeline for the project found here",
+      load: async () => (await import("../cli/commands/init.ts")).initCommand(),
+    },
+    {
+      name: "up",
+      summary: "start a coordinator, NATS and agents on this machine",
+      load: async () => (await import("../cli/commands/up.ts")).upCommand(),
+    },
+    {
+      name: "coordinator",
+      summary: "start a coordinator on its own",
+      load: async () => (await import("../coordinator/command.ts")).coordinatorCommand(),
+    },
+    {
+      name: "agent",
+      summary: "start an agent on its own",
+      load: async () => (await import("../agent/command.ts")).agentCommand(),
+    },
+  ],
+  process.argv.slice(2),
+);

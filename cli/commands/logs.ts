@@ -1,0 +1,108 @@
+import { Command, InvalidArgumentError } from "commander";
+import type { ReadLogResponse } from "../../proto/gen/millrace/v1/log_pb.ts";
+import { limits } from "../../shared/limits.ts";
+import { type ConnectionOptions, withConnection, withConnectionOptions } from "../connection.ts";
+import { readRunLog } from "../follow/run-streams.ts";
+import { type Console, processConsole } from "../output/console.ts";
+import { timeOf } from "../output/labels.ts";
+import { type LineSplitter, lineSplitter } from "../output/line-splitter.ts";
+import { safeText } from "../output/safe-text.ts";
+import { taskPrefixes } from "../output/task-prefix.ts";
+import { parseRunName } from "../run-name.ts";
+import { parseSince } from "../since.ts";
+
+interface LogsOptions extends ConnectionOptions {
+  readonly follow?: boolean;
+  /** Wall time in milliseconds. */
+  readonly since?: number;
+  readonly json?: boolean;
+}
+
+/** `millrace logs`. */
+export function logsCommand(): Command {
+  return withConnectionOptions(new Command("logs"))
+    .description("Print the output of a run, each line under its task's name, or of one task as it was written.")
+    .argument("<run>", "the run, as 12 or run_12")
+    .argument("[task]", "only this task, as stage/task or task")
+    .option("-f, --follow", "wait for more until the end")
+    .option("--since <time>", "only what is newer: 90s, 5m, 2h or an ISO time", sinceOption)
+    .option("--json", "print one JSON object per line of output")
+    .addHelpText("after", "\nExample:\n  $ millrace logs 12 build/compile -f")
+    .action(printLogs);
+}
+
+async function printLogs(name: string, task: string | undefined, options: LogsOptions): Promise<void> {
+  const console = processConsole();
+  const run = parseRunName(name);
+  const printer = options.json ? jsonPrinter(console) : task === undefined ? prefixed(console) : verbatim(console);
+  await withConnection(options, async (connection) => {
+    const chunks = readRunLog(connection, {
+      run,
+      ...(task === undefined ? {} : { task }),
+      follow: options.follow === true,
+      signal: new AbortController().signal,
+      onInterruption: (error) => console.note(`the coordinator is away (${error.message}); trying again`),
+    });
+    for await (const chunk of chunks) {
+      if (!chunk.finish && (timeOf(chunk.time) ?? Number.POSITIVE_INFINITY) < (options.since ?? 0)) continue;
+      await printer.print(chunk);
+    }
+  });
+  await printer.end();
+}
+
+interface LogPrinter {
+  print(chunk: ReadLogResponse): Promise<void>;
+  end(): Promise<void>;
+}
+
+/** One task: its very bytes, so that the output can be piped and compared; made harmless on a terminal. */
+function verbatim(console: Console): LogPrinter {
+  if (!console.interactive) return { print: (chunk) => console.write(chunk.data), async end() {} };
+  return byLine(async (_chunk, lines) => {
+    await console.write(lines.map((line) => `${safeText(line)}\n`).join(""));
+  });
+}
+
+function prefixed(console: Console): LogPrinter {
+  const { prefix } = taskPrefixes(console.colors);
+  return byLine(async (chunk, lines) => {
+    const head = prefix(chunk.task);
+    await console.write(lines.map((line) => `${head}${console.interactive ? safeText(line) : line}\n`).join(""));
+  });
+}
+
+function jsonPrinter(console: Console): LogPrinter {
+  return byLine(async ({ task, attempt, time }, lines) => {
+    const timeMs = timeOf(time);
+    const when = timeMs === undefined ? undefined : new Date(timeMs).toISOString();
+    await console.write(lines.map((text) => `${JSON.stringify({ task, attempt, time: when, text })}\n`).join(""));
+  });
+}
+
+/** Hands on whole lines of each attempt, and at the end what had no newline. */
+function byLine(put: (from: ReadLogResponse, lines: string[]) => Promise<void>): LogPrinter {
+  const open = new Map<string, { splitter: LineSplitter; last: ReadLogResponse }>();
+  return {
+    async print(chunk) {
+      const key = `${chunk.task}#${chunk.attempt}`;
+      const splitter = open.get(key)?.splitter ?? lineSplitter(limits.logLineChars);
+      if (chunk.finish) open.delete(key);
+      else open.set(key, { splitter, last: chunk });
+      const lines = chunk.finish ? splitter.flush() : splitter.push(chunk.data);
+      if (lines.length > 0) await put(chunk, lines);
+    },
+    async end() {
+      for (const { splitter, last } of open.values()) {
+        const lines = splitter.flush();
+        if (lines.length > 0) await put(last, lines);
+      }
+    },
+  };
+}
+
+function sinceOption(text: string): number {
+  const sinceMs = parseSince(text, Date.now());
+  if (sinceMs === undefined) throw new InvalidArgumentError("Give a duration (90s, 5m, 2h, 1d) or an ISO time.");
+  return sinceMs;
+}

@@ -1,0 +1,69 @@
+import { Command } from "commander";
+import type { Run, Task } from "../../proto/gen/millrace/v1/run_pb.ts";
+import { type ConnectionOptions, withConnection, withConnectionOptions } from "../connection.ts";
+import { fetchRun } from "../fetch-run.ts";
+import { type Console, processConsole } from "../output/console.ts";
+import { formatAgo, formatBytes, formatDuration } from "../output/format.ts";
+import { endingLabel, paintStatus, taskStatusLabel, timeOf, waitCauseLabel } from "../output/labels.ts";
+import { runDetailJson, runSummaryJson } from "../output/run-json.ts";
+import { formatTaskDuration } from "../output/run-summary.ts";
+import { table } from "../output/table.ts";
+import { parseRunName } from "../run-name.ts";
+
+interface ShowOptions extends ConnectionOptions {
+  readonly json?: boolean;
+}
+
+/** `millrace show`. */
+export function showCommand(): Command {
+  return withConnectionOptions(new Command("show"))
+    .description("Show one run: its tasks, why they wait, how they ended, and what they made.")
+    .argument("<run>", "the run, as 12 or run_12")
+    .option("--json", "print one JSON object")
+    .addHelpText("after", "\nExample:\n  $ millrace show 12")
+    .action(showRun);
+}
+
+async function showRun(name: string, options: ShowOptions): Promise<void> {
+  const console = processConsole();
+  const wanted = parseRunName(name);
+  const run = await withConnection(options, (connection) => fetchRun(connection, wanted));
+  if (options.json) return console.writeJson(runDetailJson(run));
+  await console.write(describeRun(console, run, Date.now()));
+}
+
+function describeRun(console: Console, run: Run, nowMs: number): string {
+  const { colors } = console;
+  const { status, durationMs } = runSummaryJson(run);
+  const createdMs = timeOf(run.createTime) ?? nowMs;
+  const took = durationMs === undefined ? "" : ` in ${formatDuration(durationMs)}`;
+  const head =
+    `${colors.bold(run.name)}  ${run.pipeline}  ${paintStatus(colors, status)}${took}\n` +
+    colors.dim(`by ${run.principal}, ${formatAgo(createdMs, nowMs)}, source ${run.source?.hash ?? "unknown"}\n`);
+  const rows = run.tasks.map((task) => [
+    `${task.stage}/${task.name}`,
+    paintStatus(colors, taskStatusLabel(task.status)),
+    task.cached ? "cached" : "",
+    formatTaskDuration(task),
+    task.agent,
+    remarkOn(task, nowMs),
+  ]);
+  const tasks = table(["TASK", "STATUS", "CACHED", "DURATION", "AGENT", ""], rows);
+  const artifacts = run.tasks.flatMap((task) => task.artifacts);
+  if (artifacts.length === 0) return `${head}\n${tasks}`;
+  const made = artifacts.map((it) => [it.name, it.task, it.path, formatBytes(Number(it.sizeBytes))]);
+  return `${head}\n${tasks}\n${table(["ARTIFACT", "TASK", "PATH", "SIZE"], made)}`;
+}
+
+/** What a person wants to know beside the status: why it waits, how it ended, why it was left out. */
+function remarkOn(task: Task, nowMs: number): string {
+  if (task.wait !== undefined) {
+    const sinceMs = timeOf(task.wait.since);
+    const since = sinceMs === undefined ? "" : `, since ${formatDuration(Math.max(0, nowMs - sinceMs))}`;
+    const detail = task.wait.detail === "" ? "" : ` (${task.wait.detail})`;
+    return `${waitCauseLabel(task.wait.cause)}${detail}${since}`;
+  }
+  if (task.skipReason !== "") return task.skipReason;
+  const again = task.attempts > 1 ? ` (attempt ${task.attempts})` : "";
+  return `${endingLabel(task.ending)}${again}`.trim();
+}

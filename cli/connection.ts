@@ -1,0 +1,49 @@
+import { type Client, createClient } from "@connectrpc/connect";
+import { type Command, Option } from "commander";
+import { AgentService } from "../proto/gen/millrace/v1/agent_pb.ts";
+import { LogService } from "../proto/gen/millrace/v1/log_pb.ts";
+import { RunService } from "../proto/gen/millrace/v1/run_pb.ts";
+import { type ClosableTransport, grpcTransport } from "../shared/rpc/grpc-transport.ts";
+import { resolveCredentials } from "./credentials.ts";
+
+/** Options of every command that talks to a coordinator. */
+export interface ConnectionOptions {
+  readonly address?: string;
+  readonly token?: string;
+}
+
+/** The coordinator's services, as the command line uses them. */
+export interface Connection {
+  readonly address: string;
+  readonly transport: ClosableTransport;
+  readonly runs: Client<typeof RunService>;
+  readonly logs: Client<typeof LogService>;
+  readonly agents: Client<typeof AgentService>;
+}
+
+/** Adds --address and --token. */
+export function withConnectionOptions(command: Command): Command {
+  return command
+    .addOption(new Option("--address <host:port>", "the coordinator's gRPC address (env: MILLRACE_ADDRESS)"))
+    .addOption(new Option("--token <token>", "the right to use it (env: MILLRACE_TOKEN)"));
+}
+
+/** Gives a connection to `use` and closes it afterwards. Nothing is sent before the first call. */
+export async function withConnection<T>(
+  options: ConnectionOptions,
+  use: (connection: Connection) => Promise<T>,
+): Promise<T> {
+  const { address, token } = resolveCredentials({ ...options, env: process.env });
+  const transport = grpcTransport({ address, token });
+  try {
+    return await use({
+      address,
+      transport,
+      runs: createClient(RunService, transport),
+      logs: createClient(LogService, transport),
+      agents: createClient(AgentService, transport),
+    });
+  } finally {
+    transport.close();
+  }
+}

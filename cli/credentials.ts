@@ -1,0 +1,100 @@
+import { readFileSync } from "node:fs";
+import { homedir } from "node:os";
+import { join } from "node:path";
+import { from, MillraceError } from "../shared/errors.ts";
+
+/** Where the coordinator is, and the right to use it. */
+export interface Credentials {
+  /** `host:port` of its gRPC server. */
+  readonly address: string;
+  readonly token: string;
+}
+
+/** What `millrace up` leaves for the command line of the same user. */
+export interface StoredCredentials extends Credentials {
+  /** Root of the HTTP server. */
+  readonly http: string;
+}
+
+export interface CredentialSources {
+  /** From --address and --token. */
+  readonly address?: string | undefined;
+  readonly token?: string | undefined;
+  readonly env: Readonly<Record<string, string | undefined>>;
+}
+
+/**
+ * Address and token: flags, then MILLRACE_ADDRESS and MILLRACE_TOKEN, then what `millrace up` left in MILLRACE_DATA or in
+ * the user's configuration. A stored token is used only with the address it was stored for: it must not leak to another.
+ * @throws MillraceError failed_precondition, saying what to do, when either is not known.
+ */
+export function resolveCredentials(sources: CredentialSources): Credentials {
+  const address = sources.address ?? nonEmpty(sources.env.MILLRACE_ADDRESS);
+  const token = sources.token ?? nonEmpty(sources.env.MILLRACE_TOKEN);
+  if (address !== undefined && token !== undefined) return { address, token };
+
+  const files = credentialFiles(sources.env);
+  const stored = files.map(readStored).find((found) => found !== undefined);
+  if (address === undefined && stored === undefined) {
+    throw new MillraceError(
+      "failed_precondition",
+      `no coordinator is known (looked at --address, MILLRACE_ADDRESS, ${files.join(", ")}).\n` +
+        "Start one here with `millrace up`, or give --address HOST:PORT and --token TOKEN.",
+    );
+  }
+  const chosen = address ?? stored?.address ?? "";
+  const chosenToken = token ?? (stored?.address === chosen ? stored.token : undefined);
+  if (chosenToken === undefined) {
+    throw new MillraceError(
+      "failed_precondition",
+      `no token is known for ${chosen}. Give --token TOKEN or set MILLRACE_TOKEN.`,
+    );
+  }
+  return { address: chosen, token: chosenToken };
+}
+
+/** In the order in which they are read. */
+export function credentialFiles(env: CredentialSources["env"]): string[] {
+  const data = nonEmpty(env.MILLRACE_DATA);
+  return [...(data === undefined ? [] : [join(data, "credentials.json")]), userCredentialsFile(env)];
+}
+
+/** The same user's file, by the XDG base directory specification. */
+export function userCredentialsFile(env: CredentialSources["env"]): string {
+  return join(nonEmpty(env.XDG_CONFIG_HOME) ?? join(homedir(), ".config"), "millrace", "credentials.json");
+}
+
+function readStored(file: string): StoredCredentials | undefined {
+  let text: string;
+  try {
+    text = readFileSync(file, "utf8");
+  } catch (error) {
+    const failure = from(error, `reading the stored credentials in ${file}`);
+    if (failure.code === "not_found") return undefined;
+    throw failure;
+  }
+  const stored = parseStored(text);
+  if (stored !== undefined) return stored;
+  throw new MillraceError(
+    "failed_precondition",
+    `${file} is not what \`millrace up\` writes. Delete it and start \`millrace up\` again.`,
+  );
+}
+
+function parseStored(text: string): StoredCredentials | undefined {
+  let value: unknown;
+  try {
+    value = JSON.parse(text);
+  } catch {
+    return undefined; // Not JSON; the caller says so.
+  }
+  if (typeof value !== "object" || value === null) return undefined;
+  if (!("address" in value && "http" in value && "token" in value)) return undefined;
+  const { address, http, token } = value;
+  if (typeof address !== "string" || typeof http !== "string" || typeof token !== "string") return undefined;
+  return { address, http, token };
+}
+
+function nonEmpty(text: string | undefined): string | undefined {
+  return text === "" ? undefined : text;
+}

@@ -1,0 +1,131 @@
+import type { Event } from "../../proto/gen/millrace/v1/event_pb.ts";
+import { TaskStatus, WaitCause } from "../../proto/gen/millrace/v1/event_pb.ts";
+import type { ReadLogResponse } from "../../proto/gen/millrace/v1/log_pb.ts";
+import { limits } from "../../shared/limits.ts";
+import type { Console } from "../output/console.ts";
+import { formatDuration } from "../output/format.ts";
+import { endingLabel, millisOf, paintStatus, taskStatusLabel, waitCauseLabel } from "../output/labels.ts";
+import { type LineSplitter, lineSplitter } from "../output/line-splitter.ts";
+import { safeText } from "../output/safe-text.ts";
+import { spinner, statusLine } from "../output/status-line.ts";
+import { taskPrefixes } from "../output/task-prefix.ts";
+import { runProgress } from "./run-progress.ts";
+
+/** Shows a run to a person while it goes on. Methods are called one at a time. */
+export interface RunView {
+  event(event: Event): Promise<void>;
+  output(chunk: ReadLogResponse): Promise<void>;
+  /** A remark between the lines, for example that the coordinator is away. */
+  remark(text: string): Promise<void>;
+  /** Nothing more comes: gives out what was held back and leaves the terminal clean. */
+  close(): Promise<void>;
+}
+
+/**
+ * Every line under the name of its task. Events and output come on two streams, so the line that says how a task ended
+ * is held back until its output is complete: nothing of a task is printed after its end.
+ */
+export function runView(console: Console, startedMs = performance.now()): RunView {
+  const { colors } = console;
+  const progress = runProgress();
+  const { prefix, announce } = taskPrefixes(colors);
+  const splitters = new Map<string, LineSplitter>();
+  const endings = new Map<string, string>();
+  const loggedWhole = new Set<string>();
+
+  const line = statusLine(console, () => {
+    const nowMs = performance.now();
+    const counts = progress.counts();
+    const failed = counts.failed === 0 ? "" : `, ${counts.failed} failed`;
+    const state = `${counts.done}/${counts.total} done, ${counts.running} running, ${counts.waiting} waiting${failed}`;
+    return `${spinner(nowMs)} ${state}, ${formatDuration(nowMs - startedMs)}  ${progress.running().join("  ")}`;
+  });
+
+  const lines = (task: string, texts: readonly string[]) => {
+    const head = prefix(task);
+    return texts.map((text) => `${head}${console.interactive ? safeText(text) : text}\n`).join("");
+  };
+
+  /** Says how a task ended, now or when its output is complete. */
+  async function conclude(task: string, text: string): Promise<void> {
+    const said = `${prefix(task)}${text}\n`;
+    if (loggedWhole.has(task)) await line.write(said);
+    else endings.set(task, said);
+  }
+
+  async function event(event: Event): Promise<void> {
+    progress.apply(event);
+    const { kind } = event;
+    switch (kind.case) {
+      case "runPlanned":
+        announce(progress.tasks());
+        break;
+      case "taskWaiting":
+        if (needsAttention(kind.value.wait?.cause)) {
+          const { cause, detail } = kind.value.wait ?? { cause: WaitCause.UNSPECIFIED, detail: "" };
+          const text = `waits: ${waitCauseLabel(cause)}${detail === "" ? "" : `: ${detail}`}`;
+          await line.write(`${prefix(kind.value.task)}${colors.yellow(text)}\n`);
+        }
+        break;
+      case "taskStarted": {
+        const { task, agent, attempt } = kind.value;
+        const again = attempt > 1 ? `, attempt ${attempt}` : "";
+        await line.write(`${prefix(task)}${colors.dim(`started on ${agent}${again}`)}\n`);
+        break;
+      }
+      case "taskFinished": {
+        const { task, status, cached, ending, duration } = kind.value;
+        const took = cached ? "from the cache" : `in ${formatDuration(millisOf(duration) ?? 0)}`;
+        const label = taskStatusLabel(status);
+        const why = status === TaskStatus.SUCCEEDED ? "" : `, it ${endingLabel(ending) || "ended"}`;
+        await conclude(task, `${paintStatus(colors, label)}${why} ${colors.dim(took)}`);
+        break;
+      }
+      case "taskSkipped":
+        await line.write(`${prefix(kind.value.task)}${colors.dim(`skipped: ${kind.value.reason}`)}\n`);
+        break;
+      case "runCancelRequested":
+        await line.write(`${colors.yellow(`cancelling${kind.value.reason === "" ? "" : `: ${kind.value.reason}`}`)}\n`);
+        break;
+      default: // The other kinds are not for the eyes of a person.
+    }
+  }
+
+  return {
+    event,
+    async output(chunk) {
+      const key = `${chunk.task}#${chunk.attempt}`;
+      const splitter = splitters.get(key) ?? lineSplitter(limits.logLineChars);
+      splitters.set(key, splitter);
+      const texts = chunk.finish ? splitter.flush() : splitter.push(chunk.data);
+      let text = lines(chunk.task, texts);
+      if (chunk.finish) {
+        splitters.delete(key);
+        loggedWhole.add(chunk.task);
+        text += endings.get(chunk.task) ?? "";
+        endings.delete(chunk.task);
+      }
+      if (text !== "") await line.write(text);
+    },
+    remark: (text) => line.write(`${colors.yellow(text)}\n`),
+    async close() {
+      const rest = [...splitters].map(([key, splitter]) => lines(key.slice(0, key.lastIndexOf("#")), splitter.flush()));
+      const text = rest.join("") + [...endings.values()].join("");
+      if (text !== "") await line.write(text);
+      await line.close();
+    },
+  };
+}
+
+/** The other causes are the ordinary course of things. */
+function needsAttention(cause: WaitCause | undefined): boolean {
+  return cause === WaitCause.NO_AGENT_MATCHES || cause === WaitCause.AGENT_LOST;
+}
+
+/** Shows nothing, for `--json` and `--quiet`. */
+export const silentView: RunView = {
+  async event() {},
+  async output() {},
+  async remark() {},
+  async close() {},
+};

@@ -1,0 +1,70 @@
+import type { Pipeline, Stage, Task } from "../../shared/pipeline/pipeline.ts";
+import type { Colors } from "../output/console.ts";
+
+/** A pipeline as nodes (`stage/task`) and edges (first this, then that), for programs. */
+export function pipelineGraph(pipeline: Pipeline) {
+  const stages = new Map(pipeline.stages.map((stage) => [stage.name, stage]));
+  const edges: { from: string; to: string; artifact?: string }[] = [];
+  for (const stage of pipeline.stages) {
+    for (const task of stage.tasks) {
+      const to = taskId(task);
+      for (const use of task.use) edges.push({ from: use.task, to, artifact: use.artifact });
+      const used = new Set(task.use.map((use) => use.task));
+      for (const need of task.needs) if (!used.has(need)) edges.push({ from: need, to });
+      const before = stage.needs.flatMap((name) => stages.get(name)?.tasks ?? []).map(taskId);
+      for (const need of before) if (!used.has(need)) edges.push({ from: need, to });
+    }
+  }
+  const nodes = pipeline.stages.flatMap((stage) =>
+    stage.tasks.map((task) => ({
+      id: taskId(task),
+      stage: stage.name,
+      task: task.name,
+      artifacts: task.outputs.map((output) => output.artifact),
+    })),
+  );
+  return { pipeline: pipeline.name, nodes, edges };
+}
+
+/** A pipeline for a person: stages in the order in which they can start, each with its tasks below it. */
+export function drawPipeline(pipeline: Pipeline, colors: Colors): string {
+  const lines = [colors.bold(pipeline.name)];
+  for (const stage of inOrderOfNeeds(pipeline.stages)) {
+    const after = stage.needs.length === 0 ? "" : colors.dim(`  after ${stage.needs.join(", ")}`);
+    lines.push("", `${colors.bold(colors.cyan(stage.name))}${after}`);
+    for (const [index, task] of stage.tasks.entries()) {
+      const branch = index === stage.tasks.length - 1 ? "└─" : "├─";
+      lines.push(`${branch} ${task.name}${describeEdges(task, colors)}`);
+    }
+  }
+  return `${lines.join("\n")}\n`;
+}
+
+function describeEdges(task: Task, colors: Colors): string {
+  const parts: string[] = [];
+  const used = new Set(task.use.map((use) => use.task));
+  const needs = task.needs.filter((need) => !used.has(need));
+  if (needs.length > 0) parts.push(`after ${needs.join(", ")}`);
+  for (const use of task.use) parts.push(`◀ ${use.artifact} of ${use.task}`);
+  for (const output of task.outputs) parts.push(`▶ ${output.artifact}`);
+  return parts.length === 0 ? "" : `  ${colors.dim(parts.join("  "))}`;
+}
+
+/** Stages whose needs are met come first, otherwise as in the file; a valid pipeline has no circle. */
+function inOrderOfNeeds(stages: readonly Stage[]): Stage[] {
+  const ordered: Stage[] = [];
+  const placed = new Set<string>();
+  let left = [...stages];
+  while (left.length > 0) {
+    const ready = left.filter((stage) => stage.needs.every((need) => placed.has(need)));
+    if (ready.length === 0) return [...ordered, ...left];
+    for (const stage of ready) placed.add(stage.name);
+    ordered.push(...ready);
+    left = left.filter((stage) => !placed.has(stage.name));
+  }
+  return ordered;
+}
+
+function taskId(task: Task): string {
+  return `${task.stage}/${task.name}`;
+}

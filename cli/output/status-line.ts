@@ -1,0 +1,43 @@
+import type { Console } from "./console.ts";
+
+/** The last line of a terminal, redrawn in place below what is written above it. */
+export interface StatusLine {
+  /** Puts text above the line. */
+  write(text: string): Promise<void>;
+  /** Draws the line again with what `content` says now. */
+  redraw(): void;
+  /** Takes the line away. */
+  close(): Promise<void>;
+}
+
+const redrawIntervalMs = 125;
+
+/** Without a terminal there is no line, and `write` just writes. */
+export function statusLine(console: Console, content: () => string): StatusLine {
+  if (!console.interactive) return { write: console.write, redraw() {}, async close() {} };
+
+  const clear = "\r\u001b[K";
+  const draw = () => void console.write(clear + cut(content(), console.columns() - 1));
+  const timer = setInterval(draw, redrawIntervalMs);
+  timer.unref();
+  return {
+    write: (text) => console.write(clear + text + cut(content(), console.columns() - 1)),
+    redraw: draw,
+    async close() {
+      clearInterval(timer);
+      await console.write(clear);
+    },
+  };
+}
+
+/** The line holds no colours before this point, so characters are columns. */
+function cut(text: string, columns: number): string {
+  return text.length <= columns ? text : `${text.slice(0, Math.max(0, columns - 1))}…`;
+}
+
+const frames = ["⠋", "⠙", "⠹", "⠸", "⠼", "⠴", "⠦", "⠧", "⠇", "⠏"];
+
+/** A sign of life that follows the time, so that it needs no state. */
+export function spinner(nowMs: number): string {
+  return frames[Math.floor(nowMs / redrawIntervalMs) % frames.length] ?? "";
+}

@@ -1,0 +1,46 @@
+import { ConnectError } from "@connectrpc/connect";
+import { BadRequestSchema } from "../proto/gen/google/rpc/error_details_pb.ts";
+import { from, type MillraceError } from "../shared/errors.ts";
+
+/** What a person reads when a command fails: the message, what exactly is wrong, what to do next. Never a stack. */
+export function describeError(thrown: unknown): string {
+  const error = from(thrown);
+  const lines = [`millrace: ${error.message}`];
+  for (const { field, description } of violationsOf(error)) {
+    lines.push(`  ${field === "" ? "" : `${field}: `}${description}`);
+  }
+  const advice = adviceFor(error);
+  if (advice !== undefined) lines.push(advice);
+  return `${lines.join("\n")}\n`;
+}
+
+/** The google.rpc.BadRequest that a server sent along, as far as there is one. */
+function violationsOf(error: MillraceError): { field: string; description: string }[] {
+  for (let cause: unknown = error; cause instanceof Error; cause = cause.cause) {
+    if (!(cause instanceof ConnectError)) continue;
+    return cause.findDetails(BadRequestSchema).flatMap((detail) => detail.fieldViolations);
+  }
+  return [];
+}
+
+function adviceFor(error: MillraceError): string | undefined {
+  const fromServer = causedBy(error, (cause) => cause instanceof ConnectError);
+  if (!fromServer) return undefined;
+  switch (error.code) {
+    case "unavailable":
+      return "Is the coordinator running? Start one with `millrace up`, or name another with --address.";
+    case "unauthenticated":
+      return "The token was not accepted: give --token or MILLRACE_TOKEN, or start `millrace up` again, which renews the stored one.";
+    case "permission_denied":
+      return "The token lacks the role for this; use one with the role `developer` or `admin`.";
+    case "unimplemented":
+      return "The coordinator does not know this call: its version is older than this command's.";
+    default:
+      return undefined;
+  }
+}
+
+function causedBy(error: unknown, test: (cause: Error) => boolean): boolean {
+  for (let cause = error; cause instanceof Error; cause = cause.cause) if (test(cause)) return true;
+  return false;
+}

@@ -1,0 +1,147 @@
+import { execFile } from "node:child_process";
+import { randomBytes } from "node:crypto";
+import { accessSync, constants } from "node:fs";
+import { delimiter, join } from "node:path";
+import { promisify } from "node:util";
+import { from, MillraceError } from "../../shared/errors.ts";
+import { limits } from "../../shared/limits.ts";
+import type { ChildSpec } from "./child.ts";
+import { writePrivateFile } from "./private-file.ts";
+
+/** Debian 12 has 2.9.10; what older ones lack was not tried. */
+const oldestVersion = [2, 9] as const;
+
+/** Header and protocol bytes around the largest message. */
+const payloadHeadroomBytes = 64 * 1024;
+
+/**
+ * Finds nats-server and checks its version.
+ * @throws MillraceError failed_precondition, with the fix, when it is missing or too old.
+ */
+export async function findNatsServer(env: Readonly<Record<string, string | undefined>>): Promise<string> {
+  // Debian keeps servers in /usr/sbin, which is not on every user's PATH.
+  const file = findProgram("nats-server", `${env.PATH ?? ""}${delimiter}/usr/sbin${delimiter}/usr/local/sbin`);
+  if (file === undefined) {
+    throw new MillraceError(
+      "failed_precondition",
+      "nats-server is not installed. Install it (Debian and Ubuntu: `sudo apt-get install nats-server`), run\n" +
+        "`sh deploy/bootstrap.sh` in a checkout, or name a running one with --nats nats://HOST:PORT.",
+    );
+  }
+  let text: string;
+  try {
+    text = (await promisify(execFile)(file, ["--version"], { timeout: limits.childStartMs })).stdout;
+  } catch (error) {
+    throw from(error, `asking ${file} for its version`);
+  }
+  const version = parseNatsVersion(text);
+  if (version === undefined || !isNewEnough(version)) {
+    throw new MillraceError(
+      "failed_precondition",
+      `${file} is "${text.trim()}"; Millrace needs ${oldestVersion.join(".")} or later. Install a newer nats-server.`,
+    );
+  }
+  return file;
+}
+
+/** Major and minor of what `nats-server --version` prints. */
+export function parseNatsVersion(text: string): readonly [number, number] | undefined {
+  const [, major, minor] = /v(\d+)\.(\d+)/.exec(text) ?? [];
+  return major === undefined || minor === undefined ? undefined : [Number(major), Number(minor)];
+}
+
+function isNewEnough([major, minor]: readonly [number, number]): boolean {
+  return major > oldestVersion[0] || (major === oldestVersion[0] && minor >= oldestVersion[1]);
+}
+
+/** A user of the embedded NATS. */
+interface NatsUser {
+  readonly user: string;
+  readonly password: string;
+}
+
+/** Made anew at each start: nothing outside the data folder needs to know them. */
+export interface NatsCredentials {
+  readonly coordinator: NatsUser;
+  readonly agent: NatsUser;
+}
+
+export function newNatsCredentials(): NatsCredentials {
+  const password = () => randomBytes(32).toString("hex");
+  return {
+    coordinator: { user: "coordinator", password: password() },
+    agent: { user: "agent", password: password() },
+  };
+}
+
+/** The server's configuration. An agent can speak to the coordinator and hear what is meant for agents, no more. */
+export function natsConfig(port: number, credentials: NatsCredentials): string {
+  const { coordinator, agent } = credentials;
+  return `# Written by \`millrace up\` at each start; changes are lost.
+server_name: millrace
+listen: "127.0.0.1:${port}"
+max_payload: ${limits.busMessageBytes + payloadHeadroomBytes}
+authorization {
+  users: [
+    { user: "${coordinator.user}", password: "${coordinator.password}" }
+    {
+      user: "${agent.user}", password: "${agent.password}"
+      permissions: {
+        publish: ["millrace.farm.>", "_INBOX.>"]
+        subscribe: ["millrace.agent.>", "millrace.agents.>", "_INBOX.>"]
+        allow_responses: true
+      }
+    }
+  ]
+}
+`;
+}
+
+export interface EmbeddedNatsOptions {
+  readonly server: string;
+  readonly dataDir: string;
+  /** 0 is any free one; the one that was taken is kept for later starts. */
+  readonly port: number;
+  readonly env: Readonly<Record<string, string | undefined>>;
+}
+
+/** The embedded nats-server as a child; ready with its port. */
+export function embeddedNats(options: EmbeddedNatsOptions): ChildSpec<number> & { readonly credentialsFile: string } {
+  const dir = join(options.dataDir, "nats");
+  const credentials = newNatsCredentials();
+  const credentialsFile = join(dir, "credentials.json");
+  const configFile = join(dir, "nats.conf");
+  const guard = findProgram("setpriv", options.env.PATH ?? "");
+  let port = options.port;
+  return {
+    name: "nats",
+    credentialsFile,
+    command() {
+      writePrivateFile(credentialsFile, JSON.stringify(credentials));
+      // To nats-server "any free port" is -1, and 0 its default port.
+      writePrivateFile(configFile, natsConfig(port === 0 ? -1 : port, credentials));
+      const args = ["-c", configFile];
+      if (guard === undefined) return { file: options.server, args, channel: false };
+      // It knows nothing of us: the kernel ends it when we are gone.
+      return { file: guard, args: ["--pdeathsig", "KILL", options.server, ...args], channel: false };
+    },
+    readyFrom(line) {
+      const listening = /Listening for client connections on .*:(\d+)$/.exec(line)?.[1];
+      if (listening !== undefined) port = Number(listening);
+      return line.includes("Server is ready") ? port : undefined;
+    },
+  };
+}
+
+function findProgram(name: string, path: string): string | undefined {
+  for (const folder of path.split(delimiter)) {
+    if (folder === "") continue;
+    try {
+      accessSync(join(folder, name), constants.X_OK);
+      return join(folder, name);
+    } catch {
+      // Not here; the next folder may have it.
+    }
+  }
+  return undefined;
+}
