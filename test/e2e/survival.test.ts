@@ -1,0 +1,125 @@
+import { existsSync, mkdtempSync, readFileSync, statSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { describe, expect, it, onTestFinished, vi } from "vitest";
+import { limits } from "../../shared/limits.ts";
+import { cliEnvironment, project, startCli, startFarm, type TestFarm } from "../support/farm.ts";
+import { isRunning, processesAbout } from "../support/process-state.ts";
+import { tempDir } from "../support/temp-dir.ts";
+
+async function farmIn(dir: string, agents = 1): Promise<TestFarm> {
+  const farm = await startFarm({ agents, dir });
+  onTestFinished(() => farm.remove());
+  return farm;
+}
+
+function farmDir(): string {
+  return mkdtempSync(join(tmpdir(), "millrace-farm-"));
+}
+
+/** The process id of a child of `up`, from its record in the data folder. */
+function pidOf(farm: TestFarm, name: string): number {
+  return JSON.parse(readFileSync(join(farm.dataDir, "pids", `${name}.json`), "utf8")).pid;
+}
+
+/** A task that takes a while between its two lines: the test strikes in between. */
+function slowProject(): string {
+  return project({
+    "millrace.yaml": `name: slow
+stages:
+  a:
+    tasks:
+      b: { run: "echo before; sleep 4; echo after", cache: false }
+`,
+  });
+}
+
+describe("up", () => {
+  it("stops everything it started, in order, and ends with 0", async () => {
+    const farm = await farmIn(farmDir(), 2);
+    const pids = ["nats", "coordinator", "agent-1", "agent-2"].map((name) => pidOf(farm, name));
+    expect(pids.every(isRunning)).toBe(true);
+    expect(await farm.stop()).toBe(0);
+    expect(pids.filter(isRunning)).toEqual([]);
+    expect(processesAbout(farm.dataDir)).toEqual([]);
+  });
+
+  it("keeps secrets out of arguments and to their owner", async () => {
+    const farm = await farmIn(farmDir());
+    const users: { coordinator: { password: string }; agent: { password: string } } = JSON.parse(
+      readFileSync(join(farm.dataDir, "nats/credentials.json"), "utf8"),
+    );
+    const commands = processesAbout(farm.dataDir).map(({ command }) => command);
+    expect(commands.length).toBeGreaterThanOrEqual(4);
+    for (const secret of [farm.token, users.coordinator.password, users.agent.password]) {
+      expect(commands.filter((command) => command.includes(secret))).toEqual([]);
+    }
+    for (const file of ["credentials.json", "nats/credentials.json", "nats/nats.conf", "coordinator/tokens/admin"]) {
+      expect(statSync(join(farm.dataDir, file)).mode & 0o077, file).toBe(0);
+    }
+  });
+
+  it("refuses a data folder that is in use, and says by whom", async () => {
+    const dir = farmDir();
+    const farm = await farmIn(dir, 0);
+    const second = await startCli(["up", "--data", farm.dataDir], cliEnvironment(dir)).result;
+    expect(second.status).toBe(3);
+    expect(second.stderr).toContain(`process ${farm.pid}`);
+  });
+
+  it("leaves no process behind when it is killed with kill -9, and takes its folder over at the next start", async () => {
+    const dir = farmDir();
+    const farm = await farmIn(dir, 1);
+    const cli = farm.startCli(["run", slowProject()]);
+    await cli.line(/│ before$/);
+    await farm.kill();
+    await vi.waitFor(() => expect(processesAbout(farm.dataDir)).toEqual([]), {
+      timeout: limits.orphanMs + 5_000,
+      interval: 100,
+    });
+    cli.process.kill("SIGKILL"); // It would wait for the coordinator to come back.
+    await cli.result;
+
+    const next = await farmIn(dir, 1);
+    expect(next.grpc).toBe(farm.grpc);
+    expect((await next.cli(["runs"])).status).toBe(0);
+  });
+
+  it("starts a killed coordinator again where it was; the run goes on and its log is whole", async () => {
+    const farm = await farmIn(farmDir(), 1);
+    const cli = farm.startCli(["run", slowProject()]);
+    await cli.line(/│ before$/);
+    process.kill(pidOf(farm, "coordinator"), "SIGKILL");
+    await farm.problem(/coordinator.* was ended by SIGKILL; starting it again/);
+    const { status, stdout } = await cli.result;
+    expect(stdout).toMatch(/the coordinator is away/);
+    expect(stdout.match(/│ (before|after)$/gm)).toEqual(["│ before", "│ after"]);
+    expect(stdout).toMatch(/^run_1 succeeded/m);
+    expect(status).toBe(0);
+  });
+
+  it("starts a killed NATS again; a run goes on", async () => {
+    const farm = await farmIn(farmDir(), 1);
+    const cli = farm.startCli(["run", slowProject()]);
+    await cli.line(/│ before$/);
+    process.kill(pidOf(farm, "nats"), "SIGKILL");
+    await farm.problem(/nats.* was ended by SIGKILL; starting it again/);
+    const { status } = await cli.result;
+    expect(status).toBe(0);
+  });
+
+  it("says what is missing when it cannot start, and leaves nothing running", async () => {
+    const dir = tempDir();
+    const env = { ...cliEnvironment(dir), PATH: "/usr/bin:/bin" };
+    const taken = await farmIn(farmDir(), 0);
+    const port = taken.grpc.split(":")[1] ?? "";
+    const refused = await startCli(["up", "--data", join(dir, "d"), "--grpc-port", port], env).result;
+    expect(refused.status).toBe(3);
+    expect(refused.stderr).toContain(`port ${port} is in use`);
+    const open = await startCli(["up", "--data", join(dir, "d"), "--host", "0.0.0.0"], env).result;
+    expect(open.status).toBe(2);
+    expect(open.stderr).toContain("--insecure");
+    expect(processesAbout(join(dir, "d"))).toEqual([]);
+    expect(existsSync(join(dir, "config"))).toBe(false);
+  });
+});

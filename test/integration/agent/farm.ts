@@ -1,0 +1,347 @@
+import { type ChildProcess, spawn } from "node:child_process";
+import { EventEmitter, once } from "node:events";
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+import { createInterface } from "node:readline";
+import { create, fromBinary, type MessageInitShape, toBinary } from "@bufbuild/protobuf";
+import { durationFromMs } from "@bufbuild/protobuf/wkt";
+import type { ServiceImpl } from "@connectrpc/connect";
+import { onTestFailed, onTestFinished } from "vitest";
+import { byteStreamService } from "../../../coordinator/api/grpc/byte-stream-service.ts";
+import { casService } from "../../../coordinator/api/grpc/cas-service.ts";
+import { type GrpcServer, grpcServer, mounted } from "../../../coordinator/api/grpc/grpc-server.ts";
+import {
+  ActionSchema,
+  CommandSchema,
+  ContentAddressableStorage,
+} from "../../../proto/gen/build/bazel/remote/execution/v2/remote_execution_pb.ts";
+import { ByteStream } from "../../../proto/gen/google/bytestream/bytestream_pb.ts";
+import { type AgentInfo, AgentService } from "../../../proto/gen/millrace/v1/agent_pb.ts";
+import {
+  AssignReplySchema,
+  AssignSchema,
+  CancelReplySchema,
+  CancelSchema,
+  GoodbyeSchema,
+  type Heartbeat,
+  HeartbeatSchema,
+  type Report,
+  ReportOutcome,
+  ReportReplySchema,
+  ReportSchema,
+} from "../../../proto/gen/millrace/v1/dispatch_pb.ts";
+import { LogService } from "../../../proto/gen/millrace/v1/log_pb.ts";
+import type { Bus } from "../../../shared/bus/bus.ts";
+import { connectNatsBus } from "../../../shared/bus/nats-bus.ts";
+import { subjects } from "../../../shared/bus/subjects.ts";
+import type { Cas } from "../../../shared/cas/cas.ts";
+import { memoryCas } from "../../../shared/cas/memory-cas.ts";
+import { putMessage, readBlob } from "../../../shared/cas/read-blob.ts";
+import { type Digest, digestFromMessage, digestOf, digestToMessage } from "../../../shared/digest.ts";
+import { buildTree } from "../../../shared/merkle/build-tree.ts";
+import { startNatsServer, type TestNatsServer } from "../../support/nats-server.ts";
+import { tempDir } from "../../support/temp-dir.ts";
+
+/** An Action in short. Files end in `!` when they are executable. */
+export interface ActionSpec {
+  readonly command: readonly string[];
+  readonly inputs?: Readonly<Record<string, string>>;
+  readonly outputs?: readonly string[];
+  readonly environment?: Readonly<Record<string, string>>;
+  readonly volatile?: Readonly<Record<string, string>>;
+  readonly timeoutMs?: number;
+  readonly workingDirectory?: string;
+  /** Sends Action, Command and inputs with the assignment and puts none of them into the store. */
+  readonly inline?: boolean;
+  /** Inputs that the farm shall not have. */
+  readonly withheld?: readonly string[];
+}
+
+/** A coordinator of this test's own, on real sockets: it keeps what agents send and assigns what the test says. */
+export interface FakeFarm {
+  readonly cas: Cas;
+  readonly nats: TestNatsServer;
+  readonly address: string;
+  readonly joined: AgentInfo[];
+  readonly reports: Report[];
+  readonly heartbeats: Heartbeat[];
+  readonly goodbyes: string[];
+  /** Answers reports from now on, or lets them wait. */
+  answerReports(yes: boolean): void;
+  assign(
+    agent: string,
+    executionId: string,
+    spec: ActionSpec,
+    epoch?: number,
+  ): Promise<{ accepted: boolean; refusal: string }>;
+  cancel(agent: string, executionId: string, reason?: string): Promise<boolean>;
+  rollCall(): void;
+  rejoin(agent: string): void;
+  /** Resolves with the report on an execution. */
+  report(executionId: string): Promise<Report>;
+  /** The stored log so far; `finished` says whether it is whole. */
+  log(executionId: string): { text: string; finished: boolean };
+  /** Resolves when the condition holds; it is looked at again at each thing that an agent sends. */
+  until(condition: () => boolean): Promise<void>;
+  /** Cuts all gRPC connections and listens no more. */
+  stopGrpc(): Promise<void>;
+  startGrpc(): Promise<void>;
+  /** A stored output file of a report, as text. */
+  output(report: Report, path: string): Promise<string>;
+}
+
+interface StoredLog {
+  chunks: Uint8Array[];
+  sizeBytes: number;
+  finished: boolean;
+}
+
+export async function fakeFarm(): Promise<FakeFarm> {
+  const nats = await startNatsServer();
+  const cas = memoryCas();
+  const events = new EventEmitter().setMaxListeners(0);
+  const logs = new Map<string, StoredLog>();
+  const joined: AgentInfo[] = [];
+  const reports: Report[] = [];
+  const heartbeats: Heartbeat[] = [];
+  const goodbyes: string[] = [];
+  let answering = true;
+  let port = 0;
+  let server: GrpcServer | undefined;
+  let number = 0n;
+
+  const agentService: ServiceImpl<typeof AgentService> = {
+    joinFarm({ agent }) {
+      if (agent !== undefined) joined.push(agent);
+      events.emit("change");
+      return {
+        natsServers: [nats.url],
+        natsUser: nats.user,
+        natsPassword: nats.password,
+        heartbeatInterval: durationFromMs(200),
+        lease: durationFromMs(1_000),
+      };
+    },
+    listAgents: () => ({}),
+  };
+  const logService: ServiceImpl<typeof LogService> = {
+    async *appendLog(requests) {
+      for await (const { executionId, attempt, offset, data, finish } of requests) {
+        const log = logs.get(executionId) ?? { chunks: [], sizeBytes: 0, finished: false };
+        logs.set(executionId, log);
+        const skipped = log.sizeBytes - Number(offset);
+        if (skipped >= 0 && skipped < data.byteLength) {
+          const fresh = new Uint8Array(data.subarray(skipped));
+          log.chunks.push(fresh);
+          log.sizeBytes += fresh.byteLength;
+        }
+        log.finished = finish && skipped >= 0;
+        events.emit("change");
+        yield { executionId, attempt, storedBytes: BigInt(log.sizeBytes), finished: log.finished };
+      }
+    },
+    async *readLog() {},
+  };
+
+  async function startGrpc(): Promise<void> {
+    server = grpcServer([
+      mounted(AgentService, agentService),
+      mounted(LogService, logService),
+      mounted(ContentAddressableStorage, casService({ cas })),
+      mounted(ByteStream, byteStreamService({ cas })),
+    ]);
+    port = await server.listen("127.0.0.1", port);
+  }
+  await startGrpc();
+  const bus: Bus = await connectNatsBus({
+    servers: [nats.url],
+    user: nats.user,
+    password: nats.password,
+    name: "fake coordinator",
+    onError: () => {},
+  });
+  onTestFinished(async () => {
+    await bus.close();
+    await server?.close(0);
+  });
+
+  await bus.subscribe(subjects.heartbeat("*"), ({ data }) => {
+    heartbeats.push(fromBinary(HeartbeatSchema, data));
+    events.emit("change");
+  });
+  await bus.subscribe(subjects.goodbye("*"), ({ data }) => {
+    goodbyes.push(fromBinary(GoodbyeSchema, data).agentId);
+    events.emit("change");
+  });
+  await bus.subscribe(subjects.report("*"), (message) => {
+    reports.push(fromBinary(ReportSchema, message.data));
+    const reply = create(ReportReplySchema, { outcome: ReportOutcome.ACCEPTED });
+    if (answering) message.reply(toBinary(ReportReplySchema, reply));
+    events.emit("change");
+  });
+
+  async function until(condition: () => boolean): Promise<void> {
+    while (!condition()) await once(events, "change");
+  }
+
+  return {
+    cas,
+    nats,
+    get address() {
+      return `127.0.0.1:${port}`;
+    },
+    joined,
+    reports,
+    heartbeats,
+    goodbyes,
+    answerReports(yes) {
+      answering = yes;
+    },
+    async assign(agent, executionId, spec, epoch) {
+      const assign = create(AssignSchema, await assignment(cas, executionId, spec, BigInt(epoch ?? ++number)));
+      const answer = await bus.request(subjects.assign(agent), toBinary(AssignSchema, assign), { timeoutMs: 5_000 });
+      return fromBinary(AssignReplySchema, answer);
+    },
+    async cancel(agent, executionId, reason = "the test says so") {
+      const cancel = create(CancelSchema, { executionId, epoch: { term: 1n, number: 1_000n }, reason });
+      const answer = await bus.request(subjects.cancel(agent), toBinary(CancelSchema, cancel), { timeoutMs: 5_000 });
+      return fromBinary(CancelReplySchema, answer).known;
+    },
+    rollCall: () => bus.publish(subjects.rollCall, new Uint8Array()),
+    rejoin: (agent) => bus.publish(subjects.rejoin(agent), new Uint8Array()),
+    async report(executionId) {
+      const find = () => reports.find((report) => report.executionId === executionId);
+      await until(() => find() !== undefined);
+      const report = find();
+      if (report === undefined) throw new Error("no report");
+      return report;
+    },
+    log(executionId) {
+      const { chunks, finished } = logs.get(executionId) ?? { chunks: [], finished: false };
+      return { text: Buffer.concat(chunks).toString(), finished };
+    },
+    until,
+    async stopGrpc() {
+      await server?.close(0);
+      server = undefined;
+    },
+    startGrpc,
+    async output({ result }, path) {
+      const file = result?.outputFiles.find((each) => each.path === path);
+      return Buffer.from(await readBlob(cas, digestFromMessage(file?.digest))).toString();
+    },
+  };
+}
+
+async function assignment(
+  cas: Cas,
+  executionId: string,
+  spec: ActionSpec,
+  number: bigint,
+): Promise<MessageInitShape<typeof AssignSchema>> {
+  const store = spec.inline === true ? memoryCas() : cas;
+  const sent: { digest: Digest; data: Uint8Array }[] = [];
+  const put = async (data: Uint8Array) => {
+    const digest = digestOf(data);
+    sent.push({ digest, data });
+    await store.writeMany([{ digest, data }]);
+    return digest;
+  };
+  const entries = await Promise.all(
+    Object.entries(spec.inputs ?? {}).map(async ([path, text]) => {
+      const data = Buffer.from(text);
+      const digest = spec.withheld?.includes(path) === true ? digestOf(data) : await put(data);
+      return { path: path.replace(/!$/, ""), node: { kind: "file" as const, digest, executable: path.endsWith("!") } };
+    }),
+  );
+  const tree = buildTree(entries);
+  for (const { data } of tree.directories.values()) await put(data);
+  const command = create(CommandSchema, {
+    arguments: [...spec.command],
+    environmentVariables: Object.entries(spec.environment ?? {}).map(([name, value]) => ({ name, value })),
+    outputPaths: [...(spec.outputs ?? [])].sort(),
+    workingDirectory: spec.workingDirectory ?? "",
+  });
+  const commandDigest = await put(toBinary(CommandSchema, command));
+  const action = create(ActionSchema, {
+    commandDigest: digestToMessage(commandDigest),
+    inputRootDigest: digestToMessage(tree.root),
+    ...(spec.timeoutMs === undefined ? {} : { timeout: durationFromMs(spec.timeoutMs) }),
+  });
+  const actionDigest = await putMessage(store, ActionSchema, action);
+  sent.push({ digest: actionDigest, data: toBinary(ActionSchema, action) });
+  return {
+    executionId,
+    epoch: { term: 1n, number },
+    attempt: 1,
+    actionDigest: digestToMessage(actionDigest),
+    blobs: spec.inline === true ? sent.map(({ digest, data }) => ({ digest: digestToMessage(digest), data })) : [],
+    volatileEnvironment: { ...spec.volatile },
+  };
+}
+
+/** An agent's program, started as an operator does. */
+export interface AgentProcess {
+  readonly id: string;
+  readonly child: ChildProcess;
+  readonly data: string;
+  /** What it wrote to standard error. */
+  complaints(): string;
+  /** Lines of the log of process starts. */
+  starts(): string[];
+}
+
+export interface AgentProcessOptions {
+  readonly id?: string;
+  readonly data?: string;
+  readonly slots?: number;
+  /** With an IPC channel, as a supervisor does. */
+  readonly channel?: boolean;
+}
+
+let agents = 0;
+
+/** Resolves when it has joined. */
+export async function startAgent(
+  farm: { readonly address: string },
+  options: AgentProcessOptions = {},
+): Promise<AgentProcess> {
+  const { id = `agent-${process.pid}-${++agents}`, data = join(tempDir(), "agent"), slots = 2 } = options;
+  const child = spawn(
+    process.execPath,
+    [
+      ...["bin/main.ts", "agent", "--coordinator", farm.address, "--token", "test"],
+      ...["--data", data, "--name", id, "--slots", String(slots), "--json"],
+    ],
+    { stdio: ["ignore", "pipe", "pipe", ...(options.channel === true ? (["ipc"] as const) : [])] },
+  );
+  let complaints = "";
+  child.stderr?.on("data", (text) => {
+    complaints += text;
+  });
+  onTestFailed(() => console.error(`agent ${id}:\n${complaints}`));
+  onTestFinished(async () => {
+    if (child.exitCode !== null || child.signalCode !== null) return;
+    child.kill("SIGTERM");
+    const tooLate = setTimeout(() => child.kill("SIGKILL"), 10_000);
+    await once(child, "exit");
+    clearTimeout(tooLate);
+  });
+  if (child.stdout === null) throw new Error("no stdout");
+  let first: unknown;
+  for await (const line of createInterface({ input: child.stdout })) {
+    first = JSON.parse(line);
+    break;
+  }
+  child.stdout.resume();
+  if (JSON.stringify(first) !== JSON.stringify({ agent: id, state: "online" })) {
+    throw new Error(`the agent did not come up: ${JSON.stringify(first)} ${complaints}`);
+  }
+  return {
+    id,
+    child,
+    data,
+    complaints: () => complaints,
+    starts: () => readFileSync(join(data, "process-starts.log"), "utf8").split("\n").filter(Boolean),
+  };
+}

@@ -1,0 +1,131 @@
+import { appendFileSync, statSync, truncateSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { Code, ConnectError, createClient } from "@connectrpc/connect";
+import { describe, expect, onTestFinished, test } from "vitest";
+import type { LogBounds } from "../../../agent/logs/attempt-log.ts";
+import { logStreamer } from "../../../agent/logs/log-streamer.ts";
+import { type GrpcServer, grpcServer, mounted } from "../../../coordinator/api/grpc/grpc-server.ts";
+import { type AppendLogRequest, LogService } from "../../../proto/gen/millrace/v1/log_pb.ts";
+import { systemClock } from "../../../shared/clock.ts";
+import { grpcTransport } from "../../../shared/rpc/grpc-transport.ts";
+import { tempDir } from "../../support/temp-dir.ts";
+
+type Behaviour = (request: AppendLogRequest, count: number) => "store" | "break" | "forget" | "refuse";
+
+/** A log service on a real socket that stores, breaks or forgets as it is told. */
+async function setup(behave: Behaviour, bounds: Partial<LogBounds> = {}) {
+  let stored = Buffer.alloc(0);
+  let count = 0;
+  let changed = () => {};
+  const server: GrpcServer = grpcServer([
+    mounted(LogService, {
+      async *appendLog(requests) {
+        for await (const request of requests) {
+          const { executionId, attempt, offset, data, finish } = request;
+          const act = behave(request, ++count);
+          if (act === "break") throw new ConnectError("on purpose", Code.Unavailable);
+          if (act === "refuse") throw new ConnectError("never", Code.PermissionDenied);
+          if (act === "forget") stored = stored.subarray(0, Math.floor(stored.byteLength / 2));
+          else if (Number(offset) <= stored.byteLength)
+            stored = Buffer.concat([stored.subarray(0, Number(offset)), data]);
+          const whole = finish && Number(offset) + data.byteLength === stored.byteLength;
+          changed();
+          yield { executionId, attempt, storedBytes: BigInt(stored.byteLength), finished: whole };
+        }
+      },
+      async *readLog() {},
+    }),
+  ]);
+  const port = await server.listen("127.0.0.1", 0);
+  const transport = grpcTransport({ address: `127.0.0.1:${port}` });
+  const streamer = logStreamer({
+    client: createClient(LogService, transport),
+    clock: systemClock,
+    onError: () => {},
+    bounds: { flushMs: 5, ...bounds },
+  });
+  onTestFinished(async () => {
+    await streamer.close();
+    transport.close();
+    await server.close(0);
+  });
+  const spool = join(tempDir(), "spool");
+  writeFileSync(spool, "");
+  return {
+    spool,
+    log: await streamer.open({ executionId: "exe_1", attempt: 1 }, spool),
+    stored: () => stored.toString(),
+    requests: () => count,
+    async until(condition: () => boolean) {
+      while (!condition()) {
+        await new Promise<void>((resolve) => {
+          changed = resolve;
+        });
+      }
+    },
+  };
+}
+
+const numbers = (from: number, to: number) =>
+  Array.from({ length: to - from }, (_, index) => `${from + index}\n`).join("");
+
+describe("a log on its way", () => {
+  test("arrives while it is written, and whole at the end", async () => {
+    const { spool, log, stored, until } = await setup(() => "store");
+    appendFileSync(spool, "first\n");
+    await until(() => stored() === "first\n");
+    appendFileSync(spool, "second\n");
+    expect(await log.finish()).toBe(13);
+    expect(stored()).toBe("first\nsecond\n");
+  });
+
+  test("an empty one is finished too", async () => {
+    const { log, stored } = await setup(() => "store");
+    expect(await log.finish()).toBe(0);
+    expect(stored()).toBe("");
+  });
+
+  test("survives a stream that breaks again and again", async () => {
+    const { spool, log, stored } = await setup((_, count) => (count % 7 === 0 ? "break" : "store"), {
+      chunkBytes: 1_000,
+      inFlightBytes: 5_000,
+    });
+    appendFileSync(spool, numbers(0, 5_000));
+    await log.finish();
+    expect(stored()).toBe(numbers(0, 5_000));
+  });
+
+  test("goes back when the coordinator lost what it had", async () => {
+    const { spool, log, stored } = await setup((_, count) => (count === 12 ? "forget" : "store"), {
+      chunkBytes: 1_000,
+    });
+    appendFileSync(spool, numbers(0, 5_000));
+    await log.finish();
+    expect(stored()).toBe(numbers(0, 5_000));
+  });
+
+  test("ends with a marker when it reaches its bound", async () => {
+    const { spool, log, stored } = await setup(() => "store", { maxBytes: 1_000, chunkBytes: 100 });
+    appendFileSync(spool, "x".repeat(5_000));
+    expect(await log.finish()).toBe(1_000);
+    expect(stored()).toMatch(/^x+\nmillrace: the log was cut here: it reached its bound of 1000 bytes\n$/);
+    expect(stored()).toHaveLength(1_000);
+    expect(statSync(spool).size).toBe(1_000);
+  });
+
+  test("goes on behind what was read when the task truncates its own output", async () => {
+    const { spool, log, stored, until } = await setup(() => "store");
+    appendFileSync(spool, "before the cut\n");
+    await until(() => stored() === "before the cut\n");
+    truncateSync(spool, 0);
+    appendFileSync(spool, "after\n");
+    await log.finish();
+    expect(stored()).toBe("before the cut\nafter\n");
+  });
+
+  test("is given up when the coordinator keeps refusing it", async () => {
+    const { spool, log } = await setup(() => "refuse");
+    appendFileSync(spool, "unwanted");
+    await expect(log.finish()).rejects.toMatchObject({ code: "permission_denied" });
+  });
+});

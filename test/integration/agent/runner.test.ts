@@ -1,0 +1,156 @@
+import { execFileSync } from "node:child_process";
+import { once } from "node:events";
+import { readFileSync, watch } from "node:fs";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { expect, onTestFinished, test } from "vitest";
+import { openRunner, type ProcessPlan, type Runner, StartRefused } from "../../../agent/runner/runner.ts";
+import { systemClock } from "../../../shared/clock.ts";
+import { tempDir } from "../../support/temp-dir.ts";
+
+const hostile = fileURLToPath(new URL("./fixtures/hostile.sh", import.meta.url));
+let tags = 0;
+
+interface Setup {
+  readonly runner: Runner;
+  readonly folder: string;
+  readonly spool: string;
+  plan(...command: string[]): ProcessPlan;
+  output(): string;
+  /** Resolves when the spool holds the text. */
+  printed(text: string): Promise<void>;
+}
+
+async function setup(containment: string[] = []): Promise<Setup> {
+  const folder = tempDir();
+  const spool = join(folder, "spool");
+  const runner = await openRunner({
+    name: `millrace-test-${process.pid}-${++tags}`,
+    stateFile: join(folder, "containment"),
+    startsFile: join(folder, "process-starts.log"),
+    namespace: [],
+    containment,
+    clock: systemClock,
+  });
+  onTestFinished(() => runner.close());
+  const output = () => readFileSync(spool, "utf8");
+  return {
+    runner,
+    folder,
+    spool,
+    plan: (...command) => ({
+      executionId: "exe_1",
+      attempt: 1,
+      arguments: command,
+      environment: { PATH: "/usr/bin:/bin" },
+      workingFolder: folder,
+      spool,
+    }),
+    output,
+    async printed(text) {
+      const watcher = watch(spool);
+      while (!output().includes(text)) await once(watcher, "change");
+      watcher.close();
+    },
+  };
+}
+
+/** Live processes that carry the text in their arguments. */
+function processesWith(text: string): string[] {
+  const lines = execFileSync("ps", ["-eo", "pid,stat,args"], { encoding: "utf8" }).split("\n");
+  return lines.filter((line) => line.includes(text) && !line.includes(" Z"));
+}
+
+test("a process ends with its exit code, its output in the spool and its start in the log", async () => {
+  const { runner, plan, output, folder } = await setup();
+  const task = await runner.start(plan("sh", "-c", "echo out; echo err >&2; exit 7"));
+  expect(await task.ended).toMatchObject({ code: 7, signal: null, outOfMemory: false });
+  expect(output()).toBe("out\nerr\n");
+  const starts = readFileSync(join(folder, "process-starts.log"), "utf8");
+  expect(starts).toMatch(/^\d{4}-\d\d-\d\dT[\d:.]+Z exe_1 1 \d+\n$/);
+});
+
+test("a process sees exactly the environment it was given, and no input", async () => {
+  const { runner, plan, output } = await setup();
+  const task = await runner.start({
+    ...plan("sh", "-c", "env -u PWD -u _ -u OLDPWD; cat; umask"),
+    environment: { A: "1" },
+  });
+  expect((await task.ended).code).toBe(0);
+  expect(output().split("\n").sort()).toEqual(["", "0022", "A=1"]);
+});
+
+test("a signal that ends a process is named", async () => {
+  const { runner, plan } = await setup();
+  const task = await runner.start(plan("sh", "-c", "kill -SEGV $$"));
+  expect(await task.ended).toMatchObject({ code: null, signal: "SIGSEGV" });
+});
+
+test("a program that is not there is refused with the system's code", async () => {
+  const { runner, plan } = await setup();
+  await expect(runner.start(plan("no-such-program"))).rejects.toBeInstanceOf(StartRefused);
+  await expect(runner.start(plan("./nothing"))).rejects.toMatchObject({ systemCode: "ENOENT" });
+});
+
+test("a kill gives the grace to clean up, and kills what does not use it", async () => {
+  const { runner, plan, output, printed } = await setup();
+  const polite = await runner.start(
+    plan("sh", "-c", "trap 'echo cleaned; exit 3' TERM; echo up; while :; do sleep 0.01; done"),
+  );
+  await printed("up");
+  polite.kill(10_000);
+  expect(await polite.ended).toMatchObject({ code: 3 });
+  expect(output()).toContain("cleaned");
+  const deaf = await runner.start(plan("sh", "-c", "trap '' TERM; echo deaf; while :; do sleep 0.01; done"));
+  await printed("deaf");
+  deaf.kill(50);
+  expect(await deaf.ended).toMatchObject({ signal: "SIGKILL" });
+});
+
+test.each([["cgroup-v2"], ["cgroup-v1"]])("a hostile task leaves no process behind (%s)", async (way) => {
+  const { runner, plan, printed } = await setup([way, "best-effort"]);
+  if (runner.feature !== `containment:${way}`) return; // not on this machine
+  const tag = `${process.pid}${++tags}`;
+  const task = await runner.start(plan("bash", hostile, tag));
+  await printed("started");
+  expect(processesWith(`7777.${tag}`).length).toBeGreaterThanOrEqual(6);
+  task.kill(20);
+  await task.ended;
+  expect(processesWith(`7777.${tag}`)).toEqual([]);
+});
+
+test("without cgroups, what stays in the group, the session or the environment is found", async () => {
+  const { runner, plan, printed } = await setup(["best-effort"]);
+  expect(runner.feature).toBe("containment:best-effort");
+  const tag = `${process.pid}${++tags}`;
+  const task = await runner.start(
+    plan("sh", "-c", `setsid sleep 7777.${tag} & sleep 7777.${tag} & echo up; sleep 7777.${tag}`),
+  );
+  await printed("up");
+  task.kill(0);
+  await task.ended;
+  expect(processesWith(`7777.${tag}`)).toEqual([]);
+});
+
+test("what a task leaves in the background ends with it", async () => {
+  const { runner, plan } = await setup();
+  const tag = `${process.pid}${++tags}`;
+  const task = await runner.start(plan("sh", "-c", `setsid sleep 7777.${tag} & echo up`));
+  expect(await task.ended).toMatchObject({ code: 0 });
+  expect(processesWith(`7777.${tag}`)).toEqual([]);
+});
+
+test("when the runner dies, its tasks are ended and the next one serves", async () => {
+  const { runner, plan, printed, folder } = await setup();
+  const tag = `${process.pid}${++tags}`;
+  const task = await runner.start(
+    plan("sh", "-c", `echo up; trap '' TERM; setsid sleep 7777.${tag} & sleep 7777.${tag}`),
+  );
+  await printed("up");
+  const [victim] = processesWith(join(folder, "containment"));
+  process.kill(Number(victim?.trim().split(" ")[0]), "SIGKILL");
+  await expect(task.ended).rejects.toMatchObject({ code: "unavailable" });
+  expect(processesWith(`7777.${tag}`)).toEqual([]);
+  const next = await runner.start(plan("true"));
+  expect((await next.ended).code).toBe(0);
+});

@@ -1,0 +1,311 @@
+import { join } from "node:path";
+import { create } from "@bufbuild/protobuf";
+import { expect, onTestFinished, test } from "vitest";
+import { agentMigrations, busAgentRegistry } from "../../../../coordinator/farm/agents/bus-agent-registry.ts";
+import { busDispatcher } from "../../../../coordinator/farm/scheduler/dispatcher.ts";
+import {
+  executionMigrations,
+  nextTerm,
+  sqliteExecutionTable,
+} from "../../../../coordinator/farm/scheduler/execution-table.ts";
+import { FarmScheduler } from "../../../../coordinator/farm/scheduler/farm-scheduler.ts";
+import type { ExecutionRequest, ExecutionUpdate } from "../../../../coordinator/farm/scheduler/scheduler.ts";
+import {
+  ActionSchema,
+  CommandSchema,
+} from "../../../../proto/gen/build/bazel/remote/execution/v2/remote_execution_pb.ts";
+import { ReportOutcome } from "../../../../proto/gen/millrace/v1/dispatch_pb.ts";
+import { EndingKind, WaitCause } from "../../../../proto/gen/millrace/v1/event_pb.ts";
+import { type InProcessBroker, inProcessBus } from "../../../../shared/bus/in-process-bus.ts";
+import { digestOf } from "../../../../shared/digest.ts";
+import { limits } from "../../../../shared/limits.ts";
+import { openSqlite } from "../../../../shared/sqlite/open.ts";
+import { type BusAgentOptions, busAgent } from "../../../support/bus-agent.ts";
+import { type FakeClock, fakeClock } from "../../../support/fake-clock.ts";
+import { tempDir } from "../../../support/temp-dir.ts";
+
+interface Farm {
+  readonly scheduler: FarmScheduler;
+  readonly clock: FakeClock;
+  readonly broker: InProcessBroker;
+  readonly ended: string[];
+  /** The next update of this kind for this execution; earlier ones of it are passed over. */
+  next<K extends ExecutionUpdate["kind"]>(id: string, kind: K): Promise<Extract<ExecutionUpdate, { kind: K }>>;
+  agent(options: BusAgentOptions): ReturnType<typeof joinAgent>;
+  stop(): Promise<void>;
+}
+
+async function startFarm({ dir = tempDir(), broker = inProcessBus(), clock = fakeClock() } = {}): Promise<Farm> {
+  const sqlite = await openSqlite({
+    path: join(dir, "farm.db"),
+    migrations: [...executionMigrations, ...agentMigrations],
+  });
+  const bus = broker.connect();
+  const term = await nextTerm(sqlite);
+  const onError = (error: unknown): void => expect.unreachable(String(error));
+  const agents = busAgentRegistry({ bus, sqlite, clock, term, onError });
+  const ended: string[] = [];
+  const scheduler = new FarmScheduler({
+    bus,
+    agents,
+    dispatcher: busDispatcher(bus),
+    table: sqliteExecutionTable(sqlite),
+    term,
+    keep: async () => {},
+    attemptEnded: async (id, attempt) => void ended.push(`${id}/${attempt}`),
+    onError,
+  });
+  const updates: ExecutionUpdate[] = [];
+  const watchers = new Set<() => void>();
+  scheduler.subscribe((update) => {
+    updates.push(update);
+    for (const watcher of watchers) watcher();
+  });
+  await agents.start();
+  await scheduler.start();
+  let stopped = false;
+  const farm: Farm = {
+    scheduler,
+    clock,
+    broker,
+    ended,
+    next: (id, kind) =>
+      new Promise((resolve) => {
+        const look = (): void => {
+          const index = updates.findIndex((update) => update.id === id && update.kind === kind);
+          const [found] = index < 0 ? [] : updates.splice(index, 1);
+          if (found === undefined) return;
+          watchers.delete(look);
+          resolve(found as never);
+        };
+        watchers.add(look);
+        look();
+      }),
+    agent: (options) => joinAgent(broker, (info) => agents.join(info), options),
+    async stop() {
+      if (stopped) return;
+      stopped = true;
+      await scheduler.stop();
+      await agents.stop();
+      await sqlite.close();
+    },
+  };
+  onTestFinished(() => farm.stop());
+  return farm;
+}
+
+async function joinAgent(
+  broker: InProcessBroker,
+  join: (info: Awaited<ReturnType<typeof busAgent>>["info"]) => Promise<void>,
+  options: BusAgentOptions,
+) {
+  const agent = await busAgent(broker.connect(), options);
+  await join(agent.info);
+  agent.heartbeat();
+  return agent;
+}
+
+function execution(
+  id: string,
+  extra: Partial<ExecutionRequest> & { labels?: Record<string, string> } = {},
+): ExecutionRequest {
+  const { labels = {}, ...request } = extra;
+  const properties = Object.entries(labels).map(([name, value]) => ({ name, value }));
+  return {
+    id,
+    actionDigest: digestOf(Buffer.from(id)),
+    action: create(ActionSchema, { platform: { properties } }),
+    command: create(CommandSchema, { arguments: ["true"] }),
+    priority: 0,
+    fairGroup: "run_1",
+    volatileEnvironment: {},
+    ...request,
+  };
+}
+
+test("an execution is assigned, started, reported and finished, and its report counts once", async () => {
+  const farm = await startFarm();
+  const agent = await farm.agent({ id: "a" });
+  await farm.scheduler.submit(execution("x"));
+  const assign = await agent.nextAssign();
+  expect(await farm.next("x", "started")).toMatchObject({ attempt: 1, agent: "a" });
+  expect(await agent.report(assign)).toBe(ReportOutcome.ACCEPTED);
+  expect((await farm.next("x", "finished")).outcome).toMatchObject({
+    ending: { kind: EndingKind.EXITED, exitCode: 0 },
+    attempt: 1,
+    agent: "a",
+  });
+  // The answer got lost, the agent asks again: the same answer, and no second end.
+  expect(await agent.report(assign)).toBe(ReportOutcome.ACCEPTED);
+  await farm.scheduler.forget("x");
+  expect(await agent.report(assign)).toBe(ReportOutcome.FENCED);
+});
+
+test("an execution goes only to an agent with all its labels, and says so while there is none", async () => {
+  const farm = await startFarm();
+  await farm.agent({ id: "plain", labels: { os: "linux" } });
+  await farm.scheduler.submit(execution("x", { labels: { os: "linux", gpu: "yes" } }));
+  expect(await farm.next("x", "waiting")).toMatchObject({
+    cause: WaitCause.NO_AGENT_MATCHES,
+    detail: "no connected agent offers os=linux, gpu=yes",
+  });
+  const fitting = await farm.agent({ id: "fitting", labels: { os: "linux", gpu: "yes" } });
+  expect((await fitting.nextAssign()).executionId).toBe("x");
+});
+
+test("no agent is given more than its slots; the others wait because agents are busy", async () => {
+  const farm = await startFarm();
+  const agent = await farm.agent({ id: "a", slots: 2 });
+  for (const id of ["x", "y", "z"]) await farm.scheduler.submit(execution(id));
+  const first = await agent.nextAssign();
+  await agent.nextAssign();
+  expect(await farm.next("z", "waiting")).toMatchObject({ cause: WaitCause.AGENTS_BUSY });
+  expect(farm.scheduler.stats()).toMatchObject({ queued: 1, running: 2 });
+  await agent.report(first);
+  expect((await agent.nextAssign()).executionId).toBe("z");
+});
+
+test("an agent that falls silent past its lease loses its executions to another, and its late report is refused", async () => {
+  const farm = await startFarm();
+  const first = await farm.agent({ id: "first" });
+  await farm.scheduler.submit(execution("x"));
+  const lost = await first.nextAssign();
+  await farm.next("x", "started");
+  for (let waitedMs = 0; waitedMs <= limits.leaseMs; waitedMs += limits.heartbeatIntervalMs) {
+    farm.clock.advance(limits.heartbeatIntervalMs);
+  }
+  expect(await farm.next("x", "waiting")).toMatchObject({ cause: WaitCause.AGENT_LOST });
+  expect(farm.ended).toEqual(["x/1"]);
+  const second = await farm.agent({ id: "second" });
+  const again = await second.nextAssign();
+  expect(again.attempt).toBe(2);
+  expect(await first.report(lost)).toBe(ReportOutcome.FENCED);
+  expect(await second.report(again)).toBe(ReportOutcome.ACCEPTED);
+  expect((await farm.next("x", "finished")).outcome).toMatchObject({ attempt: 2, agent: "second" });
+});
+
+test("an outage of the bus re-places nothing: agents have grace to speak again", async () => {
+  const farm = await startFarm();
+  const agent = await farm.agent({ id: "a" });
+  await farm.scheduler.submit(execution("x"));
+  const assign = await agent.nextAssign();
+  await farm.next("x", "started");
+  farm.broker.setUp(false);
+  farm.clock.advance(10 * limits.leaseMs);
+  farm.broker.setUp(true);
+  farm.clock.advance(limits.heartbeatIntervalMs);
+  agent.heartbeat();
+  expect(await agent.report(assign)).toBe(ReportOutcome.ACCEPTED);
+  expect((await farm.next("x", "finished")).outcome.attempt).toBe(1);
+});
+
+test("a stall of our own loop loses no agent", async () => {
+  const farm = await startFarm();
+  const agent = await farm.agent({ id: "a" });
+  await farm.scheduler.submit(execution("x"));
+  const assign = await agent.nextAssign();
+  await farm.next("x", "started");
+  // One timer, much too late: the fake clock jumps as a stopped process would see it.
+  farm.clock.jump(5 * limits.leaseMs);
+  expect(farm.scheduler.stats().running).toBe(1);
+  expect(await agent.report(assign)).toBe(ReportOutcome.ACCEPTED);
+});
+
+test("an agent that no longer holds what it accepted loses it at its next heartbeat", async () => {
+  const farm = await startFarm();
+  const agent = await farm.agent({ id: "a" });
+  await farm.scheduler.submit(execution("x"));
+  await agent.nextAssign();
+  await farm.next("x", "started");
+  agent.heartbeat([]);
+  expect((await agent.nextAssign()).attempt).toBe(2);
+});
+
+test("what an agent holds without a lease is cancelled with its old epoch", async () => {
+  const farm = await startFarm();
+  const agent = await farm.agent({ id: "a" });
+  const ghost = { executionId: "ghost", epoch: { term: 7n, number: 3n } };
+  agent.heartbeat([ghost as never]);
+  expect(await agent.nextCancel()).toMatchObject(ghost);
+});
+
+test("an agent that refuses is left alone until its next heartbeat, and the refusal is no attempt", async () => {
+  const farm = await startFarm();
+  const agent = await farm.agent({ id: "a" });
+  agent.answer = "refuse";
+  await farm.scheduler.submit(execution("x"));
+  await farm.next("x", "waiting");
+  agent.answer = "accept";
+  agent.heartbeat();
+  expect((await agent.nextAssign()).attempt).toBe(1);
+});
+
+test("the budget for lost agents ends in agent-lost, not in an endless loop", async () => {
+  const farm = await startFarm();
+  for (let attempt = 1; attempt <= limits.infrastructureAttempts; attempt += 1) {
+    const agent = await farm.agent({ id: `a${attempt}` });
+    if (attempt === 1) await farm.scheduler.submit(execution("x"));
+    await agent.nextAssign();
+    await farm.next("x", "started");
+    agent.goodbye();
+  }
+  expect((await farm.next("x", "finished")).outcome.ending.kind).toBe(EndingKind.AGENT_LOST);
+});
+
+test("cancelling ends a queued execution at once and asks the agent of a running one", async () => {
+  const farm = await startFarm();
+  const agent = await farm.agent({ id: "a" });
+  await farm.scheduler.submit(execution("running"));
+  await farm.scheduler.submit(execution("queued"));
+  const assign = await agent.nextAssign();
+  await farm.next("running", "started");
+  farm.scheduler.cancel("queued", "enough");
+  expect((await farm.next("queued", "finished")).outcome.ending).toMatchObject({
+    kind: EndingKind.CANCELLED,
+    detail: "enough",
+  });
+  farm.scheduler.cancel("running", "enough");
+  expect(await agent.nextCancel()).toMatchObject({ executionId: "running", epoch: assign.epoch, reason: "enough" });
+});
+
+test("runs share the farm evenly, and a greater priority goes first", async () => {
+  const farm = await startFarm();
+  const blocker = await farm.agent({ id: "a", slots: 1 });
+  await farm.scheduler.submit(execution("blocker", { fairGroup: "run_0" }));
+  let current = await blocker.nextAssign();
+  for (const id of ["a1", "a2", "a3"]) await farm.scheduler.submit(execution(id, { fairGroup: "run_a" }));
+  await farm.scheduler.submit(execution("b1", { fairGroup: "run_b" }));
+  await farm.scheduler.submit(execution("urgent", { fairGroup: "run_c", priority: 5 }));
+  const order: string[] = [];
+  for (let taken = 0; taken < 5; taken += 1) {
+    await blocker.report(current);
+    current = await blocker.nextAssign();
+    order.push(current.executionId);
+  }
+  expect(order[0]).toBe("urgent");
+  expect(order.slice(1)).toEqual(["a1", "a2", "a3", "b1"]);
+});
+
+test("after a restart leases stay in force, their reports count, and finished ones are told again", async () => {
+  const dir = tempDir();
+  const broker = inProcessBus();
+  const before = await startFarm({ dir, broker });
+  const agent = await before.agent({ id: "a", slots: 2 });
+  await before.scheduler.submit(execution("held"));
+  const held = await agent.nextAssign();
+  await before.scheduler.submit(execution("done"));
+  await agent.report(await agent.nextAssign());
+  await before.next("done", "finished");
+  await before.scheduler.submit(execution("queued", { labels: { os: "none" } }));
+  await before.stop();
+
+  const after = await startFarm({ dir, broker });
+  agent.heartbeat();
+  await after.scheduler.submit(execution("done"));
+  expect((await after.next("done", "finished")).outcome.agent).toBe("a");
+  await after.scheduler.submit(execution("held"));
+  expect(await after.next("held", "started")).toMatchObject({ attempt: 1, agent: "a" });
+  expect(await agent.report(held)).toBe(ReportOutcome.ACCEPTED);
+  expect((await after.next("held", "finished")).outcome.attempt).toBe(1);
+  expect(after.scheduler.stats().queued).toBe(1);
+});

@@ -1,0 +1,187 @@
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import { appendFileSync, readdirSync, readFileSync, statSync, truncateSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { createInterface } from "node:readline";
+import { fileURLToPath } from "node:url";
+import { expect, onTestFinished, test } from "vitest";
+import { openFileLogStore } from "../../../../../coordinator/farm/logs/file-log-store.ts";
+import type { LogChunk, LogName, LogStore } from "../../../../../coordinator/farm/logs/log-store.ts";
+import { limits } from "../../../../../shared/limits.ts";
+import { logStoreConformance } from "../../../../conformance/log-store.ts";
+import { fakeClock } from "../../../../support/fake-clock.ts";
+import { tempDir } from "../../../../support/temp-dir.ts";
+
+const log: LogName = { executionId: "run-1.build.app", attempt: 2 };
+const chunk = (offset: number, text: string, timeMs = 1_000) => ({
+  offset,
+  data: new TextEncoder().encode(text),
+  timeMs,
+});
+
+async function openAt(dir: string) {
+  const store = await openFileLogStore({ dir, clock: fakeClock() });
+  onTestFinished(() => store.close());
+  return store;
+}
+
+async function all(store: LogStore, name = log): Promise<LogChunk[]> {
+  return Array.fromAsync(store.read(name, { offset: 0, follow: false, signal: new AbortController().signal }));
+}
+const textOf = (chunks: readonly LogChunk[]) => Buffer.concat(chunks.map(({ data }) => data)).toString();
+
+logStoreConformance("the folder of files", () => openAt(tempDir()));
+
+test("a log is a plain file below the first segment of its execution id", async () => {
+  const dir = tempDir();
+  const store = await openAt(dir);
+  await store.append(log, chunk(0, "hello\n"));
+  expect(readFileSync(join(dir, "run-1", "run-1.build.app.2.log"), "utf8")).toBe("hello\n");
+});
+
+test("after a restart a log has its bytes, times and end, and one without an end takes more", async () => {
+  const dir = tempDir();
+  const open = { executionId: "run-1.open", attempt: 1 };
+  const empty = { executionId: "run-1.empty", attempt: 1 };
+  const before = await openAt(dir);
+  for (const name of [log, open]) {
+    await before.append(name, chunk(0, "one\n", 1));
+    await before.append(name, chunk(4, "two\n", 2));
+  }
+  await before.finish(log);
+  await before.finish(empty);
+  await before.close();
+
+  const after = await openAt(dir);
+  expect((await all(after)).map(({ offset, timeMs }) => [offset, timeMs])).toEqual([
+    [0, 1],
+    [4, 2],
+  ]);
+  await expect(after.append(log, chunk(8, "more"))).rejects.toMatchObject({ code: "failed_precondition" });
+  await expect(after.append(empty, chunk(0, "more"))).rejects.toMatchObject({ code: "failed_precondition" });
+  expect(await after.append(open, chunk(4, "two\nthree\n", 3))).toBe(14);
+  expect(textOf(await all(after, open))).toBe("one\ntwo\nthree\n");
+});
+
+test("a torn index is mended: no byte is lost, and the times that can be known stay", async () => {
+  for (const harm of ["torn", "short", "gone", "zeros", "garbage", "too long"] as const) {
+    const dir = tempDir();
+    const before = await openAt(dir);
+    await before.append(log, chunk(0, "one\n", 1));
+    await before.append(log, chunk(4, "two\n", 2));
+    await before.close();
+    const base = join(dir, "run-1", "run-1.build.app.2");
+    if (harm === "torn") truncateSync(`${base}.idx`, 16 + 5);
+    if (harm === "short") truncateSync(`${base}.idx`, 16);
+    if (harm === "gone") truncateSync(`${base}.idx`, 0);
+    if (harm === "zeros") appendFileSync(`${base}.idx`, new Uint8Array(4096));
+    if (harm === "garbage") appendFileSync(`${base}.idx`, new Uint8Array(40).fill(0xff));
+    if (harm === "too long") truncateSync(`${base}.log`, 4);
+    const kept = harm === "too long" ? "one\n" : "one\ntwo\n";
+
+    const after = await openAt(dir);
+    const chunks = await all(after);
+    expect(textOf(chunks), harm).toBe(kept);
+    if (harm !== "gone") expect(chunks[0], harm).toMatchObject({ offset: 0, timeMs: 1 });
+    expect(await after.append(log, chunk(4, "two\nthree\n", 3))).toBe(14);
+    await after.finish(log);
+    expect(textOf(await all(after)), harm).toBe("one\ntwo\nthree\n");
+    await after.close();
+    expect(textOf(await all(await openAt(dir))), harm).toBe("one\ntwo\nthree\n");
+  }
+});
+
+test("bytes that arrived without being acknowledged before a crash are kept and not stored twice", async () => {
+  const dir = tempDir();
+  const before = await openAt(dir);
+  await before.append(log, chunk(0, "one\n", 1));
+  await before.close();
+  appendFileSync(join(dir, "run-1", "run-1.build.app.2.log"), "tw");
+  const after = await openAt(dir);
+  expect(await after.append(log, chunk(4, "two\n", 2))).toBe(8);
+  expect(textOf(await all(after))).toBe("one\ntwo\n");
+});
+
+test("an index that outlived its log does not speak for the next one", async () => {
+  const dir = tempDir();
+  const store = await openAt(dir);
+  await store.append({ executionId: "run-1.other", attempt: 1 }, chunk(0, "x"));
+  writeFileSync(join(dir, "run-1", "run-1.build.app.2.idx"), new Uint8Array(16).fill(1));
+  await store.append(log, chunk(0, "one\n", 5));
+  await store.close();
+  expect((await all(await openAt(dir))).map(({ timeMs }) => timeMs)).toEqual([5]);
+});
+
+test("after kill -9 every acknowledged byte is there and the writer resumes", async () => {
+  const dir = tempDir();
+  const writer = fileURLToPath(new URL("./log-writer.ts", import.meta.url));
+  const child = spawn(process.execPath, [writer, dir], { stdio: ["ignore", "pipe", "inherit"] });
+  onTestFinished(() => void child.kill("SIGKILL"));
+  const acknowledged = new Map<string, number>();
+  let answers = 0;
+  const exited = once(child, "exit");
+  for await (const line of createInterface({ input: child.stdout })) {
+    const [executionId = "", size] = line.split(" ");
+    acknowledged.set(executionId, Number(size));
+    answers += 1;
+    if (answers === 500) child.kill("SIGKILL");
+  }
+  await exited;
+  expect(answers).toBeGreaterThanOrEqual(500);
+
+  const store = await openAt(dir);
+  expect(acknowledged.size).toBe(10);
+  for (const [executionId, size] of acknowledged) {
+    const name = { executionId, attempt: 1 };
+    const text = textOf(await all(store, name));
+    expect(text.length).toBeGreaterThanOrEqual(size);
+    const expected = Array.from({ length: 1 + text.length / 7 }, (_, n) => String(n).padStart(6, "0")).join("\n");
+    expect(text).toBe(`${expected}\n`.slice(0, text.length));
+    expect(await store.append(name, chunk(text.length, "end"))).toBe(text.length + 3);
+    await store.finish(name);
+  }
+});
+
+test("more logs than may be open at once are written, followed and finished, with bounded descriptors", async () => {
+  const dir = tempDir();
+  const store = await openAt(dir);
+  const descriptors = () => readdirSync("/proc/self/fd").length;
+  const before = descriptors();
+  const names = Array.from({ length: limits.openLogs + 150 }, (_, n) => ({
+    executionId: `run-${n % 7}.${n}`,
+    attempt: 1,
+  }));
+  let most = 0;
+  const followed = names.map(async (name) => {
+    const { signal } = new AbortController();
+    return textOf(await Array.fromAsync(store.read(name, { offset: 0, follow: true, signal })));
+  });
+  await Promise.all(
+    names.map(async (name) => {
+      await store.append(name, chunk(0, "one\n"));
+      most = Math.max(most, descriptors());
+      await store.append(name, chunk(4, "two\n"));
+      most = Math.max(most, descriptors());
+      await store.finish(name);
+    }),
+  );
+  expect(new Set(await Promise.all(followed))).toEqual(new Set(["one\ntwo\n"]));
+  expect(most - before).toBeLessThanOrEqual(2 * limits.openLogs + 10);
+  await store.close();
+  expect(descriptors()).toBeLessThanOrEqual(before);
+});
+
+test("closing ends followers with unavailable, keeps what was acknowledged, and may be repeated", async () => {
+  const dir = tempDir();
+  const store = await openAt(dir);
+  await store.append(log, chunk(0, "one\n"));
+  const { signal } = new AbortController();
+  const reader = store.read(log, { offset: 0, follow: true, signal })[Symbol.asyncIterator]();
+  await reader.next();
+  const waiting = expect(reader.next()).rejects.toMatchObject({ code: "unavailable" });
+  const late = store.append(log, chunk(4, "two\n"));
+  await Promise.all([store.close(), store.close(), waiting]);
+  expect(await late).toBe(8);
+  await expect(store.append(log, chunk(8, "x"))).rejects.toMatchObject({ code: "unavailable" });
+  expect(statSync(join(dir, "run-1", "run-1.build.app.2.log")).size).toBe(8);
+});

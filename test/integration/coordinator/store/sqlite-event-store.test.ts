@@ -1,0 +1,57 @@
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import { join } from "node:path";
+import { createInterface } from "node:readline";
+import { fileURLToPath } from "node:url";
+import { expect, onTestFinished, test } from "vitest";
+import { eventStoreMigrations, sqliteEventStore } from "../../../../coordinator/store/sqlite-event-store.ts";
+import { openSqlite } from "../../../../shared/sqlite/open.ts";
+import { eventStoreConformance } from "../../../conformance/event-store.ts";
+import { tempDir } from "../../../support/temp-dir.ts";
+
+async function openAt(path: string) {
+  const sqlite = await openSqlite({ path, migrations: eventStoreMigrations });
+  onTestFinished(() => sqlite.close());
+  return { store: sqliteEventStore({ sqlite }), sqlite };
+}
+
+eventStoreConformance("SQLite", async () => (await openAt(join(tempDir(), "events.db"))).store);
+
+test("after kill -9 everything that was acknowledged is there, whole and in order", async () => {
+  const path = join(tempDir(), "events.db");
+  const writer = fileURLToPath(new URL("./event-writer.ts", import.meta.url));
+  const child = spawn(process.execPath, [writer, path], { stdio: ["ignore", "pipe", "inherit"] });
+  onTestFinished(() => void child.kill("SIGKILL"));
+  /** By stream, the sequence of the last event that was acknowledged. */
+  const acknowledged = new Map<string, number>();
+  let lines = 0;
+  const exited = once(child, "exit");
+  for await (const line of createInterface({ input: child.stdout })) {
+    const [stream = "", sequence] = line.split(" ");
+    acknowledged.set(stream, Number(sequence));
+    lines += 1;
+    if (lines === 2_000) child.kill("SIGKILL");
+  }
+  await exited;
+  expect(lines).toBeGreaterThanOrEqual(2_000);
+
+  const { store } = await openAt(path);
+  expect(acknowledged.size).toBe(20);
+  for (const [stream, sequence] of acknowledged) {
+    const { commits, token } = await store.read(stream);
+    expect(Number(token)).toBeGreaterThanOrEqual(sequence);
+    expect(commits.map(({ firstSequence }) => firstSequence)).toEqual(commits.map((_, index) => 1 + 2 * index));
+    expect(commits.every(({ commit }) => commit.events.length === 2)).toBe(true);
+    await store.append(stream, token, commits[0]?.commit ?? expect.unreachable());
+  }
+});
+
+test("a commit that cannot be decoded is data loss, and its place is named", async () => {
+  const { store, sqlite } = await openAt(join(tempDir(), "events.db"));
+  const sql = "INSERT INTO commits (stream, first_sequence, last_sequence, data) VALUES ('run-1', 1, 1, ?)";
+  await sqlite.write([{ sql, params: [new Uint8Array([0xff, 0xff, 0xff])] }]);
+  await expect(store.read("run-1")).rejects.toMatchObject({
+    code: "data_loss",
+    message: expect.stringContaining("position 1 of stream run-1"),
+  });
+});

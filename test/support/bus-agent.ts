@@ -1,0 +1,116 @@
+import { create, fromBinary, toBinary } from "@bufbuild/protobuf";
+import { type AgentInfo, AgentInfoSchema } from "../../proto/gen/millrace/v1/agent_pb.ts";
+import {
+  type Assign,
+  AssignReplySchema,
+  AssignSchema,
+  type Cancel,
+  CancelReplySchema,
+  CancelSchema,
+  GoodbyeSchema,
+  HeartbeatSchema,
+  ReportOutcome,
+  ReportReplySchema,
+  ReportSchema,
+} from "../../proto/gen/millrace/v1/dispatch_pb.ts";
+import { EndingKind } from "../../proto/gen/millrace/v1/event_pb.ts";
+import type { Bus } from "../../shared/bus/bus.ts";
+import { subjects } from "../../shared/bus/subjects.ts";
+import { version } from "../../shared/version.ts";
+
+/** The far side of the bus: speaks an agent's protocol and runs nothing, so a test decides what it says and when. */
+export interface BusAgent {
+  readonly info: AgentInfo;
+  /** The next assignment that is accepted, in order. */
+  nextAssign(): Promise<Assign>;
+  /** The next request to cancel. */
+  nextCancel(): Promise<Cancel>;
+  /** Says that it lives and holds these; default: all it has accepted and not reported. */
+  heartbeat(held?: readonly Assign[]): void;
+  /** Reports an exit; resolves with what the coordinator makes of it. */
+  report(assign: Assign, exitCode?: number): Promise<ReportOutcome>;
+  goodbye(): void;
+  /** From now on assignments are answered so; `silence` answers nothing. */
+  answer: "accept" | "refuse" | "silence";
+}
+
+export interface BusAgentOptions {
+  readonly id: string;
+  readonly slots?: number;
+  readonly labels?: Readonly<Record<string, string>>;
+  readonly session?: string;
+}
+
+export async function busAgent(
+  bus: Bus,
+  { id, slots = 1, labels = {}, session = "s1" }: BusAgentOptions,
+): Promise<BusAgent> {
+  const info = create(AgentInfoSchema, { id, slots, labels, session, version, hostname: "test" });
+  const held = new Map<string, Assign>();
+  const assigns = inbox<Assign>();
+  const cancels = inbox<Cancel>();
+
+  const agent: BusAgent = {
+    info,
+    answer: "accept",
+    nextAssign: () => assigns.take(),
+    nextCancel: () => cancels.take(),
+    heartbeat(holding = [...held.values()]) {
+      const message = create(HeartbeatSchema, {
+        agentId: id,
+        session,
+        held: holding.map(({ executionId, epoch }) => ({ executionId, ...(epoch === undefined ? {} : { epoch }) })),
+      });
+      bus.publish(subjects.heartbeat(id), toBinary(HeartbeatSchema, message));
+    },
+    async report({ executionId, epoch, attempt }, exitCode = 0) {
+      const message = create(ReportSchema, {
+        agentId: id,
+        executionId,
+        attempt,
+        ending: { kind: EndingKind.EXITED, exitCode },
+        result: { exitCode },
+        ...(epoch === undefined ? {} : { epoch }),
+      });
+      const reply = await bus.request(subjects.report(id), toBinary(ReportSchema, message), { timeoutMs: 5_000 });
+      held.delete(executionId);
+      return fromBinary(ReportReplySchema, reply).outcome;
+    },
+    goodbye() {
+      const message = create(GoodbyeSchema, { agentId: id, session });
+      bus.publish(subjects.goodbye(id), toBinary(GoodbyeSchema, message));
+    },
+  };
+
+  await bus.subscribe(subjects.assign(id), ({ data, reply }) => {
+    const assign = fromBinary(AssignSchema, data);
+    if (agent.answer === "silence") return;
+    const accepted = agent.answer === "accept";
+    reply(toBinary(AssignReplySchema, create(AssignReplySchema, { accepted, refusal: accepted ? "" : "full" })));
+    if (!accepted) return;
+    held.set(assign.executionId, assign);
+    assigns.put(assign);
+  });
+  await bus.subscribe(subjects.cancel(id), ({ data, reply }) => {
+    const cancel = fromBinary(CancelSchema, data);
+    reply(toBinary(CancelReplySchema, create(CancelReplySchema, { known: held.has(cancel.executionId) })));
+    cancels.put(cancel);
+  });
+  return agent;
+}
+
+function inbox<T>() {
+  const values: T[] = [];
+  const takers: ((value: T) => void)[] = [];
+  return {
+    put(value: T) {
+      const taker = takers.shift();
+      if (taker === undefined) values.push(value);
+      else taker(value);
+    },
+    take(): Promise<T> {
+      const value = values.shift();
+      return value === undefined ? new Promise((resolve) => takers.push(resolve)) : Promise.resolve(value);
+    },
+  };
+}

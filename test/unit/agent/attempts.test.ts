@@ -1,0 +1,126 @@
+import { create } from "@bufbuild/protobuf";
+import { describe, expect, test } from "vitest";
+import type { Assignment } from "../../../agent/executor/executor.ts";
+import { Stopped } from "../../../agent/executor/executor.ts";
+import { attempts } from "../../../agent/session/attempts.ts";
+import {
+  AssignSchema,
+  CancelSchema,
+  type HeldExecution,
+  type Report,
+  ReportSchema,
+} from "../../../proto/gen/millrace/v1/dispatch_pb.ts";
+import { EndingKind } from "../../../proto/gen/millrace/v1/event_pb.ts";
+import { digestOf, digestToMessage } from "../../../shared/digest.ts";
+import { fakeClock } from "../../support/fake-clock.ts";
+
+function setup(slots = 2) {
+  const finish = new Map<string, () => void>();
+  const stops: { executionId: string; reason: unknown }[] = [];
+  const kept: Report[] = [];
+  const outboxHeld: HeldExecution[] = [];
+  const subject = attempts({
+    slots,
+    executor: {
+      async execute({ executionId, epoch, attempt }: Assignment, stop) {
+        stop.addEventListener("abort", () => stops.push({ executionId, reason: stop.reason }));
+        await new Promise<void>((resolve) => finish.set(`${executionId}/${epoch.number}`, resolve));
+        return create(ReportSchema, { executionId, epoch, attempt });
+      },
+    },
+    outbox: {
+      async put(report) {
+        kept.push(report);
+      },
+      held: () => outboxHeld,
+    },
+    clock: fakeClock(),
+    onChange: () => {},
+    onError: () => {},
+  });
+  const turn = () => new Promise((resolve) => setImmediate(resolve));
+  return {
+    ...{ subject, stops, kept, outboxHeld, turn },
+    assign: (executionId: string, number: bigint, term = 1n) =>
+      subject.assign(
+        create(AssignSchema, {
+          executionId,
+          epoch: { term, number },
+          actionDigest: digestToMessage(digestOf(new Uint8Array(1))),
+        }),
+      ),
+    async finish(key: string) {
+      finish.get(key)?.();
+      await turn();
+    },
+  };
+}
+
+describe("an agent's attempts", () => {
+  test("are taken while there are free slots", async () => {
+    const { assign, finish, turn, kept, subject } = setup(2);
+    expect(assign("a", 1n).accepted).toBe(true);
+    expect(assign("b", 2n).accepted).toBe(true);
+    expect(assign("c", 3n)).toMatchObject({ accepted: false, refusal: "all 2 slots are taken" });
+    await turn();
+    await finish("a/1");
+    expect(kept.map(({ executionId }) => executionId)).toEqual(["a"]);
+    expect(assign("c", 3n).accepted).toBe(true);
+    expect(subject.held().map(({ executionId }) => executionId)).toEqual(["b", "c"]);
+  });
+
+  test("are refused when the same or a newer placement is held, running or in the outbox", () => {
+    const { assign, outboxHeld } = setup(4);
+    expect(assign("a", 5n).accepted).toBe(true);
+    expect(assign("a", 5n).accepted).toBe(false);
+    expect(assign("a", 9n, 0n).accepted).toBe(false);
+    outboxHeld.push({ executionId: "b", epoch: { term: 2n, number: 1n } } as HeldExecution);
+    expect(assign("b", 99n, 1n).accepted).toBe(false);
+    expect(assign("b", 2n, 2n).accepted).toBe(true);
+  });
+
+  test("of an older epoch are stopped by a newer one", async () => {
+    const { assign, stops, turn } = setup(2);
+    assign("a", 1n);
+    await turn();
+    expect(assign("a", 2n).accepted).toBe(true);
+    expect(stops.map(({ executionId }) => executionId)).toEqual(["a"]);
+  });
+
+  test("are cancelled by the same epoch and not by an older one", async () => {
+    const { assign, subject, stops, turn } = setup();
+    assign("a", 5n);
+    await turn();
+    const cancel = (number: bigint) =>
+      subject.cancel(create(CancelSchema, { executionId: "a", epoch: { term: 1n, number }, reason: "enough" })).known;
+    expect(cancel(4n)).toBe(false);
+    expect(stops).toEqual([]);
+    expect(cancel(5n)).toBe(true);
+    expect(stops[0]?.reason).toBeInstanceOf(Stopped);
+    expect(stops[0]?.reason).toMatchObject({ kind: EndingKind.CANCELLED, message: "enough" });
+  });
+
+  test("are refused while draining, and idle comes when the last has ended", async () => {
+    const { assign, subject, finish, turn } = setup();
+    assign("a", 1n);
+    await turn();
+    subject.drain();
+    expect(assign("b", 2n)).toMatchObject({ accepted: false, refusal: "the agent is draining" });
+    let idle = false;
+    const waiting = subject.idle(new AbortController().signal).then(() => {
+      idle = true;
+    });
+    await turn();
+    expect(idle).toBe(false);
+    await finish("a/1");
+    await waiting;
+    expect(idle).toBe(true);
+  });
+
+  test("are refused, not thrown at, when the assignment makes no sense", () => {
+    const { subject } = setup();
+    const reply = subject.assign(create(AssignSchema, { executionId: "a" }));
+    expect(reply.accepted).toBe(false);
+    expect(reply.refusal).toContain("action_digest");
+  });
+});

@@ -1,0 +1,35 @@
+import { writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { describe, expect, test } from "vitest";
+import { readAgentConfig } from "../../../agent/config.ts";
+import { tempDir } from "../../support/temp-dir.ts";
+
+describe("an agent's settings", () => {
+  test("have defaults for all but the coordinator", () => {
+    const config = readAgentConfig({ flags: { coordinator: "h:7070" }, env: {} });
+    expect(config).toMatchObject({ coordinator: "h:7070", labels: { pool: "default" }, token: undefined });
+    expect(config.slots).toBeGreaterThan(0);
+    expect(config.data.startsWith("/")).toBe(true);
+  });
+
+  test("are all checked at once", () => {
+    const flags = { coordinator: "nowhere", slots: "none", label: ["no-value"] };
+    expect(() => readAgentConfig({ flags, env: {} })).toThrow(/--coordinator[^]*--slots[^]*--label/);
+  });
+
+  test("take the token from the environment, or from a file without its newline", () => {
+    const file = join(tempDir(), "token");
+    writeFileSync(file, "from-file\n");
+    const flags = { coordinator: "h:1" };
+    expect(readAgentConfig({ flags, env: { MILLRACE_TOKEN: "from-env" } }).token).toBe("from-env");
+    expect(readAgentConfig({ flags: { ...flags, tokenFile: file }, env: {} }).token).toBe("from-file");
+    expect(() => readAgentConfig({ flags: { ...flags, tokenFile: "/nowhere" }, env: {} })).toThrow(
+      /--token-file \/nowhere/,
+    );
+  });
+
+  test("labels keep what stands behind the first equals sign", () => {
+    const config = readAgentConfig({ flags: { coordinator: "h:1", label: ["a=b=c"], pool: "linux" }, env: {} });
+    expect(config.labels).toEqual({ a: "b=c", pool: "linux" });
+  });
+});

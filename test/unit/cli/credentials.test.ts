@@ -1,0 +1,55 @@
+import { mkdirSync, writeFileSync } from "node:fs";
+import { dirname, join } from "node:path";
+import { describe, expect, it } from "vitest";
+import { resolveCredentials } from "../../../cli/credentials.ts";
+import { tempDir } from "../../support/temp-dir.ts";
+
+function store(file: string, value: unknown): void {
+  mkdirSync(dirname(file), { recursive: true });
+  writeFileSync(file, typeof value === "string" ? value : JSON.stringify(value));
+}
+
+describe("credentials", () => {
+  const stored = { address: "127.0.0.1:7070", http: "http://127.0.0.1:7080", token: "from-file" };
+
+  it("come from flags before the environment", () => {
+    const env = { MILLRACE_ADDRESS: "env:1", MILLRACE_TOKEN: "from-env", XDG_CONFIG_HOME: tempDir() };
+    expect(resolveCredentials({ address: "flag:1", token: "from-flag", env })).toEqual({
+      address: "flag:1",
+      token: "from-flag",
+    });
+    expect(resolveCredentials({ env })).toEqual({ address: "env:1", token: "from-env" });
+  });
+
+  it("come from the data folder before the user's configuration", () => {
+    const data = tempDir();
+    const config = tempDir();
+    store(join(config, "millrace", "credentials.json"), { ...stored, token: "of-user" });
+    expect(resolveCredentials({ env: { XDG_CONFIG_HOME: config } }).token).toBe("of-user");
+    store(join(data, "credentials.json"), { ...stored, token: "of-data" });
+    expect(resolveCredentials({ env: { XDG_CONFIG_HOME: config, MILLRACE_DATA: data } }).token).toBe("of-data");
+  });
+
+  it("never send a stored token to another address than its own", () => {
+    const config = tempDir();
+    store(join(config, "millrace", "credentials.json"), stored);
+    const env = { XDG_CONFIG_HOME: config };
+    expect(resolveCredentials({ address: stored.address, env })).toEqual({
+      address: stored.address,
+      token: stored.token,
+    });
+    expect(() => resolveCredentials({ address: "elsewhere:7070", env })).toThrow(
+      /no token is known for elsewhere:7070/,
+    );
+  });
+
+  it("say what to do when there are none", () => {
+    expect(() => resolveCredentials({ env: { XDG_CONFIG_HOME: tempDir() } })).toThrow(/millrace up/);
+  });
+
+  it.each(["", "{", "[]", '{"address":1,"http":"","token":""}'])("say which file is broken: %j", (text) => {
+    const config = tempDir();
+    store(join(config, "millrace", "credentials.json"), text);
+    expect(() => resolveCredentials({ env: { XDG_CONFIG_HOME: config } })).toThrow(join(config, "millrace"));
+  });
+});

@@ -1,0 +1,72 @@
+import { create, type MessageInitShape } from "@bufbuild/protobuf";
+import pc from "picocolors";
+import { describe, expect, it } from "vitest";
+import { runView } from "../../../../cli/follow/run-view.ts";
+import type { Console } from "../../../../cli/output/console.ts";
+import { EndingKind, EventSchema, TaskStatus, WaitCause } from "../../../../proto/gen/millrace/v1/event_pb.ts";
+import { ReadLogResponseSchema } from "../../../../proto/gen/millrace/v1/log_pb.ts";
+
+function recordingConsole(): Console & { text(): string } {
+  let text = "";
+  return {
+    colors: pc.createColors(false),
+    interactive: false,
+    columns: () => 80,
+    async write(more) {
+      text += typeof more === "string" ? more : Buffer.from(more).toString();
+    },
+    async writeJson() {},
+    note() {},
+    text: () => text,
+  };
+}
+
+type Kind = NonNullable<MessageInitShape<typeof EventSchema>["kind"]>;
+const event = (kind: Kind) => create(EventSchema, { kind });
+const output = (task: string, text: string) =>
+  create(ReadLogResponseSchema, { task, attempt: 1, data: Buffer.from(text) });
+const endOfOutput = (task: string) => create(ReadLogResponseSchema, { task, attempt: 1, finish: true });
+
+describe("a run on the screen", () => {
+  it("says how a task ended after its last line, although the end is known earlier", async () => {
+    const console = recordingConsole();
+    const view = runView(console);
+    await view.event(event({ case: "taskStarted", value: { task: "build/app", agent: "agent-1", attempt: 1 } }));
+    await view.output(output("build/app", "one\ntw"));
+    const ending = { kind: EndingKind.EXITED, exitCode: 3 };
+    const value = { task: "build/app", status: TaskStatus.FAILED, ending, duration: { seconds: 2n } };
+    await view.event(event({ case: "taskFinished", value }));
+    await view.output(output("build/app", "o\nrest"));
+    await view.output(endOfOutput("build/app"));
+    await view.close();
+    expect(console.text().split("\n")).toEqual([
+      "build/app │ started on agent-1",
+      "build/app │ one",
+      "build/app │ two",
+      "build/app │ rest",
+      "build/app │ failed, it exited with 3 in 2.0 s",
+      "",
+    ]);
+  });
+
+  it("loses no ending when the end of the output never comes", async () => {
+    const console = recordingConsole();
+    const view = runView(console);
+    await view.output(output("a/b", "half a li"));
+    await view.event(
+      event({ case: "taskFinished", value: { task: "a/b", status: TaskStatus.SUCCEEDED, cached: true } }),
+    );
+    await view.close();
+    expect(console.text()).toBe("a/b │ half a li\na/b │ succeeded from the cache\n");
+  });
+
+  it("mentions only waits that a person can do something about", async () => {
+    const console = recordingConsole();
+    const view = runView(console);
+    const wait = (cause: WaitCause, detail: string) =>
+      event({ case: "taskWaiting", value: { task: "a/b", wait: { cause, detail } } });
+    await view.event(wait(WaitCause.NEEDS, "x"));
+    await view.event(wait(WaitCause.NO_AGENT_MATCHES, "wants gpu=yes"));
+    expect(console.text()).toBe("a/b │ waits: no agent matches: wants gpu=yes\n");
+  });
+});
