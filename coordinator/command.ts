@@ -16,7 +16,10 @@ export function coordinatorCommand(): Command {
     .option("--nats <url>", "NATS server, for example nats://127.0.0.1:7422")
     .option("--nats-credentials <file>", "file with the users of the NATS server")
     .option("--json", "print one JSON line when ready")
-    .addHelpText("after", "\nExample:\n  $ millrace coordinator --data /var/lib/millrace --nats nats://127.0.0.1:7422 --nats-credentials nats.json")
+    .addHelpText(
+      "after",
+      "\nExample:\n  $ millrace coordinator --data /var/lib/millrace --nats nats://127.0.0.1:7422 --nats-credentials nats.json",
+    )
     .action(async (flags: { json?: boolean }) => {
       const config = await readCoordinatorConfig({ flags, env: process.env });
       await mkdir(config.data, { recursive: true, mode: 0o700 });

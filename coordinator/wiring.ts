@@ -73,7 +73,10 @@ export async function startCoordinator(config: CoordinatorConfig, log: Logger): 
 
   try {
     // store
-    const sqlite = own("database", await openSqlite({ path: join(config.data, "coordinator.db"), migrations, onError }));
+    const sqlite = own(
+      "database",
+      await openSqlite({ path: join(config.data, "coordinator.db"), migrations, onError }),
+    );
     const store = sqliteEventStore({ sqlite });
     const bus = own("bus", await connectNatsBus({ ...config.bus, name: "coordinator", onError }));
 

@@ -22,7 +22,7 @@ export function lifecycle(components: readonly Component[]): Lifecycle {
   let stopping: Promise<void> | undefined;
 
   async function stopAll(): Promise<void> {
-    let first: unknown;
+    let first: Error | undefined;
     for (let part = started.pop(); part !== undefined; part = started.pop()) {
       try {
         await part.stop?.();

@@ -56,7 +56,7 @@ export async function* merge<T>(streams: AsyncIterable<AsyncIterable<T>>): Async
         continue;
       }
       const value = arrival();
-      if (value !== nothing) yield value as T;
+      if (value !== nothing) yield value;
     }
   } finally {
     // Not awaited: a stream that waits for its next value ends only when its owner's signal aborts. The reader has what

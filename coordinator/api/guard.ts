@@ -1,6 +1,6 @@
 import type { DescMethod, DescService } from "@bufbuild/protobuf";
 import { createContextKey, type HandlerContext, type ServiceImpl } from "@connectrpc/connect";
-import { MillraceError, toConnectError } from "../../shared/errors.ts";
+import { from, MillraceError, toConnectError } from "../../shared/errors.ts";
 import type { Principal, Role } from "../delivery/access/principal.ts";
 import type { Tokens } from "../delivery/access/tokens.ts";
 
@@ -9,7 +9,8 @@ const principalKey = createContextKey<Principal | undefined>(undefined, { descri
 /** Who makes this call. Throws `internal` in a service that was mounted without a guard. */
 export function principalOf(context: HandlerContext): Principal {
   const principal = context.values.get(principalKey);
-  if (principal === undefined) throw new MillraceError("internal", `${context.method.name} was mounted without a guard`);
+  if (principal === undefined)
+    throw new MillraceError("internal", `${context.method.name} was mounted without a guard`);
   return principal;
 }
 
@@ -29,7 +30,11 @@ export interface GuardOptions {
  * Stands in front of a service: no token, no call. Works on the implementation, so both servers have the same guard;
  * it also turns every error into one that carries its code over the wire.
  */
-export function guarded<S extends DescService>(service: S, impl: ServiceImpl<S>, options: GuardOptions): ServiceImpl<S> {
+export function guarded<S extends DescService>(
+  service: S,
+  impl: ServiceImpl<S>,
+  options: GuardOptions,
+): ServiceImpl<S> {
   type Handler = (input: unknown, context: HandlerContext) => unknown;
   const wrapped: Record<string, Handler> = {};
   for (const method of service.methods) {
@@ -99,7 +104,6 @@ function observed(method: string, observer: CallObserver) {
 }
 
 function ended(error: unknown, end: (code: string) => void): Error {
-  const failure = toConnectError(error);
-  end(failure.code.toString());
-  return failure;
+  end(from(error).code);
+  return toConnectError(error);
 }

@@ -51,7 +51,12 @@ export function mountGrpc<S extends DescService>(server: Server, service: S, imp
   server.addService(definition, handlers as UntypedServiceImplementation);
 }
 
-async function answer(method: DescMethod, handler: Handler, call: Call, callback?: sendUnaryData<Message>): Promise<void> {
+async function answer(
+  method: DescMethod,
+  handler: Handler,
+  call: Call,
+  callback?: sendUnaryData<Message>,
+): Promise<void> {
   const cancelled = new AbortController();
   call.on("cancelled", () => cancelled.abort(new ConnectError("cancelled by the client", Code.Canceled)));
   const context = createHandlerContext({

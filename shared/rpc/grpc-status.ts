@@ -47,8 +47,9 @@ export function grpcStatusOf(error: unknown, trailer: Headers): Error & StatusOb
     const status = create(StatusSchema, { code: failure.code, message: failure.rawMessage, details });
     metadata.set(detailsKey, asBuffer(toBinary(StatusSchema, status)));
   }
+  const code: number = failure.code;
   return Object.assign(new Error(failure.rawMessage), {
-    code: failure.code as number,
+    code,
     details: failure.rawMessage,
     metadata,
   });
@@ -68,5 +69,6 @@ export function connectErrorOf(error: ServiceError): ConnectError {
 }
 
 function codeOf(error: ServiceError): Code {
-  return error.code in Code ? (error.code as number as Code) : Code.Unknown;
+  const code: number = error.code;
+  return code in Code ? code : Code.Unknown;
 }

@@ -1,4 +1,3 @@
-import { once } from "node:events";
 import {
   create,
   type DescMessage,
@@ -10,9 +9,22 @@ import {
 } from "@bufbuild/protobuf";
 import { Code, ConnectError, createContextValues, type Transport } from "@connectrpc/connect";
 import { runStreamingCall, runUnaryCall } from "@connectrpc/connect/protocol";
-import { type CallOptions, Client, type ClientDuplexStream, credentials, Metadata, type ServiceError } from "@grpc/grpc-js";
+import {
+  type CallOptions,
+  Client,
+  type ClientDuplexStream,
+  credentials,
+  Metadata,
+  type ServiceError,
+} from "@grpc/grpc-js";
 import { limits } from "../limits.ts";
-import { asBuffer, connectErrorOf, type HeadersInput, headersFromMetadata, metadataFromHeaders } from "./grpc-status.ts";
+import {
+  asBuffer,
+  connectErrorOf,
+  type HeadersInput,
+  headersFromMetadata,
+  metadataFromHeaders,
+} from "./grpc-status.ts";
 import { pullMessages } from "./pull-messages.ts";
 
 export interface GrpcTransportOptions {
@@ -55,7 +67,7 @@ export function grpcTransport(options: GrpcTransportOptions): ClosableTransport 
 
   return {
     close: () => client.close(),
-    unary(method, signal, timeoutMs, header, input, contextValues) {
+    unary(method, signal, timeoutMs, header: HeadersInput, input, contextValues) {
       return runUnaryCall({
         ...bounds(signal, timeoutMs),
         req: { ...prepared(method, header, contextValues), stream: false, method, message: input },
@@ -80,7 +92,7 @@ export function grpcTransport(options: GrpcTransportOptions): ClosableTransport 
         },
       });
     },
-    stream(method, signal, timeoutMs, header, input, contextValues) {
+    stream(method, signal, timeoutMs, header: HeadersInput, input, contextValues) {
       return runStreamingCall({
         ...bounds(signal, timeoutMs),
         req: { ...prepared(method, header, contextValues), stream: true, method, message: input },
@@ -124,17 +136,35 @@ async function send<I extends DescMessage>(
   signal: AbortSignal,
   source: RequestSource,
 ): Promise<void> {
+  let over = false;
+  call.on("status", () => {
+    over = true;
+  });
   try {
     for await (const request of requests) {
-      if (call.destroyed || signal.aborted) return;
+      if (over || signal.aborted) return;
       const message = create(method.input, request);
-      if (!call.write(message)) await Promise.race([once(call, "drain", { signal }), once(call, "status", { signal })]);
+      if (!call.write(message)) await roomToWrite(call, signal);
     }
     call.end();
   } catch (error) {
     source.failure = error;
     call.cancel();
   }
+}
+
+/** Resolves when the call takes more, and also when it is over: the next look at it tells. */
+function roomToWrite<I>(call: ClientDuplexStream<I, unknown>, signal: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    const done = (): void => {
+      call.off("drain", done).off("status", done);
+      signal.removeEventListener("abort", done);
+      resolve();
+    };
+    call.on("drain", done).on("status", done);
+    signal.addEventListener("abort", done);
+    if (signal.aborted) done();
+  });
 }
 
 /** The answers; `messages` listens already. */

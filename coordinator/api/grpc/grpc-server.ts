@@ -13,7 +13,7 @@ export interface MountedService {
 
 /** Pairs a service with an implementation of exactly that service. */
 export function mounted<S extends DescService>(service: S, impl: ServiceImpl<S>): MountedService {
-  return { service, impl: impl as ServiceImpl<DescService> };
+  return { service, impl };
 }
 
 export interface GrpcServer {

@@ -13,6 +13,7 @@ import { MillraceError } from "../../../shared/errors.ts";
 import { limits } from "../../../shared/limits.ts";
 import { buildTree } from "../../../shared/merkle/build-tree.ts";
 import { exportTar, importTar } from "../../../shared/merkle/tar.ts";
+import { traceparentOf } from "../../../shared/trace-context.ts";
 import { type Asker, type Runs, runNumber } from "../../delivery/run/runs.ts";
 import { principalOf } from "../guard.ts";
 
@@ -78,7 +79,7 @@ export function runService({ runs, cas }: RunServiceDeps): ServiceImpl<typeof Ru
 }
 
 function askerOf(context: HandlerContext): Asker {
-  return { principal: principalOf(context), traceparent: context.requestHeader.get("traceparent") ?? "" };
+  return { principal: principalOf(context), traceparent: traceparentOf(context.requestHeader.get("traceparent")) };
 }
 
 /** A page token is the name of the last run of the page before. */

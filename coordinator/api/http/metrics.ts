@@ -1,4 +1,4 @@
-import { collectDefaultMetrics, Counter, Gauge, Histogram, Registry } from "prom-client";
+import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from "prom-client";
 import { AgentState } from "../../../proto/gen/millrace/v1/agent_pb.ts";
 import { type Event, RunStatus, TaskStatus } from "../../../proto/gen/millrace/v1/event_pb.ts";
 import type { AgentRegistry } from "../../farm/agents/agent-registry.ts";
@@ -12,6 +12,7 @@ export interface MetricsSources {
   readonly agents: Pick<AgentRegistry, "list">;
 }
 
+/** The page of metrics and the places that feed it. */
 export interface Metrics {
   readonly page: HttpPage;
   readonly calls: CallObserver;

@@ -31,7 +31,10 @@ export async function openTokens({ sqlite, dir }: TokensOptions): Promise<Tokens
   for (const role of ["admin", "agent"] as const) {
     const token = await readOrMake(join(dir, role));
     await sqlite.write([
-      { sql: "INSERT OR REPLACE INTO token (sha256, name, role) VALUES (?, ?, ?)", params: [sha256(token), role, role] },
+      {
+        sql: "INSERT OR REPLACE INTO token (sha256, name, role) VALUES (?, ?, ?)",
+        params: [sha256(token), role, role],
+      },
     ]);
   }
   const rows = await sqlite.query<{ sha256: string; name: string; role: Role }>("SELECT sha256, name, role FROM token");

@@ -1,5 +1,6 @@
 import { create, type MessageInitShape } from "@bufbuild/protobuf";
 import { timestampFromMs } from "@bufbuild/protobuf/wkt";
+import type { Digest } from "../../../proto/gen/build/bazel/remote/execution/v2/remote_execution_pb.ts";
 import {
   EndingKind,
   type Event,
@@ -10,7 +11,6 @@ import {
   TaskStatus,
   WaitCause,
 } from "../../../proto/gen/millrace/v1/event_pb.ts";
-import type { Digest } from "../../../proto/gen/build/bazel/remote/execution/v2/remote_execution_pb.ts";
 import { MillraceError } from "../../../shared/errors.ts";
 import { evolve, isOpen, type RunState, type TaskState } from "./run-state.ts";
 

@@ -40,7 +40,8 @@ export async function outcomeOfResult(
   const artifacts: Artifact[] = [];
   for (const { artifact, path } of planned.outputs) {
     const found = await artifactAt(cas, result, path, signal);
-    if (found !== undefined) artifacts.push(create(ArtifactSchema, { ...found, name: artifact, path, task: taskName(planned) }));
+    if (found !== undefined)
+      artifacts.push(create(ArtifactSchema, { ...found, name: artifact, path, task: taskName(planned) }));
   }
   const { executionStartTimestamp: start, executionCompletedTimestamp: end } = result.executionMetadata ?? {};
   return {

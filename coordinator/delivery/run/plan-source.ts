@@ -1,6 +1,6 @@
 import { create } from "@bufbuild/protobuf";
-import type { PlannedTask } from "../../../proto/gen/millrace/v1/event_pb.ts";
 import { BadRequestSchema } from "../../../proto/gen/google/rpc/error_details_pb.ts";
+import type { PlannedTask } from "../../../proto/gen/millrace/v1/event_pb.ts";
 import type { RunRequest } from "../../../proto/gen/millrace/v1/run_pb.ts";
 import type { Blob, Cas } from "../../../shared/cas/cas.ts";
 import { readBlob } from "../../../shared/cas/read-blob.ts";
@@ -25,7 +25,12 @@ export interface SourcePlan {
  * Reads the pipeline file out of a source tree and plans it. Throws `invalid_argument` with every problem as a field
  * violation (`field` is file:line:column), `failed_precondition` when blobs of the tree are missing.
  */
-export async function planSource(cas: Cas, request: RunRequest, source: Digest, signal: AbortSignal): Promise<SourcePlan> {
+export async function planSource(
+  cas: Cas,
+  request: RunRequest,
+  source: Digest,
+  signal: AbortSignal,
+): Promise<SourcePlan> {
   const pipelinePath = request.pipelinePath || "millrace.yaml";
   const entries = await loadTree(cas, source, signal);
   const file = entries.find(({ path }) => path === pipelinePath);

@@ -1,8 +1,5 @@
 import type { Action, Command } from "../../../proto/gen/build/bazel/remote/execution/v2/remote_execution_pb.ts";
-import {
-  ActionSchema,
-  CommandSchema,
-} from "../../../proto/gen/build/bazel/remote/execution/v2/remote_execution_pb.ts";
+import { ActionSchema, CommandSchema } from "../../../proto/gen/build/bazel/remote/execution/v2/remote_execution_pb.ts";
 import type { Artifact, ArtifactUse } from "../../../proto/gen/millrace/v1/event_pb.ts";
 import type { Cas } from "../../../shared/cas/cas.ts";
 import { readMessage } from "../../../shared/cas/read-blob.ts";
@@ -36,7 +33,12 @@ export type Prepared =
   | { readonly kind: "execute"; readonly prepared: PreparedAction };
 
 /** Completes the task's Action with the artifacts that it uses, and asks the action cache. */
-export async function prepareTask(deps: PrepareDeps, state: RunState, task: TaskState, signal: AbortSignal): Promise<Prepared> {
+export async function prepareTask(
+  deps: PrepareDeps,
+  state: RunState,
+  task: TaskState,
+  signal: AbortSignal,
+): Promise<Prepared> {
   const { cas, actionCache } = deps;
   const inputRoot = await inputRootOf(cas, state, task, signal);
   const { action, digest, blob } = actionFor(task.planned, inputRoot);
@@ -63,7 +65,12 @@ export async function readPrepared(cas: Cas, digest: Digest, signal: AbortSignal
 }
 
 /** The declared inputs, with each used artifact put at its path. */
-async function inputRootOf(cas: Cas, state: RunState, { name, planned }: TaskState, signal: AbortSignal): Promise<Digest> {
+async function inputRootOf(
+  cas: Cas,
+  state: RunState,
+  { name, planned }: TaskState,
+  signal: AbortSignal,
+): Promise<Digest> {
   const declared = digestFromMessage(planned.inputRootDigest, `the input root of ${name}`);
   if (planned.uses.length === 0) return declared;
   const uses = planned.uses.map((use) => ({ path: use.path, node: nodeOf(artifactFor(state, name, use)) }));

@@ -1,7 +1,7 @@
 import { create } from "@bufbuild/protobuf";
 import { CommitSchema, type Event, RunStatus } from "../../../proto/gen/millrace/v1/event_pb.ts";
 import { from } from "../../../shared/errors.ts";
-import { emptyStream, type EventStore, type StreamToken } from "../../store/event-store.ts";
+import { type EventStore, emptyStream, type StreamToken } from "../../store/event-store.ts";
 import { decide, type Origin, type RunCommand } from "./decide.ts";
 import { emptyRun, evolve, type RunState } from "./run-state.ts";
 import type { RunEvent } from "./runs.ts";
@@ -125,7 +125,7 @@ export class RunActor {
   }
 }
 
-export function streamOf(run: string): string {
+function streamOf(run: string): string {
   return `run/${run}`;
 }
 

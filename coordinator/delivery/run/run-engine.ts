@@ -81,7 +81,10 @@ export class RunEngine implements Runs, Component {
       const number = runNumber(run) ?? 0;
       if (number < before) byNumber.set(number, { ...runView(actor.state), tasks: [] });
     }
-    return [...byNumber].sort(([a], [b]) => b - a).slice(0, limit).map(([, run]) => run);
+    return [...byNumber]
+      .sort(([a], [b]) => b - a)
+      .slice(0, limit)
+      .map(([, run]) => run);
   }
 
   async *watch(run: string, afterSequence: number, signal: AbortSignal): AsyncGenerator<RunEvent> {
@@ -131,7 +134,8 @@ export class RunEngine implements Runs, Component {
     if (active !== undefined) return active;
     const actor = this.#actor(run);
     if (runNumber(run) !== undefined) await actor.load();
-    if (actor.state.sequence === 0) throw new MillraceError("not_found", `there is no run ${run}: see \`millrace runs\``);
+    if (actor.state.sequence === 0)
+      throw new MillraceError("not_found", `there is no run ${run}: see \`millrace runs\``);
     // It may have been submitted while the log was read.
     return this.#active.get(run) ?? actor;
   }

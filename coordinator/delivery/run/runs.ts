@@ -1,12 +1,12 @@
-import type { Digest } from "../../../shared/digest.ts";
 import type { Event } from "../../../proto/gen/millrace/v1/event_pb.ts";
 import type { Run, RunRequest } from "../../../proto/gen/millrace/v1/run_pb.ts";
+import type { Digest } from "../../../shared/digest.ts";
 import type { Principal } from "../access/principal.ts";
 
 /** Who asks, and in which trace. */
 export interface Asker {
   readonly principal: Principal;
-  /** W3C trace context; empty for none. */
+  /** W3C trace context. */
   readonly traceparent: string;
 }
 

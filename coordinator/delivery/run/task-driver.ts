@@ -1,8 +1,10 @@
 import { EndingKind, type Event, TaskStatus, WaitCause } from "../../../proto/gen/millrace/v1/event_pb.ts";
 import type { Cas } from "../../../shared/cas/cas.ts";
+import type { Clock } from "../../../shared/clock.ts";
 import { digestFromMessage, digestToMessage } from "../../../shared/digest.ts";
 import { from } from "../../../shared/errors.ts";
 import { limits } from "../../../shared/limits.ts";
+import { retry } from "../../../shared/retry.ts";
 import type { ActionCache } from "../../farm/action-cache/action-cache.ts";
 import type { ExecutionOutcome, ExecutionUpdate, Scheduler } from "../../farm/scheduler/scheduler.ts";
 import type { Origin, RunCommand } from "./decide.ts";
@@ -15,6 +17,7 @@ export interface TaskDriverDeps {
   readonly cas: Cas;
   readonly actionCache: ActionCache;
   readonly scheduler: Scheduler;
+  readonly clock: Clock;
   /** Whom the events are due to that follow from what the farm tells. */
   readonly origin: (actor: RunActor) => Origin;
   readonly onError: (error: unknown) => void;
@@ -133,7 +136,7 @@ export class TaskDriver {
         command: prepared.command,
         priority: planned.priority,
         fairGroup: run,
-        volatileEnvironment: { CI: "true", MILLRACE_RUN: run, MILLRACE_STAGE: planned.stage, MILLRACE_TASK: planned.name },
+        volatileEnvironment: volatileEnvironment(actor, task),
       });
       const { cancelReason } = actor.state;
       if (cancelReason !== undefined) this.#deps.scheduler.cancel(executionId, cancelReason);
@@ -176,15 +179,42 @@ export class TaskDriver {
     }
   }
 
+  /** What the farm told must reach the log: a disk that is full now is tried again until it is not. */
   async #do(actor: RunActor, command: RunCommand): Promise<void> {
-    if (this.#stopped.signal.aborted) return;
-    await actor.do(command, this.#deps.origin(actor));
+    const { signal } = this.#stopped;
+    if (signal.aborted) return;
+    const { clock, onError } = this.#deps;
+    const isRetryable = (error: unknown): boolean => {
+      const { code } = from(error);
+      if (code !== "resource_exhausted" && code !== "aborted") return false;
+      onError(error);
+      return true;
+    };
+    await retry(() => actor.do(command, this.#deps.origin(actor)), { ...recordingPace, clock, signal, isRetryable });
   }
 
   #background(work: Promise<unknown>): void {
     work.catch(this.#deps.onError);
   }
 }
+
+/** What a task is told but its key does not depend on. TRACEPARENT is what OpenTelemetry's tools look for. */
+function volatileEnvironment({ state }: RunActor, { planned }: TaskState): Record<string, string> {
+  return {
+    CI: "true",
+    MILLRACE_RUN: state.run,
+    MILLRACE_STAGE: planned.stage,
+    MILLRACE_TASK: planned.name,
+    TRACEPARENT: state.traceparent,
+  };
+}
+
+const recordingPace = {
+  random: Math.random,
+  baseMs: limits.retryMinMs,
+  maxMs: limits.retryMaxMs,
+  attemptsMax: Number.POSITIVE_INFINITY,
+};
 
 function infrastructureFailure(task: string, detail: string): RunCommand {
   const ending = { kind: EndingKind.INFRASTRUCTURE, detail };

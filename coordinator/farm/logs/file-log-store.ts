@@ -109,7 +109,7 @@ function watchedLogs() {
   let readers = 0;
   return {
     join(path: string): Changes {
-      if (readers >= limits.logFollowers) {
+      if (readers >= limits.logReaders) {
         throw new MillraceError("resource_exhausted", `reading ${path}.log: ${readers} others read logs already`);
       }
       readers += 1;

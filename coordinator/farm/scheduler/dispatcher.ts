@@ -78,10 +78,11 @@ function inlined(blobs: readonly Uint8Array[]) {
     .map((data) => ({ digest: digestToMessage(digestOf(data)), data }));
 }
 
-export function epochToMessage({ term, number }: Epoch): EpochMessage {
+function epochToMessage({ term, number }: Epoch): EpochMessage {
   return create(EpochSchema, { term: BigInt(term), number: BigInt(number) });
 }
 
+/** Whether a message speaks of this epoch. */
 export function isEpoch(message: EpochMessage | undefined, epoch: Epoch): boolean {
   return message?.term === BigInt(epoch.term) && message.number === BigInt(epoch.number);
 }

@@ -1,10 +1,7 @@
 import { fromBinary, toBinary } from "@bufbuild/protobuf";
-import {
-  ActionSchema,
-  CommandSchema,
-} from "../../../proto/gen/build/bazel/remote/execution/v2/remote_execution_pb.ts";
+import { ActionSchema, CommandSchema } from "../../../proto/gen/build/bazel/remote/execution/v2/remote_execution_pb.ts";
 import { type Report, ReportSchema } from "../../../proto/gen/millrace/v1/dispatch_pb.ts";
-import { parseDigestKey, digestKey } from "../../../shared/digest.ts";
+import { digestKey, parseDigestKey } from "../../../shared/digest.ts";
 import type { Sqlite } from "../../../shared/sqlite/sqlite.ts";
 import type { ExecutionRequest } from "./scheduler.ts";
 

@@ -70,10 +70,12 @@ export function presentUpdate({ request: { id }, phase, wait }: Execution): Exec
   return wait === undefined ? undefined : { kind: "waiting", id, ...wait };
 }
 
+/** What an accepted lease means to the submitter. */
 export function startedUpdate(id: string, { attempt, agentId }: Lease): ExecutionUpdate {
   return { kind: "started", id, attempt, agent: agentId };
 }
 
+/** What a report means to the submitter. */
 export function finishedUpdate({ executionId, ending, result, usage, attempt, agentId }: Report): ExecutionUpdate {
   const unsaid = create(EndingSchema, { kind: EndingKind.INFRASTRUCTURE, detail: "the report said no ending" });
   return {

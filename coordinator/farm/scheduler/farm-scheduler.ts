@@ -265,12 +265,14 @@ export class FarmScheduler implements Scheduler, Component {
       const { phase } = execution;
       // While an assignment is under way a heartbeat may have been sent before it arrived, and proves nothing.
       if (phase.kind !== "held") continue;
-      if (!isEpoch(reported.get(execution.request.id), phase.lease.epoch)) this.#loseLease(execution, phase.lease, true);
+      if (!isEpoch(reported.get(execution.request.id), phase.lease.epoch))
+        this.#loseLease(execution, phase.lease, true);
       else if (execution.cancelReason !== undefined) this.#sendCancel(execution);
     }
     for (const { executionId, epoch } of held) {
       const phase = this.#executions.get(executionId)?.phase;
-      if (epoch === undefined || (phase !== undefined && "lease" in phase && isEpoch(epoch, phase.lease.epoch))) continue;
+      if (epoch === undefined || (phase !== undefined && "lease" in phase && isEpoch(epoch, phase.lease.epoch)))
+        continue;
       const fenced = { term: Number(epoch.term), number: Number(epoch.number) };
       const reason = "another attempt has taken its place";
       this.#background(this.#deps.dispatcher.cancel(agentId, executionId, fenced, reason));

@@ -13,11 +13,15 @@ interface Placeable extends Waiting {
   readonly order: number;
 }
 
-/** Executions that ask for the same, in the order in which they would be placed. */
+/** By id, in order of arrival. */
+type Arrivals = Map<string, Placeable>;
+/** By fair group. */
+type Groups = Map<string, Arrivals>;
+
+/** Executions that ask for the same, by priority. */
 interface Line {
   readonly requirement: Requirement;
-  /** Priority → fair group → ids in order of arrival. */
-  readonly priorities: Map<number, Map<string, Map<string, Placeable>>>;
+  readonly priorities: Map<number, Groups>;
   size: number;
 }
 
@@ -57,9 +61,10 @@ export function waitingQueue(): WaitingQueue {
     add(waiting) {
       const entry: Placeable = { ...waiting, order: arrivals++ };
       const key = waiting.requirement.key;
-      const line = getOrMake(lines, key, () => ({ requirement: waiting.requirement, priorities: new Map(), size: 0 }));
-      const groups = getOrMake(line.priorities, waiting.priority, () => new Map<string, Map<string, Placeable>>());
-      getOrMake(groups, waiting.fairGroup, () => new Map<string, Placeable>()).set(waiting.id, entry);
+      const { requirement } = waiting;
+      const line = getOrMake(lines, key, (): Line => ({ requirement, priorities: new Map(), size: 0 }));
+      const groups = getOrMake(line.priorities, waiting.priority, (): Groups => new Map());
+      getOrMake(groups, waiting.fairGroup, (): Arrivals => new Map()).set(waiting.id, entry);
       line.size += 1;
       entries.set(waiting.id, entry);
     },

@@ -61,7 +61,7 @@ async function startFarm({ dir = tempDir(), broker = inProcessBus(), clock = fak
     updates.push(update);
     for (const watcher of watchers) watcher();
   });
-  await agents.start();
+  await agents.start?.();
   await scheduler.start();
   let stopped = false;
   const farm: Farm = {
@@ -86,7 +86,7 @@ async function startFarm({ dir = tempDir(), broker = inProcessBus(), clock = fak
       if (stopped) return;
       stopped = true;
       await scheduler.stop();
-      await agents.stop();
+      await agents.stop?.();
       await sqlite.close();
     },
   };

@@ -3,10 +3,12 @@ import { once } from "node:events";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
-import { expect, onTestFinished, test } from "vitest";
+import { expect, onTestFinished, test, vi } from "vitest";
+import { emptyStream } from "../../../../coordinator/store/event-store.ts";
 import { eventStoreMigrations, sqliteEventStore } from "../../../../coordinator/store/sqlite-event-store.ts";
 import { openSqlite } from "../../../../shared/sqlite/open.ts";
-import { eventStoreConformance } from "../../../conformance/event-store.ts";
+import type { Sqlite, SqlValue } from "../../../../shared/sqlite/sqlite.ts";
+import { commitOf, eventStoreConformance } from "../../../conformance/event-store.ts";
 import { tempDir } from "../../../support/temp-dir.ts";
 
 async function openAt(path: string) {
@@ -44,6 +46,33 @@ test("after kill -9 everything that was acknowledged is there, whole and in orde
     expect(commits.every(({ commit }) => commit.events.length === 2)).toBe(true);
     await store.append(stream, token, commits[0]?.commit ?? expect.unreachable());
   }
+});
+
+test("a commit that is appended while a watcher's last read is still on its way is not missed", async () => {
+  const { sqlite } = await openAt(join(tempDir(), "events.db"));
+  const reads: PromiseWithResolvers<void>[] = [];
+  const slow: Sqlite = {
+    ...sqlite,
+    async query<Row>(sql: string, params?: readonly SqlValue[]) {
+      const rows = await sqlite.query<Row>(sql, params);
+      const released = Promise.withResolvers<void>();
+      reads.push(released);
+      await released.promise;
+      return rows;
+    },
+  };
+  const store = sqliteEventStore({ sqlite: slow });
+  const stop = new AbortController();
+  onTestFinished(() => stop.abort());
+  const first = store.subscribe(0, stop.signal)[Symbol.asyncIterator]().next();
+  await vi.waitUntil(() => reads.length === 1); // it has read that there is nothing, and does not know yet
+  await store.append("run-1", emptyStream, commitOf("a"));
+  const second = store.subscribe(0, stop.signal)[Symbol.asyncIterator]().next(); // shares that read
+  reads[0]?.resolve();
+  await vi.waitUntil(() => reads.length === 2);
+  reads[1]?.resolve();
+  expect((await first).value).toMatchObject({ stream: "run-1" });
+  expect((await second).value).toMatchObject({ stream: "run-1" });
 });
 
 test("a commit that cannot be decoded is data loss, and its place is named", async () => {

@@ -1,11 +1,12 @@
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { appendFileSync, readdirSync, readFileSync, statSync, truncateSync, writeFileSync } from "node:fs";
+import { appendFileSync, readdirSync, readFileSync, rmSync, statSync, truncateSync } from "node:fs";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
 import { expect, onTestFinished, test } from "vitest";
 import { openFileLogStore } from "../../../../../coordinator/farm/logs/file-log-store.ts";
+import { openLogFile } from "../../../../../coordinator/farm/logs/log-file.ts";
 import type { LogChunk, LogName, LogStore } from "../../../../../coordinator/farm/logs/log-store.ts";
 import { limits } from "../../../../../shared/limits.ts";
 import { logStoreConformance } from "../../../../conformance/log-store.ts";
@@ -85,7 +86,12 @@ test("a torn index is mended: no byte is lost, and the times that can be known s
     if (harm !== "gone") expect(chunks[0], harm).toMatchObject({ offset: 0, timeMs: 1 });
     expect(await after.append(log, chunk(4, "two\nthree\n", 3))).toBe(14);
     await after.finish(log);
-    expect(textOf(await all(after)), harm).toBe("one\ntwo\nthree\n");
+    const mended = await all(after);
+    expect(textOf(mended), harm).toBe("one\ntwo\nthree\n");
+    expect(
+      mended.find(({ offset }) => offset === kept.length),
+      harm,
+    ).toMatchObject({ timeMs: 3 });
     await after.close();
     expect(textOf(await all(await openAt(dir))), harm).toBe("one\ntwo\nthree\n");
   }
@@ -104,12 +110,31 @@ test("bytes that arrived without being acknowledged before a crash are kept and 
 
 test("an index that outlived its log does not speak for the next one", async () => {
   const dir = tempDir();
-  const store = await openAt(dir);
-  await store.append({ executionId: "run-1.other", attempt: 1 }, chunk(0, "x"));
-  writeFileSync(join(dir, "run-1", "run-1.build.app.2.idx"), new Uint8Array(16).fill(1));
-  await store.append(log, chunk(0, "one\n", 5));
-  await store.close();
-  expect((await all(await openAt(dir))).map(({ timeMs }) => timeMs)).toEqual([5]);
+  const before = await openAt(dir);
+  await before.append(log, chunk(0, "one\n", 1));
+  await before.append(log, chunk(4, "two\n", 2));
+  await before.finish(log);
+  await before.close();
+  rmSync(join(dir, "run-1", "run-1.build.app.2.log"));
+  const after = await openAt(dir);
+  await after.append(log, chunk(0, "1234", 3));
+  await after.append(log, chunk(4, "5678", 4));
+  await after.close();
+  const again = await openAt(dir);
+  expect((await all(again)).map(({ timeMs }) => timeMs)).toEqual([3, 4]);
+  expect(await again.append(log, chunk(8, "9"))).toBe(9);
+});
+
+test("a sync vouches only for what was written before it began", async () => {
+  const file = await openLogFile(join(tempDir(), "run-1", "run-1.1"));
+  await file.write(chunk(0, "one\n"));
+  const synced = file.sync();
+  await file.write(chunk(4, "two\n"));
+  await synced;
+  expect([file.syncedSize(), file.size()]).toEqual([4, 8]);
+  await file.sync();
+  expect(file.syncedSize()).toBe(8);
+  await file.close();
 });
 
 test("after kill -9 every acknowledged byte is there and the writer resumes", async () => {
