@@ -14,11 +14,12 @@ import { LogService } from "../proto/gen/millrace/v1/log_pb.ts";
 import { RunService } from "../proto/gen/millrace/v1/run_pb.ts";
 import { connectNatsBus } from "../shared/bus/nats-bus.ts";
 import { openDiskCas } from "../shared/cas/disk-cas.ts";
-import { diskCasMigrations } from "../shared/cas/disk-index.ts";
+import { diskCasSchema } from "../shared/cas/disk-index.ts";
 import { verifyingCas } from "../shared/cas/verifying-cas.ts";
 import { systemClock } from "../shared/clock.ts";
 import { type Component, type Lifecycle, lifecycle } from "../shared/lifecycle.ts";
 import { limits } from "../shared/limits.ts";
+import { lockFolder } from "../shared/sqlite/folder-lock.ts";
 import { openSqlite } from "../shared/sqlite/open.ts";
 import { rolesOf } from "./api/access.ts";
 import { actionCacheService } from "./api/grpc/action-cache-service.ts";
@@ -36,18 +37,18 @@ import { healthPages } from "./api/http/health-pages.ts";
 import { type HttpServer, httpServer } from "./api/http/http-server.ts";
 import { type Metrics, metrics } from "./api/http/metrics.ts";
 import type { CoordinatorConfig } from "./config.ts";
-import { openTokens, type Tokens, tokenMigrations } from "./delivery/access/tokens.ts";
+import { openTokens, type Tokens, tokenSchema } from "./delivery/access/tokens.ts";
 import { RunEngine } from "./delivery/run/run-engine.ts";
-import { runSummaries, runSummaryMigrations } from "./delivery/run/run-summaries.ts";
+import { runSummaries, runSummarySchema } from "./delivery/run/run-summaries.ts";
 import { completenessCheckingActionCache } from "./farm/action-cache/completeness-checking-action-cache.ts";
 import { keepResults } from "./farm/action-cache/keep-results.ts";
-import { actionCacheMigrations, sqliteActionCache } from "./farm/action-cache/sqlite-action-cache.ts";
-import { agentMigrations, busAgentRegistry } from "./farm/agents/bus-agent-registry.ts";
+import { actionCacheSchema, sqliteActionCache } from "./farm/action-cache/sqlite-action-cache.ts";
+import { agentSchema, busAgentRegistry } from "./farm/agents/bus-agent-registry.ts";
 import { openFileLogStore } from "./farm/logs/file-log-store.ts";
 import { busDispatcher } from "./farm/scheduler/dispatcher.ts";
-import { executionMigrations, nextTerm, sqliteExecutionTable } from "./farm/scheduler/execution-table.ts";
+import { executionSchema, nextTerm, sqliteExecutionTable } from "./farm/scheduler/execution-table.ts";
 import { FarmScheduler } from "./farm/scheduler/farm-scheduler.ts";
-import { eventStoreMigrations, sqliteEventStore } from "./store/sqlite-event-store.ts";
+import { eventStoreSchema, sqliteEventStore } from "./store/sqlite-event-store.ts";
 
 /** A coordinator that serves. */
 export interface Coordinator {
@@ -73,10 +74,9 @@ export async function startCoordinator(config: CoordinatorConfig, log: Logger): 
 
   try {
     // store
-    const sqlite = own(
-      "database",
-      await openSqlite({ path: join(config.data, "coordinator.db"), migrations, onError }),
-    );
+    const lock = lockFolder(config.data, "coordinator");
+    opened.push({ name: "data folder", stop: async () => lock.release() });
+    const sqlite = own("database", await openSqlite({ path: join(config.data, "coordinator.db"), schema, onError }));
     const store = sqliteEventStore({ sqlite });
     const bus = own("bus", await connectNatsBus({ ...config.bus, name: "coordinator", onError }));
 
@@ -144,14 +144,15 @@ export async function startCoordinator(config: CoordinatorConfig, log: Logger): 
   }
 }
 
-const migrations = [
-  ...eventStoreMigrations,
-  ...diskCasMigrations,
-  ...actionCacheMigrations,
-  ...executionMigrations,
-  ...agentMigrations,
-  ...tokenMigrations,
-  ...runSummaryMigrations,
+/** One database, so that what happens at the same time shares a commit. */
+const schema = [
+  eventStoreSchema,
+  diskCasSchema,
+  actionCacheSchema,
+  executionSchema,
+  agentSchema,
+  tokenSchema,
+  runSummarySchema,
 ];
 
 interface GuardParts {

@@ -91,8 +91,8 @@ export const limits = {
   openLogs: 1_000,
   /** Logs that are brought to disk at the same time: half of libuv's four threads, so that other files get theirs. */
   logSyncs: 2,
-  /** Log readers that wait for more. */
-  logFollowers: 10_000,
+  /** Readers of logs at a time, those that wait for more included. */
+  logReaders: 10_000,
   /** From SIGTERM to SIGKILL when a task is cancelled or timed out. */
   killGraceMs: 5_000,
   /** A pipeline file. */
@@ -107,10 +107,12 @@ export const limits = {
   globChars: 512,
   /** What the braces of one glob may expand to. */
   globAlternatives: 64,
-  /** Comparisons of characters while the inputs of one run are selected: about a second. */
-  globSteps: 100_000_000,
-  /** Inputs of all distinct input roots of one run together: a few seconds of hashing. */
-  plannedInputs: 5_000_000,
+  /** Comparisons of characters while the inputs of one run are selected: two or three seconds. */
+  globSteps: 200_000_000,
+  /** Files of the source times distinct input roots of one run: a byte and some nanoseconds each. */
+  plannedFlags: 200_000_000,
+  /** Entries of Directories encoded for one plan, beyond whole folders that are shared: a few seconds of hashing. */
+  plannedNodes: 1_000_000,
   /** Needs of all tasks of one run together, stages expanded to tasks. */
   runNeeds: 1_000_000,
   /** Tasks of one run. */
@@ -141,6 +143,14 @@ export const limits = {
   preparingTasks: 32,
   /** Executions queued in the scheduler. */
   queuedExecutions: 500_000,
+  /** For one JoinFarm; then it is tried again. */
+  joinTimeoutMs: 10_000,
+  /** For an agent's runner process to be ready: it may have to end what an earlier one left. */
+  runnerReadyMs: 20_000,
+  /** For the probe of one way to lay out inputs; it takes a few milliseconds. */
+  inputRootProbeMs: 5_000,
+  /** For the last reports of an agent to be answered once every task was ended. */
+  lastReportsMs: 2_000,
   /** Actions an agent may be told to run at a time. */
   agentSlots: 1024,
   /** The first pause before an agent tries a call again; doubled each time, with jitter. */

@@ -3,15 +3,17 @@ import { CommitSchema } from "../../proto/gen/millrace/v1/event_pb.ts";
 import { changes } from "../../shared/changes.ts";
 import { from, MillraceError } from "../../shared/errors.ts";
 import { limits } from "../../shared/limits.ts";
-import type { Sqlite } from "../../shared/sqlite/sqlite.ts";
+import type { SchemaPart, Sqlite } from "../../shared/sqlite/sqlite.ts";
 import { type EventStore, emptyStream, type StoredCommit, type StreamToken } from "./event-store.ts";
 import { recentCommits } from "./recent-commits.ts";
 
 /** For `openSqlite`, before the migrations of others in the same database. */
-export const eventStoreMigrations: readonly string[] = [
-  // AUTOINCREMENT: a position is never given twice, or a watcher that resumes from it would miss what took its place.
-  // The uniqueness is the second lock behind the condition in `insertCommit`.
-  `CREATE TABLE commits (
+export const eventStoreSchema: SchemaPart = {
+  name: "events",
+  migrations: [
+    // AUTOINCREMENT: a position is never given twice, or a watcher that resumes from it would miss what took its place.
+    // The uniqueness is the second lock behind the condition in `insertCommit`.
+    `CREATE TABLE commits (
      position INTEGER PRIMARY KEY AUTOINCREMENT,
      stream TEXT NOT NULL,
      first_sequence INTEGER NOT NULL CHECK (first_sequence >= 1),
@@ -19,7 +21,8 @@ export const eventStoreMigrations: readonly string[] = [
      data BLOB NOT NULL,
      UNIQUE (stream, first_sequence)
    ) STRICT`,
-];
+  ],
+};
 
 const lastSequence = "SELECT last_sequence FROM commits WHERE stream = ? ORDER BY first_sequence DESC LIMIT 1";
 const insertCommit = `INSERT INTO commits (stream, first_sequence, last_sequence, data)

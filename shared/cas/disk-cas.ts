@@ -17,12 +17,12 @@ import { openSegments, type Segments } from "./segments.ts";
 import type { Quarantine } from "./verifying-cas.ts";
 
 // Whoever makes the store opens its database first.
-export { diskCasMigrations } from "./disk-index.ts";
+export { diskCasSchema } from "./disk-index.ts";
 
 export interface DiskCasOptions {
   /** Owned by this store alone; made when absent. */
   readonly dir: string;
-  /** Opened with `diskCasMigrations` among its migrations. Stays open. */
+  /** Opened with `diskCasSchema` among its migrations. Stays open. */
   readonly sqlite: Sqlite;
   readonly clock?: Clock;
 }

@@ -1,11 +1,13 @@
 import type { Digest } from "../digest.ts";
 import { limits } from "../limits.ts";
-import type { Sqlite } from "../sqlite/sqlite.ts";
+import type { SchemaPart, Sqlite } from "../sqlite/sqlite.ts";
 import type { PlacedBlob } from "./blob-table.ts";
 
 /** The tables of the disk store, in order. */
-export const diskCasMigrations: readonly string[] = [
-  `CREATE TABLE cas_blob (
+export const diskCasSchema: SchemaPart = {
+  name: "cas",
+  migrations: [
+    `CREATE TABLE cas_blob (
      hash BLOB NOT NULL,            -- SHA-256, 32 bytes
      size INTEGER NOT NULL,
      segment INTEGER NOT NULL,      -- 0: a file of its own
@@ -13,7 +15,8 @@ export const diskCasMigrations: readonly string[] = [
      used_at INTEGER NOT NULL,      -- seconds since 1970
      PRIMARY KEY (hash, size)
    ) STRICT, WITHOUT ROWID`,
-];
+  ],
+};
 
 export interface IndexedBlob extends PlacedBlob {
   readonly usedAtSeconds: number;

@@ -70,7 +70,7 @@ export async function* walkDirectories(
  * All Directory messages of a tree.
  * @throws MillraceError failed_precondition naming every missing Directory; otherwise as `walkDirectories`.
  */
-export async function loadDirectories(cas: ReadMany, root: Digest, signal?: AbortSignal): Promise<MerkleTree> {
+async function loadDirectories(cas: ReadMany, root: Digest, signal?: AbortSignal): Promise<MerkleTree> {
   const missing: Digest[] = [];
   const directories = new Map<DigestKey, Blob>();
   for await (const { blob } of walkDirectories(cas, root, { onMissing: (digest) => missing.push(digest), signal })) {
@@ -82,7 +82,7 @@ export async function loadDirectories(cas: ReadMany, root: Digest, signal?: Abor
 
 /**
  * Files, symlinks and empty directories of a stored tree, sorted by path; the inverse of `buildTree`.
- * @throws MillraceError as `loadDirectories`.
+ * @throws MillraceError failed_precondition naming every missing Directory; otherwise as `walkDirectories`.
  */
 export async function loadTree(cas: ReadMany, root: Digest, signal?: AbortSignal): Promise<TreeEntry[]> {
   return treeEntries(await loadDirectories(cas, root, signal));

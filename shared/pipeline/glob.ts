@@ -15,10 +15,10 @@ import { wrongPath } from "./relative-path.ts";
 export interface Glob {
   readonly excludes: boolean;
   /** What the braces expand to. */
-  readonly alternatives: readonly GlobPath[];
+  readonly alternatives: readonly GlobPattern[];
 }
 
-export interface GlobPath {
+export interface GlobPattern {
   /** The leading components that are literal, joined: every match is this path, or lies below it. */
   readonly base: string;
   /** No wildcard: only `base` itself matches. */
@@ -49,7 +49,7 @@ export function readGlob(text: string): Reading<Glob> {
   const expanded = expandBraces(pattern);
   if (expanded === undefined)
     return { wrong: `expands to more than ${limits.globAlternatives} alternatives: ${quoted}` };
-  const alternatives: GlobPath[] = [];
+  const alternatives: GlobPattern[] = [];
   for (const one of expanded) {
     const wrong = wrongPath(one);
     if (wrong !== undefined) {
@@ -104,7 +104,7 @@ function innermostBraces(pattern: string): { start: number; end: number; parts: 
   return undefined;
 }
 
-function compile(pattern: string): GlobPath | undefined {
+function compile(pattern: string): GlobPattern | undefined {
   const names = (pattern.endsWith("/") ? `${pattern}${deep}` : pattern)
     .split("/")
     .filter((name) => name !== "" && name !== ".");
@@ -125,7 +125,7 @@ function compile(pattern: string): GlobPath | undefined {
   return { base: literals.join("/"), literal: literals.length === components.length, components };
 }
 
-function literalOf(component: GlobPath["components"][number]): string | undefined {
+function literalOf(component: GlobPattern["components"][number]): string | undefined {
   if (component === deep) return undefined;
   const letters = component.filter((character) => typeof character === "string");
   return letters.length === component.length ? letters.join("") : undefined;
@@ -174,11 +174,18 @@ function codePoint(letter: string | undefined): number {
   return letter?.codePointAt(0) ?? 0;
 }
 
-/** Whether a path of a tree matches. Steps are taken from the budget; the answer is meaningless once it is negative. */
-export function globMatches(glob: GlobPath, path: string, budget: GlobBudget): boolean {
-  if (glob.literal) return path === glob.base;
-  return wildcardMatch(glob.components, path.split("/"), deep, budget, (component, name) =>
-    component === deep ? false : wildcardMatch(component, [...name], star, budget, characterMatches),
+/** A path of a tree, ready to be matched many times: its components, of which each index is one character. */
+export type GlobPath = readonly ArrayLike<string>[];
+
+export function globPath(path: string): GlobPath {
+  // Beyond the basic plane a character is two units of a string.
+  return path.split("/").map((name) => (/[\ud800-\udfff]/.test(name) ? [...name] : name));
+}
+
+/** Whether a path matches. Steps are taken from the budget; the answer is meaningless once it is negative. */
+export function globMatches(glob: GlobPattern, path: GlobPath, budget: GlobBudget): boolean {
+  return wildcardMatch(glob.components, path, deep, budget, (component, name) =>
+    component === deep ? false : wildcardMatch(component, name, star, budget, characterMatches),
   );
 }
 
@@ -195,7 +202,7 @@ function characterMatches(character: GlobCharacter, letter: string): boolean {
  */
 function wildcardMatch<T, Item>(
   tokens: readonly T[],
-  items: readonly Item[],
+  items: ArrayLike<Item>,
   any: T,
   budget: GlobBudget,
   matches: (token: T, item: Item) => boolean,

@@ -30,13 +30,22 @@ export function graftArtifacts(inputs: readonly TreeEntry[], uses: readonly Graf
   return [...sorted, ...landed];
 }
 
-/** The input that something landing at `path` would replace, lie in or hide. `sorted` is as `sortedByPath` makes it. */
-export function collision(sorted: readonly TreeEntry[], path: string): string | undefined {
+/**
+ * The input that something landing at `path` would replace, lie in or hide. `sorted` is as `sortedByPath` makes it, and
+ * only entries that count, by index, are looked at.
+ */
+export function collision(
+  sorted: readonly TreeEntry[],
+  path: string,
+  counts: (index: number) => boolean = () => true,
+): string | undefined {
+  const isThere = (index: number, wanted: string) => sorted[index]?.path === wanted && counts(index);
   for (let slash = path.indexOf("/"); slash !== -1; slash = path.indexOf("/", slash + 1)) {
     const above = path.slice(0, slash);
-    if (sorted[lowerBound(sorted, above)]?.path === above) return above;
+    if (isThere(lowerBound(sorted, above), above)) return above;
   }
-  if (sorted[lowerBound(sorted, path)]?.path === path) return path;
+  if (isThere(lowerBound(sorted, path), path)) return path;
   const { start, end } = rangeBelow(sorted, path);
-  return end > start ? sorted[start]?.path : undefined;
+  for (let index = start; index < end; index++) if (counts(index)) return sorted[index]?.path;
+  return undefined;
 }

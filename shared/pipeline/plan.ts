@@ -4,10 +4,8 @@ import { type PlannedTask, PlannedTaskSchema } from "../../proto/gen/millrace/v1
 import type { Blob } from "../cas/cas.ts";
 import { type Digest, type DigestKey, digestKey, digestToMessage } from "../digest.ts";
 import { limits } from "../limits.ts";
-import { buildTree } from "../merkle/build-tree.ts";
 import type { TreeEntry } from "../merkle/tree-entry.ts";
 import { commandBlob, platformOf } from "./action.ts";
-import { collision } from "./graft.ts";
 import { orderByNeeds } from "./order.ts";
 import type { Pipeline, Position, Problem, Task } from "./pipeline.ts";
 import { type InputSet, inputSelector } from "./select-inputs.ts";
@@ -48,20 +46,11 @@ export function planRun(request: PlanRequest): RunPlan {
   const inputs = selectAll(pipeline, source, tasks);
   if (inputs.problems.length > 0) return failed(inputs.problems);
 
-  const blobs = new Map<DigestKey, Blob>();
-  const roots = new Map<InputSet, Digest>();
-  const rootOf = (set: InputSet): Digest => {
-    const known = roots.get(set);
-    if (known !== undefined) return known;
-    const { root, directories } = buildTree(set.entries);
-    for (const [key, blob] of directories) blobs.set(key, blob);
-    roots.set(set, root);
-    return root;
-  };
+  const blobs = new Map<DigestKey, Blob>(inputs.directories);
   const planned = inputs.chosen.map(({ task, set }) => {
     const command = commandBlob(task);
     blobs.set(digestKey(command.digest), command);
-    return plannedTask(task, graph.needsOf(taskId(task)), command.digest, rootOf(set));
+    return plannedTask(task, graph.needsOf(taskId(task)), command.digest, set.root);
   });
   return { tasks: planned, blobs: [...blobs.values()], problems: [] };
 }
@@ -101,39 +90,33 @@ function needsProblem(pipeline: Pipeline): Problem | undefined {
 }
 
 function selectAll(pipeline: Pipeline, source: readonly TreeEntry[], tasks: readonly Task[]) {
-  const selector = inputSelector(source);
+  const { select, exhausted, directories } = inputSelector(source);
   const problems = new Map<string, Problem>();
   const report = (at: Position, message: string, hint: string) => {
     // Many tasks may share one list by an alias; its fault is one.
     problems.set(`${at.line}:${at.column}:${message}`, problemAt(pipeline, at, message, hint));
   };
-  const counted = new Set<InputSet>();
-  let total = 0;
   const chosen: { task: Task; set: InputSet }[] = [];
   for (const task of tasks) {
-    const set = selector.select(task.inputs);
-    if (!counted.has(set)) total += set.entries.length;
-    counted.add(set);
-    if (selector.exhausted() || total > limits.plannedInputs) {
-      const hint = "write narrower inputs, beginning with a folder, and let tasks share the same list";
-      return {
-        chosen: [],
-        problems: [problemAt(pipeline, task.position, "the inputs of this run are too much to select", hint)],
-      };
+    const set = select(task.inputs);
+    if (exhausted()) {
+      const hint = "begin globs with a folder, and let tasks share the same inputs";
+      const problem = problemAt(pipeline, task.position, "the inputs of this run are too much to select", hint);
+      return { chosen: [], directories, problems: [problem] };
     }
     for (const { pattern, position } of task.inputs ?? []) {
       const hint = set.unmatched.get(pattern);
       if (hint !== undefined) report(position, `"${pattern}" matches no file of the source`, hint);
     }
     for (const use of task.use) {
-      const other = collision(set.entries, use.path);
+      const other = set.collision(use.path);
       if (other === undefined) continue;
       const message = `artifact "${use.artifact}" would land at ${use.path}, where the inputs have ${other}`;
       report(task.position, message, "give it another path, or keep that out of the inputs");
     }
     chosen.push({ task, set });
   }
-  return { chosen, problems: [...problems.values()] };
+  return { chosen, directories, problems: [...problems.values()] };
 }
 
 function problemAt(pipeline: Pipeline, position: Position, message: string, hint: string): Problem {

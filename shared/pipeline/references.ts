@@ -44,6 +44,7 @@ export interface References {
   readonly problems: readonly PathProblem[];
 }
 
+/** Finds names that refer to nothing, circles of needs, and uses that cannot work; at most `limits.pipelineProblems`. */
 export function checkReferences(source: YamlSource): References {
   const problems: PathProblem[] = [];
   const isFull = () => problems.length >= limits.pipelineProblems;

@@ -7,7 +7,7 @@ import type { WorkerOptions } from "./messages.ts";
 import { migrate } from "./migrate.ts";
 
 /** Opens the file, creating it when it is not there (its folder must be), and applies the migrations. Synchronous. */
-export function openDatabase({ path, migrations }: WorkerOptions): Database.Database {
+export function openDatabase({ path, schema }: WorkerOptions): Database.Database {
   if (!existsSync(dirname(path))) throw new SqlError("not_found", "its folder does not exist");
   const db = new Database(path, { timeout: limits.sqliteBusyMs });
   try {
@@ -15,7 +15,7 @@ export function openDatabase({ path, migrations }: WorkerOptions): Database.Data
     // In WAL mode the default (NORMAL) may lose the last commits when the power fails; what is acknowledged must stay.
     db.pragma("synchronous = FULL");
     db.pragma("foreign_keys = ON");
-    migrate(db, migrations);
+    migrate(db, schema);
   } catch (error) {
     db.close();
     throw error;

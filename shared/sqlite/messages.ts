@@ -1,10 +1,10 @@
 import type { ErrorCode } from "../errors.ts";
-import type { SqlValue, Statement } from "./sqlite.ts";
+import type { SchemaPart, SqlValue, Statement } from "./sqlite.ts";
 
 /** What the thread is started with. */
 export interface WorkerOptions {
   readonly path: string;
-  readonly migrations: readonly string[];
+  readonly schema: readonly SchemaPart[];
 }
 
 /** A call on its way to the thread. Calls made in one turn of the event loop travel together, as an array. */

@@ -2,13 +2,13 @@ import { Worker } from "node:worker_threads";
 import { from, MillraceError } from "../errors.ts";
 import { limits } from "../limits.ts";
 import type { FromWorker, SqlAnswer, SqlRequest, ToWorker, WorkerOptions } from "./messages.ts";
-import type { Sqlite, SqlValue, Statement } from "./sqlite.ts";
+import type { SchemaPart, Sqlite, SqlValue, Statement } from "./sqlite.ts";
 
 export interface OpenSqliteOptions {
   /** The database file; made when it is not there. Its folder must exist. */
   readonly path: string;
-  /** The schema's history, oldest first: append only. Each may hold several statements. */
-  readonly migrations: readonly string[];
+  /** The modules that keep tables here. */
+  readonly schema: readonly SchemaPart[];
   /** Told once when the thread dies; every call fails with `internal` from then on. */
   readonly onError?: (error: MillraceError) => void;
 }
@@ -25,8 +25,8 @@ interface Waiting {
  * @throws MillraceError `data_loss` when the file is damaged, `failed_precondition` when its schema does not fit the
  * migrations, `not_found` when its folder is not there.
  */
-export async function openSqlite({ path, migrations, onError }: OpenSqliteOptions): Promise<Sqlite> {
-  const worker = startWorker({ path, migrations });
+export async function openSqlite({ path, schema, onError }: OpenSqliteOptions): Promise<Sqlite> {
+  const worker = startWorker({ path, schema });
   const exited = new Promise((resolve) => worker.once("exit", resolve)); // comes after 'error', too
   const opened = Promise.withResolvers<void>();
   const waiting = new Map<number, Waiting>();

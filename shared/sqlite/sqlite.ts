@@ -6,6 +6,14 @@ export interface Statement {
   readonly params?: readonly SqlValue[];
 }
 
+/** The tables of one module, so that modules share a database and its commits but not a numbering of migrations. */
+export interface SchemaPart {
+  /** Unique in its database, and never changed: what was applied is recorded under it. */
+  readonly name: string;
+  /** The part's history, oldest first: append only. Each may hold several statements. */
+  readonly migrations: readonly string[];
+}
+
 /**
  * A SQLite database in a worker thread, so that no commit and no large read ever stops the event loop.
  * Calls may be made concurrently; they take effect in the order in which they were made. Whoever opened it closes it.

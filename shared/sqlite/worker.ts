@@ -49,4 +49,4 @@ function serve(port: MessagePort, options: WorkerOptions): void {
 }
 
 if (parentPort === null) throw new Error("worker.ts runs in a worker thread only: use openSqlite");
-serve(parentPort, workerData);
+serve(parentPort, workerData as WorkerOptions); // what open.ts started it with

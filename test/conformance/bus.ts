@@ -195,9 +195,11 @@ export function busConformance(name: string, world: () => Promise<BusWorld>): vo
       leaver.watchConnection((up) => states.push(up));
       const waiting = leaver.request("silent", bytes("?"), { timeoutMs: 600_000 });
       const failed = expect(waiting).rejects.toMatchObject({ code: "unavailable" });
+      const large = await listen(stayer, "large");
+      for (let n = 0; n < 50; n += 1) leaver.publish("large", new Uint8Array(limits.busMessageBytes));
       leaver.publish("goodbye", bytes("1"));
       await Promise.all([leaver.close(), leaver.close(), failed]);
-      await until(1);
+      await Promise.all([until(1), large.until(50)]);
       leaver.publish("goodbye", bytes("2"));
       await expect(leaver.request("silent", bytes("?"), soon)).rejects.toMatchObject({ code: "unavailable" });
       await expect(leaver.subscribe("x", () => undefined)).rejects.toMatchObject({ code: "unavailable" });

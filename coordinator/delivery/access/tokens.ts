@@ -2,7 +2,7 @@ import { createHash, randomBytes } from "node:crypto";
 import { mkdir, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { from } from "../../../shared/errors.ts";
-import type { Sqlite } from "../../../shared/sqlite/sqlite.ts";
+import type { SchemaPart, Sqlite } from "../../../shared/sqlite/sqlite.ts";
 import type { Principal, Role } from "./principal.ts";
 
 /** API tokens. Only their SHA-256 is kept, so a stolen database opens nothing. */
@@ -11,13 +11,16 @@ export interface Tokens {
   authenticate(token: string): Principal | undefined;
 }
 
-export const tokenMigrations = [
-  `CREATE TABLE token (
+export const tokenSchema: SchemaPart = {
+  name: "tokens",
+  migrations: [
+    `CREATE TABLE token (
      sha256 TEXT PRIMARY KEY,
      name TEXT NOT NULL,
      role TEXT NOT NULL
    ) STRICT`,
-] as const;
+  ],
+};
 
 export interface TokensOptions {
   readonly sqlite: Sqlite;

@@ -4,7 +4,7 @@ import { type Event, RunStatus } from "../../../proto/gen/millrace/v1/event_pb.t
 import { type Run, RunSchema } from "../../../proto/gen/millrace/v1/run_pb.ts";
 import { digestFromMessage, digestKey, digestToMessage, parseDigestKey } from "../../../shared/digest.ts";
 import type { Component } from "../../../shared/lifecycle.ts";
-import type { Sqlite, Statement } from "../../../shared/sqlite/sqlite.ts";
+import type { SchemaPart, Sqlite, Statement } from "../../../shared/sqlite/sqlite.ts";
 import type { EventStore, StoredCommit } from "../../store/event-store.ts";
 import { runOfStream } from "./run-actor.ts";
 import { runNumber } from "./runs.ts";
@@ -21,8 +21,10 @@ export interface RunSummaries {
   lastNumber(): Promise<number>;
 }
 
-export const runSummaryMigrations = [
-  `CREATE TABLE run_summary (
+export const runSummarySchema: SchemaPart = {
+  name: "run-summaries",
+  migrations: [
+    `CREATE TABLE run_summary (
      number INTEGER PRIMARY KEY,
      run TEXT NOT NULL,
      project TEXT NOT NULL,
@@ -34,11 +36,12 @@ export const runSummaryMigrations = [
      created_ms INTEGER NOT NULL,
      finished_ms INTEGER
    ) STRICT`,
-  "CREATE UNIQUE INDEX run_summary_key ON run_summary (project, idempotency_key) WHERE idempotency_key IS NOT NULL",
-  `CREATE INDEX run_summary_unfinished ON run_summary (status) WHERE status = ${RunStatus.RUNNING}`,
-  "CREATE TABLE run_summary_position (position INTEGER NOT NULL) STRICT",
-  "INSERT INTO run_summary_position (position) VALUES (0)",
-] as const;
+    "CREATE UNIQUE INDEX run_summary_key ON run_summary (project, idempotency_key) WHERE idempotency_key IS NOT NULL",
+    `CREATE INDEX run_summary_unfinished ON run_summary (status) WHERE status = ${RunStatus.RUNNING}`,
+    "CREATE TABLE run_summary_position (position INTEGER NOT NULL) STRICT",
+    "INSERT INTO run_summary_position (position) VALUES (0)",
+  ],
+};
 
 interface Row {
   number: number;

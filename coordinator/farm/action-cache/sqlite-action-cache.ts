@@ -4,12 +4,14 @@ import type { Clock } from "../../../shared/clock.ts";
 import { type Digest, digestKey } from "../../../shared/digest.ts";
 import { MillraceError } from "../../../shared/errors.ts";
 import { limits } from "../../../shared/limits.ts";
-import type { Sqlite } from "../../../shared/sqlite/sqlite.ts";
+import type { SchemaPart, Sqlite } from "../../../shared/sqlite/sqlite.ts";
 import type { ActionCache } from "./action-cache.ts";
 
 /** The tables of the action cache, in order. */
-export const actionCacheMigrations: readonly string[] = [
-  `CREATE TABLE action_result (
+export const actionCacheSchema: SchemaPart = {
+  name: "action-cache",
+  migrations: [
+    `CREATE TABLE action_result (
      hash BLOB NOT NULL,            -- of the Action: SHA-256, 32 bytes
      size INTEGER NOT NULL,
      result BLOB NOT NULL,          -- ActionResult
@@ -19,7 +21,8 @@ export const actionCacheMigrations: readonly string[] = [
      used_at INTEGER NOT NULL,      -- the same, to the precision of an hour
      PRIMARY KEY (hash, size)
    ) STRICT, WITHOUT ROWID`,
-];
+  ],
+};
 
 interface Row {
   readonly result: Uint8Array;

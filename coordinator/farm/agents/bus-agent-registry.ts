@@ -13,10 +13,13 @@ import { subjects } from "../../../shared/bus/subjects.ts";
 import type { Clock } from "../../../shared/clock.ts";
 import type { Component } from "../../../shared/lifecycle.ts";
 import { limits } from "../../../shared/limits.ts";
-import type { Sqlite } from "../../../shared/sqlite/sqlite.ts";
+import type { SchemaPart, Sqlite } from "../../../shared/sqlite/sqlite.ts";
 import type { AgentChange, AgentRecord, AgentRegistry } from "./agent-registry.ts";
 
-export const agentMigrations = ["CREATE TABLE agent (id TEXT PRIMARY KEY, info BLOB NOT NULL) STRICT"] as const;
+export const agentSchema: SchemaPart = {
+  name: "agents",
+  migrations: ["CREATE TABLE agent (id TEXT PRIMARY KEY, info BLOB NOT NULL) STRICT"],
+};
 
 export interface BusAgentRegistryDeps {
   readonly bus: Bus;

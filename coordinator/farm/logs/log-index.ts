@@ -13,6 +13,7 @@ export interface IndexEntry {
 /** Two doubles, little-endian: exact for every offset and time there is. */
 export const indexEntryBytes = 16;
 
+/** The bytes of one entry, to be appended. */
 export function encodeEntry({ end, timeMs }: IndexEntry): Uint8Array {
   const bytes = new DataView(new ArrayBuffer(indexEntryBytes));
   bytes.setFloat64(0, end, true);

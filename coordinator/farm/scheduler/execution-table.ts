@@ -2,7 +2,7 @@ import { fromBinary, toBinary } from "@bufbuild/protobuf";
 import { ActionSchema, CommandSchema } from "../../../proto/gen/build/bazel/remote/execution/v2/remote_execution_pb.ts";
 import { type Report, ReportSchema } from "../../../proto/gen/millrace/v1/dispatch_pb.ts";
 import { digestKey, parseDigestKey } from "../../../shared/digest.ts";
-import type { Sqlite } from "../../../shared/sqlite/sqlite.ts";
+import type { SchemaPart, Sqlite } from "../../../shared/sqlite/sqlite.ts";
 import type { ExecutionRequest } from "./scheduler.ts";
 
 /** Fences an attempt; ordered by term, then number. */
@@ -37,8 +37,10 @@ export interface ExecutionTable {
   remove(id: string): Promise<void>;
 }
 
-export const executionMigrations = [
-  `CREATE TABLE execution (
+export const executionSchema: SchemaPart = {
+  name: "executions",
+  migrations: [
+    `CREATE TABLE execution (
      id TEXT PRIMARY KEY,
      action_digest TEXT NOT NULL,
      action BLOB NOT NULL,
@@ -52,9 +54,10 @@ export const executionMigrations = [
      number INTEGER,
      outcome BLOB
    ) STRICT`,
-  "CREATE TABLE term (current INTEGER NOT NULL) STRICT",
-  "INSERT INTO term (current) VALUES (0)",
-] as const;
+    "CREATE TABLE term (current INTEGER NOT NULL) STRICT",
+    "INSERT INTO term (current) VALUES (0)",
+  ],
+};
 
 interface Row {
   id: string;

@@ -2,12 +2,12 @@ import fc from "fast-check";
 import picomatch from "picomatch";
 import { describe, expect, it } from "vitest";
 import { limits } from "../../../shared/limits.ts";
-import { type GlobBudget, globMatches, readGlob } from "../../../shared/pipeline/glob.ts";
+import { type GlobBudget, globMatches, globPath, readGlob } from "../../../shared/pipeline/glob.ts";
 
 function matches(pattern: string, path: string, budget: GlobBudget = { steps: limits.globSteps }): boolean {
   const reading = readGlob(pattern);
   if ("wrong" in reading) throw new Error(reading.wrong);
-  return reading.value.alternatives.some((alternative) => globMatches(alternative, path, budget));
+  return reading.value.alternatives.some((alternative) => globMatches(alternative, globPath(path), budget));
 }
 
 function wrong(pattern: string): string | undefined {

@@ -1,10 +1,10 @@
 import { join } from "node:path";
 import { create } from "@bufbuild/protobuf";
 import { expect, onTestFinished, test } from "vitest";
-import { agentMigrations, busAgentRegistry } from "../../../../coordinator/farm/agents/bus-agent-registry.ts";
+import { agentSchema, busAgentRegistry } from "../../../../coordinator/farm/agents/bus-agent-registry.ts";
 import { busDispatcher } from "../../../../coordinator/farm/scheduler/dispatcher.ts";
 import {
-  executionMigrations,
+  executionSchema,
   nextTerm,
   sqliteExecutionTable,
 } from "../../../../coordinator/farm/scheduler/execution-table.ts";
@@ -38,7 +38,7 @@ interface Farm {
 async function startFarm({ dir = tempDir(), broker = inProcessBus(), clock = fakeClock() } = {}): Promise<Farm> {
   const sqlite = await openSqlite({
     path: join(dir, "farm.db"),
-    migrations: [...executionMigrations, ...agentMigrations],
+    schema: [executionSchema, agentSchema],
   });
   const bus = broker.connect();
   const term = await nextTerm(sqlite);

@@ -3,10 +3,7 @@ import { create } from "@bufbuild/protobuf";
 import { describe, expect, onTestFinished, test } from "vitest";
 import type { ActionCacheEntry } from "../../../../coordinator/farm/action-cache/action-cache.ts";
 import { completenessCheckingActionCache } from "../../../../coordinator/farm/action-cache/completeness-checking-action-cache.ts";
-import {
-  actionCacheMigrations,
-  sqliteActionCache,
-} from "../../../../coordinator/farm/action-cache/sqlite-action-cache.ts";
+import { actionCacheSchema, sqliteActionCache } from "../../../../coordinator/farm/action-cache/sqlite-action-cache.ts";
 import { ActionResultSchema } from "../../../../proto/gen/build/bazel/remote/execution/v2/remote_execution_pb.ts";
 import { memoryCas } from "../../../../shared/cas/memory-cas.ts";
 import { digestKey, digestToMessage } from "../../../../shared/digest.ts";
@@ -21,7 +18,7 @@ import { fakeClock } from "../../../support/fake-clock.ts";
 import { tempDir } from "../../../support/temp-dir.ts";
 
 async function openIn(dir: string, clock = fakeClock()) {
-  const sqlite = await openSqlite({ path: join(dir, "actions.sqlite"), migrations: actionCacheMigrations });
+  const sqlite = await openSqlite({ path: join(dir, "actions.sqlite"), schema: [actionCacheSchema] });
   let closing: Promise<void> | undefined;
   const close = () => {
     closing ??= sqlite.close();

@@ -3,12 +3,12 @@
 import { writeSync } from "node:fs";
 import { create } from "@bufbuild/protobuf";
 import { emptyStream } from "../../../../coordinator/store/event-store.ts";
-import { eventStoreMigrations, sqliteEventStore } from "../../../../coordinator/store/sqlite-event-store.ts";
+import { eventStoreSchema, sqliteEventStore } from "../../../../coordinator/store/sqlite-event-store.ts";
 import { CommitSchema } from "../../../../proto/gen/millrace/v1/event_pb.ts";
 import { openSqlite } from "../../../../shared/sqlite/open.ts";
 
 const [path = ""] = process.argv.slice(2);
-const store = sqliteEventStore({ sqlite: await openSqlite({ path, migrations: eventStoreMigrations }) });
+const store = sqliteEventStore({ sqlite: await openSqlite({ path, schema: [eventStoreSchema] }) });
 
 async function write(stream: string): Promise<void> {
   let token = emptyStream;

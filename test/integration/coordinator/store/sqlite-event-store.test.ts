@@ -5,14 +5,14 @@ import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
 import { expect, onTestFinished, test, vi } from "vitest";
 import { emptyStream } from "../../../../coordinator/store/event-store.ts";
-import { eventStoreMigrations, sqliteEventStore } from "../../../../coordinator/store/sqlite-event-store.ts";
+import { eventStoreSchema, sqliteEventStore } from "../../../../coordinator/store/sqlite-event-store.ts";
 import { openSqlite } from "../../../../shared/sqlite/open.ts";
 import type { Sqlite, SqlValue } from "../../../../shared/sqlite/sqlite.ts";
 import { commitOf, eventStoreConformance } from "../../../conformance/event-store.ts";
 import { tempDir } from "../../../support/temp-dir.ts";
 
 async function openAt(path: string) {
-  const sqlite = await openSqlite({ path, migrations: eventStoreMigrations });
+  const sqlite = await openSqlite({ path, schema: [eventStoreSchema] });
   onTestFinished(() => sqlite.close());
   return { store: sqliteEventStore({ sqlite }), sqlite };
 }

@@ -3,7 +3,7 @@ import { appendFile, mkdir, readdir, readFile, rm, stat, truncate, writeFile } f
 import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { expect, onTestFinished, test } from "vitest";
-import { diskCasMigrations, openDiskCas } from "../../../../shared/cas/disk-cas.ts";
+import { diskCasSchema, openDiskCas } from "../../../../shared/cas/disk-cas.ts";
 import { verifyingCas } from "../../../../shared/cas/verifying-cas.ts";
 import type { Digest } from "../../../../shared/digest.ts";
 import { limits } from "../../../../shared/limits.ts";
@@ -16,7 +16,7 @@ import { tempDir } from "../../../support/temp-dir.ts";
 
 /** Opens the store of a folder; `close` may be called to open it again. */
 async function openIn(dir: string, clock = fakeClock()) {
-  const sqlite = await openSqlite({ path: join(dir, "cas.sqlite"), migrations: diskCasMigrations });
+  const sqlite = await openSqlite({ path: join(dir, "cas.sqlite"), schema: [diskCasSchema] });
   const cas = await openDiskCas({ dir: join(dir, "cas"), sqlite, clock });
   let closing: Promise<void> | undefined;
   const close = () => {

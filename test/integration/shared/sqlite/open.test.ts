@@ -9,10 +9,11 @@ import { tempDir } from "../../../support/temp-dir.ts";
 const migrations = [
   "CREATE TABLE things (name TEXT PRIMARY KEY, size INTEGER NOT NULL CHECK (size >= 0), data BLOB) STRICT",
 ];
+const schema = [{ name: "things", migrations }];
 const insert = "INSERT INTO things (name, size, data) VALUES (?, ?, ?)";
 
 async function open(path = join(tempDir(), "test.db")) {
-  const sqlite = await openSqlite({ path, migrations });
+  const sqlite = await openSqlite({ path, schema });
   onTestFinished(() => sqlite.close());
   return { sqlite, path };
 }
@@ -127,7 +128,7 @@ test("new migrations are added to an old database, and each runs once", async ()
   await sqlite.close();
   const grown = [...migrations, "ALTER TABLE things ADD COLUMN colour TEXT; UPDATE things SET colour = 'red'"];
   for (const _ of ["first", "second"]) {
-    const again = await openSqlite({ path, migrations: grown });
+    const again = await openSqlite({ path, schema: [{ name: "things", migrations: grown }] });
     expect(await again.query("SELECT name, colour FROM things")).toEqual([{ name: "a", colour: "red" }]);
     await again.close();
   }
@@ -136,10 +137,10 @@ test("new migrations are added to an old database, and each runs once", async ()
 test("an edited past migration, a newer database and a failing migration are refused and change nothing", async () => {
   const { sqlite, path } = await open();
   await sqlite.close();
-  const attempt = (list: string[]) => openSqlite({ path, migrations: list });
+  const attempt = (list: string[]) => openSqlite({ path, schema: [{ name: "things", migrations: list }] });
   await expect(attempt([`${migrations[0]} `])).rejects.toMatchObject({
     code: "failed_precondition",
-    message: expect.stringContaining("migration 1 is not the one that was applied"),
+    message: expect.stringContaining("migration 1 of things is not the one that was applied"),
   });
   await expect(attempt([])).rejects.toMatchObject({
     code: "failed_precondition",
@@ -152,10 +153,26 @@ test("an edited past migration, a newer database and a failing migration are ref
   expect(await again.query("SELECT name FROM sqlite_schema WHERE name = 'more'")).toEqual([]);
 });
 
+test("parts of one database grow on their own, whatever the order in which they are named", async () => {
+  const path = join(tempDir(), "test.db");
+  const part = (name: string, ...columns: string[]) => ({
+    name,
+    migrations: [`CREATE TABLE ${name} (id)`, ...columns.map((column) => `ALTER TABLE ${name} ADD COLUMN ${column}`)],
+  });
+  await (await openSqlite({ path, schema: [part("a"), part("b")] })).close();
+  const grown = await openSqlite({ path, schema: [part("b", "x"), part("a", "y"), part("c")] });
+  expect(await grown.query("SELECT b.x, a.y, c.id FROM a, b, c")).toEqual([]);
+  await grown.close();
+  await expect(openSqlite({ path, schema: [part("a", "y"), part("b", "x")] })).rejects.toMatchObject({
+    code: "failed_precondition",
+    message: expect.stringContaining("migration c 1"),
+  });
+});
+
 test("a file that is no database, and a damaged one, are reported as data_loss with their path", async () => {
   const path = join(tempDir(), "bad.db");
   writeFileSync(path, "this is not a database, whatever its name says".repeat(100));
-  await expect(openSqlite({ path, migrations })).rejects.toMatchObject({
+  await expect(openSqlite({ path, schema })).rejects.toMatchObject({
     code: "data_loss",
     message: expect.stringContaining(path),
   });
@@ -168,12 +185,12 @@ test("a file that is no database, and a damaged one, are reported as data_loss w
   const pages = Number(db.pragma("page_count", { simple: true }));
   db.close();
   writeFileSync(damaged, new Uint8Array(pageSize * (pages - 4)).fill(0x5a), { flag: "r+", flush: true });
-  await expect(openSqlite({ path: damaged, migrations })).rejects.toMatchObject({ code: "data_loss" });
+  await expect(openSqlite({ path: damaged, schema })).rejects.toMatchObject({ code: "data_loss" });
 });
 
 test("a missing folder is named", async () => {
   const path = join(tempDir(), "nowhere", "test.db");
-  await expect(openSqlite({ path, migrations })).rejects.toMatchObject({
+  await expect(openSqlite({ path, schema })).rejects.toMatchObject({
     code: "not_found",
     message: expect.stringContaining(path),
   });
@@ -184,7 +201,7 @@ test("when the thread dies, waiting and later calls fail with internal and the o
   process.once("worker", resolve);
   const told: string[] = [];
   const path = join(tempDir(), "test.db");
-  const sqlite = await openSqlite({ path, migrations, onError: ({ code }) => told.push(code) });
+  const sqlite = await openSqlite({ path, schema, onError: ({ code }) => told.push(code) });
   const worker = await spawned;
   const waiting = sqlite.query("SELECT 1");
   const failed = expect(waiting).rejects.toMatchObject({ code: "internal", message: expect.stringContaining(path) });

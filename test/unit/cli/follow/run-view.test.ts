@@ -44,7 +44,7 @@ describe("a run on the screen", () => {
       "build/app │ one",
       "build/app │ two",
       "build/app │ rest",
-      "build/app │ failed, it exited with 3 in 2.0 s",
+      "build/app │ failed: exited with 3 in 2.0 s",
       "",
     ]);
   });
