@@ -3,12 +3,13 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { Blob, Cas } from "../shared/cas/cas.ts";
-import { diskCasMigrations, openDiskCas } from "../shared/cas/disk-cas.ts";
+import { diskCasSchema, openDiskCas } from "../shared/cas/disk-cas.ts";
 import { writeNewFile } from "../shared/cas/files.ts";
 import { verifyingCas } from "../shared/cas/verifying-cas.ts";
 import { type Digest, digestOf, hasher } from "../shared/digest.ts";
 import { limits } from "../shared/limits.ts";
 import { openSqlite } from "../shared/sqlite/open.ts";
+import { type BenchReport, type Figure, report } from "./bench.ts";
 
 /** Of the coordinator's store, without the wire. Rates are of one run. */
 export interface CasFigures {
@@ -27,6 +28,26 @@ export interface CasBenchOptions {
   readonly largeBytes?: number;
 }
 
+/** The figures of three runs against their targets. */
+export async function casReport(): Promise<BenchReport> {
+  const runs: CasFigures[] = [];
+  for (let run = 0; run < 3; run += 1) runs.push(await casBench());
+  const figure = (name: string, unit: string, key: keyof CasFigures, target: string): Figure => ({
+    name,
+    unit,
+    samples: runs.map((figures) => figures[key]),
+    target,
+  });
+  return report("cas", [
+    figure("100k blobs of 1-4 KiB written", "blobs/s", "writesPerSecond", ">= 20000"),
+    figure("the same read and verified", "blobs/s", "readsPerSecond", ">= 20000"),
+    figure("FindMissing of 100k", "ms", "findMissingMs", "<= 400"),
+    figure("opened again", "ms", "openMs", ""),
+    figure("1 GiB written", "MiB/s", "largeWriteMebibytesPerSecond", ">= 300"),
+    figure("1 GiB read and verified", "MiB/s", "largeReadMebibytesPerSecond", ">= 350"),
+  ]);
+}
+
 /**
  * Writes, finds and reads back many blobs of 1 to 4 KiB and one large one, in a fresh store on the disk of the temporary
  * directory, verified on the way out. Hashing the small blobs beforehand is not counted; the large file is hashed first too.
@@ -38,7 +59,7 @@ export async function casBench({
   const dir = await mkdtemp(join(tmpdir(), "millrace-bench-"));
   const database = join(dir, "cas.sqlite");
   const openStore = async () => {
-    const sqlite = await openSqlite({ path: database, migrations: diskCasMigrations });
+    const sqlite = await openSqlite({ path: database, schema: [diskCasSchema] });
     const disk = await openDiskCas({ dir: join(dir, "cas"), sqlite });
     const onCorrupt = (): never => {
       throw new Error("the store gave wrong bytes");
