@@ -30,9 +30,6 @@ export interface AgentParts {
   readonly ending: AbortController;
 }
 
-/** For the last reports to be answered once every task was ended. */
-const lastReportsMs = 2_000;
-
 export function agent({ id, join, close, attempts, outbox, clock, ending }: AgentParts): Agent {
   let stopping: Promise<void> | undefined;
   let hurry: (graceMs: number) => void = () => {};
@@ -44,7 +41,7 @@ export function agent({ id, join, close, attempts, outbox, clock, ending }: Agen
     hurry = (graceMs) => {
       attempts.stopAll(new Stopped(EndingKind.INFRASTRUCTURE, "its agent was shut down", graceMs));
       cancelEnd();
-      cancelEnd = clock.after(graceMs + lastReportsMs, () => overdue.abort());
+      cancelEnd = clock.after(graceMs + limits.lastReportsMs, () => overdue.abort());
     };
     const cancelWork = clock.after(times.workMs, () => hurry(times.graceMs));
     await attempts.idle(overdue.signal);
@@ -58,7 +55,7 @@ export function agent({ id, join, close, attempts, outbox, clock, ending }: Agen
   return {
     id,
     start: join,
-    stop(times = { workMs: limits.drainMs - limits.killGraceMs - lastReportsMs, graceMs: limits.killGraceMs }) {
+    stop(times = { workMs: limits.drainMs - limits.killGraceMs - limits.lastReportsMs, graceMs: limits.killGraceMs }) {
       if (stopping === undefined) stopping = drain(times);
       else hurry(times.graceMs);
       return stopping;

@@ -1,9 +1,10 @@
 import { type OpenSqliteOptions, openSqlite } from "../shared/sqlite/open.ts";
-import type { Sqlite } from "../shared/sqlite/sqlite.ts";
+import type { SchemaPart, Sqlite } from "../shared/sqlite/sqlite.ts";
 
-/** The schema's history, oldest first: append only. */
-const migrations: readonly string[] = [
-  `-- Files of the local store: what eviction needs to know. What is there is decided by the files, not by this table.
+const schema: SchemaPart = {
+  name: "agent",
+  migrations: [
+    `-- Files of the local store: what eviction needs to know. What is there is decided by the files, not by this table.
    CREATE TABLE blobs (
      hash TEXT PRIMARY KEY,
      size_bytes INTEGER NOT NULL,
@@ -18,9 +19,10 @@ const migrations: readonly string[] = [
      report BLOB NOT NULL,
      PRIMARY KEY (execution_id, attempt)
    ) STRICT;`,
-];
+  ],
+};
 
 /** The agent's own database: its outbox and the index of its store. */
-export function openAgentDatabase(options: Omit<OpenSqliteOptions, "migrations">): Promise<Sqlite> {
-  return openSqlite({ ...options, migrations });
+export function openAgentDatabase(options: Omit<OpenSqliteOptions, "schema">): Promise<Sqlite> {
+  return openSqlite({ ...options, schema: [schema] });
 }

@@ -1,26 +1,31 @@
 import type { Clock } from "../shared/clock.ts";
-import { from } from "../shared/errors.ts";
+import { from, type MillraceError } from "../shared/errors.ts";
 import { limits } from "../shared/limits.ts";
 import { retry, retryDelayMs } from "../shared/retry.ts";
 
 const pace = { baseMs: limits.retryMinMs, maxMs: limits.retryMaxMs, random: Math.random };
 
 /**
- * Makes the call until it goes well; while the farm cannot be reached it waits for ever, for a task's inputs and outputs
- * are worth more than a quick answer while the coordinator restarts.
+ * Makes a call until it goes well; while the farm cannot be reached it waits for ever, for a task's inputs and outputs are
+ * worth more than a quick answer while the coordinator restarts.
  * @throws MillraceError the first error that trying again cannot cure, or `canceled` when the signal aborts
  */
-export async function retrying<T>(
-  clock: Clock,
-  signal: AbortSignal,
-  doing: string,
-  call: () => Promise<T>,
-): Promise<T> {
-  try {
-    return await retry(call, { ...pace, clock, signal, attemptsMax: Number.POSITIVE_INFINITY, isRetryable: isAway });
-  } catch (error) {
-    throw from(error, doing);
-  }
+export type Patiently = <T>(signal: AbortSignal, doing: string, call: () => Promise<T>) => Promise<T>;
+
+/** `onWait` is told why, at each attempt that failed and will be made again. */
+export function patience(clock: Clock, onWait: (error: MillraceError) => void): Patiently {
+  return async (signal, doing, call) => {
+    const isRetryable = (error: unknown) => {
+      if (!isAway(error)) return false;
+      onWait(from(error, doing));
+      return true;
+    };
+    try {
+      return await retry(call, { ...pace, clock, signal, attemptsMax: Number.POSITIVE_INFINITY, isRetryable });
+    } catch (error) {
+      throw from(error, doing);
+    }
+  };
 }
 
 /** Whether the other side was not there. Not `aborted`: that is also a file that changed while it was read. */
@@ -51,7 +56,7 @@ export function backoff(clock: Clock): Backoff {
 }
 
 /** Resolves after the delay, or at once when the signal aborts. */
-export function delay(clock: Clock, delayMs: number, signal: AbortSignal): Promise<void> {
+function delay(clock: Clock, delayMs: number, signal: AbortSignal): Promise<void> {
   if (signal.aborted) return Promise.resolve();
   return new Promise((resolve) => {
     const done = () => {

@@ -11,10 +11,10 @@ import { grpcCas } from "../shared/cas/grpc-cas.ts";
 import type { Clock } from "../shared/clock.ts";
 import type { MillraceError } from "../shared/errors.ts";
 import { grpcTransport } from "../shared/rpc/grpc-transport.ts";
+import { lockFolder } from "../shared/sqlite/folder-lock.ts";
 import { version } from "../shared/version.ts";
 import { type Agent, agent } from "./agent.ts";
 import type { AgentConfig } from "./config.ts";
-import { lockData } from "./data-lock.ts";
 import { openAgentDatabase } from "./database.ts";
 import { collectingExecutor } from "./executor/collecting-executor.ts";
 import { concludingExecutor } from "./executor/concluding-executor.ts";
@@ -29,6 +29,7 @@ import { probeInputRootMode } from "./input-root/mode.ts";
 import { removeTree } from "./input-root/remove-tree.ts";
 import { logStreamer } from "./logs/log-streamer.ts";
 import { openOutbox } from "./outbox/outbox.ts";
+import { patience } from "./retry.ts";
 import { openRunner } from "./runner/runner.ts";
 import { attempts } from "./session/attempts.ts";
 import { agentIdentity } from "./session/identity.ts";
@@ -55,7 +56,7 @@ export async function wireAgent(
 ): Promise<Agent> {
   /** Closes what was opened, the last first: also when opening the next thing fails. */
   await using opened = new AsyncDisposableStack();
-  const lock = lockData(config.data);
+  const lock = lockFolder(config.data, "agent");
   opened.defer(() => lock.release());
   const id = agentIdentity(config.data, config.name);
   const folder = (name: string) => join(config.data, name);
@@ -68,6 +69,7 @@ export async function wireAgent(
   });
   opened.defer(() => transport.close());
   const farm = grpcCas({ transport });
+  const patiently = patience(clock, onError);
 
   mkdirSync(folder("work"), { recursive: true });
   const mode = await probeInputRootMode(folder("work"));
@@ -85,7 +87,7 @@ export async function wireAgent(
   await Promise.all([removeTree(folder("work")), removeTree(folder("spool"))]);
 
   const usage = usageIndex(database, clock, onError);
-  const store = localStore({ files: openBlobFiles(folder("store")), farm, clock, onUse: usage.record });
+  const store = localStore({ files: openBlobFiles(folder("store")), farm, patiently, onUse: usage.record });
   const trees = inputTrees(store, folder("trees"), onError);
   opened.defer(() => trees.close());
   const roots = inputRoots({ mode, store, trees, runner, folder: folder("work"), onError });
@@ -96,11 +98,11 @@ export async function wireAgent(
   // The executor stack, innermost first: what is done to an assignment reads from the bottom up.
   const ending = new AbortController();
   const run = processExecutor(runner, clock);
-  const collect = collectingExecutor(run, farm, clock);
+  const collect = collectingExecutor(run, farm, patiently);
   const layOut = layingOutExecutor(collect, roots);
   const read = readingExecutor(layOut, store);
   const conclude = concludingExecutor(read);
-  const log = loggingExecutor(conclude, { logs, farm, folder: folder("spool"), clock, ending: ending.signal });
+  const log = loggingExecutor(conclude, { logs, farm, folder: folder("spool"), patiently, ending: ending.signal });
   const executor = reportingExecutor(log, id);
 
   // These three know each other: what runs ends in the outbox, which sends by way of the session, which names both.

@@ -54,7 +54,7 @@ export function resolveCredentials(sources: CredentialSources): Credentials {
 }
 
 /** In the order in which they are read. */
-export function credentialFiles(env: CredentialSources["env"]): string[] {
+function credentialFiles(env: CredentialSources["env"]): string[] {
   const data = nonEmpty(env.MILLRACE_DATA);
   return [...(data === undefined ? [] : [join(data, "credentials.json")]), userCredentialsFile(env)];
 }

@@ -1,4 +1,5 @@
 import { Command, CommanderError } from "commander";
+import { version } from "../shared/version.ts";
 import { exitStatus } from "./exit-status.ts";
 
 /** A command of the program, imported only when it is called. */
@@ -27,7 +28,7 @@ export async function runProgram(entries: readonly CommandEntry[], args: readonl
 async function composeProgram(entries: readonly CommandEntry[], args: readonly string[]): Promise<Command> {
   const program = new Command("millrace")
     .description("From a change to value in a customer's hands: a build farm and delivery pipeline.")
-    .version(await version(), "-V, --version", "print the version")
+    .version(version, "-V, --version", "print the version")
     .helpOption("-h, --help", "show this help")
     .helpCommand(false)
     .exitOverride()
@@ -51,11 +52,6 @@ async function composeProgram(entries: readonly CommandEntry[], args: readonly s
 function inheritSettings(command: Command, parent: Command): void {
   command.copyInheritedSettings(parent).helpOption("-h, --help", "show this help");
   for (const child of command.commands) inheritSettings(child, command);
-}
-
-async function version(): Promise<string> {
-  const { default: manifest } = await import("../package.json", { with: { type: "json" } });
-  return manifest.version;
 }
 
 async function statusFor(error: unknown): Promise<number> {

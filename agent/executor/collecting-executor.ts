@@ -1,9 +1,8 @@
 import { create } from "@bufbuild/protobuf";
 import { EndingKind, EndingSchema } from "../../proto/gen/millrace/v1/event_pb.ts";
 import type { Cas } from "../../shared/cas/cas.ts";
-import type { Clock } from "../../shared/clock.ts";
 import { uploadSnapshot } from "../../shared/merkle/upload-tree.ts";
-import { retrying } from "../retry.ts";
+import type { Patiently } from "../retry.ts";
 import { collectOutputs } from "./collect-outputs.ts";
 import type { Conclusion, Executor, LaidOutTask } from "./executor.ts";
 import { promisedOutputs } from "./output-paths.ts";
@@ -15,7 +14,7 @@ import { promisedOutputs } from "./output-paths.ts";
 export function collectingExecutor(
   base: Executor<LaidOutTask>,
   farm: Pick<Cas, "findMissing" | "write" | "writeMany">,
-  clock: Clock,
+  patiently: Patiently,
 ): Executor<LaidOutTask> {
   return {
     async execute(task, stop) {
@@ -26,7 +25,7 @@ export function collectingExecutor(
       const look = await task.root.look();
       try {
         const { files, directories, symlinks, snapshot, problems } = await collectOutputs(look.path, promised, stop);
-        await retrying(clock, stop, "uploading outputs", () => uploadSnapshot(farm, snapshot, { signal: stop }));
+        await patiently(stop, "uploading outputs", () => uploadSnapshot(farm, snapshot, { signal: stop }));
         done.result.outputFiles.push(...files);
         done.result.outputDirectories.push(...directories);
         done.result.outputSymlinks.push(...symlinks);

@@ -102,7 +102,7 @@ export class Stopped extends MillraceError {
 
 /** The conclusion of an attempt that was interrupted: as its stop signal says, else the farm's own failure. */
 export function interrupted(error: unknown, stop: AbortSignal): Conclusion {
-  const { reason } = stop;
+  const reason: unknown = stop.reason;
   if (reason instanceof Stopped) return conclusion({ kind: reason.kind, detail: reason.message });
   return conclusion({ kind: EndingKind.INFRASTRUCTURE, detail: from(error).message });
 }

@@ -3,11 +3,10 @@ import { mkdir, open, rm, stat } from "node:fs/promises";
 import { join } from "node:path";
 import type { Cas } from "../../shared/cas/cas.ts";
 import { readFileRange } from "../../shared/cas/files.ts";
-import type { Clock } from "../../shared/clock.ts";
 import { type Digest, digestToMessage, hasher } from "../../shared/digest.ts";
 import { limits } from "../../shared/limits.ts";
 import type { LogStreamer } from "../logs/log-streamer.ts";
-import { retrying } from "../retry.ts";
+import type { Patiently } from "../retry.ts";
 import type { Assignment, Executor, LoggedTask } from "./executor.ts";
 
 export interface LoggingOptions {
@@ -15,7 +14,7 @@ export interface LoggingOptions {
   readonly farm: Pick<Cas, "findMissing" | "write" | "writeMany">;
   /** Holds one spool file for each attempt. */
   readonly folder: string;
-  readonly clock: Clock;
+  readonly patiently: Patiently;
   /** Aborts when the agent ends: a log outlives the stop of its task, but not that. */
   readonly ending: AbortSignal;
 }
@@ -25,13 +24,13 @@ export interface LoggingOptions {
  * when the coordinator has every byte, so a report never comes before its log. `base` must not throw.
  */
 export function loggingExecutor(base: Executor<LoggedTask>, options: LoggingOptions): Executor<Assignment> {
-  const { logs, farm, folder, clock, ending } = options;
+  const { logs, farm, folder, patiently, ending } = options;
   let spools = 0;
 
   async function upload(spool: string, digest: Digest): Promise<void> {
     if (digest.sizeBytes === 0) return;
     const chunks = () => readFileRange(spool, digest.sizeBytes, { start: 0, end: digest.sizeBytes }, ending);
-    await retrying(clock, ending, "uploading the log", async () => {
+    await patiently(ending, "uploading the log", async () => {
       if ((await farm.findMissing([digest], ending)).length === 0) return;
       if (digest.sizeBytes > limits.smallBlobBytes) return await farm.write(digest, chunks(), ending);
       const data = Buffer.concat(await Array.fromAsync(chunks()));

@@ -27,6 +27,7 @@ export interface InputRoot {
   remove(): void;
 }
 
+/** Makes the places where processes run. */
 export interface InputRoots {
   /**
    * @param folders directories to make if they are not there, relative to the root
@@ -47,6 +48,7 @@ export interface InputRootsOptions {
   readonly onError: (error: MillraceError) => void;
 }
 
+/** Places for processes, in the mode that the machine allows. */
 export function inputRoots(options: InputRootsOptions): InputRoots {
   const { mode, store, trees, runner, folder: all, onError } = options;
   let created = 0;

@@ -2,6 +2,7 @@ import { execFile } from "node:child_process";
 import { mkdirSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { promisify } from "node:util";
+import { limits } from "../../shared/limits.ts";
 
 /** How inputs are kept from being written to. */
 export type InputRootMode =
@@ -19,9 +20,6 @@ export type InputRootMode =
     }
   /** Each task gets copies. Slower, and works everywhere. */
   | { readonly kind: "copy" };
-
-/** For the probe of one mode; it takes a few milliseconds. */
-const probeTimeoutMs = 5_000;
 
 const layers = "upperdir=upper,workdir=work";
 const candidates: readonly InputRootMode[] = [
@@ -69,7 +67,7 @@ async function works(folder: string, mode: InputRootMode & { kind: "overlay" }):
     const script = `${prepare}; ${probeScript}`;
     await promisify(execFile)(file, [...rest, "/bin/sh", "-c", script, "probe", mode.options], {
       cwd: probe,
-      timeout: probeTimeoutMs,
+      timeout: limits.inputRootProbeMs,
     });
     return true;
   } catch {

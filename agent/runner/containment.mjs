@@ -76,7 +76,7 @@ function cgroupV2(name) {
     /** @param {string} task @returns {Group} */
     create(task) {
       const folder = join(root, task);
-      mkdirSync(folder);
+      mkdirSync(folder, { recursive: true });
       return {
         environment: {},
         spawnInside(spawn) {
@@ -106,10 +106,10 @@ function cgroupV2(name) {
       if (!existsSync(join(folder, "cgroup.kill"))) return;
       writeFileSync(join(folder, "cgroup.kill"), "1");
       await within(goneMs, unpopulated(folder));
-      for (const group of subfolders(folder)) removeGroup(join(folder, group));
+      removeGroup(folder);
     },
     killAllNow() {
-      writeFileSync(join(root, "cgroup.kill"), "1");
+      if (existsSync(root)) writeFileSync(join(root, "cgroup.kill"), "1");
     },
   };
 }
@@ -146,7 +146,7 @@ function cgroupV1Freezer(name) {
     /** @param {string} task @returns {Group} */
     create(task) {
       const folder = join(root, task);
-      mkdirSync(folder);
+      mkdirSync(folder, { recursive: true });
       return {
         environment: {},
         spawnInside(spawn) {
@@ -166,10 +166,8 @@ function cgroupV1Freezer(name) {
       };
     },
     async sweep(/** @type {string} */ folder) {
-      for (const group of subfolders(folder)) {
-        await killFolder(join(folder, group));
-        removeGroup(join(folder, group));
-      }
+      for (const group of subfolders(folder)) await killFolder(join(folder, group));
+      if (existsSync(folder)) removeGroup(folder);
     },
     killAllNow() {
       for (const group of subfolders(root)) strike(join(root, group));

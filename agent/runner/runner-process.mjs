@@ -17,8 +17,9 @@ const containment = await openContainment(name, stateFile, allowed === "" ? unde
 const tasks = new Map();
 let groups = 0;
 
-process.on("disconnect", () => {
+process.on("disconnect", async () => {
   containment.killAllNow();
+  await containment.sweep(containment.root);
   process.exit(0);
 });
 // A signal to the whole foreground group (Ctrl-C) is the agent's business: it drains, and then lets go of us.
@@ -65,6 +66,7 @@ async function start(task) {
     appendFileSync(startsFile, `${new Date().toISOString()} ${task.executionId} ${task.attempt} ${child.pid}\n`);
     process.send?.({ type: "started", id, pid: child.pid });
   } catch (error) {
+    await group?.killAll(); // of a process whose start could not be written down
     group?.close();
     process.send?.({ type: "failed", id, step, code: error.code ?? "", message: error.message });
   } finally {

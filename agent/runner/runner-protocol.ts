@@ -52,6 +52,7 @@ export interface ReadyMessage {
   readonly feature: string;
 }
 
+/** The process runs. */
 export interface StartedMessage {
   readonly type: "started";
   readonly id: string;
@@ -82,6 +83,7 @@ export interface EndedMessage {
   readonly outOfMemory: boolean;
 }
 
+/** The overlay is gone, or never was there. */
 export interface UnmountedMessage {
   readonly type: "unmounted";
   readonly id: string;

@@ -4,6 +4,8 @@ import { realpathSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import type { Clock } from "../../shared/clock.ts";
 import { from, MillraceError } from "../../shared/errors.ts";
+import { limits } from "../../shared/limits.ts";
+import { backoff } from "../retry.ts";
 import type { EndedMessage, FailedMessage, FromRunner, StartMessage, ToRunner } from "./runner-protocol.ts";
 
 /** What to run; see StartMessage. */
@@ -67,11 +69,6 @@ export interface RunnerOptions {
   readonly onRestart?: (error: MillraceError) => void;
 }
 
-/** Between two starts of a runner that keeps dying. */
-const restartDelayMs = 500;
-/** For a runner to say that it is ready; it may have to end what was left first. */
-const readyTimeoutMs = 20_000;
-
 interface Running {
   started(): void;
   ended(end: ProcessEnd): void;
@@ -88,7 +85,7 @@ interface Generation {
 
 /** Starts the runner process and keeps one running until `close`. */
 export async function openRunner(options: RunnerOptions): Promise<Runner> {
-  let closed = false;
+  const closing = new AbortController();
   let lastId = 0;
   let current: Generation | undefined = await launch(options);
   const { feature } = current;
@@ -104,17 +101,18 @@ export async function openRunner(options: RunnerOptions): Promise<Runner> {
 
   /** A new runner first, for it ends what the old one left; only then are the old one's tasks told. */
   async function succeed(dead: Generation, error: MillraceError): Promise<void> {
-    while (!closed && current === undefined) {
+    const pauses = backoff(options.clock);
+    while (!closing.signal.aborted && current === undefined) {
       options.onRestart?.(error);
       try {
         current = await launch(options);
         watch(current);
       } catch (failure) {
         options.onRestart?.(from(failure, "starting the runner again"));
-        await new Promise<void>((resolve) => options.clock.after(restartDelayMs, resolve));
+        await pauses.pause(closing.signal);
       }
     }
-    if (closed) current?.child.disconnect();
+    if (closing.signal.aborted) current?.child.disconnect();
     for (const task of dead.running.values()) task.failed(error);
     for (const done of dead.unmounting.values()) done(); // its namespace went with it
   }
@@ -158,7 +156,7 @@ export async function openRunner(options: RunnerOptions): Promise<Runner> {
       });
     },
     async close() {
-      closed = true;
+      closing.abort();
       const child = current?.child;
       if (child === undefined || child.exitCode !== null || child.signalCode !== null) return;
       const exited = once(child, "exit");
@@ -200,9 +198,9 @@ async function ready(child: ChildProcess, clock: Clock): Promise<string> {
   const onExit = (code: number | null, signal: string | null) => refuse(signal ?? `exit code ${code}`);
   const onError = (error: Error) => refuse(error.message);
   child.on("message", onMessage).on("exit", onExit).on("error", onError);
-  const cancel = clock.after(readyTimeoutMs, () => {
+  const cancel = clock.after(limits.runnerReadyMs, () => {
     child.kill("SIGKILL");
-    refuse(`it was not ready within ${readyTimeoutMs} ms`);
+    refuse(`it was not ready within ${limits.runnerReadyMs} ms`);
   });
   try {
     return await promise;

@@ -57,9 +57,6 @@ const finalCodes: ReadonlySet<ErrorCode> = new Set([
   "unimplemented",
 ]);
 
-/** For one JoinFarm; then it is tried again. */
-const joinTimeoutMs = 10_000;
-
 export function session(options: SessionOptions): Session {
   const { info, coordinator, connectBus, attempts, clock, onReachable, onError, onExpelled } = options;
   const closing = new AbortController();
@@ -79,7 +76,7 @@ export function session(options: SessionOptions): Session {
       try {
         const answer = await coordinator.joinFarm(
           { agent: info },
-          { signal: closing.signal, timeoutMs: joinTimeoutMs },
+          { signal: closing.signal, timeoutMs: limits.joinTimeoutMs },
         );
         if (answer.heartbeatInterval !== undefined) heartbeatMs = durationMs(answer.heartbeatInterval);
         if (answer.lease !== undefined) leaseMs = durationMs(answer.lease);

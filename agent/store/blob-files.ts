@@ -55,12 +55,15 @@ export function openBlobFiles(folder: string): BlobFiles {
   const temporary = join(folder, "temporary");
   rmSync(temporary, { recursive: true, force: true });
   mkdirSync(temporary, { recursive: true });
-  for (let prefix = 0; prefix < 256; prefix++) {
-    mkdirSync(join(folder, prefix.toString(16).padStart(2, "0")), { recursive: true });
-  }
+  /** Folders that exist: at most 256. */
+  const prefixes = new Set<string>();
 
-  const pathOf = ({ digest: { hash }, executable }: StoredFile) =>
-    join(folder, hash.slice(0, 2), executable ? `${hash}.x` : hash);
+  const pathOf = ({ digest: { hash }, executable }: StoredFile) => {
+    const prefix = hash.slice(0, 2);
+    if (!prefixes.has(prefix)) mkdirSync(join(folder, prefix), { recursive: true });
+    prefixes.add(prefix);
+    return join(folder, prefix, executable ? `${hash}.x` : hash);
+  };
   const keyOf = ({ digest, executable }: StoredFile) => `${digestKey(digest)}${executable ? "x" : ""}`;
   const temporaryPath = () => join(temporary, randomUUID());
   const modeOf = ({ executable }: StoredFile) => (executable ? 0o555 : 0o444);

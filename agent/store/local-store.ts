@@ -4,11 +4,10 @@ import { distinct } from "../../shared/cas/distinct.ts";
 import { readFileRange } from "../../shared/cas/files.ts";
 import { inParallel } from "../../shared/cas/in-parallel.ts";
 import { missingBlobs } from "../../shared/cas/missing-blobs.ts";
-import type { Clock } from "../../shared/clock.ts";
 import { type Digest, type DigestKey, digestKey, emptyDigest } from "../../shared/digest.ts";
 import { from, MillraceError } from "../../shared/errors.ts";
 import { limits } from "../../shared/limits.ts";
-import { retrying } from "../retry.ts";
+import type { Patiently } from "../retry.ts";
 import type { BlobFiles, StoredFile } from "./blob-files.ts";
 
 /** The agent's own blobs, filled from the farm as tasks need them. Safe for concurrent calls. */
@@ -29,7 +28,7 @@ export interface LocalStore {
 export interface LocalStoreOptions {
   readonly files: BlobFiles;
   readonly farm: Pick<Cas, "read" | "readMany">;
-  readonly clock: Clock;
+  readonly patiently: Patiently;
   /** Told which blobs were used, for the sake of eviction. */
   readonly onUse: (digests: readonly Digest[]) => void;
 }
@@ -37,7 +36,7 @@ export interface LocalStoreOptions {
 /** Small files written in one go before the event loop gets its turn. */
 const writesPerTurn = 64;
 
-export function localStore({ files, farm, clock, onUse }: LocalStoreOptions): LocalStore {
+export function localStore({ files, farm, patiently, onUse }: LocalStoreOptions): LocalStore {
   /** Fetches under way; each ends with whether the farm had the blob. Bounded by what the running tasks need. */
   const fetching = new Map<DigestKey, Promise<boolean>>();
 
@@ -59,7 +58,7 @@ export function localStore({ files, farm, clock, onUse }: LocalStoreOptions): Lo
   }
 
   async function fetchBatch(batch: readonly Digest[], signal: AbortSignal): Promise<Set<DigestKey>> {
-    const found = await retrying(clock, signal, "fetching inputs", () => farm.readMany(batch, signal));
+    const found = await patiently(signal, "fetching inputs", () => farm.readMany(batch, signal));
     const blobs = batch.flatMap((digest) => {
       const data = found.get(digestKey(digest));
       return data === undefined ? [] : [{ digest, data }];
@@ -70,7 +69,7 @@ export function localStore({ files, farm, clock, onUse }: LocalStoreOptions): Lo
 
   async function fetchStream(digest: Digest, signal: AbortSignal): Promise<Set<DigestKey>> {
     try {
-      await retrying(clock, signal, `fetching input ${digestKey(digest)}`, () =>
+      await patiently(signal, `fetching input ${digestKey(digest)}`, () =>
         files.write(digest, farm.read(digest, {}, signal), signal),
       );
     } catch (error) {

@@ -75,10 +75,11 @@ export function runView(console: Console, startedMs = performance.now()): RunVie
       }
       case "taskFinished": {
         const { task, status, cached, ending, duration } = kind.value;
-        const took = cached ? "from the cache" : `in ${formatDuration(millisOf(duration) ?? 0)}`;
-        const label = taskStatusLabel(status);
-        const why = status === TaskStatus.SUCCEEDED ? "" : `, it ${endingLabel(ending) || "ended"}`;
-        await conclude(task, `${paintStatus(colors, label)}${why} ${colors.dim(took)}`);
+        const tookMs = millisOf(duration);
+        const took = cached ? " from the cache" : tookMs === undefined ? "" : ` in ${formatDuration(tookMs)}`;
+        const why = status === TaskStatus.CANCELLED ? (ending?.detail ?? "") : endingLabel(ending);
+        const text = `${paintStatus(colors, taskStatusLabel(status))}${why === "" ? "" : `: ${why}`}`;
+        await conclude(task, `${text}${colors.dim(took)}`);
         break;
       }
       case "taskSkipped":

@@ -28,7 +28,7 @@ export function processConsole(): Console {
   return {
     colors: pc.createColors(coloursWanted(process.env, stdout.isTTY === true)),
     interactive: stdout.isTTY === true && process.env.TERM !== "dumb",
-    columns: () => stdout.columns ?? 80,
+    columns: () => stdout.columns || 80,
     write,
     writeJson: (value) => write(`${JSON.stringify(value)}\n`),
     note: (text) => void stderr.write(`${text}\n`),

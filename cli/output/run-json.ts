@@ -39,6 +39,7 @@ export function runDetailJson(run: Run) {
   };
 }
 
+/** An artifact as it was made: in `show --json` and `artifacts --json`. */
 export function artifactJson(artifact: Artifact) {
   const { case: kind, value } = artifact.content;
   return {

@@ -16,7 +16,7 @@ export function table(heading: readonly string[], rows: readonly (readonly strin
 }
 
 /** Columns a text takes on a terminal, for the scripts that names and labels may use. */
-export function visibleWidth(text: string): number {
+function visibleWidth(text: string): number {
   return [...stripVTControlCharacters(text)].length;
 }
 

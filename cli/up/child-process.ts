@@ -66,7 +66,7 @@ export function launchChild<Ready>(command: ChildCommand, options: LaunchOptions
     const problem = problemIn(line, stream);
     lastWords.push(problem ?? line);
     if (lastWords.length > lastWordsLines) lastWords.shift();
-    if (isServing && problem !== undefined) options.onProblem(problem);
+    if (problem !== undefined) options.onProblem(problem);
     const value = isServing ? undefined : options.readyFrom(line);
     if (value === undefined) return;
     isServing = true;

@@ -48,6 +48,7 @@ export function superviseChild<Ready>(spec: ChildSpec<Ready>, options: ChildOpti
   let life: ChildLife<Ready> | undefined;
   let pause: NodeJS.Timeout | undefined;
   let stopping = false;
+  let hasServed = false;
   let failures = 0;
 
   function launch(): ChildLife<Ready> {
@@ -56,7 +57,8 @@ export function superviseChild<Ready>(spec: ChildSpec<Ready>, options: ChildOpti
       recordFile,
       readyFrom: (line) => spec.readyFrom(line),
       onProblem(problem) {
-        if (!stopping) options.report(spec.name, problem);
+        // Until it has served once, what it says becomes the message of `start`.
+        if (hasServed && !stopping) options.report(spec.name, problem);
       },
     });
     life = started;
@@ -86,6 +88,7 @@ export function superviseChild<Ready>(spec: ChildSpec<Ready>, options: ChildOpti
       const first = launch();
       const ready = await first.ready;
       if (ready !== undefined) {
+        hasServed = true;
         void keepRunning(first);
         return ready;
       }

@@ -1,10 +1,10 @@
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { from, MillraceError } from "../../shared/errors.ts";
+import { lockFolder } from "../../shared/sqlite/folder-lock.ts";
 import { type StoredCredentials, userCredentialsFile } from "../credentials.ts";
 import { type Child, type ChildOptions, superviseChild } from "./child.ts";
 import type { ChildCommand } from "./child-process.ts";
-import { lockData } from "./data-lock.ts";
 import { hostPort, localHost } from "./host.ts";
 import { embeddedNats, findNatsServer } from "./nats.ts";
 import { choosePorts, keepPorts, type WantedPorts } from "./ports.ts";
@@ -42,7 +42,7 @@ export interface Farm {
 
 /** Starts NATS, the coordinator and the agents, in this order; when one does not come up, none stays. */
 export async function startFarm(options: FarmOptions): Promise<Farm> {
-  const lock = lockData(options.dataDir);
+  const lock = lockFolder(options.dataDir, "`millrace up`");
   /** In the order of start; those of one inner list stop together. */
   const groups: Child<unknown>[][] = [];
   const stop = async () => {

@@ -66,7 +66,7 @@ export interface NatsCredentials {
   readonly agent: NatsUser;
 }
 
-export function newNatsCredentials(): NatsCredentials {
+function newNatsCredentials(): NatsCredentials {
   const password = () => randomBytes(32).toString("hex");
   return {
     coordinator: { user: "coordinator", password: password() },

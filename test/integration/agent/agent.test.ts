@@ -1,6 +1,5 @@
-import { execFileSync } from "node:child_process";
 import { once } from "node:events";
-import { existsSync, readdirSync, readFileSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync, watch } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { expect, test } from "vitest";
@@ -8,14 +7,10 @@ import { EndingKind } from "../../../proto/gen/millrace/v1/event_pb.ts";
 import { readBlob } from "../../../shared/cas/read-blob.ts";
 import { digestFromMessage, digestOf } from "../../../shared/digest.ts";
 import { loadTree } from "../../../shared/merkle/load-tree.ts";
+import { processesAbout } from "../../support/process-state.ts";
 import { fakeFarm, startAgent } from "./farm.ts";
 
 const hostile = fileURLToPath(new URL("./fixtures/hostile.sh", import.meta.url));
-
-function processesWith(text: string): string[] {
-  const lines = execFileSync("ps", ["-eo", "pid,stat,args"], { encoding: "utf8" }).split("\n");
-  return lines.filter((line) => line.includes(text) && !line.includes(" Z"));
-}
 
 test("an action runs on its inputs alone and its outputs, log and times come back", async () => {
   const farm = await fakeFarm();
@@ -75,7 +70,6 @@ test("each way of ending is told by its kind", async () => {
   const farm = await fakeFarm();
   const agent = await startAgent(farm);
   const run = async (executionId: string, spec: Parameters<typeof farm.assign>[2]) => {
-    await farm.until(() => true);
     const { accepted, refusal } = await farm.assign(agent.id, executionId, spec);
     expect(refusal).toBe("");
     expect(accepted).toBe(true);
@@ -149,10 +143,10 @@ test("a hostile task leaves no process", async () => {
   const tag = `${process.pid}01`;
   await farm.assign(agent.id, "exe_1", { command: ["bash", hostile, tag], timeoutMs: 1_000 });
   await farm.until(() => farm.log("exe_1").text.includes("started"));
-  expect(processesWith(`7777.${tag}`).length).toBeGreaterThan(5);
+  expect(processesAbout(`7777.${tag}`).length).toBeGreaterThan(5);
   const report = await farm.report("exe_1");
   expect(report.ending?.kind).toBe(EndingKind.TIMED_OUT);
-  expect(processesWith(`7777.${tag}`)).toEqual([]);
+  expect(processesAbout(`7777.${tag}`)).toEqual([]);
 });
 
 test("writing to, replacing or removing inputs changes neither the store nor the next task", async () => {
@@ -190,10 +184,10 @@ test("ten megabytes without a newline do not stall another task's log", async ()
   const farm = await fakeFarm();
   const agent = await startAgent(farm);
   await farm.assign(agent.id, "big", { command: ["sh", "-c", "head -c 10000000 /dev/zero | tr '\\0' x; sleep 100"] });
-  await farm.until(() => farm.log("big").text.length > 0);
+  await farm.until(() => farm.logBytes("big") > 0);
   await farm.assign(agent.id, "small", { command: ["echo", "through"] });
   await farm.report("small");
-  await farm.until(() => farm.log("big").text.length === 10_000_000);
+  await farm.until(() => farm.logBytes("big") === 10_000_000);
   await farm.cancel(agent.id, "big");
   await farm.report("big");
 });
@@ -206,7 +200,7 @@ test("when the coordinator is away in mid-task, the log goes on where it stopped
   await farm.assign(agent.id, "exe_1", { command: ["sh", "-c", script], outputs: ["out"] });
   await farm.until(() => farm.log("exe_1").text.includes("line 300"));
   await farm.stopGrpc();
-  await once(setTimeoutEvent(300), "due");
+  await written(join(agent.data, "spool", "1"), "line 1000\n");
   await farm.startGrpc();
   const report = await farm.report("exe_1");
   expect(report.ending).toMatchObject({ kind: EndingKind.EXITED, exitCode: 0 });
@@ -274,7 +268,7 @@ test("an agent whose supervisor vanishes takes its tasks along", async () => {
   const exit = once(agent.child, "exit");
   agent.child.disconnect();
   expect(await exit).toEqual([0, null]);
-  expect(processesWith(`7777.${tag}`)).toEqual([]);
+  expect(processesAbout(`7777.${tag}`)).toEqual([]);
   expect((await farm.report("exe_1")).ending?.kind).toBe(EndingKind.INFRASTRUCTURE);
 });
 
@@ -289,7 +283,7 @@ test("a killed agent takes its tasks along, and the next start clears what they 
   agent.child.kill("SIGKILL");
   await once(agent.child, "exit");
   await startAgent(farm, { id: agent.id, data: agent.data });
-  expect(processesWith(`7777.${tag}`)).toEqual([]);
+  expect(processesAbout(`7777.${tag}`)).toEqual([]);
   expect(existsSync(join(agent.data, "work"))).toBe(false);
 });
 
@@ -310,9 +304,9 @@ test("an agent that the farm forgot joins anew, and answers a roll call at once"
   await farm.until(() => farm.heartbeats.length > before);
 });
 
-/** An emitter that says "due" once. */
-function setTimeoutEvent(ms: number): EventTarget {
-  const target = new EventTarget();
-  setTimeout(() => target.dispatchEvent(new Event("due")), ms);
-  return target;
+/** Resolves when the file holds the text. */
+async function written(file: string, text: string): Promise<void> {
+  const watcher = watch(file);
+  while (!readFileSync(file, "utf8").includes(text)) await once(watcher, "change");
+  watcher.close();
 }

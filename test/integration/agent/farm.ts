@@ -1,4 +1,5 @@
 import { type ChildProcess, spawn } from "node:child_process";
+import { randomUUID } from "node:crypto";
 import { EventEmitter, once } from "node:events";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
@@ -81,6 +82,7 @@ export interface FakeFarm {
   report(executionId: string): Promise<Report>;
   /** The stored log so far; `finished` says whether it is whole. */
   log(executionId: string): { text: string; finished: boolean };
+  logBytes(executionId: string): number;
   /** Resolves when the condition holds; it is looked at again at each thing that an agent sends. */
   until(condition: () => boolean): Promise<void>;
   /** Cuts all gRPC connections and listens no more. */
@@ -220,6 +222,7 @@ export async function fakeFarm(): Promise<FakeFarm> {
       const { chunks, finished } = logs.get(executionId) ?? { chunks: [], finished: false };
       return { text: Buffer.concat(chunks).toString(), finished };
     },
+    logBytes: (executionId) => logs.get(executionId)?.sizeBytes ?? 0,
     until,
     async stopGrpc() {
       await server?.close(0);
@@ -299,14 +302,12 @@ export interface AgentProcessOptions {
   readonly channel?: boolean;
 }
 
-let agents = 0;
-
 /** Resolves when it has joined. */
 export async function startAgent(
   farm: { readonly address: string },
   options: AgentProcessOptions = {},
 ): Promise<AgentProcess> {
-  const { id = `agent-${process.pid}-${++agents}`, data = join(tempDir(), "agent"), slots = 2 } = options;
+  const { id = `agent-${randomUUID().slice(0, 8)}`, data = join(tempDir(), "agent"), slots = 2 } = options;
   const child = spawn(
     process.execPath,
     [
@@ -319,7 +320,9 @@ export async function startAgent(
   child.stderr?.on("data", (text) => {
     complaints += text;
   });
-  onTestFailed(() => console.error(`agent ${id}:\n${complaints}`));
+  onTestFailed(() => {
+    process.stderr.write(`agent ${id}:\n${complaints}`);
+  });
   onTestFinished(async () => {
     if (child.exitCode !== null || child.signalCode !== null) return;
     child.kill("SIGTERM");

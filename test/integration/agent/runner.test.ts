@@ -1,4 +1,3 @@
-import { execFileSync } from "node:child_process";
 import { once } from "node:events";
 import { readFileSync, watch } from "node:fs";
 import { join } from "node:path";
@@ -6,6 +5,7 @@ import { fileURLToPath } from "node:url";
 import { expect, onTestFinished, test } from "vitest";
 import { openRunner, type ProcessPlan, type Runner, StartRefused } from "../../../agent/runner/runner.ts";
 import { systemClock } from "../../../shared/clock.ts";
+import { processesAbout } from "../../support/process-state.ts";
 import { tempDir } from "../../support/temp-dir.ts";
 
 const hostile = fileURLToPath(new URL("./fixtures/hostile.sh", import.meta.url));
@@ -53,12 +53,6 @@ async function setup(containment: string[] = []): Promise<Setup> {
       watcher.close();
     },
   };
-}
-
-/** Live processes that carry the text in their arguments. */
-function processesWith(text: string): string[] {
-  const lines = execFileSync("ps", ["-eo", "pid,stat,args"], { encoding: "utf8" }).split("\n");
-  return lines.filter((line) => line.includes(text) && !line.includes(" Z"));
 }
 
 test("a process ends with its exit code, its output in the spool and its start in the log", async () => {
@@ -113,10 +107,10 @@ test.each([["cgroup-v2"], ["cgroup-v1"]])("a hostile task leaves no process behi
   const tag = `${process.pid}${++tags}`;
   const task = await runner.start(plan("bash", hostile, tag));
   await printed("started");
-  expect(processesWith(`7777.${tag}`).length).toBeGreaterThanOrEqual(6);
+  expect(processesAbout(`7777.${tag}`).length).toBeGreaterThanOrEqual(6);
   task.kill(20);
   await task.ended;
-  expect(processesWith(`7777.${tag}`)).toEqual([]);
+  expect(processesAbout(`7777.${tag}`)).toEqual([]);
 });
 
 test("without cgroups, what stays in the group, the session or the environment is found", async () => {
@@ -129,7 +123,7 @@ test("without cgroups, what stays in the group, the session or the environment i
   await printed("up");
   task.kill(0);
   await task.ended;
-  expect(processesWith(`7777.${tag}`)).toEqual([]);
+  expect(processesAbout(`7777.${tag}`)).toEqual([]);
 });
 
 test("what a task leaves in the background ends with it", async () => {
@@ -137,7 +131,7 @@ test("what a task leaves in the background ends with it", async () => {
   const tag = `${process.pid}${++tags}`;
   const task = await runner.start(plan("sh", "-c", `setsid sleep 7777.${tag} & echo up`));
   expect(await task.ended).toMatchObject({ code: 0 });
-  expect(processesWith(`7777.${tag}`)).toEqual([]);
+  expect(processesAbout(`7777.${tag}`)).toEqual([]);
 });
 
 test("when the runner dies, its tasks are ended and the next one serves", async () => {
@@ -147,10 +141,11 @@ test("when the runner dies, its tasks are ended and the next one serves", async 
     plan("sh", "-c", `echo up; trap '' TERM; setsid sleep 7777.${tag} & sleep 7777.${tag}`),
   );
   await printed("up");
-  const [victim] = processesWith(join(folder, "containment"));
-  process.kill(Number(victim?.trim().split(" ")[0]), "SIGKILL");
+  const [victim] = processesAbout(join(folder, "containment"));
+  expect(victim?.command).toContain("runner-process");
+  process.kill(victim?.pid ?? 0, "SIGKILL");
   await expect(task.ended).rejects.toMatchObject({ code: "unavailable" });
-  expect(processesWith(`7777.${tag}`)).toEqual([]);
+  expect(processesAbout(`7777.${tag}`)).toEqual([]);
   const next = await runner.start(plan("true"));
   expect((await next.ended).code).toBe(0);
 });

@@ -6,10 +6,10 @@ import { join } from "node:path";
 import { describe, expect, it, onTestFinished, vi } from "vitest";
 import { type Child, superviseChild } from "../../../../cli/up/child.ts";
 import { childLog } from "../../../../cli/up/child-log.ts";
-import { lockData } from "../../../../cli/up/data-lock.ts";
 import { choosePorts, keepPorts } from "../../../../cli/up/ports.ts";
 import { endLeftover, recordProcess } from "../../../../cli/up/process-record.ts";
 import { limits } from "../../../../shared/limits.ts";
+import { lockFolder } from "../../../../shared/sqlite/folder-lock.ts";
 import { isRunning } from "../../../support/process-state.ts";
 import { tempDir } from "../../../support/temp-dir.ts";
 
@@ -83,10 +83,10 @@ describe("a child of up", () => {
 
   it("keeps what it says in its log, and shows only problems", async () => {
     const { child, reports, nextReport, dataDir } = nodeChild(
-      `${serve} console.log("chatter"); console.error("trouble"); `,
+      `${serve} process.on("SIGUSR2", () => { console.log("chatter"); console.error("trouble"); });`,
     );
     const trouble = nextReport("trouble");
-    await child.start();
+    process.kill(await child.start(), "SIGUSR2");
     await trouble;
     await child.stop();
     expect(reports).toEqual(["trouble"]);
@@ -136,24 +136,24 @@ describe("what a killed supervisor left behind", () => {
 describe("a data folder", () => {
   it("belongs to one process at a time", () => {
     const dir = tempDir();
-    const lock = lockData(dir);
-    expect(() => lockData(dir)).toThrow(new RegExp(`in use by another .* \\(process ${process.pid}\\)`));
+    const lock = lockFolder(dir, "holder");
+    expect(() => lockFolder(dir, "holder")).toThrow(new RegExp(`in use by another .* \\(process ${process.pid}\\)`));
     lock.release();
-    lockData(dir).release();
+    lockFolder(dir, "holder").release();
   });
 
   it("is free again after a kill -9 of its holder", async () => {
     const dir = tempDir();
-    const module = new URL("../../../../cli/up/data-lock.ts", import.meta.url).href;
-    const script = `(await import(${JSON.stringify(module)})).lockData(${JSON.stringify(dir)}); console.log("held"); setInterval(() => {}, 1e6);`;
+    const module = new URL("../../../../shared/sqlite/folder-lock.ts", import.meta.url).href;
+    const script = `(await import(${JSON.stringify(module)})).lockFolder(${JSON.stringify(dir)}, "holder"); console.log("held"); setInterval(() => {}, 1e6);`;
     const holder = spawn(process.execPath, ["--input-type=module", "-e", script], {
       stdio: ["ignore", "pipe", "inherit"],
     });
     await once(holder.stdout, "data");
-    expect(() => lockData(dir)).toThrow(`(process ${holder.pid})`);
+    expect(() => lockFolder(dir, "holder")).toThrow(`(process ${holder.pid})`);
     holder.kill("SIGKILL");
     await once(holder, "exit");
-    lockData(dir).release();
+    lockFolder(dir, "holder").release();
   });
 
   it("keeps its ports, and names the flag when one that was asked for is taken", async () => {

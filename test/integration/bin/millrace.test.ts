@@ -1,0 +1,48 @@
+import { spawnSync } from "node:child_process";
+import { chmodSync, copyFileSync, mkdirSync, symlinkSync, writeFileSync } from "node:fs";
+import { join, resolve } from "node:path";
+import { describe, expect, it } from "vitest";
+import { tempDir } from "../../support/temp-dir.ts";
+
+const script = resolve(import.meta.dirname, "../../../bin/millrace");
+
+/** A copy of the launcher in a folder of its own, with programs that say how they were called. */
+function install(programs: Readonly<Record<string, string>>) {
+  const root = tempDir();
+  mkdirSync(join(root, "bin"));
+  copyFileSync(script, join(root, "bin/millrace"));
+  for (const [path, text] of Object.entries(programs)) {
+    mkdirSync(join(root, path, ".."), { recursive: true });
+    writeFileSync(join(root, path), `#!/bin/sh\n${text}\n`);
+    chmodSync(join(root, path), 0o755);
+  }
+  const call = (program = join(root, "bin/millrace"), ...args: string[]) =>
+    spawnSync(program, args, { encoding: "utf8", env: { PATH: `${join(root, "path")}:/usr/bin:/bin` } });
+  return { root, call };
+}
+
+const says = (name: string) => `echo "${name} $*"`;
+
+describe("bin/millrace", () => {
+  it("starts the Node that the folder pins, not the one on the PATH", () => {
+    const { root, call } = install({ "node_modules/node/bin/node": says("pinned"), "path/node": says("other") });
+    const { stdout } = call(undefined, "runs", "a b");
+    expect(stdout).toBe(`pinned --disable-warning=ExperimentalWarning ${root}/bin/main.ts runs a b\n`);
+  });
+
+  it("finds its folder through links, absolute and relative", () => {
+    const { root, call } = install({ "node_modules/node/bin/node": says("pinned") });
+    symlinkSync("bin/millrace", join(root, "relative"));
+    symlinkSync(join(root, "relative"), join(root, "absolute"));
+    expect(call(join(root, "absolute")).stdout).toContain(`${root}/bin/main.ts`);
+  });
+
+  it("takes the Node of the machine where nothing is pinned and it is new enough", () => {
+    const node = (version: string) => `[ "$1" = --version ] && echo ${version} || echo "machine $*"`;
+    const { call } = install({ "path/node": node("v24.0.0") });
+    expect(call().stdout).toMatch(/^machine /);
+    const old = install({ "path/node": node("v20.20.2") }).call();
+    expect(old.status).toBe(3);
+    expect(old.stderr).toMatch(/needs Node 24 or later, and node is v20\.20\.2; run: sh .*bootstrap\.sh/);
+  });
+});
