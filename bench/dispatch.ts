@@ -28,7 +28,17 @@ export async function dispatchReport(): Promise<BenchReport> {
     return report("dispatch", [
       { name: `${chainLength} chained no-op tasks`, unit: "ms", samples: chains, target: "<= 1000" },
       { name: "a turn, in the mean", unit: "ms", samples: chains.map((ms) => ms / chainLength), target: "" },
-      { name: "slowest chain", unit: "ms", samples: [at(chains.toSorted((a, b) => a - b), 1)], target: "" },
+      {
+        name: "slowest chain",
+        unit: "ms",
+        samples: [
+          at(
+            chains.toSorted((a, b) => a - b),
+            1,
+          ),
+        ],
+        target: "",
+      },
     ]);
   } finally {
     rmSync(dir, { recursive: true, force: true });

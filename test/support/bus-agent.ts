@@ -1,4 +1,4 @@
-import { create, fromBinary, toBinary } from "@bufbuild/protobuf";
+import { create, fromBinary, type MessageInitShape, toBinary } from "@bufbuild/protobuf";
 import { type AgentInfo, AgentInfoSchema } from "../../proto/gen/millrace/v1/agent_pb.ts";
 import {
   type Assign,
@@ -9,11 +9,11 @@ import {
   CancelSchema,
   GoodbyeSchema,
   HeartbeatSchema,
-  ReportOutcome,
+  type ReportOutcome,
   ReportReplySchema,
   ReportSchema,
 } from "../../proto/gen/millrace/v1/dispatch_pb.ts";
-import { EndingKind } from "../../proto/gen/millrace/v1/event_pb.ts";
+import { EndingKind, type EndingSchema } from "../../proto/gen/millrace/v1/event_pb.ts";
 import type { Bus } from "../../shared/bus/bus.ts";
 import { subjects } from "../../shared/bus/subjects.ts";
 import { version } from "../../shared/version.ts";
@@ -27,8 +27,8 @@ export interface BusAgent {
   nextCancel(): Promise<Cancel>;
   /** Says that it lives and holds these; default: all it has accepted and not reported. */
   heartbeat(held?: readonly Assign[]): void;
-  /** Reports an exit; resolves with what the coordinator makes of it. */
-  report(assign: Assign, exitCode?: number): Promise<ReportOutcome>;
+  /** Reports an ending, default exit code 0; resolves with what the coordinator makes of it. */
+  report(assign: Assign, ending?: MessageInitShape<typeof EndingSchema>): Promise<ReportOutcome>;
   goodbye(): void;
   /** From now on assignments are answered so; `silence` answers nothing. */
   answer: "accept" | "refuse" | "silence";
@@ -63,13 +63,13 @@ export async function busAgent(
       });
       bus.publish(subjects.heartbeat(id), toBinary(HeartbeatSchema, message));
     },
-    async report({ executionId, epoch, attempt }, exitCode = 0) {
+    async report({ executionId, epoch, attempt }, ending = { kind: EndingKind.EXITED }) {
       const message = create(ReportSchema, {
         agentId: id,
         executionId,
         attempt,
-        ending: { kind: EndingKind.EXITED, exitCode },
-        result: { exitCode },
+        ending,
+        result: {},
         ...(epoch === undefined ? {} : { epoch }),
       });
       const reply = await bus.request(subjects.report(id), toBinary(ReportSchema, message), { timeoutMs: 5_000 });

@@ -48,19 +48,12 @@ export function newExecution(request: ExecutionRequest, stored: Promise<void>): 
 }
 
 /** Why it waits, for a person. */
-export function waitDetail({ requirement, attempts }: Execution, cause: WaitCause): string {
-  switch (cause) {
-    case WaitCause.NO_AGENT_MATCHES:
-      return requirement.properties.length === 0
-        ? "no agent is connected"
-        : `no connected agent offers ${describeRequirement(requirement)}`;
-    case WaitCause.AGENT_LOST:
-      return `the agent of attempt ${attempts} was lost`;
-    default:
-      return requirement.properties.length === 0
-        ? "every agent is busy"
-        : `every agent that offers ${describeRequirement(requirement)} is busy`;
+export function waitDetail({ requirement }: Execution, cause: WaitCause): string {
+  const wanted = describeRequirement(requirement);
+  if (cause === WaitCause.NO_AGENT_MATCHES) {
+    return wanted === "" ? "no agent is connected" : `no connected agent offers ${wanted}`;
   }
+  return wanted === "" ? "every agent is busy" : `every agent that offers ${wanted} is busy`;
 }
 
 /** What to tell a submitter that has come back; undefined when there is nothing to tell yet. */

@@ -185,9 +185,9 @@ export class FarmScheduler implements Scheduler, Component {
     this.#unexplained.clear();
   }
 
-  #tellWait(execution: Execution, cause: WaitCause): void {
+  #tellWait(execution: Execution, cause: WaitCause, detail = waitDetail(execution, cause)): void {
     if (execution.wait?.cause === cause) return;
-    execution.wait = { cause, detail: waitDetail(execution, cause) };
+    execution.wait = { cause, detail };
     this.#tell({ kind: "waiting", id: execution.request.id, ...execution.wait });
   }
 
@@ -205,7 +205,11 @@ export class FarmScheduler implements Scheduler, Component {
     }
     this.#refusing.add(agentId);
     if (answer.kind === "refused") execution.attempts -= 1;
-    this.#loseLease(execution, lease, answer.kind === "unknown");
+    this.#loseLease(
+      execution,
+      lease,
+      answer.kind === "unknown" ? `${agentId} did not answer: ${answer.why}` : undefined,
+    );
   }
 
   async #hand({ request, attempts }: Execution, lease: Lease): Promise<AssignAnswer> {
@@ -227,20 +231,28 @@ export class FarmScheduler implements Scheduler, Component {
 
   // --- losing ----------------------------------------------------------------------------------------------------
 
-  /** The attempt came to nothing: another one, unless the budget is used up or nobody wants it any more. */
-  #loseLease(execution: Execution, lease: Lease, attempted: boolean): void {
+  /**
+   * The attempt came to nothing: another one, unless the budget is used up or nobody wants it any more. `lost` says what
+   * became of it; undefined when the agent never took it.
+   */
+  #loseLease(
+    execution: Execution,
+    lease: Lease,
+    lost: string | undefined,
+    last: EndingKind = EndingKind.AGENT_LOST,
+  ): void {
     const { id } = execution.request;
     this.#slots.free(execution, lease);
-    if (attempted) this.#background(this.#deps.attemptEnded(id, lease.attempt));
+    if (lost !== undefined) this.#background(this.#deps.attemptEnded(id, lease.attempt));
     this.#background(this.#deps.table.lease(id, execution.attempts, undefined));
     if (execution.cancelReason !== undefined) {
       this.#background(this.#endWithoutReport(execution, EndingKind.CANCELLED, execution.cancelReason));
     } else if (execution.attempts >= limits.infrastructureAttempts) {
-      const detail = `${execution.attempts} agents were lost with it; look at their logs, then run it again`;
-      this.#background(this.#endWithoutReport(execution, EndingKind.AGENT_LOST, detail));
+      const detail = `${execution.attempts} attempts came to nothing, the last one because ${lost ?? "it was refused"}`;
+      this.#background(this.#endWithoutReport(execution, last, detail));
     } else {
       this.#enqueue(execution);
-      if (attempted) this.#tellWait(execution, WaitCause.AGENT_LOST);
+      if (lost !== undefined) this.#tellWait(execution, WaitCause.AGENT_LOST, `attempt ${lease.attempt}: ${lost}`);
     }
   }
 
@@ -252,7 +264,8 @@ export class FarmScheduler implements Scheduler, Component {
     } else if (change.kind === "lost" || change.kind === "left") {
       for (const execution of this.#slots.heldOn(id)) {
         const { phase } = execution;
-        if (phase.kind === "assigning" || phase.kind === "held") this.#loseLease(execution, phase.lease, true);
+        const lost = change.kind === "left" ? `${id} left` : `${id} was not heard for ${limits.leaseMs / 1000} s`;
+        if (phase.kind === "assigning" || phase.kind === "held") this.#loseLease(execution, phase.lease, lost);
       }
     }
     this.#place();
@@ -265,9 +278,9 @@ export class FarmScheduler implements Scheduler, Component {
       const { phase } = execution;
       // While an assignment is under way a heartbeat may have been sent before it arrived, and proves nothing.
       if (phase.kind !== "held") continue;
-      if (!isEpoch(reported.get(execution.request.id), phase.lease.epoch))
-        this.#loseLease(execution, phase.lease, true);
-      else if (execution.cancelReason !== undefined) this.#sendCancel(execution);
+      if (!isEpoch(reported.get(execution.request.id), phase.lease.epoch)) {
+        this.#loseLease(execution, phase.lease, `${agentId} does not hold it any more`);
+      } else if (execution.cancelReason !== undefined) this.#sendCancel(execution);
     }
     for (const { executionId, epoch } of held) {
       const phase = this.#executions.get(executionId)?.phase;
@@ -306,6 +319,11 @@ export class FarmScheduler implements Scheduler, Component {
     }
     // It may have run faster than its acceptance travelled.
     if (phase.kind === "assigning") this.#started(execution, phase.lease);
+    if (report.ending?.kind === EndingKind.INFRASTRUCTURE) {
+      // The farm failed, not the task: that is tried again on the farm's own budget.
+      this.#loseLease(execution, phase.lease, report.ending.detail, EndingKind.INFRASTRUCTURE);
+      return true;
+    }
     const done = this.#conclude(execution, phase.lease, report);
     execution.phase = { kind: "concluding", lease: phase.lease, done };
     try {

@@ -45,11 +45,12 @@ describe("a child of up", () => {
   it("is started again, alone, when it falls", async () => {
     const marker = join(tempDir(), "second");
     const second = `require("node:fs").writeFileSync(${JSON.stringify(marker)}, String(process.pid));`;
-    const script = `${serve}
+    const script = `
       require("node:fs").appendFileSync(${JSON.stringify(`${marker}.log`)}, process.pid + "\\n");
       if (require("node:fs").readFileSync(${JSON.stringify(`${marker}.log`)}, "utf8").split("\\n").length > 2) {
         ${second} console.error("up again");
-      }`;
+      }
+      ${serve}`;
     const { child, reports, nextReport } = nodeChild(script);
     const pid = await child.start();
     const again = nextReport("up again");

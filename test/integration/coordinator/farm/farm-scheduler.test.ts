@@ -252,6 +252,23 @@ test("the budget for lost agents ends in agent-lost, not in an endless loop", as
   expect((await farm.next("x", "finished")).outcome.ending.kind).toBe(EndingKind.AGENT_LOST);
 });
 
+test("what the farm failed at is placed again, and fails for good only when the budget is used up", async () => {
+  const farm = await startFarm();
+  const agent = await farm.agent({ id: "a" });
+  await farm.scheduler.submit(execution("x"));
+  const failure = { kind: EndingKind.INFRASTRUCTURE, detail: "the disk is full" };
+  for (let attempt = 1; attempt <= limits.infrastructureAttempts; attempt += 1) {
+    const assign = await agent.nextAssign();
+    expect(assign.attempt).toBe(attempt);
+    expect(await agent.report(assign, failure)).toBe(ReportOutcome.ACCEPTED);
+  }
+  const { ending } = (await farm.next("x", "finished")).outcome;
+  expect(ending).toMatchObject({
+    kind: EndingKind.INFRASTRUCTURE,
+    detail: expect.stringContaining("the disk is full"),
+  });
+});
+
 test("cancelling ends a queued execution at once and asks the agent of a running one", async () => {
   const farm = await startFarm();
   const agent = await farm.agent({ id: "a" });
