@@ -23,10 +23,11 @@ pinned=$root/node_modules/node/bin/node
 
 install_dependencies() {
   command -v npm >/dev/null 2>&1 || fail "npm is missing; install Node 20 or later with npm (https://nodejs.org), then try again"
-  say "installing the dependencies of package-lock.json (npm ci)"
+  say "installing the dependencies of package-lock.json"
   # npm hands its own settings down to scripts; a nested npm must not take them for its command line.
-  (cd "$root" && npm ci --no-audit --no-fund --loglevel=error >&2) ||
-    fail "npm ci failed; see its message above (no network? then set a reachable registry: npm config set registry URL)"
+  # Not `npm ci`: it refuses a lock file that was written where a registry had no package for some other platform.
+  (cd "$root" && npm install --no-save --no-audit --no-fund --loglevel=error >&2) ||
+    fail "npm install failed; see its message above (no network? then set a reachable registry: npm config set registry URL)"
   "$pinned" --version >/dev/null 2>&1 ||
     fail "the pinned Node does not run on this machine ($(uname -sm)); supported are Linux and macOS on x64 and arm64 (with glibc on Linux)"
   cp "$root/package-lock.json" "$stamp"

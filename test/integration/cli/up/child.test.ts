@@ -112,6 +112,7 @@ describe("what a killed supervisor left behind", () => {
   it("is ended when it still is the process that was written down", async () => {
     const file = join(tempDir(), "part.json");
     const child = spawn("sleep", ["600"], { detached: true, stdio: "ignore" });
+    onTestFinished(() => void child.kill("SIGKILL"));
     const gone = once(child, "exit");
     recordProcess(file, child.pid ?? 0);
     await endLeftover(file);
@@ -148,8 +149,9 @@ describe("a data folder", () => {
     const module = new URL("../../../../shared/sqlite/folder-lock.ts", import.meta.url).href;
     const script = `(await import(${JSON.stringify(module)})).lockFolder(${JSON.stringify(dir)}, "holder"); console.log("held"); setInterval(() => {}, 1e6);`;
     const holder = spawn(process.execPath, ["--input-type=module", "-e", script], {
-      stdio: ["ignore", "pipe", "inherit"],
+      stdio: ["ignore", "pipe", "ignore"],
     });
+    onTestFinished(() => void holder.kill("SIGKILL"));
     await once(holder.stdout, "data");
     expect(() => lockFolder(dir, "holder")).toThrow(`(process ${holder.pid})`);
     holder.kill("SIGKILL");
