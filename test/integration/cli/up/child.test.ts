@@ -39,6 +39,7 @@ function nodeChild(script: string, dataDir = tempDir()) {
   return { child, reports, nextReport, dataDir };
 }
 
+/** Last in a script: from the line it prints on, the child is taken to be ready for anything. */
 const serve = "console.log('ready ' + process.pid); setInterval(() => {}, 1e6);";
 
 describe("a child of up", () => {
@@ -84,7 +85,7 @@ describe("a child of up", () => {
 
   it("keeps what it says in its log, and shows only problems", async () => {
     const { child, reports, nextReport, dataDir } = nodeChild(
-      `${serve} process.on("SIGUSR2", () => { console.log("chatter"); console.error("trouble"); });`,
+      `process.on("SIGUSR2", () => { console.log("chatter"); console.error("trouble"); }); ${serve}`,
     );
     const trouble = nextReport("trouble");
     process.kill(await child.start(), "SIGUSR2");
