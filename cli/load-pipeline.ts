@@ -1,5 +1,5 @@
 import { readFileSync, statSync } from "node:fs";
-import { join } from "node:path";
+import { basename, dirname, join } from "node:path";
 import { from, MillraceError } from "../shared/errors.ts";
 import { limits } from "../shared/limits.ts";
 import { parsePipeline } from "../shared/pipeline/parse.ts";
@@ -19,6 +19,13 @@ export type LoadedPipeline =
 export function loadPipeline(dir: string, path: string): LoadedPipeline {
   const file = join(dir, path);
   return parsePipeline(readText(file), path);
+}
+
+/** The same for a path that a person gave: a pipeline file, or a folder that holds one. `path` is what was read. */
+export function loadPipelineFile(path: string): LoadedPipeline & { readonly path: string } {
+  const isFolder = statSync(path, { throwIfNoEntry: false })?.isDirectory() ?? false;
+  const file = isFolder ? join(path, defaultPipelinePath) : path;
+  return { ...loadPipeline(dirname(file), basename(file)), path: file };
 }
 
 function readText(file: string): string {

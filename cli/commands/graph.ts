@@ -1,32 +1,35 @@
-import { basename, dirname } from "node:path";
 import { Command } from "commander";
 import { formatProblem } from "../../shared/pipeline/format-problem.ts";
 import { exitStatus } from "../exit-status.ts";
+import { toDot } from "../graph/dot.ts";
 import { drawPipeline, pipelineGraph } from "../graph/draw-pipeline.ts";
-import { defaultPipelinePath, loadPipeline } from "../load-pipeline.ts";
+import { defaultPipelinePath, loadPipelineFile } from "../load-pipeline.ts";
 import { processConsole } from "../output/console.ts";
 
 interface GraphOptions {
   readonly json?: boolean;
+  readonly dot?: boolean;
 }
 
 /** `millrace graph`. */
 export function graphCommand(): Command {
   return new Command("graph")
     .description("Draw a pipeline file: its stages in the order of their needs, their tasks and artifacts.")
-    .argument("[file]", "the pipeline file", defaultPipelinePath)
+    .argument("[file]", "the pipeline file, or the folder that holds it", defaultPipelinePath)
     .option("--json", "print nodes and edges as one JSON object")
-    .addHelpText("after", "\nExample:\n  $ millrace graph")
+    .option("--dot", "print a Graphviz digraph")
+    .addHelpText("after", "\nExample:\n  $ millrace graph\n  $ millrace graph --dot | dot -Tsvg > pipeline.svg")
     .action(graph);
 }
 
 async function graph(file: string, options: GraphOptions): Promise<void> {
   const console = processConsole();
-  const { pipeline, problems } = loadPipeline(dirname(file), basename(file));
+  const { path, pipeline, problems } = loadPipelineFile(file);
   if (pipeline === undefined) {
     process.exitCode = exitStatus.usage;
-    return console.note(problems.map((problem) => formatProblem({ ...problem, file })).join("\n"));
+    return console.note(problems.map((problem) => formatProblem({ ...problem, file: path })).join("\n"));
   }
   if (options.json) return console.writeJson(pipelineGraph(pipeline));
+  if (options.dot) return await console.write(toDot(pipeline));
   await console.write(drawPipeline(pipeline, console.colors));
 }

@@ -1,8 +1,7 @@
-import { basename, dirname } from "node:path";
 import { Command } from "commander";
 import { formatProblem } from "../../shared/pipeline/format-problem.ts";
 import { exitStatus } from "../exit-status.ts";
-import { defaultPipelinePath, loadPipeline } from "../load-pipeline.ts";
+import { defaultPipelinePath, loadPipelineFile } from "../load-pipeline.ts";
 import { processConsole } from "../output/console.ts";
 import { counted } from "../output/format.ts";
 
@@ -14,7 +13,7 @@ interface ValidateOptions {
 export function validateCommand(): Command {
   return new Command("validate")
     .description("Check a pipeline file and say all that is wrong in it at once. Needs no coordinator.")
-    .argument("[file]", "the pipeline file", defaultPipelinePath)
+    .argument("[file]", "the pipeline file, or the folder that holds it", defaultPipelinePath)
     .option("--json", "print one JSON object")
     .addHelpText("after", "\nExample:\n  $ millrace validate ci/nightly.yaml")
     .action(validate);
@@ -22,14 +21,14 @@ export function validateCommand(): Command {
 
 async function validate(file: string, options: ValidateOptions): Promise<void> {
   const console = processConsole();
-  const { pipeline, problems } = loadPipeline(dirname(file), basename(file));
-  const placed = problems.map((problem) => ({ ...problem, file }));
+  const { path, pipeline, problems } = loadPipelineFile(file);
+  const placed = problems.map((problem) => ({ ...problem, file: path }));
   if (pipeline === undefined) process.exitCode = exitStatus.usage;
-  if (options.json) return console.writeJson({ file, valid: pipeline !== undefined, problems: placed });
+  if (options.json) return console.writeJson({ file: path, valid: pipeline !== undefined, problems: placed });
   if (pipeline === undefined) {
-    console.note(`${placed.map(formatProblem).join("\n")}\n${counted(placed.length, "problem")} in ${file}`);
+    console.note(`${placed.map(formatProblem).join("\n")}\n${counted(placed.length, "problem")} in ${path}`);
     return;
   }
   const tasks = pipeline.stages.reduce((count, stage) => count + stage.tasks.length, 0);
-  await console.write(`${file} is valid: ${counted(pipeline.stages.length, "stage")}, ${counted(tasks, "task")}\n`);
+  await console.write(`${path} is valid: ${counted(pipeline.stages.length, "stage")}, ${counted(tasks, "task")}\n`);
 }

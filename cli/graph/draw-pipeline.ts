@@ -1,4 +1,6 @@
+import { orderByNeeds } from "../../shared/pipeline/order.ts";
 import type { Pipeline, Stage, Task } from "../../shared/pipeline/pipeline.ts";
+import { taskId } from "../../shared/pipeline/select-tasks.ts";
 import type { Colors } from "../output/console.ts";
 
 /** A pipeline as nodes (`stage/task`) and edges (first this, then that), for programs. */
@@ -29,12 +31,13 @@ export function pipelineGraph(pipeline: Pipeline) {
 /** A pipeline for a person: stages in the order in which they can start, each with its tasks below it. */
 export function drawPipeline(pipeline: Pipeline, colors: Colors): string {
   const lines = [colors.bold(pipeline.name)];
-  for (const stage of inOrderOfNeeds(pipeline.stages)) {
+  for (const stage of startOrder(pipeline)) {
     const after = stage.needs.length === 0 ? "" : colors.dim(`  after ${stage.needs.join(", ")}`);
     lines.push("", `${colors.bold(colors.cyan(stage.name))}${after}`);
+    const width = Math.max(...stage.tasks.map(({ name }) => name.length));
     for (const [index, task] of stage.tasks.entries()) {
       const branch = index === stage.tasks.length - 1 ? "└─" : "├─";
-      lines.push(`${branch} ${task.name}${describeEdges(task, colors)}`);
+      lines.push(`${branch} ${task.name.padEnd(width)}${describeEdges(task, colors)}`.trimEnd());
     }
   }
   return `${lines.join("\n")}\n`;
@@ -50,21 +53,9 @@ function describeEdges(task: Task, colors: Colors): string {
   return parts.length === 0 ? "" : `  ${colors.dim(parts.join("  "))}`;
 }
 
-/** Stages whose needs are met come first, otherwise as in the file; a valid pipeline has no circle. */
-function inOrderOfNeeds(stages: readonly Stage[]): Stage[] {
-  const ordered: Stage[] = [];
-  const placed = new Set<string>();
-  let left = [...stages];
-  while (left.length > 0) {
-    const ready = left.filter((stage) => stage.needs.every((need) => placed.has(need)));
-    if (ready.length === 0) return [...ordered, ...left];
-    for (const stage of ready) placed.add(stage.name);
-    ordered.push(...ready);
-    left = left.filter((stage) => !placed.has(stage.name));
-  }
-  return ordered;
-}
-
-function taskId(task: Task): string {
-  return `${task.stage}/${task.name}`;
+/** Each stage after those that it needs, otherwise as in the file. */
+function startOrder(pipeline: Pipeline): Stage[] {
+  const stages = new Map(pipeline.stages.map((stage) => [stage.name, stage]));
+  const { order } = orderByNeeds(stages.keys(), (name) => stages.get(name)?.needs ?? []);
+  return order.flatMap((name) => stages.get(name) ?? []);
 }

@@ -39,7 +39,7 @@ describe("a drawn pipeline", () => {
         "",
         "build",
         "├─ compile  ▶ app",
-        "└─ lint  after build/compile",
+        "└─ lint     after build/compile",
         "",
         "verify  after build",
         "└─ unit  ◀ app of build/compile",

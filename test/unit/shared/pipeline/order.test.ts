@@ -1,7 +1,7 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { limits } from "../../../shared/limits.ts";
-import { closure, orderByNeeds } from "../../../shared/pipeline/order.ts";
+import { limits } from "../../../../shared/limits.ts";
+import { closure, orderByNeeds } from "../../../../shared/pipeline/order.ts";
 
 describe("an order by needs", () => {
   const graph = fc.array(fc.uniqueArray(fc.nat(9), { maxLength: 4 }), { minLength: 10, maxLength: 10 });

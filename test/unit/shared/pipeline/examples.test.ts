@@ -1,14 +1,14 @@
 import { readdirSync, readFileSync, statSync } from "node:fs";
 import { join, relative } from "node:path";
 import { describe, expect, it } from "vitest";
-import { digestFromMessage, digestKey, digestOf } from "../../../shared/digest.ts";
-import type { TreeEntry } from "../../../shared/merkle/tree-entry.ts";
-import { actionFor } from "../../../shared/pipeline/action.ts";
-import { formatProblem } from "../../../shared/pipeline/format-problem.ts";
-import { parsePipeline } from "../../../shared/pipeline/parse.ts";
-import { planRun } from "../../../shared/pipeline/plan.ts";
+import { digestFromMessage, digestKey, digestOf } from "../../../../shared/digest.ts";
+import type { TreeEntry } from "../../../../shared/merkle/tree-entry.ts";
+import { actionFor } from "../../../../shared/pipeline/action.ts";
+import { formatProblem } from "../../../../shared/pipeline/format-problem.ts";
+import { parsePipeline } from "../../../../shared/pipeline/parse.ts";
+import { planRun } from "../../../../shared/pipeline/plan.ts";
 
-const root = join(import.meta.dirname, "../../..");
+const root = join(import.meta.dirname, "../../../..");
 const shop = join(root, "examples/shop");
 
 function shopFiles(): Map<string, Buffer> {

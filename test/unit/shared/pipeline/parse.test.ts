@@ -1,8 +1,8 @@
 import { describe, expect, it } from "vitest";
-import { limits } from "../../../shared/limits.ts";
-import { formatProblem } from "../../../shared/pipeline/format-problem.ts";
-import { parsePipeline } from "../../../shared/pipeline/parse.ts";
-import type { Pipeline } from "../../../shared/pipeline/pipeline.ts";
+import { limits } from "../../../../shared/limits.ts";
+import { formatProblem } from "../../../../shared/pipeline/format-problem.ts";
+import { parsePipeline } from "../../../../shared/pipeline/parse.ts";
+import type { Pipeline } from "../../../../shared/pipeline/pipeline.ts";
 
 function problemsOf(text: string): string[] {
   return parsePipeline(text, "millrace.yaml").problems.map(formatProblem);

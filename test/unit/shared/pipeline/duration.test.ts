@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { formatDuration, readDuration, readTimeout } from "../../../shared/pipeline/duration.ts";
+import { formatDuration, readDuration, readTimeout } from "../../../../shared/pipeline/duration.ts";
 
 describe("a duration", () => {
   it.each([

@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
-import { parsePipeline } from "../../../shared/pipeline/parse.ts";
-import { starterPipeline } from "../../../shared/pipeline/starter.ts";
+import { parsePipeline } from "../../../../shared/pipeline/parse.ts";
+import { starterPipeline } from "../../../../shared/pipeline/starter.ts";
 
 function starter(files: Readonly<Record<string, string>>, name?: string) {
   const found = starterPipeline(new Set(Object.keys(files)), (path) => files[path], name);

@@ -6,15 +6,15 @@ import {
   type Command,
   CommandSchema,
   DirectorySchema,
-} from "../../../proto/gen/build/bazel/remote/execution/v2/remote_execution_pb.ts";
-import { type PlannedTask, PlannedTaskSchema } from "../../../proto/gen/millrace/v1/event_pb.ts";
-import { digestFromMessage, digestKey, digestOf, emptyDigest } from "../../../shared/digest.ts";
-import { buildTree } from "../../../shared/merkle/build-tree.ts";
-import type { TreeEntry } from "../../../shared/merkle/tree-entry.ts";
-import { actionFor } from "../../../shared/pipeline/action.ts";
-import { formatProblem } from "../../../shared/pipeline/format-problem.ts";
-import { parsePipeline } from "../../../shared/pipeline/parse.ts";
-import { planRun, type RunPlan } from "../../../shared/pipeline/plan.ts";
+} from "../../../../proto/gen/build/bazel/remote/execution/v2/remote_execution_pb.ts";
+import { type PlannedTask, PlannedTaskSchema } from "../../../../proto/gen/millrace/v1/event_pb.ts";
+import { digestFromMessage, digestKey, digestOf, emptyDigest } from "../../../../shared/digest.ts";
+import { buildTree } from "../../../../shared/merkle/build-tree.ts";
+import type { TreeEntry } from "../../../../shared/merkle/tree-entry.ts";
+import { actionFor } from "../../../../shared/pipeline/action.ts";
+import { formatProblem } from "../../../../shared/pipeline/format-problem.ts";
+import { parsePipeline } from "../../../../shared/pipeline/parse.ts";
+import { planRun, type RunPlan } from "../../../../shared/pipeline/plan.ts";
 
 function file(path: string, content = path): TreeEntry {
   return { path, node: { kind: "file", digest: digestOf(Buffer.from(content)), executable: false } };

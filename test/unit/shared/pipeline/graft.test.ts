@@ -1,8 +1,8 @@
 import { describe, expect, it } from "vitest";
-import { digestOf } from "../../../shared/digest.ts";
-import { buildTree } from "../../../shared/merkle/build-tree.ts";
-import type { TreeEntry } from "../../../shared/merkle/tree-entry.ts";
-import { graftArtifacts } from "../../../shared/pipeline/graft.ts";
+import { digestOf } from "../../../../shared/digest.ts";
+import { buildTree } from "../../../../shared/merkle/build-tree.ts";
+import type { TreeEntry } from "../../../../shared/merkle/tree-entry.ts";
+import { graftArtifacts } from "../../../../shared/pipeline/graft.ts";
 
 const digest = digestOf(Buffer.from("x"));
 const file = (path: string): TreeEntry => ({ path, node: { kind: "file", digest, executable: false } });

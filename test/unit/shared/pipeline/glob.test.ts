@@ -1,8 +1,8 @@
 import fc from "fast-check";
 import picomatch from "picomatch";
 import { describe, expect, it } from "vitest";
-import { limits } from "../../../shared/limits.ts";
-import { type GlobBudget, globMatches, globPath, readGlob } from "../../../shared/pipeline/glob.ts";
+import { limits } from "../../../../shared/limits.ts";
+import { type GlobBudget, globMatches, globPath, readGlob } from "../../../../shared/pipeline/glob.ts";
 
 function matches(pattern: string, path: string, budget: GlobBudget = { steps: limits.globSteps }): boolean {
   const reading = readGlob(pattern);

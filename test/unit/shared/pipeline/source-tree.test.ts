@@ -1,12 +1,12 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { digestOf } from "../../../shared/digest.ts";
-import { limits } from "../../../shared/limits.ts";
-import { buildTree } from "../../../shared/merkle/build-tree.ts";
-import { treeEntries } from "../../../shared/merkle/load-tree.ts";
-import type { TreeEntry } from "../../../shared/merkle/tree-entry.ts";
-import { sortedByPath } from "../../../shared/pipeline/path-order.ts";
-import { sourceTree } from "../../../shared/pipeline/source-tree.ts";
+import { digestOf } from "../../../../shared/digest.ts";
+import { limits } from "../../../../shared/limits.ts";
+import { buildTree } from "../../../../shared/merkle/build-tree.ts";
+import { treeEntries } from "../../../../shared/merkle/load-tree.ts";
+import type { TreeEntry } from "../../../../shared/merkle/tree-entry.ts";
+import { sortedByPath } from "../../../../shared/pipeline/path-order.ts";
+import { sourceTree } from "../../../../shared/pipeline/source-tree.ts";
 
 const name = fc.constantFrom("a", "a-b", "a0", "b", ".c", "ü", "😀", "\uffff");
 const path = fc.array(name, { minLength: 1, maxLength: 5 }).map((names) => names.join("/"));
