@@ -1,6 +1,9 @@
 import { enableCompileCache } from "node:module";
+import { homedir } from "node:os";
+import { join } from "node:path";
 
-enableCompileCache();
+// Not where Node would put it, in the folder for temporary files: whoever else writes there could give us code to run.
+enableCompileCache(join(process.env.XDG_CACHE_HOME || join(homedir(), ".cache"), "millrace", "node"));
 
 // Everything else is imported after the cache is on, and only what the command at hand needs: the rest would cost every
 // call of the command line a quarter of a second.

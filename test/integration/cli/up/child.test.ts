@@ -44,21 +44,18 @@ const serve = "console.log('ready ' + process.pid); setInterval(() => {}, 1e6);"
 
 describe("a child of up", () => {
   it("is started again, alone, when it falls", async () => {
-    const marker = join(tempDir(), "second");
-    const second = `require("node:fs").writeFileSync(${JSON.stringify(marker)}, String(process.pid));`;
-    const script = `
-      require("node:fs").appendFileSync(${JSON.stringify(`${marker}.log`)}, process.pid + "\\n");
-      if (require("node:fs").readFileSync(${JSON.stringify(`${marker}.log`)}, "utf8").split("\\n").length > 2) {
-        ${second} console.error("up again");
-      }
-      ${serve}`;
+    const lives = join(tempDir(), "lives");
+    const script = `const { appendFileSync, readFileSync } = require("node:fs");
+      appendFileSync(${JSON.stringify(lives)}, process.pid + "\\n");
+      ${serve}
+      if (readFileSync(${JSON.stringify(lives)}, "utf8").split("\\n").length > 2) console.error("up again");`;
     const { child, reports, nextReport } = nodeChild(script);
     const pid = await child.start();
     const again = nextReport("up again");
     process.kill(pid, "SIGKILL");
     await again;
     expect(reports[0]).toMatch(/was ended by SIGKILL; starting it again in \d+ ms/);
-    const secondPid = Number(readFileSync(marker, "utf8"));
+    const [, secondPid = 0] = readFileSync(lives, "utf8").split("\n").map(Number);
     expect(secondPid).not.toBe(pid);
     await child.stop();
     expect(isRunning(secondPid)).toBe(false);
