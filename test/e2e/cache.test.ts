@@ -70,3 +70,29 @@ describe("the second run of the same sources", () => {
     expect(farm.processStarts().length - before).toBe(1);
   });
 });
+
+describe("two runs of the same sources at once", () => {
+  it("start each process once, and both show its output as it comes", async () => {
+    const files = {
+      "millrace.yaml": `name: at-once
+stages:
+  a:
+    tasks:
+      slow: { run: "echo before; sleep 4; echo after" }
+`,
+    };
+    const before = farm.processStarts().length;
+    const first = farm.startCli(["run", project(files)]);
+    await first.line(/before/);
+    const second = farm.startCli(["run", project(files)]);
+    await second.line(/before/);
+    for (const { result } of [first, second]) {
+      const { status, stdout } = await result;
+      expect(status).toBe(0);
+      expect(stdout).toContain("after");
+    }
+    expect(farm.processStarts().length - before).toBe(1);
+    const [run] = JSON.parse((await farm.cli(["runs", "--json"])).stdout).runs;
+    expect((await farm.cli(["logs", run.run, "slow"])).stdout).toBe("before\nafter\n");
+  });
+});

@@ -113,8 +113,9 @@ function logReader({ logs, runs, cas }: LogServiceDeps, request: ReadLogRequest,
       if (kind.case === "taskSubmitted") {
         executions.set(kind.value.task, kind.value.executionId);
       } else if (kind.case === "taskStarted" && wanted(kind.value.task)) {
-        const { task, attempt } = kind.value;
-        yield { attempt, pieces: attemptLog(task, executions.get(task) ?? "", attempt, offset) };
+        const { task, attempt, executionId } = kind.value;
+        const ran = executionId || (executions.get(task) ?? "");
+        yield { attempt, pieces: attemptLog(task, ran, attempt, offset) };
       } else if (kind.case === "taskFinished" && wanted(kind.value.task)) {
         const { task, cached } = kind.value;
         if (cached) yield { attempt: 0, pieces: cachedLog(task, kind.value, offset) };

@@ -30,7 +30,14 @@ export type RunCommand =
   /** Its Action is complete and the cache has no result. */
   | { readonly kind: "submit"; readonly task: string; readonly actionDigest: Digest; readonly executionId: string }
   | { readonly kind: "wait"; readonly task: string; readonly cause: WaitCause; readonly detail: string }
-  | { readonly kind: "start"; readonly task: string; readonly attempt: number; readonly agent: string }
+  | {
+      readonly kind: "start";
+      readonly task: string;
+      readonly attempt: number;
+      readonly agent: string;
+      /** Whose process and log it is. */
+      readonly executionId: string;
+    }
   | { readonly kind: "finish"; readonly task: string; readonly outcome: TaskOutcome }
   | { readonly kind: "cancel"; readonly reason: string };
 
@@ -108,7 +115,7 @@ function changeTask(state: RunState, task: TaskState, command: TaskCommand, reco
       if (command.attempt <= task.attempts && task.status === TaskStatus.RUNNING) return;
       record({
         case: "taskStarted",
-        value: { task: task.name, attempt: command.attempt, agent: command.agent },
+        value: { task: task.name, attempt: command.attempt, agent: command.agent, executionId: command.executionId },
       });
       return;
     case "finish":

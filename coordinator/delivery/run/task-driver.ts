@@ -155,9 +155,11 @@ export class TaskDriver {
       case "waiting":
         this.#background(this.#do(actor, { kind: "wait", task, cause: update.cause, detail: update.detail }));
         return;
-      case "started":
-        this.#background(this.#do(actor, { kind: "start", task, attempt: update.attempt, agent: update.agent }));
+      case "started": {
+        const { attempt, agent, execution: executionId } = update;
+        this.#background(this.#do(actor, { kind: "start", task, attempt, agent, executionId }));
         return;
+      }
       case "finished":
         this.#background(this.#finish(actor, task, update.outcome));
         return;

@@ -18,8 +18,10 @@ export interface Lease {
   readonly attempt: number;
 }
 
-export interface StoredExecution {
-  readonly request: ExecutionRequest;
+/** How the execution that a request waits for stands. */
+export interface Standing {
+  /** The id of the execution: the request's own, or that of the request it was merged with. */
+  readonly runsAs: string;
   /** Attempts so far, the leased one included. */
   readonly attempts: number;
   readonly lease: Lease | undefined;
@@ -27,13 +29,20 @@ export interface StoredExecution {
   readonly outcome: Report | undefined;
 }
 
-/** Executions on disk, so that a restart loses none and runs none twice. */
+export interface StoredExecution extends Standing {
+  readonly request: ExecutionRequest;
+}
+
+/**
+ * Requests on disk, a row each, so that a restart loses none and runs none twice. Those that share an execution say so in
+ * each row and are changed together: none of them needs another one's row. Writes take effect in the order of the calls.
+ */
 export interface ExecutionTable {
   load(): Promise<StoredExecution[]>;
-  insert(request: ExecutionRequest): Promise<void>;
-  /** Undefined takes the lease back. */
-  lease(id: string, attempts: number, lease: Lease | undefined): Promise<void>;
-  finish(id: string, outcome: Report): Promise<void>;
+  insert(request: ExecutionRequest, standing: Standing): Promise<void>;
+  /** Of all requests that share the execution; undefined takes the lease back. */
+  lease(ids: readonly string[], attempts: number, lease: Lease | undefined): Promise<void>;
+  finish(ids: readonly string[], outcome: Report): Promise<void>;
   remove(id: string): Promise<void>;
 }
 
@@ -56,6 +65,7 @@ export const executionSchema: SchemaPart = {
    ) STRICT`,
     "CREATE TABLE term (current INTEGER NOT NULL) STRICT",
     "INSERT INTO term (current) VALUES (0)",
+    "ALTER TABLE execution ADD COLUMN runs_as TEXT",
   ],
 };
 
@@ -72,6 +82,8 @@ interface Row {
   term: number | null;
   number: number | null;
   outcome: Uint8Array | null;
+  /** Null in rows from before executions were merged. */
+  runs_as: string | null;
 }
 
 /** A term that no start of this coordinator has had: the first half of every epoch it gives out. */
@@ -87,11 +99,12 @@ export function sqliteExecutionTable(sqlite: Sqlite): ExecutionTable {
       const rows = await sqlite.query<Row>("SELECT * FROM execution ORDER BY rowid");
       return rows.map(fromRow);
     },
-    async insert(request) {
+    async insert(request, { runsAs, attempts, lease, outcome }) {
       await sqlite.write([
         {
-          sql: `INSERT INTO execution (id, action_digest, action, command, priority, fair_group, environment)
-                VALUES (?, ?, ?, ?, ?, ?, ?)`,
+          sql: `INSERT INTO execution (id, action_digest, action, command, priority, fair_group, environment,
+                  runs_as, attempts, agent, term, number, outcome)
+                VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
           params: [
             request.id,
             digestKey(request.actionDigest),
@@ -100,27 +113,32 @@ export function sqliteExecutionTable(sqlite: Sqlite): ExecutionTable {
             request.priority,
             request.fairGroup,
             JSON.stringify(request.volatileEnvironment),
+            runsAs,
+            attempts,
+            ...leaseColumns(lease),
+            outcome === undefined ? null : toBinary(ReportSchema, outcome),
           ],
         },
       ]);
     },
-    async lease(id, attempts, lease) {
-      await sqlite.write([
-        {
-          sql: "UPDATE execution SET attempts = ?, agent = ?, term = ?, number = ? WHERE id = ?",
-          params: [attempts, lease?.agentId ?? null, lease?.epoch.term ?? null, lease?.epoch.number ?? null, id],
-        },
-      ]);
+    async lease(ids, attempts, lease) {
+      const sql = "UPDATE execution SET attempts = ?, agent = ?, term = ?, number = ? WHERE id = ?";
+      await sqlite.write(ids.map((id) => ({ sql, params: [attempts, ...leaseColumns(lease), id] })));
     },
-    async finish(id, outcome) {
-      await sqlite.write([
-        { sql: "UPDATE execution SET outcome = ? WHERE id = ?", params: [toBinary(ReportSchema, outcome), id] },
-      ]);
+    async finish(ids, outcome) {
+      const sql = "UPDATE execution SET outcome = ? WHERE id = ?";
+      const report = toBinary(ReportSchema, outcome);
+      await sqlite.write(ids.map((id) => ({ sql, params: [report, id] })));
     },
     async remove(id) {
       await sqlite.write([{ sql: "DELETE FROM execution WHERE id = ?", params: [id] }]);
     },
   };
+}
+
+/** Agent, term, number. */
+function leaseColumns(lease: Lease | undefined): [string | null, number | null, number | null] {
+  return lease === undefined ? [null, null, null] : [lease.agentId, lease.epoch.term, lease.epoch.number];
 }
 
 function fromRow(row: Row): StoredExecution {
@@ -135,6 +153,7 @@ function fromRow(row: Row): StoredExecution {
       fairGroup: row.fair_group,
       volatileEnvironment: JSON.parse(row.environment) as Record<string, string>,
     },
+    runsAs: row.runs_as ?? row.id,
     attempts: row.attempts,
     lease: leased
       ? {

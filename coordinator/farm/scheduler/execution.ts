@@ -16,30 +16,48 @@ import type { ExecutionRequest, ExecutionUpdate } from "./scheduler.ts";
  */
 export type Phase =
   | { readonly kind: "storing" }
-  | { readonly kind: "queued" }
+  /** `priority` is that under which it stands in the queue. */
+  | { readonly kind: "queued"; readonly priority: number }
   | { readonly kind: "assigning" | "held"; readonly lease: Lease }
   | { readonly kind: "concluding"; readonly lease: Lease; readonly done: Promise<void> }
   | { readonly kind: "finished"; readonly outcome: Report };
 
-/** An execution in memory. The scheduler alone changes it. */
+/**
+ * An execution in memory: one process at a time on behalf of all who asked for the same Action. The scheduler alone
+ * changes it.
+ */
 export interface Execution {
+  /** Of the first who asked: its id names the execution, its log and its leases, also when that one has gone. */
   readonly request: ExecutionRequest;
   readonly requirement: Requirement;
-  /** Resolves when it is on disk. */
-  readonly stored: Promise<void>;
+  /** Those who want its end. When the last one goes, it is cancelled. */
+  readonly waiters: Set<Waiter>;
   phase: Phase;
   attempts: number;
-  /** Somebody asked for its end. */
+  /** Nobody wants it any more. */
   cancelReason: string | undefined;
   /** What listeners were told last. */
   wait: { readonly cause: WaitCause; readonly detail: string } | undefined;
 }
 
-export function newExecution(request: ExecutionRequest, stored: Promise<void>): Execution {
+/** A request as it was submitted: one row on disk, whether it shares its execution or not. */
+export interface Waiter {
+  readonly request: ExecutionRequest;
+  readonly execution: Execution;
+  /** Resolves when it is on disk. */
+  readonly stored: Promise<void>;
+  /** It is on disk and knows how things stand: from now on it is told what happens. */
+  isTold: boolean;
+  /** Its end; of the execution, or its own when it went before. */
+  outcome: Report | undefined;
+}
+
+/** An execution that nobody waits for yet. */
+export function newExecution(request: ExecutionRequest): Execution {
   return {
     request,
     requirement: requirementOf(request.action.platform),
-    stored,
+    waiters: new Set(),
     phase: { kind: "storing" },
     attempts: 0,
     cancelReason: undefined,
@@ -57,23 +75,27 @@ export function waitDetail({ requirement }: Execution, cause: WaitCause): string
 }
 
 /** What to tell a submitter that has come back; undefined when there is nothing to tell yet. */
-export function presentUpdate({ request: { id }, phase, wait }: Execution): ExecutionUpdate | undefined {
-  if (phase.kind === "finished") return finishedUpdate(phase.outcome);
-  if (phase.kind === "held") return startedUpdate(id, phase.lease);
+export function presentUpdate({ request: { id }, execution, outcome }: Waiter): ExecutionUpdate | undefined {
+  if (outcome !== undefined) return finishedUpdate(id, outcome);
+  const { phase, wait } = execution;
+  if (phase.kind === "held" || phase.kind === "concluding") return startedUpdate(id, execution, phase.lease);
   return wait === undefined ? undefined : { kind: "waiting", id, ...wait };
 }
 
-/** What an accepted lease means to the submitter. */
-export function startedUpdate(id: string, { attempt, agentId }: Lease): ExecutionUpdate {
-  return { kind: "started", id, attempt, agent: agentId };
+/** What an accepted lease means to the submitter `id`. */
+function startedUpdate(id: string, { request }: Execution, { attempt, agentId }: Lease): ExecutionUpdate {
+  return { kind: "started", id, execution: request.id, attempt, agent: agentId };
 }
 
-/** What a report means to the submitter. */
-export function finishedUpdate({ executionId, ending, result, usage, attempt, agentId }: Report): ExecutionUpdate {
+/** What a report means to the submitter `id`. */
+function finishedUpdate(
+  id: string,
+  { ending, result, usage, attempt, agentId }: Report,
+): Extract<ExecutionUpdate, { kind: "finished" }> {
   const unsaid = create(EndingSchema, { kind: EndingKind.INFRASTRUCTURE, detail: "the report said no ending" });
   return {
     kind: "finished",
-    id: executionId,
+    id,
     outcome: {
       ending: ending ?? unsaid,
       ...(result === undefined ? {} : { result }),

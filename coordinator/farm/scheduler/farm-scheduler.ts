@@ -17,18 +17,18 @@ import type { AgentChange, AgentRegistry } from "../agents/agent-registry.ts";
 import { type AssignAnswer, type Dispatcher, isEpoch } from "./dispatcher.ts";
 import {
   type Execution,
-  finishedUpdate,
-  newExecution,
   outcomeWithoutReport,
   presentUpdate,
   sameAttempt,
-  startedUpdate,
+  type Waiter,
   waitDetail,
 } from "./execution.ts";
-import type { ExecutionTable, Lease, StoredExecution } from "./execution-table.ts";
-import { anyMatch, nextPlacement, type Place } from "./placement.ts";
+import type { ExecutionTable, Lease } from "./execution-table.ts";
+import { finishAll, isWorthSharing, merging, priorityOf, standingOf, waitingIds } from "./merging.ts";
+import { nextPlacement, type Place } from "./placement.ts";
 import type { ExecutionRequest, ExecutionUpdate, Scheduler, SchedulerStats } from "./scheduler.ts";
 import { slots } from "./slots.ts";
+import { waitCauses } from "./wait-causes.ts";
 import { waitingQueue } from "./waiting-queue.ts";
 
 export interface FarmSchedulerDeps {
@@ -45,19 +45,16 @@ export interface FarmSchedulerDeps {
   readonly onError: (error: unknown) => void;
 }
 
-/** The scheduler of a farm: the only writer of leases. Its states are told in execution.ts. */
+/** The scheduler of a farm: the only writer of leases. Its states are told in execution.ts, sharing in merging.ts. */
 export class FarmScheduler implements Scheduler, Component {
   readonly name = "scheduler";
   readonly #deps: FarmSchedulerDeps;
-  readonly #executions = new Map<string, Execution>();
+  readonly #merging = merging();
   readonly #queue = waitingQueue();
   readonly #slots = slots();
   /** Agents that refused something: not asked again before their next heartbeat. */
   readonly #refusing = new Set<string>();
-  /** Executions whose submitter has not been told why they wait. */
-  readonly #unexplained = new Set<Execution>();
-  /** Why each line waits, by requirement. */
-  #causes: ReadonlyMap<string, WaitCause> = new Map();
+  readonly #causes = waitCauses();
   readonly #listeners = new Set<(update: ExecutionUpdate) => void>();
   readonly #ends: (() => void)[] = [];
   #epochs = 0;
@@ -68,7 +65,7 @@ export class FarmScheduler implements Scheduler, Component {
   }
 
   async start(): Promise<void> {
-    for (const row of await this.#deps.table.load()) this.#restore(row);
+    for (const execution of this.#merging.restore(await this.#deps.table.load())) this.#resume(execution);
     const { agents, bus } = this.#deps;
     this.#ends.push(
       agents.subscribe((change) => this.#onAgent(change)),
@@ -81,41 +78,66 @@ export class FarmScheduler implements Scheduler, Component {
   }
 
   async submit(request: ExecutionRequest): Promise<void> {
-    const known = this.#executions.get(request.id);
+    const known = this.#merging.waiter(request.id);
     if (known !== undefined) {
       await known.stored;
-      const update = presentUpdate(known);
-      if (update !== undefined) this.#tell(update);
-      return;
+      return known.isTold ? this.#tellPresent(known) : undefined;
     }
     if (this.#queue.size >= limits.queuedExecutions) {
       throw new MillraceError("resource_exhausted", `${this.#queue.size} executions are queued; try again later`);
     }
-    const execution = newExecution(request, this.#deps.table.insert(request));
-    this.#executions.set(request.id, execution);
+    const store = (joined: Execution) => this.#deps.table.insert(request, standingOf(joined));
+    const waiter = this.#merging.join(request, store);
+    const { execution, stored } = waiter;
+    this.#requeue(execution);
     try {
-      await execution.stored;
+      await stored;
     } catch (error) {
-      this.#executions.delete(request.id);
+      this.#merging.forget(waiter);
+      if (execution.waiters.size === 0 && execution.phase.kind !== "storing") {
+        this.#abandon(execution, "the request could not be stored");
+      } else this.#requeue(execution);
       throw from(error, `storing the execution ${request.id}`);
     }
-    if (execution.cancelReason === undefined) this.#enqueue(execution);
+    waiter.isTold = true;
+    if (execution.phase.kind !== "storing" || waiter.outcome !== undefined) this.#tellPresent(waiter);
+    else if (execution.cancelReason === undefined) this.#enqueue(execution);
     else await this.#endWithoutReport(execution, EndingKind.CANCELLED, execution.cancelReason);
   }
 
   cancel(id: string, reason: string): void {
-    const execution = this.#executions.get(id);
-    if (execution === undefined || execution.phase.kind === "finished") return;
+    const waiter = this.#merging.waiter(id);
+    if (waiter === undefined || waiter.outcome !== undefined) return;
+    const { execution } = waiter;
+    if (execution.waiters.size > 1) this.#background(this.#leave(waiter, reason));
+    else this.#abandon(execution, reason);
+  }
+
+  /** Nobody wants it any more. */
+  #abandon(execution: Execution, reason: string): void {
     execution.cancelReason = reason;
+    this.#merging.close(execution);
     if (execution.phase.kind === "held") this.#sendCancel(execution);
     if (execution.phase.kind !== "queued") return;
-    this.#queue.remove(id);
+    this.#queue.remove(execution.request.id);
     this.#background(this.#endWithoutReport(execution, EndingKind.CANCELLED, reason));
   }
 
+  /** Others want the execution to go on: only this one ends. */
+  async #leave(waiter: Waiter, reason: string): Promise<void> {
+    const { execution, request } = waiter;
+    this.#merging.leave(waiter);
+    this.#requeue(execution);
+    waiter.outcome = outcomeWithoutReport(execution, EndingKind.CANCELLED, reason);
+    const { isTold } = waiter;
+    await this.#deps.table.finish([request.id], waiter.outcome);
+    if (isTold) this.#tellPresent(waiter);
+  }
+
   async forget(id: string): Promise<void> {
-    if (this.#executions.get(id)?.phase.kind !== "finished") return;
-    this.#executions.delete(id);
+    const waiter = this.#merging.waiter(id);
+    if (waiter?.outcome === undefined) return;
+    this.#merging.forget(waiter);
     await this.#deps.table.remove(id);
   }
 
@@ -133,11 +155,19 @@ export class FarmScheduler implements Scheduler, Component {
   // --- placing ---------------------------------------------------------------------------------------------------
 
   #enqueue(execution: Execution): void {
-    execution.phase = { kind: "queued" };
-    const { id, priority, fairGroup } = execution.request;
+    const { id, fairGroup } = execution.request;
+    const priority = priorityOf(execution);
+    execution.phase = { kind: "queued", priority };
     this.#queue.add({ id, priority, fairGroup, requirement: execution.requirement });
-    this.#unexplained.add(execution);
+    this.#causes.isNew(id);
     this.#place();
+  }
+
+  /** Those who wait for it have changed, and with them its priority. */
+  #requeue(execution: Execution): void {
+    if (execution.phase.kind !== "queued" || execution.phase.priority === priorityOf(execution)) return;
+    this.#queue.remove(execution.request.id);
+    this.#enqueue(execution);
   }
 
   /** Places what can be placed, once for all that changed in this turn of the loop. */
@@ -148,7 +178,7 @@ export class FarmScheduler implements Scheduler, Component {
       this.#placing = false;
       for (;;) {
         const next = nextPlacement(this.#queue, this.#places(), (group) => this.#slots.runningOf(group));
-        const execution = next && this.#executions.get(next.waiting.id);
+        const execution = next && this.#merging.execution(next.waiting.id);
         if (next === undefined || execution === undefined) break;
         this.#queue.remove(next.waiting.id);
         this.#background(this.#assign(execution, next.agentId));
@@ -164,31 +194,17 @@ export class FarmScheduler implements Scheduler, Component {
       .map(({ info: { id, labels, slots } }) => ({ id, labels, slots, used: this.#slots.used(id) }));
   }
 
-  /** Tells why each waits: the new ones, and whole lines whose cause has changed. */
   #explain(): void {
-    const places = this.#places();
-    const causes = new Map<string, WaitCause>();
-    for (const requirement of this.#queue.requirements()) {
-      const cause = anyMatch(places, requirement) ? WaitCause.AGENTS_BUSY : WaitCause.NO_AGENT_MATCHES;
-      causes.set(requirement.key, cause);
-      if (this.#causes.get(requirement.key) === cause) continue;
-      for (const { id } of this.#queue.waitingFor(requirement)) {
-        const execution = this.#executions.get(id);
-        if (execution !== undefined) this.#unexplained.add(execution);
-      }
+    for (const [id, cause] of this.#causes.news(this.#queue, this.#places())) {
+      const execution = this.#merging.execution(id);
+      if (execution?.phase.kind === "queued") this.#tellWait(execution, cause);
     }
-    this.#causes = causes;
-    for (const execution of this.#unexplained) {
-      const cause = causes.get(execution.requirement.key) ?? WaitCause.AGENTS_BUSY;
-      if (execution.phase.kind === "queued") this.#tellWait(execution, cause);
-    }
-    this.#unexplained.clear();
   }
 
   #tellWait(execution: Execution, cause: WaitCause, detail = waitDetail(execution, cause)): void {
     if (execution.wait?.cause === cause) return;
     execution.wait = { cause, detail };
-    this.#tell({ kind: "waiting", id: execution.request.id, ...execution.wait });
+    this.#tellAll(execution);
   }
 
   async #assign(execution: Execution, agentId: string): Promise<void> {
@@ -212,9 +228,10 @@ export class FarmScheduler implements Scheduler, Component {
     );
   }
 
-  async #hand({ request, attempts }: Execution, lease: Lease): Promise<AssignAnswer> {
+  async #hand(execution: Execution, lease: Lease): Promise<AssignAnswer> {
+    const { request, attempts } = execution;
     try {
-      await this.#deps.table.lease(request.id, attempts, lease);
+      await this.#deps.table.lease(waitingIds(execution), attempts, lease);
     } catch (error) {
       this.#deps.onError(from(error, `storing the lease of ${request.id}`));
       return { kind: "refused", why: "the lease could not be stored" };
@@ -225,7 +242,7 @@ export class FarmScheduler implements Scheduler, Component {
   #started(execution: Execution, lease: Lease): void {
     execution.phase = { kind: "held", lease };
     execution.wait = undefined;
-    this.#tell(startedUpdate(execution.request.id, lease));
+    this.#tellAll(execution);
     if (execution.cancelReason !== undefined) this.#sendCancel(execution);
   }
 
@@ -244,7 +261,7 @@ export class FarmScheduler implements Scheduler, Component {
     const { id } = execution.request;
     this.#slots.free(execution, lease);
     if (lost !== undefined) this.#background(this.#deps.attemptEnded(id, lease.attempt));
-    this.#background(this.#deps.table.lease(id, execution.attempts, undefined));
+    this.#background(this.#deps.table.lease(waitingIds(execution), execution.attempts, undefined));
     if (execution.cancelReason !== undefined) {
       this.#background(this.#endWithoutReport(execution, EndingKind.CANCELLED, execution.cancelReason));
     } else if (execution.attempts >= limits.infrastructureAttempts) {
@@ -283,7 +300,7 @@ export class FarmScheduler implements Scheduler, Component {
       } else if (execution.cancelReason !== undefined) this.#sendCancel(execution);
     }
     for (const { executionId, epoch } of held) {
-      const phase = this.#executions.get(executionId)?.phase;
+      const phase = this.#merging.execution(executionId)?.phase;
       if (epoch === undefined || (phase !== undefined && "lease" in phase && isEpoch(epoch, phase.lease.epoch)))
         continue;
       const fenced = { term: Number(epoch.term), number: Number(epoch.number) };
@@ -308,7 +325,7 @@ export class FarmScheduler implements Scheduler, Component {
 
   /** Whether this report is the one that counts; resolves when that is on disk. */
   async #accept(report: Report): Promise<boolean> {
-    const execution = this.#executions.get(report.executionId);
+    const execution = this.#merging.execution(report.executionId);
     if (execution === undefined) return false;
     const { phase } = execution;
     if (phase.kind === "finished") return sameAttempt(phase.outcome, report);
@@ -340,7 +357,7 @@ export class FarmScheduler implements Scheduler, Component {
     const { keep, attemptEnded, table } = this.#deps;
     await keep(execution.request, report);
     await attemptEnded(execution.request.id, lease.attempt);
-    await table.finish(execution.request.id, report);
+    await finishAll(execution, (ids) => table.finish(ids, report));
     this.#slots.free(execution, lease);
     this.#finished(execution, report);
     this.#place();
@@ -348,30 +365,32 @@ export class FarmScheduler implements Scheduler, Component {
 
   async #endWithoutReport(execution: Execution, kind: EndingKind, detail: string): Promise<void> {
     const outcome = outcomeWithoutReport(execution, kind, detail);
+    this.#merging.close(execution);
     execution.phase = { kind: "finished", outcome };
-    await this.#deps.table.finish(execution.request.id, outcome);
+    await this.#deps.table.finish(waitingIds(execution), outcome);
     this.#finished(execution, outcome);
   }
 
   #finished(execution: Execution, outcome: Report): void {
     execution.phase = { kind: "finished", outcome };
-    this.#tell(finishedUpdate(outcome));
+    if (!isWorthSharing(outcome)) this.#merging.close(execution);
+    for (const waiter of execution.waiters) waiter.outcome = outcome;
+    this.#tellAll(execution);
   }
 
   /** What a former start of the coordinator left: leases stay in force until their agents have spoken. */
-  #restore({ request, attempts, lease, outcome }: StoredExecution): void {
-    const execution = newExecution(request, Promise.resolve());
-    execution.attempts = attempts;
-    this.#executions.set(request.id, execution);
-    if (outcome !== undefined) execution.phase = { kind: "finished", outcome };
-    else if (lease === undefined) this.#enqueue(execution);
-    else {
-      execution.phase = { kind: "held", lease };
-      this.#slots.take(execution, lease);
-    }
+  #resume(execution: Execution): void {
+    if (execution.phase.kind === "storing") this.#enqueue(execution);
+    else if (execution.phase.kind === "held") this.#slots.take(execution, execution.phase.lease);
   }
 
-  #tell(update: ExecutionUpdate): void {
+  #tellAll({ waiters }: Execution): void {
+    for (const waiter of waiters) if (waiter.isTold) this.#tellPresent(waiter);
+  }
+
+  #tellPresent(waiter: Waiter): void {
+    const update = presentUpdate(waiter);
+    if (update === undefined) return;
     for (const listener of this.#listeners) listener(update);
   }
 

@@ -36,7 +36,14 @@ export interface ExecutionOutcome {
 /** Something a submitter wants to know. For one execution they come in order; `finished` is the last. */
 export type ExecutionUpdate =
   | { readonly kind: "waiting"; readonly id: string; readonly cause: WaitCause; readonly detail: string }
-  | { readonly kind: "started"; readonly id: string; readonly attempt: number; readonly agent: string }
+  | {
+      readonly kind: "started";
+      readonly id: string;
+      /** Whose process and log it is: another one's id when identical Actions were merged. */
+      readonly execution: string;
+      readonly attempt: number;
+      readonly agent: string;
+    }
   | { readonly kind: "finished"; readonly id: string; readonly outcome: ExecutionOutcome };
 
 /** What the scheduler holds at this moment: for views and metrics. */
@@ -47,16 +54,20 @@ export interface SchedulerStats {
   readonly heldBy: ReadonlyMap<string, readonly string[]>;
 }
 
-/** Places executions on agents, one at a time each, and keeps them across restarts until the submitter has the outcome. */
+/**
+ * Places executions on agents, one at a time each, and keeps them across restarts until the submitter has the outcome.
+ * Requests for the same Action that are in flight together share one execution, unless it must not be cached: it has
+ * the greatest of their priorities and ends early only when all of them were cancelled.
+ */
 export interface Scheduler {
   /**
-   * Resolves when the execution is durable. Submitting an id again repeats the updates of its present state.
+   * Resolves when the request is durable. Submitting an id again repeats the updates of its present state.
    * Throws `resource_exhausted` when the queue is full.
    */
   submit(request: ExecutionRequest): Promise<void>;
-  /** Its end is reported as `finished`. Unknown or finished ids are ignored. */
+  /** Its end is reported as `finished`; others who share the execution keep it. Unknown or finished ids are ignored. */
   cancel(id: string, reason: string): void;
-  /** The submitter has the outcome on disk: the farm may forget the execution. */
+  /** The submitter has the outcome on disk: the farm may forget the request. */
   forget(id: string): Promise<void>;
   /** Listeners are called in the order of subscription and must not throw. */
   subscribe(listener: (update: ExecutionUpdate) => void): () => void;

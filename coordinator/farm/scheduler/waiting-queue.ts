@@ -33,6 +33,8 @@ interface Line {
 export interface WaitingQueue {
   add(waiting: Waiting): void;
   remove(id: string): boolean;
+  /** Undefined when it does not wait here. */
+  requirementOf(id: string): Requirement | undefined;
   /** The requirements that somebody waits with. */
   requirements(): Iterable<Requirement>;
   /** All that wait with this requirement. */
@@ -82,6 +84,8 @@ export function waitingQueue(): WaitingQueue {
       if (line !== undefined && --line.size === 0) lines.delete(entry.requirement.key);
       return true;
     },
+
+    requirementOf: (id) => entries.get(id)?.requirement,
 
     *requirements() {
       for (const line of lines.values()) yield line.requirement;

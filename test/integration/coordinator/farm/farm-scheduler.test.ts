@@ -1,130 +1,13 @@
-import { join } from "node:path";
-import { create } from "@bufbuild/protobuf";
-import { expect, onTestFinished, test } from "vitest";
-import { agentSchema, busAgentRegistry } from "../../../../coordinator/farm/agents/bus-agent-registry.ts";
-import { busDispatcher } from "../../../../coordinator/farm/scheduler/dispatcher.ts";
-import {
-  executionSchema,
-  nextTerm,
-  sqliteExecutionTable,
-} from "../../../../coordinator/farm/scheduler/execution-table.ts";
-import { FarmScheduler } from "../../../../coordinator/farm/scheduler/farm-scheduler.ts";
-import type { ExecutionRequest, ExecutionUpdate } from "../../../../coordinator/farm/scheduler/scheduler.ts";
-import {
-  ActionSchema,
-  CommandSchema,
-} from "../../../../proto/gen/build/bazel/remote/execution/v2/remote_execution_pb.ts";
+import { expect, test } from "vitest";
 import { ReportOutcome } from "../../../../proto/gen/millrace/v1/dispatch_pb.ts";
 import { EndingKind, WaitCause } from "../../../../proto/gen/millrace/v1/event_pb.ts";
-import { type InProcessBroker, inProcessBus } from "../../../../shared/bus/in-process-bus.ts";
-import { digestOf } from "../../../../shared/digest.ts";
+import { inProcessBus } from "../../../../shared/bus/in-process-bus.ts";
 import { limits } from "../../../../shared/limits.ts";
-import { openSqlite } from "../../../../shared/sqlite/open.ts";
-import { type BusAgentOptions, busAgent } from "../../../support/bus-agent.ts";
-import { type FakeClock, fakeClock } from "../../../support/fake-clock.ts";
+import { execution, startSchedulerFarm } from "../../../support/scheduler-farm.ts";
 import { tempDir } from "../../../support/temp-dir.ts";
 
-interface Farm {
-  readonly scheduler: FarmScheduler;
-  readonly clock: FakeClock;
-  readonly broker: InProcessBroker;
-  readonly ended: string[];
-  /** The next update of this kind for this execution; earlier ones of it are passed over. */
-  next<K extends ExecutionUpdate["kind"]>(id: string, kind: K): Promise<Extract<ExecutionUpdate, { kind: K }>>;
-  agent(options: BusAgentOptions): ReturnType<typeof joinAgent>;
-  stop(): Promise<void>;
-}
-
-async function startFarm({ dir = tempDir(), broker = inProcessBus(), clock = fakeClock() } = {}): Promise<Farm> {
-  const sqlite = await openSqlite({
-    path: join(dir, "farm.db"),
-    schema: [executionSchema, agentSchema],
-  });
-  const bus = broker.connect();
-  const term = await nextTerm(sqlite);
-  const onError = (error: unknown): void => expect.unreachable(String(error));
-  const agents = busAgentRegistry({ bus, sqlite, clock, term, onError });
-  const ended: string[] = [];
-  const scheduler = new FarmScheduler({
-    bus,
-    agents,
-    dispatcher: busDispatcher(bus),
-    table: sqliteExecutionTable(sqlite),
-    term,
-    keep: async () => {},
-    attemptEnded: async (id, attempt) => void ended.push(`${id}/${attempt}`),
-    onError,
-  });
-  const updates: ExecutionUpdate[] = [];
-  const watchers = new Set<() => void>();
-  scheduler.subscribe((update) => {
-    updates.push(update);
-    for (const watcher of watchers) watcher();
-  });
-  await agents.start?.();
-  await scheduler.start();
-  let stopped = false;
-  const farm: Farm = {
-    scheduler,
-    clock,
-    broker,
-    ended,
-    next: (id, kind) =>
-      new Promise((resolve) => {
-        const look = (): void => {
-          const index = updates.findIndex((update) => update.id === id && update.kind === kind);
-          const [found] = index < 0 ? [] : updates.splice(index, 1);
-          if (found === undefined) return;
-          watchers.delete(look);
-          resolve(found as never);
-        };
-        watchers.add(look);
-        look();
-      }),
-    agent: (options) => joinAgent(broker, (info) => agents.join(info), options),
-    async stop() {
-      if (stopped) return;
-      stopped = true;
-      await scheduler.stop();
-      await agents.stop?.();
-      await sqlite.close();
-    },
-  };
-  onTestFinished(() => farm.stop());
-  return farm;
-}
-
-async function joinAgent(
-  broker: InProcessBroker,
-  join: (info: Awaited<ReturnType<typeof busAgent>>["info"]) => Promise<void>,
-  options: BusAgentOptions,
-) {
-  const agent = await busAgent(broker.connect(), options);
-  await join(agent.info);
-  agent.heartbeat();
-  return agent;
-}
-
-function execution(
-  id: string,
-  extra: Partial<ExecutionRequest> & { labels?: Record<string, string> } = {},
-): ExecutionRequest {
-  const { labels = {}, ...request } = extra;
-  const properties = Object.entries(labels).map(([name, value]) => ({ name, value }));
-  return {
-    id,
-    actionDigest: digestOf(Buffer.from(id)),
-    action: create(ActionSchema, { platform: { properties } }),
-    command: create(CommandSchema, { arguments: ["true"] }),
-    priority: 0,
-    fairGroup: "run_1",
-    volatileEnvironment: {},
-    ...request,
-  };
-}
-
 test("an execution is assigned, started, reported and finished, and its report counts once", async () => {
-  const farm = await startFarm();
+  const farm = await startSchedulerFarm();
   const agent = await farm.agent({ id: "a" });
   await farm.scheduler.submit(execution("x"));
   const assign = await agent.nextAssign();
@@ -142,7 +25,7 @@ test("an execution is assigned, started, reported and finished, and its report c
 });
 
 test("an execution goes only to an agent with all its labels, and says so while there is none", async () => {
-  const farm = await startFarm();
+  const farm = await startSchedulerFarm();
   await farm.agent({ id: "plain", labels: { os: "linux" } });
   await farm.scheduler.submit(execution("x", { labels: { os: "linux", gpu: "yes" } }));
   expect(await farm.next("x", "waiting")).toMatchObject({
@@ -154,7 +37,7 @@ test("an execution goes only to an agent with all its labels, and says so while 
 });
 
 test("no agent is given more than its slots; the others wait because agents are busy", async () => {
-  const farm = await startFarm();
+  const farm = await startSchedulerFarm();
   const agent = await farm.agent({ id: "a", slots: 2 });
   for (const id of ["x", "y", "z"]) await farm.scheduler.submit(execution(id));
   const first = await agent.nextAssign();
@@ -166,7 +49,7 @@ test("no agent is given more than its slots; the others wait because agents are 
 });
 
 test("an agent that falls silent past its lease loses its executions to another, and its late report is refused", async () => {
-  const farm = await startFarm();
+  const farm = await startSchedulerFarm();
   const first = await farm.agent({ id: "first" });
   await farm.scheduler.submit(execution("x"));
   const lost = await first.nextAssign();
@@ -185,7 +68,7 @@ test("an agent that falls silent past its lease loses its executions to another,
 });
 
 test("an outage of the bus re-places nothing: agents have grace to speak again", async () => {
-  const farm = await startFarm();
+  const farm = await startSchedulerFarm();
   const agent = await farm.agent({ id: "a" });
   await farm.scheduler.submit(execution("x"));
   const assign = await agent.nextAssign();
@@ -200,7 +83,7 @@ test("an outage of the bus re-places nothing: agents have grace to speak again",
 });
 
 test("a stall of our own loop loses no agent", async () => {
-  const farm = await startFarm();
+  const farm = await startSchedulerFarm();
   const agent = await farm.agent({ id: "a" });
   await farm.scheduler.submit(execution("x"));
   const assign = await agent.nextAssign();
@@ -212,7 +95,7 @@ test("a stall of our own loop loses no agent", async () => {
 });
 
 test("an agent that no longer holds what it accepted loses it at its next heartbeat", async () => {
-  const farm = await startFarm();
+  const farm = await startSchedulerFarm();
   const agent = await farm.agent({ id: "a" });
   await farm.scheduler.submit(execution("x"));
   await agent.nextAssign();
@@ -222,7 +105,7 @@ test("an agent that no longer holds what it accepted loses it at its next heartb
 });
 
 test("what an agent holds without a lease is cancelled with its old epoch", async () => {
-  const farm = await startFarm();
+  const farm = await startSchedulerFarm();
   const agent = await farm.agent({ id: "a" });
   const ghost = { executionId: "ghost", epoch: { term: 7n, number: 3n } };
   agent.heartbeat([ghost as never]);
@@ -230,7 +113,7 @@ test("what an agent holds without a lease is cancelled with its old epoch", asyn
 });
 
 test("an agent that refuses is left alone until its next heartbeat, and the refusal is no attempt", async () => {
-  const farm = await startFarm();
+  const farm = await startSchedulerFarm();
   const agent = await farm.agent({ id: "a" });
   agent.answer = "refuse";
   await farm.scheduler.submit(execution("x"));
@@ -241,7 +124,7 @@ test("an agent that refuses is left alone until its next heartbeat, and the refu
 });
 
 test("the budget for lost agents ends in agent-lost, not in an endless loop", async () => {
-  const farm = await startFarm();
+  const farm = await startSchedulerFarm();
   for (let attempt = 1; attempt <= limits.infrastructureAttempts; attempt += 1) {
     const agent = await farm.agent({ id: `a${attempt}` });
     if (attempt === 1) await farm.scheduler.submit(execution("x"));
@@ -253,7 +136,7 @@ test("the budget for lost agents ends in agent-lost, not in an endless loop", as
 });
 
 test("what the farm failed at is placed again, and fails for good only when the budget is used up", async () => {
-  const farm = await startFarm();
+  const farm = await startSchedulerFarm();
   const agent = await farm.agent({ id: "a" });
   await farm.scheduler.submit(execution("x"));
   const failure = { kind: EndingKind.INFRASTRUCTURE, detail: "the disk is full" };
@@ -270,7 +153,7 @@ test("what the farm failed at is placed again, and fails for good only when the 
 });
 
 test("cancelling ends a queued execution at once and asks the agent of a running one", async () => {
-  const farm = await startFarm();
+  const farm = await startSchedulerFarm();
   const agent = await farm.agent({ id: "a" });
   await farm.scheduler.submit(execution("running"));
   await farm.scheduler.submit(execution("queued"));
@@ -286,7 +169,7 @@ test("cancelling ends a queued execution at once and asks the agent of a running
 });
 
 test("runs share the farm evenly, and a greater priority goes first", async () => {
-  const farm = await startFarm();
+  const farm = await startSchedulerFarm();
   const blocker = await farm.agent({ id: "a", slots: 1 });
   await farm.scheduler.submit(execution("blocker", { fairGroup: "run_0" }));
   let current = await blocker.nextAssign();
@@ -306,7 +189,7 @@ test("runs share the farm evenly, and a greater priority goes first", async () =
 test("after a restart leases stay in force, their reports count, and finished ones are told again", async () => {
   const dir = tempDir();
   const broker = inProcessBus();
-  const before = await startFarm({ dir, broker });
+  const before = await startSchedulerFarm({ dir, broker });
   const agent = await before.agent({ id: "a", slots: 2 });
   await before.scheduler.submit(execution("held"));
   const held = await agent.nextAssign();
@@ -316,7 +199,7 @@ test("after a restart leases stay in force, their reports count, and finished on
   await before.scheduler.submit(execution("queued", { labels: { os: "none" } }));
   await before.stop();
 
-  const after = await startFarm({ dir, broker });
+  const after = await startSchedulerFarm({ dir, broker });
   agent.heartbeat();
   await after.scheduler.submit(execution("done"));
   expect((await after.next("done", "finished")).outcome.agent).toBe("a");

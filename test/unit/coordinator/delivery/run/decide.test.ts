@@ -37,7 +37,13 @@ function requested(tasks: readonly PlannedTask[]): { state: RunState; events: Ev
 }
 
 const submit = (task: string): RunCommand => ({ kind: "submit", task, actionDigest: digest, executionId: `x.${task}` });
-const start = (task: string, attempt = 1): RunCommand => ({ kind: "start", task, attempt, agent: "a" });
+const start = (task: string, attempt = 1): RunCommand => ({
+  kind: "start",
+  task,
+  attempt,
+  agent: "a",
+  executionId: `x.${task}`,
+});
 const finish = (task: string, status: TaskStatus): RunCommand => ({
   kind: "finish",
   task,

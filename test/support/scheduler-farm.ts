@@ -1,0 +1,121 @@
+import { join } from "node:path";
+import { create } from "@bufbuild/protobuf";
+import { expect, onTestFinished } from "vitest";
+import { agentSchema, busAgentRegistry } from "../../coordinator/farm/agents/bus-agent-registry.ts";
+import { busDispatcher } from "../../coordinator/farm/scheduler/dispatcher.ts";
+import { executionSchema, nextTerm, sqliteExecutionTable } from "../../coordinator/farm/scheduler/execution-table.ts";
+import { FarmScheduler } from "../../coordinator/farm/scheduler/farm-scheduler.ts";
+import type { ExecutionRequest, ExecutionUpdate } from "../../coordinator/farm/scheduler/scheduler.ts";
+import { ActionSchema, CommandSchema } from "../../proto/gen/build/bazel/remote/execution/v2/remote_execution_pb.ts";
+import { type InProcessBroker, inProcessBus } from "../../shared/bus/in-process-bus.ts";
+import { digestOf } from "../../shared/digest.ts";
+import { openSqlite } from "../../shared/sqlite/open.ts";
+import { type BusAgentOptions, busAgent } from "./bus-agent.ts";
+import { type FakeClock, fakeClock } from "./fake-clock.ts";
+import { tempDir } from "./temp-dir.ts";
+
+/** A scheduler on real parts but for the bus, which is in this process, and the clock. */
+export interface SchedulerFarm {
+  readonly scheduler: FarmScheduler;
+  readonly clock: FakeClock;
+  readonly broker: InProcessBroker;
+  readonly ended: string[];
+  /** The next update of this kind for this execution; earlier ones of it are passed over. */
+  next<K extends ExecutionUpdate["kind"]>(id: string, kind: K): Promise<Extract<ExecutionUpdate, { kind: K }>>;
+  agent(options: BusAgentOptions): ReturnType<typeof joinAgent>;
+  stop(): Promise<void>;
+}
+
+/** Starts a scheduler; `dir` and `broker` of an earlier one make it a restart. */
+export async function startSchedulerFarm({
+  dir = tempDir(),
+  broker = inProcessBus(),
+  clock = fakeClock(),
+} = {}): Promise<SchedulerFarm> {
+  const sqlite = await openSqlite({
+    path: join(dir, "farm.db"),
+    schema: [executionSchema, agentSchema],
+  });
+  const bus = broker.connect();
+  const term = await nextTerm(sqlite);
+  const onError = (error: unknown): void => expect.unreachable(String(error));
+  const agents = busAgentRegistry({ bus, sqlite, clock, term, onError });
+  const ended: string[] = [];
+  const scheduler = new FarmScheduler({
+    bus,
+    agents,
+    dispatcher: busDispatcher(bus),
+    table: sqliteExecutionTable(sqlite),
+    term,
+    keep: async () => {},
+    attemptEnded: async (id, attempt) => void ended.push(`${id}/${attempt}`),
+    onError,
+  });
+  const updates: ExecutionUpdate[] = [];
+  const watchers = new Set<() => void>();
+  scheduler.subscribe((update) => {
+    updates.push(update);
+    for (const watcher of watchers) watcher();
+  });
+  await agents.start?.();
+  await scheduler.start();
+  let stopped = false;
+  const farm: SchedulerFarm = {
+    scheduler,
+    clock,
+    broker,
+    ended,
+    next: (id, kind) =>
+      new Promise((resolve) => {
+        const look = (): void => {
+          const index = updates.findIndex((update) => update.id === id && update.kind === kind);
+          const [found] = index < 0 ? [] : updates.splice(index, 1);
+          if (found === undefined) return;
+          watchers.delete(look);
+          resolve(found as never);
+        };
+        watchers.add(look);
+        look();
+      }),
+    agent: (options) => joinAgent(broker, (info) => agents.join(info), options),
+    async stop() {
+      if (stopped) return;
+      stopped = true;
+      await scheduler.stop();
+      await agents.stop?.();
+      await sqlite.close();
+    },
+  };
+  onTestFinished(() => farm.stop());
+  return farm;
+}
+
+async function joinAgent(
+  broker: InProcessBroker,
+  join: (info: Awaited<ReturnType<typeof busAgent>>["info"]) => Promise<void>,
+  options: BusAgentOptions,
+) {
+  const agent = await busAgent(broker.connect(), options);
+  await join(agent.info);
+  agent.heartbeat();
+  return agent;
+}
+
+/** A request; its Action is its own unless `extra` says otherwise. */
+export function execution(
+  id: string,
+  extra: Partial<ExecutionRequest> & { labels?: Record<string, string> } = {},
+): ExecutionRequest {
+  const { labels = {}, ...request } = extra;
+  const properties = Object.entries(labels).map(([name, value]) => ({ name, value }));
+  return {
+    id,
+    actionDigest: digestOf(Buffer.from(id)),
+    action: create(ActionSchema, { platform: { properties } }),
+    command: create(CommandSchema, { arguments: ["true"] }),
+    priority: 0,
+    fairGroup: "run_1",
+    volatileEnvironment: {},
+    ...request,
+  };
+}
