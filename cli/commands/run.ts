@@ -1,6 +1,6 @@
 import { randomUUID } from "node:crypto";
 import { resolve } from "node:path";
-import { Command } from "commander";
+import { Command, Option } from "commander";
 import { RunStatus } from "../../proto/gen/millrace/v1/event_pb.ts";
 import type { Run } from "../../proto/gen/millrace/v1/run_pb.ts";
 import { MillraceError } from "../../shared/errors.ts";
@@ -21,6 +21,7 @@ interface RunOptions extends ConnectionOptions {
   readonly pipeline: string;
   readonly stage: readonly string[];
   readonly task: readonly string[];
+  readonly local?: boolean;
   readonly detach?: boolean;
   readonly quiet?: boolean;
   readonly json?: boolean;
@@ -38,6 +39,11 @@ export function runCommand(): Command {
     .option("-p, --pipeline <file>", "the pipeline file in the folder", defaultPipelinePath)
     .option("--stage <name>", "only this stage and what it needs; may be repeated", collect, [])
     .option("--task <name>", "only this task (stage/task or task) and what it needs; may be repeated", collect, [])
+    .addOption(
+      new Option("--local", "on a farm of one agent that is started for this run and stopped after it").conflicts([
+        ...["detach", "address", "token"],
+      ]),
+    )
     .option("-d, --detach", "do not wait for the outcome")
     .option("-q, --quiet", "no log, only the summary")
     .option("--json", "print nothing but one JSON object, when the run has ended")
@@ -54,21 +60,28 @@ async function run(dirText: string, options: RunOptions): Promise<void> {
     process.exitCode = exitStatus.usage;
     return;
   }
-  await withConnection(options, async (connection) => {
-    const name = await submit(connection, console, dir, options);
-    if (options.detach) {
-      if (options.json) return console.writeJson({ run: name, status: "running" });
-      return console.write(`${name}\n`);
-    }
-    const outcome = await follow(connection, console, name, options);
-    if (outcome === undefined) {
-      process.exitCode = exitStatus.infrastructure;
-      return console.note(`left ${name} alone; see \`millrace show ${name}\``);
-    }
-    process.exitCode = statusOf(outcome);
-    if (options.json) await console.writeJson(runResultJson(outcome));
-    else await console.write(runSummary(outcome, console.colors));
-  });
+  const runOn = (farm: ConnectionOptions) =>
+    withConnection(farm, (connection) => runWith(connection, console, dir, options));
+  if (options.local !== true) return runOn(options);
+  const { withLocalFarm } = await import("../up/local-farm.ts");
+  const report = (part: string, problem: string) => console.note(`${console.colors.dim(`${part}:`)} ${problem}`);
+  return withLocalFarm({ env: process.env, report }, runOn);
+}
+
+async function runWith(connection: Connection, console: Console, dir: string, options: RunOptions): Promise<void> {
+  const name = await submit(connection, console, dir, options);
+  if (options.detach) {
+    if (options.json) return console.writeJson({ run: name, status: "running" });
+    return console.write(`${name}\n`);
+  }
+  const outcome = await follow(connection, console, name, options);
+  if (outcome === undefined) {
+    process.exitCode = exitStatus.infrastructure;
+    return console.note(`left ${name} alone; see \`millrace show ${name}\``);
+  }
+  process.exitCode = statusOf(outcome);
+  if (options.json) await console.writeJson(runResultJson(outcome));
+  else await console.write(runSummary(outcome, console.colors));
 }
 
 async function submit(connection: Connection, console: Console, dir: string, options: RunOptions): Promise<string> {

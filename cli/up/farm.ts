@@ -23,6 +23,8 @@ export interface FarmOptions {
   /** How this program starts itself: the Node, and the arguments before the subcommand. */
   readonly self: { readonly file: string; readonly args: readonly string[] };
   readonly env: Readonly<Record<string, string | undefined>>;
+  /** The user's command line does not learn of this farm. */
+  readonly isPrivate?: boolean;
   /** Its abort ends a start that is under way. */
   readonly signal: AbortSignal;
   report: ChildOptions["report"];
@@ -33,6 +35,8 @@ export interface Farm {
   readonly grpc: string;
   readonly http: string;
   readonly nats: string;
+  /** The first admin's. */
+  readonly token: string;
   readonly dataDir: string;
   /** Agents, then the coordinator, then NATS; bounded. */
   stop(): Promise<void>;
@@ -120,8 +124,9 @@ async function startParts(options: FarmOptions, groups: Child<unknown>[][]) {
   groups.push(agents);
   await Promise.all(agents.map((agent) => agent.start()));
 
-  leaveCredentials(options, { address, http, token: readToken(join(coordinatorDir, "tokens", "admin")) });
-  return { grpc: address, http, nats: nats.url };
+  const token = readToken(join(coordinatorDir, "tokens", "admin"));
+  leaveCredentials(options, { address, http, token });
+  return { grpc: address, http, nats: nats.url, token };
 }
 
 async function startNats(
@@ -147,7 +152,7 @@ function ownCommand(options: FarmOptions, args: readonly string[]): ChildCommand
 function leaveCredentials(options: FarmOptions, credentials: StoredCredentials): void {
   const text = `${JSON.stringify(credentials)}\n`;
   writePrivateFile(join(options.dataDir, "credentials.json"), text);
-  writePrivateFile(userCredentialsFile(options.env), text);
+  if (options.isPrivate !== true) writePrivateFile(userCredentialsFile(options.env), text);
 }
 
 function readToken(file: string): string {
