@@ -101,7 +101,7 @@ export async function startCoordinator(config: CoordinatorConfig, log: Logger): 
 
     // delivery
     const tokens = await openTokens({ sqlite, dir: join(config.data, "tokens") });
-    const summaries = runSummaries({ sqlite, store, onError });
+    const summaries = runSummaries({ sqlite, store, clock, onError });
     const meters = metrics({ scheduler: () => scheduler.stats(), agents });
     const runs = new RunEngine({
       store,

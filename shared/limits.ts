@@ -163,6 +163,8 @@ export const limits = {
   outboxParallel: 16,
   /** Refusals in a row of the same log stream that are not for want of a connection, before its logs are given up. */
   logRefusals: 6,
+  /** Idempotency keys of the last submits that are kept at hand; all others are looked up. */
+  idempotencyKeys: 10_000,
   /** Runs in one page of a list. */
   listPage: 1_000,
   /** Calls in progress have this long when the coordinator stops; watchers and followers never end by themselves. */

@@ -1,5 +1,6 @@
 import type { Clock } from "./clock.ts";
 import { from, isTransient, MillraceError } from "./errors.ts";
+import { limits } from "./limits.ts";
 
 export interface RetryOptions {
   readonly clock: Clock;
@@ -16,6 +17,14 @@ export interface RetryOptions {
   /** Whether trying again can help; by default what `isTransient` says of the code. */
   readonly isRetryable?: (error: unknown) => boolean;
 }
+
+/** The pace of what must be done in the end, however long the other side is away. */
+export const patiently = {
+  random: Math.random,
+  baseMs: limits.retryMinMs,
+  maxMs: limits.retryMaxMs,
+  attemptsMax: Number.POSITIVE_INFINITY,
+} as const;
 
 /**
  * Tries until it succeeds, the error is not retryable or the attempts are used up; then throws the last error, with the

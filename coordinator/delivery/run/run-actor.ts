@@ -25,28 +25,35 @@ export interface RunActorDeps {
  */
 export class RunActor {
   readonly #deps: RunActorDeps;
+  /** Of the events on disk: what everybody sees. */
   #state: RunState;
+  /** Ahead of it by what is being appended: what is decided on. */
+  #draft: RunState;
+  /** An append ended in a way that leaves open what is on disk: it must be read before anything is decided. */
+  #stale = false;
   #token: StreamToken = emptyStream;
   /** All events so far, so that a watcher is only a position in them. */
   #history: Event[] = [];
   #pending: Pending[] = [];
   #busy = false;
-  #changed = Promise.withResolvers<void>();
+  /** Watchers that have seen everything so far. */
+  readonly #waiting = new Set<() => void>();
 
   constructor(run: string, deps: RunActorDeps) {
     this.#state = emptyRun(run);
+    this.#draft = emptyRun(run);
     this.#deps = deps;
   }
 
   /** Folds what the store has of the run. */
   async load(): Promise<void> {
-    const state = emptyRun(this.#state.run);
-    const { commits, token } = await this.#deps.store.read(streamOf(state.run));
-    const history = commits.flatMap(({ commit }) => commit.events);
-    for (const event of history) evolve(state, event);
-    this.#state = state;
+    const { run } = this.#state;
+    const { commits, token } = await this.#deps.store.read(streamOf(run));
+    this.#history = commits.flatMap(({ commit }) => commit.events);
+    this.#state = fold(run, this.#history);
+    this.#draft = fold(run, this.#history);
     this.#token = token;
-    this.#history = history;
+    this.#stale = false;
   }
 
   /** Not to be changed by the caller. */
@@ -55,7 +62,7 @@ export class RunActor {
   }
 
   get finished(): boolean {
-    return this.#state.status !== RunStatus.RUNNING && this.#history.length > 0;
+    return this.#history.length > 0 && this.#state.status !== RunStatus.RUNNING;
   }
 
   /** Resolves when the events that follow are on disk. */
@@ -68,17 +75,25 @@ export class RunActor {
 
   /** Events after a sequence, then live ones until the run has finished. */
   async *watch(afterSequence: number, signal: AbortSignal): AsyncGenerator<RunEvent> {
-    const aborted = new Promise<void>((resolve) => {
-      signal.addEventListener("abort", () => resolve(), { once: true });
-    });
-    for (let sequence = afterSequence + 1; !signal.aborted; sequence += 1) {
-      while (this.#history.length < sequence && !this.finished && !signal.aborted) {
-        await Promise.race([this.#changed.promise, aborted]);
-      }
+    for (let sequence = Math.max(0, afterSequence) + 1; !signal.aborted; sequence += 1) {
+      while (this.#history.length < sequence && !this.finished && !signal.aborted) await this.#change(signal);
       const event = this.#history[sequence - 1];
       if (event === undefined) return;
       yield { sequence, event };
     }
+  }
+
+  /** Resolves at the next change, or when the signal aborts. */
+  #change(signal: AbortSignal): Promise<void> {
+    return new Promise((resolve) => {
+      const done = (): void => {
+        this.#waiting.delete(done);
+        signal.removeEventListener("abort", done);
+        resolve();
+      };
+      this.#waiting.add(done);
+      signal.addEventListener("abort", done);
+    });
   }
 
   async #drain(): Promise<void> {
@@ -86,25 +101,31 @@ export class RunActor {
     while (this.#pending.length > 0) {
       const batch = this.#pending;
       this.#pending = [];
-      const decided: Pending[] = [];
-      const events: Event[] = [];
-      for (const pending of batch) {
-        try {
-          events.push(...decide(this.#state, pending.command, pending.origin));
-          decided.push(pending);
-        } catch (error) {
-          pending.reject(error);
-        }
-      }
       try {
+        if (this.#stale) await this.load();
+        const { events, decided } = this.#decide(batch);
         await this.#append(events);
         for (const { resolve } of decided) resolve();
       } catch (error) {
         const failure = from(error, `recording events of ${this.#state.run}`);
-        for (const { reject } of decided) reject(failure);
+        for (const { reject } of batch) reject(failure);
       }
     }
     this.#busy = false;
+  }
+
+  #decide(batch: readonly Pending[]): { events: Event[]; decided: Pending[] } {
+    const events: Event[] = [];
+    const decided: Pending[] = [];
+    for (const pending of batch) {
+      try {
+        events.push(...decide(this.#draft, pending.command, pending.origin));
+        decided.push(pending);
+      } catch (error) {
+        pending.reject(error);
+      }
+    }
+    return { events, decided };
   }
 
   async #append(events: Event[]): Promise<void> {
@@ -113,16 +134,22 @@ export class RunActor {
     try {
       this.#token = await store.append(streamOf(this.#state.run), this.#token, create(CommitSchema, { events }));
     } catch (error) {
-      // The state was folded ahead of the disk: back to what is really there.
-      await this.load();
+      this.#stale = true;
       throw error;
     }
-    this.#history.push(...events);
-    const changed = this.#changed;
-    this.#changed = Promise.withResolvers();
-    changed.resolve();
+    for (const event of events) {
+      this.#history.push(event);
+      evolve(this.#state, event);
+    }
+    for (const wake of [...this.#waiting]) wake();
     onEvents(this, events);
   }
+}
+
+function fold(run: string, events: readonly Event[]): RunState {
+  const state = emptyRun(run);
+  for (const event of events) evolve(state, event);
+  return state;
 }
 
 function streamOf(run: string): string {

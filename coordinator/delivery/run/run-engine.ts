@@ -5,6 +5,7 @@ import type { Clock } from "../../../shared/clock.ts";
 import { type Digest, digestToMessage } from "../../../shared/digest.ts";
 import { MillraceError } from "../../../shared/errors.ts";
 import type { Component } from "../../../shared/lifecycle.ts";
+import { limits } from "../../../shared/limits.ts";
 import type { ActionCache } from "../../farm/action-cache/action-cache.ts";
 import type { Scheduler } from "../../farm/scheduler/scheduler.ts";
 import type { EventStore } from "../../store/event-store.ts";
@@ -12,7 +13,7 @@ import type { Origin } from "./decide.ts";
 import { planSource } from "./plan-source.ts";
 import { RunActor } from "./run-actor.ts";
 import type { RunSummaries } from "./run-summaries.ts";
-import { runView } from "./run-view.ts";
+import { runLine, runView } from "./run-view.ts";
 import { type Asker, type RunEvent, type Runs, runName, runNumber } from "./runs.ts";
 import { TaskDriver } from "./task-driver.ts";
 
@@ -34,8 +35,8 @@ export class RunEngine implements Runs, Component {
   readonly #deps: RunEngineDeps;
   readonly #driver: TaskDriver;
   readonly #active = new Map<string, RunActor>();
-  /** Submits under way by project and idempotency key, so that two at once give one run. */
-  readonly #submitting = new Map<string, Promise<string>>();
+  /** Runs by project and idempotency key, so that two submits at once give one; older ones are in the summaries. */
+  readonly #byKey = new Map<string, Promise<string>>();
   #lastNumber = 0;
 
   constructor(deps: RunEngineDeps) {
@@ -62,10 +63,13 @@ export class RunEngine implements Runs, Component {
   async submit(asker: Asker, request: RunRequest, source: Digest, signal: AbortSignal): Promise<string> {
     if (request.idempotencyKey === "") return await this.#submit(asker, request, source, signal);
     const key = JSON.stringify([projectOf(request), request.idempotencyKey]);
-    const present = this.#submitting.get(key);
+    const present = this.#byKey.get(key);
     if (present !== undefined) return await present;
-    const submitted = this.#submitOnce(asker, request, source, signal).finally(() => this.#submitting.delete(key));
-    this.#submitting.set(key, submitted);
+    const submitted = this.#submitOnce(asker, request, source, signal);
+    this.#byKey.set(key, submitted);
+    submitted.catch(() => this.#byKey.delete(key)); // the caller is told; the key is free again
+    const [oldest] = this.#byKey.keys();
+    if (this.#byKey.size > limits.idempotencyKeys && oldest !== undefined) this.#byKey.delete(oldest);
     return await submitted;
   }
 
@@ -79,7 +83,7 @@ export class RunEngine implements Runs, Component {
     for (const run of await this.#deps.summaries.list({ before, limit })) byNumber.set(runNumber(run.name) ?? 0, run);
     for (const [run, actor] of this.#active) {
       const number = runNumber(run) ?? 0;
-      if (number < before) byNumber.set(number, { ...runView(actor.state), tasks: [] });
+      if (number < before) byNumber.set(number, runLine(actor.state));
     }
     return [...byNumber]
       .sort(([a], [b]) => b - a)

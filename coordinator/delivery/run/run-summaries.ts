@@ -2,8 +2,11 @@ import { create } from "@bufbuild/protobuf";
 import { timestampFromMs, timestampMs } from "@bufbuild/protobuf/wkt";
 import { type Event, RunStatus } from "../../../proto/gen/millrace/v1/event_pb.ts";
 import { type Run, RunSchema } from "../../../proto/gen/millrace/v1/run_pb.ts";
+import type { Clock } from "../../../shared/clock.ts";
 import { digestFromMessage, digestKey, digestToMessage, parseDigestKey } from "../../../shared/digest.ts";
+import { from } from "../../../shared/errors.ts";
 import type { Component } from "../../../shared/lifecycle.ts";
+import { patiently, retry } from "../../../shared/retry.ts";
 import type { SchemaPart, Sqlite, Statement } from "../../../shared/sqlite/sqlite.ts";
 import type { EventStore, StoredCommit } from "../../store/event-store.ts";
 import { runOfStream } from "./run-actor.ts";
@@ -36,7 +39,7 @@ export const runSummarySchema: SchemaPart = {
      created_ms INTEGER NOT NULL,
      finished_ms INTEGER
    ) STRICT`,
-    "CREATE UNIQUE INDEX run_summary_key ON run_summary (project, idempotency_key) WHERE idempotency_key IS NOT NULL",
+    "CREATE INDEX run_summary_key ON run_summary (project, idempotency_key) WHERE idempotency_key IS NOT NULL",
     `CREATE INDEX run_summary_unfinished ON run_summary (status) WHERE status = ${RunStatus.RUNNING}`,
     "CREATE TABLE run_summary_position (position INTEGER NOT NULL) STRICT",
     "INSERT INTO run_summary_position (position) VALUES (0)",
@@ -58,10 +61,11 @@ interface Row {
 export interface RunSummariesDeps {
   readonly sqlite: Sqlite;
   readonly store: EventStore;
+  readonly clock: Clock;
   readonly onError: (error: unknown) => void;
 }
 
-export function runSummaries({ sqlite, store, onError }: RunSummariesDeps): RunSummaries & Component {
+export function runSummaries({ sqlite, store, clock, onError }: RunSummariesDeps): RunSummaries & Component {
   const stopped = new AbortController();
 
   /** Rows and position change in one transaction, so a crash can neither skip nor repeat a commit. */
@@ -78,15 +82,21 @@ export function runSummaries({ sqlite, store, onError }: RunSummariesDeps): RunS
     return rows[0]?.position ?? 0;
   }
 
-  /** Folds for ever; `upTo` resolves when the commit at that position has been folded. */
+  /** Folds until stopped; `upTo` is called when the commit at that position has been folded. */
   async function follow(head: number, upTo: () => void): Promise<void> {
-    const from = await position();
-    if (from >= head) upTo();
-    for await (const stored of store.subscribe(from, stopped.signal)) {
+    const after = await position();
+    if (after >= head) upTo();
+    for await (const stored of store.subscribe(after, stopped.signal)) {
       await fold(stored);
       if (stored.position >= head) upTo();
     }
   }
+
+  /** A disk that is full, or any other trouble, must not end the summaries for good: they go on where they were. */
+  const isRetryable = (error: unknown): boolean => {
+    onError(from(error, "folding events into run summaries"));
+    return true;
+  };
 
   return {
     name: "run summaries",
@@ -94,10 +104,9 @@ export function runSummaries({ sqlite, store, onError }: RunSummariesDeps): RunS
     async start() {
       // What was appended before this start must be visible before anybody asks for unfinished runs.
       const caughtUp = Promise.withResolvers<void>();
-      follow(await store.head(), caughtUp.resolve).catch((error: unknown) => {
-        onError(error);
-        caughtUp.reject(error);
-      });
+      const head = await store.head();
+      const { signal } = stopped;
+      retry(() => follow(head, caughtUp.resolve), { ...patiently, clock, signal, isRetryable }).catch(caughtUp.reject);
       await caughtUp.promise;
     },
 
@@ -116,7 +125,7 @@ export function runSummaries({ sqlite, store, onError }: RunSummariesDeps): RunS
     },
 
     async byKey(project, key) {
-      const sql = "SELECT run FROM run_summary WHERE project = ? AND idempotency_key = ?";
+      const sql = "SELECT run FROM run_summary WHERE project = ? AND idempotency_key = ? ORDER BY number";
       return (await sqlite.query<{ run: string }>(sql, [project, key]))[0]?.run;
     },
 
@@ -133,9 +142,9 @@ function changeOf(run: string, { kind, time, project, principal }: Event): State
     const { pipeline, source, idempotencyKey } = kind.value;
     return [
       {
-        sql: `INSERT OR REPLACE INTO run_summary
+        sql: `INSERT INTO run_summary
               (number, run, project, pipeline, principal, source, idempotency_key, status, created_ms)
-              VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+              VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (number) DO NOTHING`,
         params: [
           runNumber(run) ?? 0,
           run,

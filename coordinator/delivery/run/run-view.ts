@@ -4,6 +4,11 @@ import type { RunState, TaskState } from "./run-state.ts";
 
 /** The run as the API shows it. */
 export function runView(state: RunState): Run {
+  return { ...runLine(state), tasks: [...state.tasks.values()].map(taskView) };
+}
+
+/** The same without its tasks, for lists. */
+export function runLine(state: RunState): Run {
   return create(RunSchema, {
     name: state.run,
     pipeline: state.pipeline,
@@ -13,7 +18,6 @@ export function runView(state: RunState): Run {
     ...(state.source === undefined ? {} : { source: state.source }),
     ...(state.createTime === undefined ? {} : { createTime: state.createTime }),
     ...(state.finishTime === undefined ? {} : { finishTime: state.finishTime }),
-    tasks: [...state.tasks.values()].map(taskView),
     sequence: BigInt(state.sequence),
   });
 }

@@ -2,9 +2,9 @@ import { EndingKind, type Event, TaskStatus, WaitCause } from "../../../proto/ge
 import type { Cas } from "../../../shared/cas/cas.ts";
 import type { Clock } from "../../../shared/clock.ts";
 import { digestFromMessage, digestToMessage } from "../../../shared/digest.ts";
-import { from } from "../../../shared/errors.ts";
+import { from, MillraceError } from "../../../shared/errors.ts";
 import { limits } from "../../../shared/limits.ts";
-import { retry } from "../../../shared/retry.ts";
+import { patiently, retry } from "../../../shared/retry.ts";
 import type { ActionCache } from "../../farm/action-cache/action-cache.ts";
 import type { ExecutionOutcome, ExecutionUpdate, Scheduler } from "../../farm/scheduler/scheduler.ts";
 import type { Origin, RunCommand } from "./decide.ts";
@@ -74,6 +74,7 @@ export class TaskDriver {
       }
       case "taskFinished": {
         const executionId = actor.state.tasks.get(kind.value.task)?.executionId ?? "";
+        this.#prepared.delete(executionIdOf(actor, kind.value.task));
         if (this.#executions.delete(executionId)) this.#background(this.#deps.scheduler.forget(executionId));
         return;
       }
@@ -89,12 +90,7 @@ export class TaskDriver {
   /** In turn, a bounded number at a time: each reads trees and writes blobs. */
   #prepare(actor: RunActor, task: TaskState): void {
     this.#waitingToPrepare.push(async () => {
-      try {
-        await this.#do(actor, await this.#nextStep(actor, task));
-      } catch (error) {
-        const { message } = from(error, `preparing ${task.name} of ${actor.state.run}`);
-        await this.#do(actor, infrastructureFailure(task.name, message));
-      }
+      await this.#do(actor, await this.#nextStep(actor, task));
     });
     this.#prepareNext();
   }
@@ -112,10 +108,12 @@ export class TaskDriver {
   }
 
   async #nextStep(actor: RunActor, task: TaskState): Promise<RunCommand> {
-    const next = await prepareTask(this.#deps, actor.state, task, this.#stopped.signal);
+    const next = await prepareTask(this.#deps, actor.state, task, this.#stopped.signal).catch((error: unknown) =>
+      from(error, `preparing ${task.name} of ${actor.state.run}`),
+    );
+    if (next instanceof MillraceError) return infrastructureFailure(task.name, next.message);
     if (next.kind === "cached") return next.command;
-    const { stage, name } = task.planned;
-    const executionId = `${actor.state.run}.${stage}.${name}`;
+    const executionId = executionIdOf(actor, task.name);
     this.#prepared.set(executionId, next.prepared);
     return { kind: "submit", task: task.name, actionDigest: digestToMessage(next.prepared.digest), executionId };
   }
@@ -170,34 +168,45 @@ export class TaskDriver {
 
   async #finish(actor: RunActor, name: string, execution: ExecutionOutcome): Promise<void> {
     const task = actor.state.tasks.get(name);
-    if (task === undefined) return;
+    if (task !== undefined) await this.#do(actor, await this.#conclusion(actor, task, execution));
+  }
+
+  async #conclusion(actor: RunActor, task: TaskState, execution: ExecutionOutcome): Promise<RunCommand> {
+    const { name, planned, actionDigest } = task;
     try {
-      const outcome = await outcomeOfExecution(this.#deps.cas, task.planned, execution, this.#stopped.signal);
-      const actionDigest = task.actionDigest === undefined ? {} : { actionDigest: task.actionDigest };
-      await this.#do(actor, { kind: "finish", task: name, outcome: { ...outcome, ...actionDigest } });
+      const outcome = await outcomeOfExecution(this.#deps.cas, planned, execution, this.#stopped.signal);
+      return {
+        kind: "finish",
+        task: name,
+        outcome: { ...outcome, ...(actionDigest === undefined ? {} : { actionDigest }) },
+      };
     } catch (error) {
       const { message } = from(error, `reading the result of ${name} of ${actor.state.run}`);
-      await this.#do(actor, infrastructureFailure(name, message));
+      return infrastructureFailure(name, message);
     }
   }
 
-  /** What the farm told must reach the log: a disk that is full now is tried again until it is not. */
+  /** What the farm told must reach the log: whatever the disk has against it now, it is tried again. */
   async #do(actor: RunActor, command: RunCommand): Promise<void> {
     const { signal } = this.#stopped;
     if (signal.aborted) return;
     const { clock, onError } = this.#deps;
     const isRetryable = (error: unknown): boolean => {
-      const { code } = from(error);
-      if (code !== "resource_exhausted" && code !== "aborted") return false;
+      if (from(error).code === "not_found") return false; // no such task: a defect, and no disk mends it
       onError(error);
       return true;
     };
-    await retry(() => actor.do(command, this.#deps.origin(actor)), { ...recordingPace, clock, signal, isRetryable });
+    await retry(() => actor.do(command, this.#deps.origin(actor)), { ...patiently, clock, signal, isRetryable });
   }
 
   #background(work: Promise<unknown>): void {
     work.catch(this.#deps.onError);
   }
+}
+
+/** Chosen by us, so that submitting again after a crash is the same execution. `task` is `stage/task`. */
+function executionIdOf({ state }: RunActor, task: string): string {
+  return `${state.run}.${task.replace("/", ".")}`;
 }
 
 /** What a task is told but its key does not depend on. TRACEPARENT is what OpenTelemetry's tools look for. */
@@ -210,13 +219,6 @@ function volatileEnvironment({ state }: RunActor, { planned }: TaskState): Recor
     TRACEPARENT: state.traceparent,
   };
 }
-
-const recordingPace = {
-  random: Math.random,
-  baseMs: limits.retryMinMs,
-  maxMs: limits.retryMaxMs,
-  attemptsMax: Number.POSITIVE_INFINITY,
-};
 
 function infrastructureFailure(task: string, detail: string): RunCommand {
   const ending = { kind: EndingKind.INFRASTRUCTURE, detail };
