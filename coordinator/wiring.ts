@@ -93,6 +93,7 @@ export async function startCoordinator(config: CoordinatorConfig, log: Logger): 
       agents,
       dispatcher: busDispatcher(bus),
       table: sqliteExecutionTable(sqlite),
+      clock,
       term,
       keep: keepResults({ cas, actionCache }),
       attemptEnded: (executionId, attempt) => logs.finish({ executionId, attempt }),

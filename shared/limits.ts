@@ -79,6 +79,10 @@ export const limits = {
   stallMs: 1_000,
   /** Placements of one execution after agents were lost or refused; on a budget of its own. */
   infrastructureAttempts: 4,
+  /** An agent that failed at something rests this long before it is given more; doubled each time. */
+  agentRestMs: 1_000,
+  /** The longest such rest. */
+  agentRestMaxMs: 60_000,
   /** A message of a log stream. */
   logChunkBytes: 64 * 1024,
   /** A log chunk is sent at the latest after this. */

@@ -30,6 +30,8 @@ export interface BusAgent {
   /** Reports an ending, default exit code 0; resolves with what the coordinator makes of it. */
   report(assign: Assign, ending?: MessageInitShape<typeof EndingSchema>): Promise<ReportOutcome>;
   goodbye(): void;
+  /** Stops listening, as a machine that lost its power. */
+  silence(): void;
   /** From now on assignments are answered so; `silence` answers nothing. */
   answer: "accept" | "refuse" | "silence";
 }
@@ -76,13 +78,18 @@ export async function busAgent(
       held.delete(executionId);
       return fromBinary(ReportReplySchema, reply).outcome;
     },
+    silence: () => undefined,
     goodbye() {
       const message = create(GoodbyeSchema, { agentId: id, session });
       bus.publish(subjects.goodbye(id), toBinary(GoodbyeSchema, message));
     },
   };
 
-  await bus.subscribe(subjects.assign(id), ({ data, reply }) => {
+  const ends: (() => void)[] = [];
+  agent.silence = () => {
+    for (const end of ends) end();
+  };
+  const endAssigns = await bus.subscribe(subjects.assign(id), ({ data, reply }) => {
     const assign = fromBinary(AssignSchema, data);
     if (agent.answer === "silence") return;
     const accepted = agent.answer === "accept";
@@ -91,11 +98,12 @@ export async function busAgent(
     held.set(assign.executionId, assign);
     assigns.put(assign);
   });
-  await bus.subscribe(subjects.cancel(id), ({ data, reply }) => {
+  const endCancels = await bus.subscribe(subjects.cancel(id), ({ data, reply }) => {
     const cancel = fromBinary(CancelSchema, data);
     reply(toBinary(CancelReplySchema, create(CancelReplySchema, { known: held.has(cancel.executionId) })));
     cancels.put(cancel);
   });
+  ends.push(endAssigns, endCancels);
   return agent;
 }
 

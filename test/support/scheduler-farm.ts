@@ -46,6 +46,7 @@ export async function startSchedulerFarm({
     agents,
     dispatcher: busDispatcher(bus),
     table: sqliteExecutionTable(sqlite),
+    clock,
     term,
     keep: async () => {},
     attemptEnded: async (id, attempt) => void ended.push(`${id}/${attempt}`),

@@ -115,8 +115,14 @@ export function busAgentRegistry(deps: BusAgentRegistryDeps): AgentRegistry & Co
         });
       }
       ends.push(
-        await bus.subscribe(subjects.heartbeat("*"), ({ data }) => onHeartbeat(fromBinary(HeartbeatSchema, data))),
-        await bus.subscribe(subjects.goodbye("*"), ({ data }) => onGoodbye(fromBinary(GoodbyeSchema, data))),
+        await bus.subscribe(subjects.heartbeat("*"), ({ subject, data }) => {
+          const heartbeat = fromBinary(HeartbeatSchema, data);
+          if (subject === subjects.heartbeat(heartbeat.agentId)) onHeartbeat(heartbeat);
+        }),
+        await bus.subscribe(subjects.goodbye("*"), ({ subject, data }) => {
+          const goodbye = fromBinary(GoodbyeSchema, data);
+          if (subject === subjects.goodbye(goodbye.agentId)) onGoodbye(goodbye);
+        }),
         bus.watchConnection((up) => {
           busUp = up;
           if (!up) return;

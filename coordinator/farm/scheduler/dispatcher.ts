@@ -7,8 +7,12 @@ import {
   CancelSchema,
   type Epoch as EpochMessage,
   EpochSchema,
+  type Report,
+  ReportOutcome,
+  ReportReplySchema,
+  ReportSchema,
 } from "../../../proto/gen/millrace/v1/dispatch_pb.ts";
-import type { Bus } from "../../../shared/bus/bus.ts";
+import type { Bus, BusMessage } from "../../../shared/bus/bus.ts";
 import { subjects } from "../../../shared/bus/subjects.ts";
 import { digestOf, digestToMessage } from "../../../shared/digest.ts";
 import { from } from "../../../shared/errors.ts";
@@ -19,6 +23,7 @@ import type { ExecutionRequest } from "./scheduler.ts";
 /** What came of handing an execution to an agent. */
 export type AssignAnswer =
   | { readonly kind: "accepted" }
+  /** It does not have it: it said so, or nothing was delivered. */
   | { readonly kind: "refused"; readonly why: string }
   /** No answer: the agent may have it or not. Only a new epoch makes that safe. */
   | { readonly kind: "unknown"; readonly why: string };
@@ -31,6 +36,20 @@ export interface Dispatcher {
 }
 
 export function busDispatcher(bus: Bus): Dispatcher {
+  let isUp = false;
+  let losses = 0;
+  bus.watchConnection((up) => {
+    if (!up) losses += 1;
+    isUp = up;
+  });
+
+  /** Whether a request that failed may have reached the agent all the same. */
+  function mayHaveArrived(error: unknown, before: { wasUp: boolean; losses: number }): boolean {
+    const { code } = from(error);
+    if (code === "deadline_exceeded") return true;
+    return code === "unavailable" && before.wasUp && losses !== before.losses;
+  }
+
   return {
     async assign(request, lease) {
       const message = create(AssignSchema, {
@@ -41,6 +60,7 @@ export function busDispatcher(bus: Bus): Dispatcher {
         blobs: inlined([toBinary(ActionSchema, request.action), toBinary(CommandSchema, request.command)]),
         volatileEnvironment: { ...request.volatileEnvironment },
       });
+      const before = { wasUp: isUp, losses };
       try {
         const answer = await bus.request(subjects.assign(lease.agentId), toBinary(AssignSchema, message), {
           timeoutMs: limits.assignTimeoutMs,
@@ -48,7 +68,7 @@ export function busDispatcher(bus: Bus): Dispatcher {
         const reply = fromBinary(AssignReplySchema, answer);
         return reply.accepted ? { kind: "accepted" } : { kind: "refused", why: reply.refusal };
       } catch (error) {
-        return { kind: "unknown", why: from(error).message };
+        return { kind: mayHaveArrived(error, before) ? "unknown" : "refused", why: from(error).message };
       }
     },
 
@@ -85,4 +105,30 @@ function epochToMessage({ term, number }: Epoch): EpochMessage {
 /** Whether a message speaks of this epoch. */
 export function isEpoch(message: EpochMessage | undefined, epoch: Epoch): boolean {
   return message?.term === BigInt(epoch.term) && message.number === BigInt(epoch.number);
+}
+
+/** An epoch from a message. */
+export function epochOf({ term, number }: EpochMessage): Epoch {
+  return { term: Number(term), number: Number(number) };
+}
+
+/**
+ * Answers agents' reports with what `accept` makes of them; one that throws is not answered, and the agent sends it
+ * again. Resolves with the way to end it.
+ */
+export async function serveReports(
+  bus: Bus,
+  accept: (report: Report) => Promise<boolean>,
+  onError: (error: unknown) => void,
+): Promise<() => void> {
+  const answer = async ({ subject, data, reply }: BusMessage): Promise<void> => {
+    const report = fromBinary(ReportSchema, data);
+    // An agent publishes on its own subject alone: what it says of itself must fit.
+    const accepted = subject === subjects.report(report.agentId) && (await accept(report));
+    const outcome = accepted ? ReportOutcome.ACCEPTED : ReportOutcome.FENCED;
+    reply(toBinary(ReportReplySchema, create(ReportReplySchema, { outcome })));
+  };
+  return await bus.subscribe(subjects.report("*"), (message) => {
+    answer(message).catch(onError);
+  });
 }

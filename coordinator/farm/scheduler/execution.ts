@@ -1,6 +1,7 @@
 import { create } from "@bufbuild/protobuf";
 import { type Report, ReportSchema } from "../../../proto/gen/millrace/v1/dispatch_pb.ts";
 import { EndingKind, EndingSchema, WaitCause } from "../../../proto/gen/millrace/v1/event_pb.ts";
+import type { MillraceError } from "../../../shared/errors.ts";
 import type { Lease } from "./execution-table.ts";
 import { describeRequirement, type Requirement, requirementOf } from "./requirement.ts";
 import type { ExecutionRequest, ExecutionUpdate } from "./scheduler.ts";
@@ -114,4 +115,21 @@ export function outcomeWithoutReport({ request, attempts }: Execution, kind: End
 /** Whether two reports tell of the same attempt. */
 export function sameAttempt(a: Report, b: Report): boolean {
   return a.epoch !== undefined && a.epoch.term === b.epoch?.term && a.epoch.number === b.epoch.number;
+}
+
+/** Why an attempt came to nothing, and how the execution ends when it was the last one. */
+export interface LostAttempt {
+  readonly why: string;
+  readonly ending?: EndingKind;
+}
+
+/** Whether trying to keep the same report again must fail in the same way. */
+export function isUnkeepable({ code }: MillraceError): boolean {
+  return code === "failed_precondition" || code === "invalid_argument" || code === "not_found" || code === "data_loss";
+}
+
+/** Attempts of an execution that goes on which will write no more, from 1. */
+export function endedAttempts({ phase, attempts }: Execution): number[] {
+  const ended = phase.kind === "finished" ? 0 : phase.kind === "held" ? attempts - 1 : attempts;
+  return Array.from({ length: ended }, (_, index) => index + 1);
 }

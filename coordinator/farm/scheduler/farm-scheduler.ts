@@ -1,22 +1,20 @@
-import { create, fromBinary, toBinary } from "@bufbuild/protobuf";
 import { AgentState } from "../../../proto/gen/millrace/v1/agent_pb.ts";
-import {
-  type HeldExecution,
-  type Report,
-  ReportOutcome,
-  ReportReplySchema,
-  ReportSchema,
-} from "../../../proto/gen/millrace/v1/dispatch_pb.ts";
+import type { HeldExecution, Report } from "../../../proto/gen/millrace/v1/dispatch_pb.ts";
 import { EndingKind, WaitCause } from "../../../proto/gen/millrace/v1/event_pb.ts";
-import type { Bus, BusMessage } from "../../../shared/bus/bus.ts";
-import { subjects } from "../../../shared/bus/subjects.ts";
+import type { Bus } from "../../../shared/bus/bus.ts";
+import type { Clock } from "../../../shared/clock.ts";
 import { from, MillraceError } from "../../../shared/errors.ts";
 import type { Component } from "../../../shared/lifecycle.ts";
 import { limits } from "../../../shared/limits.ts";
 import type { AgentChange, AgentRegistry } from "../agents/agent-registry.ts";
-import { type AssignAnswer, type Dispatcher, isEpoch } from "./dispatcher.ts";
+import { type AgentPlaces, agentPlaces } from "./agent-places.ts";
+import { type AssignAnswer, type Dispatcher, epochOf, isEpoch, serveReports } from "./dispatcher.ts";
+import { type Durably, durably } from "./durably.ts";
 import {
   type Execution,
+  endedAttempts,
+  isUnkeepable,
+  type LostAttempt,
   outcomeWithoutReport,
   presentUpdate,
   sameAttempt,
@@ -25,7 +23,7 @@ import {
 } from "./execution.ts";
 import type { ExecutionTable, Lease } from "./execution-table.ts";
 import { finishAll, isWorthSharing, merging, priorityOf, standingOf, waitingIds } from "./merging.ts";
-import { nextPlacement, type Place } from "./placement.ts";
+import { nextPlacement } from "./placement.ts";
 import type { ExecutionRequest, ExecutionUpdate, Scheduler, SchedulerStats } from "./scheduler.ts";
 import { slots } from "./slots.ts";
 import { waitCauses } from "./wait-causes.ts";
@@ -36,6 +34,7 @@ export interface FarmSchedulerDeps {
   readonly agents: AgentRegistry;
   readonly dispatcher: Dispatcher;
   readonly table: ExecutionTable;
+  readonly clock: Clock;
   /** Of this start of the coordinator. */
   readonly term: number;
   /** Keeps what a finished execution is worth, before anybody is told: the action cache. */
@@ -52,8 +51,9 @@ export class FarmScheduler implements Scheduler, Component {
   readonly #merging = merging();
   readonly #queue = waitingQueue();
   readonly #slots = slots();
-  /** Agents that refused something: not asked again before their next heartbeat. */
-  readonly #refusing = new Set<string>();
+  readonly #places: AgentPlaces;
+  readonly #durably: Durably;
+  readonly #stopped = new AbortController();
   readonly #causes = waitCauses();
   readonly #listeners = new Set<(update: ExecutionUpdate) => void>();
   readonly #ends: (() => void)[] = [];
@@ -62,18 +62,22 @@ export class FarmScheduler implements Scheduler, Component {
 
   constructor(deps: FarmSchedulerDeps) {
     this.#deps = deps;
+    this.#places = agentPlaces({ ...deps, used: (id) => this.#slots.used(id), onChange: () => this.#place() });
+    this.#durably = durably({ ...deps, signal: this.#stopped.signal });
   }
 
   async start(): Promise<void> {
     for (const execution of this.#merging.restore(await this.#deps.table.load())) this.#resume(execution);
     const { agents, bus } = this.#deps;
     this.#ends.push(
+      bus.watchConnection((up) => this.#places.busChanged(up)),
       agents.subscribe((change) => this.#onAgent(change)),
-      await bus.subscribe(subjects.report("*"), (message) => this.#background(this.#onReport(message))),
+      await serveReports(bus, (report) => this.#accept(report), this.#deps.onError),
     );
   }
 
   async stop(): Promise<void> {
+    this.#stopped.abort();
     for (const end of this.#ends) end();
   }
 
@@ -102,14 +106,14 @@ export class FarmScheduler implements Scheduler, Component {
     waiter.isTold = true;
     if (execution.phase.kind !== "storing" || waiter.outcome !== undefined) this.#tellPresent(waiter);
     else if (execution.cancelReason === undefined) this.#enqueue(execution);
-    else await this.#endWithoutReport(execution, EndingKind.CANCELLED, execution.cancelReason);
+    else this.#endWithoutReport(execution, EndingKind.CANCELLED, execution.cancelReason);
   }
 
   cancel(id: string, reason: string): void {
     const waiter = this.#merging.waiter(id);
     if (waiter === undefined || waiter.outcome !== undefined) return;
     const { execution } = waiter;
-    if (execution.waiters.size > 1) this.#background(this.#leave(waiter, reason));
+    if (execution.waiters.size > 1) this.#leave(waiter, reason);
     else this.#abandon(execution, reason);
   }
 
@@ -120,18 +124,21 @@ export class FarmScheduler implements Scheduler, Component {
     if (execution.phase.kind === "held") this.#sendCancel(execution);
     if (execution.phase.kind !== "queued") return;
     this.#queue.remove(execution.request.id);
-    this.#background(this.#endWithoutReport(execution, EndingKind.CANCELLED, reason));
+    this.#endWithoutReport(execution, EndingKind.CANCELLED, reason);
   }
 
   /** Others want the execution to go on: only this one ends. */
-  async #leave(waiter: Waiter, reason: string): Promise<void> {
+  #leave(waiter: Waiter, reason: string): void {
     const { execution, request } = waiter;
     this.#merging.leave(waiter);
     this.#requeue(execution);
-    waiter.outcome = outcomeWithoutReport(execution, EndingKind.CANCELLED, reason);
+    const outcome = outcomeWithoutReport(execution, EndingKind.CANCELLED, reason);
+    waiter.outcome = outcome;
     const { isTold } = waiter;
-    await this.#deps.table.finish([request.id], waiter.outcome);
-    if (isTold) this.#tellPresent(waiter);
+    this.#durably(async () => {
+      await this.#deps.table.finish([request.id], outcome);
+      if (isTold) this.#tellPresent(waiter);
+    });
   }
 
   async forget(id: string): Promise<void> {
@@ -147,12 +154,8 @@ export class FarmScheduler implements Scheduler, Component {
   }
 
   stats(): SchedulerStats {
-    const heldBy = this.#slots.snapshot();
-    const running = [...heldBy.values()].reduce((sum, ids) => sum + ids.length, 0);
-    return { queued: this.#queue.size, running, heldBy };
+    return { queued: this.#queue.size, ...this.#slots.stats() };
   }
-
-  // --- placing ---------------------------------------------------------------------------------------------------
 
   #enqueue(execution: Execution): void {
     const { id, fairGroup } = execution.request;
@@ -177,28 +180,17 @@ export class FarmScheduler implements Scheduler, Component {
     queueMicrotask(() => {
       this.#placing = false;
       for (;;) {
-        const next = nextPlacement(this.#queue, this.#places(), (group) => this.#slots.runningOf(group));
+        const next = nextPlacement(this.#queue, this.#places.now(), (group) => this.#slots.runningOf(group));
         const execution = next && this.#merging.execution(next.waiting.id);
         if (next === undefined || execution === undefined) break;
         this.#queue.remove(next.waiting.id);
         this.#background(this.#assign(execution, next.agentId));
       }
-      this.#explain();
+      for (const [id, cause] of this.#causes.news(this.#queue, this.#places.now())) {
+        const execution = this.#merging.execution(id);
+        if (execution?.phase.kind === "queued") this.#tellWait(execution, cause);
+      }
     });
-  }
-
-  #places(): Place[] {
-    return this.#deps.agents
-      .list()
-      .filter(({ state, heard, info }) => state === AgentState.ONLINE && heard && !this.#refusing.has(info.id))
-      .map(({ info: { id, labels, slots } }) => ({ id, labels, slots, used: this.#slots.used(id) }));
-  }
-
-  #explain(): void {
-    for (const [id, cause] of this.#causes.news(this.#queue, this.#places())) {
-      const execution = this.#merging.execution(id);
-      if (execution?.phase.kind === "queued") this.#tellWait(execution, cause);
-    }
   }
 
   #tellWait(execution: Execution, cause: WaitCause, detail = waitDetail(execution, cause)): void {
@@ -215,17 +207,11 @@ export class FarmScheduler implements Scheduler, Component {
     this.#slots.take(execution, lease);
     const answer = await this.#hand(execution, lease);
     if (execution.phase.kind !== "assigning" || execution.phase.lease !== lease) return;
-    if (answer.kind === "accepted") {
-      this.#started(execution, lease);
-      return;
-    }
-    this.#refusing.add(agentId);
+    if (answer.kind === "accepted") return this.#started(execution, lease);
+    this.#places.refused(agentId);
     if (answer.kind === "refused") execution.attempts -= 1;
-    this.#loseLease(
-      execution,
-      lease,
-      answer.kind === "unknown" ? `${agentId} did not answer: ${answer.why}` : undefined,
-    );
+    const why = `${agentId} did not answer: ${answer.why}`;
+    this.#giveBack(execution, lease, answer.kind === "refused" ? undefined : { why });
   }
 
   async #hand(execution: Execution, lease: Lease): Promise<AssignAnswer> {
@@ -246,43 +232,38 @@ export class FarmScheduler implements Scheduler, Component {
     if (execution.cancelReason !== undefined) this.#sendCancel(execution);
   }
 
-  // --- losing ----------------------------------------------------------------------------------------------------
-
   /**
    * The attempt came to nothing: another one, unless the budget is used up or nobody wants it any more. `lost` says what
-   * became of it; undefined when the agent never took it.
+   * became of it; undefined when the agent never had it.
    */
-  #loseLease(
-    execution: Execution,
-    lease: Lease,
-    lost: string | undefined,
-    last: EndingKind = EndingKind.AGENT_LOST,
-  ): void {
+  #giveBack(execution: Execution, lease: Lease, lost: LostAttempt | undefined): void {
     const { id } = execution.request;
     this.#slots.free(execution, lease);
-    if (lost !== undefined) this.#background(this.#deps.attemptEnded(id, lease.attempt));
-    this.#background(this.#deps.table.lease(waitingIds(execution), execution.attempts, undefined));
+    if (lost !== undefined) this.#durably(() => this.#deps.attemptEnded(id, lease.attempt));
+    const { attempts } = execution;
+    this.#durably(() => this.#deps.table.lease(waitingIds(execution), attempts, undefined));
     if (execution.cancelReason !== undefined) {
-      this.#background(this.#endWithoutReport(execution, EndingKind.CANCELLED, execution.cancelReason));
-    } else if (execution.attempts >= limits.infrastructureAttempts) {
-      const detail = `${execution.attempts} attempts came to nothing, the last one because ${lost ?? "it was refused"}`;
-      this.#background(this.#endWithoutReport(execution, last, detail));
+      this.#endWithoutReport(execution, EndingKind.CANCELLED, execution.cancelReason);
+    } else if (attempts >= limits.infrastructureAttempts && lost !== undefined) {
+      const detail = `${attempts} attempts came to nothing, the last one because ${lost.why}`;
+      this.#endWithoutReport(execution, lost.ending ?? EndingKind.AGENT_LOST, detail);
     } else {
       this.#enqueue(execution);
-      if (lost !== undefined) this.#tellWait(execution, WaitCause.AGENT_LOST, `attempt ${lease.attempt}: ${lost}`);
+      if (lost !== undefined) this.#tellWait(execution, WaitCause.AGENT_LOST, `attempt ${lease.attempt}: ${lost.why}`);
     }
+    this.#place();
   }
 
   #onAgent(change: AgentChange): void {
     const { id } = change.agent.info;
     if (change.kind === "heartbeat") {
-      this.#refusing.delete(id);
+      this.#places.heard(id);
       this.#reconcile(id, change.held);
     } else if (change.kind === "lost" || change.kind === "left") {
       for (const execution of this.#slots.heldOn(id)) {
         const { phase } = execution;
-        const lost = change.kind === "left" ? `${id} left` : `${id} was not heard for ${limits.leaseMs / 1000} s`;
-        if (phase.kind === "assigning" || phase.kind === "held") this.#loseLease(execution, phase.lease, lost);
+        const why = change.kind === "left" ? `${id} left` : `${id} was not heard for ${limits.leaseMs / 1000} s`;
+        if (phase.kind === "assigning" || phase.kind === "held") this.#giveBack(execution, phase.lease, { why });
       }
     }
     this.#place();
@@ -296,16 +277,15 @@ export class FarmScheduler implements Scheduler, Component {
       // While an assignment is under way a heartbeat may have been sent before it arrived, and proves nothing.
       if (phase.kind !== "held") continue;
       if (!isEpoch(reported.get(execution.request.id), phase.lease.epoch)) {
-        this.#loseLease(execution, phase.lease, `${agentId} does not hold it any more`);
+        this.#giveBack(execution, phase.lease, { why: `${agentId} does not hold it any more` });
       } else if (execution.cancelReason !== undefined) this.#sendCancel(execution);
     }
     for (const { executionId, epoch } of held) {
       const phase = this.#merging.execution(executionId)?.phase;
       if (epoch === undefined || (phase !== undefined && "lease" in phase && isEpoch(epoch, phase.lease.epoch)))
         continue;
-      const fenced = { term: Number(epoch.term), number: Number(epoch.number) };
       const reason = "another attempt has taken its place";
-      this.#background(this.#deps.dispatcher.cancel(agentId, executionId, fenced, reason));
+      this.#background(this.#deps.dispatcher.cancel(agentId, executionId, epochOf(epoch), reason));
     }
   }
 
@@ -315,14 +295,6 @@ export class FarmScheduler implements Scheduler, Component {
     this.#background(this.#deps.dispatcher.cancel(agentId, request.id, epoch, cancelReason));
   }
 
-  // --- ending ----------------------------------------------------------------------------------------------------
-
-  async #onReport(message: BusMessage): Promise<void> {
-    const accepted = await this.#accept(fromBinary(ReportSchema, message.data));
-    const outcome = accepted ? ReportOutcome.ACCEPTED : ReportOutcome.FENCED;
-    message.reply(toBinary(ReportReplySchema, create(ReportReplySchema, { outcome })));
-  }
-
   /** Whether this report is the one that counts; resolves when that is on disk. */
   async #accept(report: Report): Promise<boolean> {
     const execution = this.#merging.execution(report.executionId);
@@ -330,27 +302,32 @@ export class FarmScheduler implements Scheduler, Component {
     const { phase } = execution;
     if (phase.kind === "finished") return sameAttempt(phase.outcome, report);
     if (!("lease" in phase) || !isEpoch(report.epoch, phase.lease.epoch)) return false;
+    const { lease } = phase;
+    if (report.agentId !== lease.agentId) return false;
     if (phase.kind === "concluding") {
       await phase.done;
       return true;
     }
     // It may have run faster than its acceptance travelled.
-    if (phase.kind === "assigning") this.#started(execution, phase.lease);
+    if (phase.kind === "assigning") this.#started(execution, lease);
     if (report.ending?.kind === EndingKind.INFRASTRUCTURE) {
-      // The farm failed, not the task: that is tried again on the farm's own budget.
-      this.#loseLease(execution, phase.lease, report.ending.detail, EndingKind.INFRASTRUCTURE);
+      this.#farmFailed(execution, lease, report.ending.detail);
       return true;
     }
-    const done = this.#conclude(execution, phase.lease, report);
-    execution.phase = { kind: "concluding", lease: phase.lease, done };
+    const done = this.#conclude(execution, lease, { ...report, attempt: lease.attempt });
+    execution.phase = { kind: "concluding", lease, done };
     try {
       await done;
     } catch (error) {
-      // The agent keeps the report and sends it again: nothing is lost but time.
-      execution.phase = { kind: "held", lease: phase.lease };
-      throw from(error, `keeping the result of ${report.executionId}`);
+      this.#notConcluded(execution, lease, from(error, `keeping the result of ${report.executionId}`));
     }
     return true;
+  }
+
+  /** The farm failed, not the task: that is tried again, on the farm's own budget and not at once on the same agent. */
+  #farmFailed(execution: Execution, lease: Lease, why: string): void {
+    this.#places.failed(lease.agentId);
+    this.#giveBack(execution, lease, { why, ending: EndingKind.INFRASTRUCTURE });
   }
 
   async #conclude(execution: Execution, lease: Lease, report: Report): Promise<void> {
@@ -358,17 +335,33 @@ export class FarmScheduler implements Scheduler, Component {
     await keep(execution.request, report);
     await attemptEnded(execution.request.id, lease.attempt);
     await finishAll(execution, (ids) => table.finish(ids, report));
+    this.#places.worked(lease.agentId);
     this.#slots.free(execution, lease);
     this.#finished(execution, report);
     this.#place();
   }
 
-  async #endWithoutReport(execution: Execution, kind: EndingKind, detail: string): Promise<void> {
+  /**
+   * What cannot be kept as it is (its blobs are gone, it is malformed) is a failed attempt. Anything else may pass: the
+   * agent keeps the report and sends it again, so nothing is lost but time.
+   */
+  #notConcluded(execution: Execution, lease: Lease, error: MillraceError): void {
+    execution.phase = { kind: "held", lease };
+    const agent = this.#deps.agents.list().find(({ info }) => info.id === lease.agentId);
+    if (isUnkeepable(error)) this.#farmFailed(execution, lease, error.message);
+    else if (agent === undefined || agent.state === AgentState.LOST) {
+      this.#giveBack(execution, lease, { why: `${lease.agentId} was lost before its result was kept` });
+    } else throw error;
+  }
+
+  #endWithoutReport(execution: Execution, kind: EndingKind, detail: string): void {
     const outcome = outcomeWithoutReport(execution, kind, detail);
     this.#merging.close(execution);
     execution.phase = { kind: "finished", outcome };
-    await this.#deps.table.finish(waitingIds(execution), outcome);
-    this.#finished(execution, outcome);
+    this.#durably(async () => {
+      await this.#deps.table.finish(waitingIds(execution), outcome);
+      this.#finished(execution, outcome);
+    });
   }
 
   #finished(execution: Execution, outcome: Report): void {
@@ -380,8 +373,11 @@ export class FarmScheduler implements Scheduler, Component {
 
   /** What a former start of the coordinator left: leases stay in force until their agents have spoken. */
   #resume(execution: Execution): void {
-    if (execution.phase.kind === "storing") this.#enqueue(execution);
-    else if (execution.phase.kind === "held") this.#slots.take(execution, execution.phase.lease);
+    const { phase, request } = execution;
+    // The ends of earlier attempts' logs may not have reached the disk.
+    for (const attempt of endedAttempts(execution)) this.#durably(() => this.#deps.attemptEnded(request.id, attempt));
+    if (phase.kind === "storing") this.#enqueue(execution);
+    else if (phase.kind === "held") this.#slots.take(execution, phase.lease);
   }
 
   #tellAll({ waiters }: Execution): void {
@@ -390,10 +386,10 @@ export class FarmScheduler implements Scheduler, Component {
 
   #tellPresent(waiter: Waiter): void {
     const update = presentUpdate(waiter);
-    if (update === undefined) return;
-    for (const listener of this.#listeners) listener(update);
+    if (update !== undefined) for (const listener of this.#listeners) listener(update);
   }
 
+  /** For what is said again anyhow when it is not heard. */
   #background(work: Promise<unknown>): void {
     work.catch(this.#deps.onError);
   }

@@ -9,8 +9,8 @@ export interface Slots {
   heldOn(agentId: string): readonly Execution[];
   used(agentId: string): number;
   runningOf(fairGroup: string): number;
-  /** Ids by agent. */
-  snapshot(): ReadonlyMap<string, readonly string[]>;
+  /** How many run, and their ids by agent. */
+  stats(): { readonly running: number; readonly heldBy: ReadonlyMap<string, readonly string[]> };
 }
 
 export function slots(): Slots {
@@ -36,6 +36,9 @@ export function slots(): Slots {
     heldOn: (agentId) => [...(byAgent.get(agentId) ?? [])],
     used: (agentId) => byAgent.get(agentId)?.size ?? 0,
     runningOf: (fairGroup) => byGroup.get(fairGroup) ?? 0,
-    snapshot: () => new Map([...byAgent].map(([agent, held]) => [agent, [...held].map(({ request }) => request.id)])),
+    stats() {
+      const entries = [...byAgent].map(([agent, held]) => [agent, [...held].map(({ request }) => request.id)] as const);
+      return { running: entries.reduce((sum, [, ids]) => sum + ids.length, 0), heldBy: new Map(entries) };
+    },
   };
 }

@@ -144,12 +144,61 @@ test("what the farm failed at is placed again, and fails for good only when the 
     const assign = await agent.nextAssign();
     expect(assign.attempt).toBe(attempt);
     expect(await agent.report(assign, failure)).toBe(ReportOutcome.ACCEPTED);
+    // The agent rests, longer each time, before it is given anything again.
+    expect(farm.scheduler.stats().running).toBe(0);
+    farm.clock.advance(limits.agentRestMs * 2 ** (attempt - 1));
   }
   const { ending } = (await farm.next("x", "finished")).outcome;
   expect(ending).toMatchObject({
     kind: EndingKind.INFRASTRUCTURE,
     detail: expect.stringContaining("the disk is full"),
   });
+});
+
+test("an agent that fails at everything does not eat the queue", async () => {
+  const farm = await startSchedulerFarm();
+  const sick = await farm.agent({ id: "sick", slots: 8 });
+  const well = await farm.agent({ id: "well", slots: 1 });
+  for (let count = 0; count < 5; count += 1) await farm.scheduler.submit(execution(`x${count}`));
+  const failure = { kind: EndingKind.INFRASTRUCTURE, detail: "the disk is full" };
+  const first = await well.nextAssign();
+  for (let count = 0; count < 4; count += 1) await sick.report(await sick.nextAssign(), failure);
+  await well.report(first);
+  for (let count = 0; count < 4; count += 1) await well.report(await well.nextAssign());
+  for (let count = 0; count < 5; count += 1) {
+    expect((await farm.next(`x${count}`, "finished")).outcome).toMatchObject({ agent: "well" });
+  }
+});
+
+test("while the bus is down nothing is placed and no attempt is used up", async () => {
+  const farm = await startSchedulerFarm();
+  for (const id of ["a", "b", "c", "d", "e"]) await farm.agent({ id });
+  farm.broker.setUp(false);
+  await farm.scheduler.submit(execution("x"));
+  expect(farm.scheduler.stats()).toMatchObject({ queued: 1, running: 0 });
+  farm.broker.setUp(true);
+  expect(await farm.next("x", "started")).toMatchObject({ attempt: 1 });
+});
+
+test("agents that are gone without a word use up no attempt", async () => {
+  const farm = await startSchedulerFarm();
+  for (const id of ["a", "b", "c", "d"]) (await farm.agent({ id })).silence();
+  await farm.scheduler.submit(execution("x"));
+  await farm.next("x", "waiting");
+  const alive = await farm.agent({ id: "alive" });
+  expect((await alive.nextAssign()).attempt).toBe(1);
+});
+
+test("a report counts only from the agent that holds the lease", async () => {
+  const farm = await startSchedulerFarm();
+  const agent = await farm.agent({ id: "a" });
+  const evil = await farm.agent({ id: "evil", labels: { os: "none" }, slots: 1 });
+  await farm.scheduler.submit(execution("x"));
+  const [first, second] = await Promise.race([
+    agent.nextAssign().then((assign) => [assign, evil] as const),
+    evil.nextAssign().then((assign) => [assign, agent] as const),
+  ]);
+  expect(await second.report(first)).toBe(ReportOutcome.FENCED);
 });
 
 test("cancelling ends a queued execution at once and asks the agent of a running one", async () => {
