@@ -27,14 +27,14 @@ import { agentService } from "./api/grpc/agent-service.ts";
 import { byteStreamService } from "./api/grpc/byte-stream-service.ts";
 import { capabilitiesService } from "./api/grpc/capabilities-service.ts";
 import { casService } from "./api/grpc/cas-service.ts";
-import { type GrpcServer, grpcServer, type MountedService, mounted } from "./api/grpc/grpc-server.ts";
+import { grpcServer, type MountedService, mounted } from "./api/grpc/grpc-server.ts";
 import { healthService } from "./api/grpc/health-service.ts";
 import { logService } from "./api/grpc/log-service.ts";
 import { reflectionService } from "./api/grpc/reflection-service.ts";
 import { runService } from "./api/grpc/run-service.ts";
 import { guarded, principalOf } from "./api/guard.ts";
 import { healthPages } from "./api/http/health-pages.ts";
-import { type HttpServer, httpServer } from "./api/http/http-server.ts";
+import { httpServer } from "./api/http/http-server.ts";
 import { type Metrics, metrics } from "./api/http/metrics.ts";
 import type { CoordinatorConfig } from "./config.ts";
 import { openTokens, type Tokens, tokenSchema } from "./delivery/access/tokens.ts";
@@ -134,13 +134,26 @@ export async function startCoordinator(config: CoordinatorConfig, log: Logger): 
     const grpc = grpcServer(services);
     const http = httpServer({ services, pages: [meters.page, ...healthPages(stopping.signal)], onError });
 
-    const parts = lifecycle([...opened, agents, scheduler, summaries, runs, ...faces({ grpc, http })]);
+    const { host } = config;
+    const ports = { grpc: config.grpcPort, http: config.httpPort };
+    const listening: Component[] = [
+      {
+        name: "gRPC server",
+        start: async () => void (ports.grpc = await grpc.listen(host, ports.grpc)),
+        stop: () => grpc.close(limits.closeGraceMs),
+      },
+      {
+        name: "HTTP server",
+        start: async () => void (ports.http = await http.listen(host, ports.http)),
+        stop: () => http.close(),
+      },
+    ];
+    // From here on the lifecycle closes what was opened, also when a part does not start.
+    const parts = lifecycle([...opened.splice(0), agents, scheduler, summaries, runs, ...listening]);
     await parts.start();
-    const grpcPort = await grpc.listen(config.host, config.grpcPort);
-    const httpPort = await http.listen(config.host, config.httpPort);
-    return { grpcPort, httpPort, stop: () => stop(stopping, parts) };
+    return { grpcPort: ports.grpc, httpPort: ports.http, stop: () => stop(stopping, parts) };
   } catch (error) {
-    for (const part of opened.reverse()) await part.stop?.();
+    for (const part of opened.reverse()) await part.stop?.().catch(onError);
     throw error;
   }
 }
@@ -169,13 +182,6 @@ function guard(services: readonly MountedService[], { tokens, meters, stopping }
   const all = [...services, mounted(Health, health), mounted(ServerReflection, reflectionService(known))];
   const options = { tokens, rolesOf, observer: meters.calls };
   return all.map(({ service, impl }) => mounted(service, guarded(service, impl, options)));
-}
-
-function faces({ grpc, http }: { grpc: GrpcServer; http: HttpServer }): Component[] {
-  return [
-    { name: "gRPC server", stop: () => grpc.close(limits.closeGraceMs) },
-    { name: "HTTP server", stop: () => http.close() },
-  ];
 }
 
 async function stop(stopping: AbortController, parts: Lifecycle): Promise<void> {

@@ -95,6 +95,10 @@ export const limits = {
   openLogs: 1_000,
   /** Logs that are brought to disk at the same time: half of libuv's four threads, so that other files get theirs. */
   logSyncs: 2,
+  /** What a reader of a log takes from the disk at a time. */
+  logReadBytes: 256 * 1024,
+  /** Logs of one run that are read at a time for one reader; at least as many as attempts run at a time, or some wait. */
+  mergedLogs: 256,
   /** Readers of logs at a time, those that wait for more included. */
   logReaders: 10_000,
   /** From SIGTERM to SIGKILL when a task is cancelled or timed out. */

@@ -1,8 +1,9 @@
 import { execFile } from "node:child_process";
-import { mkdirSync, rmSync } from "node:fs";
+import { mkdirSync } from "node:fs";
 import { join } from "node:path";
 import { promisify } from "node:util";
 import { limits } from "../../shared/limits.ts";
+import { removeTree } from "./remove-tree.ts";
 
 /** How inputs are kept from being written to. */
 export type InputRootMode =
@@ -73,6 +74,6 @@ async function works(folder: string, mode: InputRootMode & { kind: "overlay" }):
   } catch {
     return false; // whatever it was: this machine does not allow it, the next mode is tried
   } finally {
-    rmSync(probe, { recursive: true, force: true });
+    await removeTree(probe);
   }
 }

@@ -25,7 +25,7 @@ process.on("disconnect", async () => {
 // A signal to the whole foreground group (Ctrl-C) is the agent's business: it drains, and then lets go of us.
 for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"]) process.on(signal, () => {});
 process.on("message", (message) => void handle(message));
-process.send?.({ type: "ready", feature: containment.feature });
+tell({ type: "ready", feature: containment.feature });
 
 /** @param {any} message */
 async function handle(message) {
@@ -36,7 +36,7 @@ async function handle(message) {
       return kill(message.id, message.graceMs);
     case "unmount":
       await run("umount", ["-l", message.path]).catch((error) => console.error(`millrace runner: ${error.message}`));
-      return process.send?.({ type: "unmounted", id: message.id });
+      return tell({ type: "unmounted", id: message.id });
     default:
       console.error(`millrace runner: unknown message ${JSON.stringify(message)}`);
   }
@@ -64,11 +64,11 @@ async function start(task) {
     tasks.set(id, { group, killed: undefined, oomKillsBefore });
     child.once("exit", (code, signal) => void ended(id, code, signal));
     appendFileSync(startsFile, `${new Date().toISOString()} ${task.executionId} ${task.attempt} ${child.pid}\n`);
-    process.send?.({ type: "started", id, pid: child.pid });
+    tell({ type: "started", id, pid: child.pid });
   } catch (error) {
     await group?.killAll(); // of a process whose start could not be written down
     group?.close();
-    process.send?.({ type: "failed", id, step, code: error.code ?? "", message: error.message });
+    tell({ type: "failed", id, step, code: error.code ?? "", message: error.message });
   } finally {
     if (spool !== undefined) closeSync(spool);
   }
@@ -99,7 +99,7 @@ async function ended(/** @type {string} */ id, /** @type {number | null} */ code
     outOfMemory || (signal === "SIGKILL" && task.killed === undefined && oomKills() > task.oomKillsBefore);
   tasks.delete(id);
   task.group.close();
-  process.send?.({ type: "ended", id, code, signal, ...usage, outOfMemory: starved });
+  tell({ type: "ended", id, code, signal, ...usage, outOfMemory: starved });
 }
 
 /** SIGTERM to all, and SIGKILL to all that are left after the grace. */
@@ -121,6 +121,11 @@ function kill(/** @type {string} */ id, /** @type {number} */ graceMs) {
     clearTimeout(timer);
     return group.killAll();
   });
+}
+
+/** Says it to the agent; one that is gone needs no telling, and its going is heard as `disconnect`. @param {object} message */
+function tell(message) {
+  if (process.connected) process.send?.(message, undefined, undefined, () => {});
 }
 
 /** How often the kernel has ended a process for want of memory since the machine started. */

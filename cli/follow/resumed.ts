@@ -34,8 +34,10 @@ export async function* resumed<T>(options: ResumeOptions<T>): AsyncGenerator<T> 
       if (await options.complete()) return;
       failure = new MillraceError("unavailable", "the coordinator closed the stream");
     } catch (error) {
-      if (options.signal.aborted || !isTransient(error)) throw from(error, options.doing);
       failure = from(error);
+      // Cancelled, and not by us: a coordinator that stops in good order cuts its streams like that.
+      const isOutage = isTransient(failure) || failure.code === "canceled";
+      if (options.signal.aborted || !isOutage) throw from(error, options.doing);
     } finally {
       attempt.abort();
     }

@@ -1,6 +1,7 @@
 /**
- * Every NATS subject, in one place. An agent may publish only below `millrace.farm.*.<its id>` and listen only below
- * `millrace.agent.<its id>` and on `rollCall`: that is what its permissions on the server say.
+ * Every NATS subject, in one place. An agent publishes only below `millrace.farm.*.<its id>` and listens only below
+ * `millrace.agent.<its id>` and on `rollCall`, so that a server can hold each agent to it. Today all agents share one
+ * user, which holds them to agents' subjects in general.
  */
 export const subjects = {
   /** Request: Assign → AssignReply. */

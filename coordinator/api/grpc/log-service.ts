@@ -11,7 +11,7 @@ import type {
 import type { Task } from "../../../proto/gen/millrace/v1/run_pb.ts";
 import type { Cas } from "../../../shared/cas/cas.ts";
 import { digestFromMessage } from "../../../shared/digest.ts";
-import { MillraceError } from "../../../shared/errors.ts";
+import { from, MillraceError } from "../../../shared/errors.ts";
 import { limits } from "../../../shared/limits.ts";
 import { merge } from "../../../shared/merge.ts";
 import type { Runs } from "../../delivery/run/runs.ts";
@@ -60,8 +60,14 @@ async function append(logs: LogStore, { executionId, attempt, offset, data, time
   }
   const log = { executionId, attempt };
   const chunk = { offset: Number(offset), data, timeMs: time === undefined ? 0 : timestampMs(time) };
-  const stored = await logs.append(log, chunk);
-  const whole = finish && stored === chunk.offset + data.byteLength;
+  const end = chunk.offset + data.byteLength;
+  const stored = await logs.append(log, chunk).catch((error: unknown) => {
+    if (from(error).code === "failed_precondition") return undefined;
+    throw error;
+  });
+  // Finished without its writer, whose lease was lost: it hears so. An error would end the stream for all its logs.
+  if (stored === undefined) return { executionId, attempt, storedBytes: BigInt(end), finished: true };
+  const whole = finish && stored >= end;
   if (whole) await logs.finish(log);
   return { executionId, attempt, storedBytes: BigInt(stored), finished: whole };
 }
@@ -132,7 +138,7 @@ function logReader({ logs, runs, cas }: LogServiceDeps, request: ReadLogRequest,
       const pieces = async function* () {
         for await (const log of logsOf(() => true, 0)) yield log.pieces;
       };
-      yield* merge(pieces());
+      yield* merge(pieces(), limits.mergedLogs);
     },
 
     /** The attempt that was asked for, else the last one so far. */

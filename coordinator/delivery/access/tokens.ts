@@ -34,10 +34,9 @@ export async function openTokens({ sqlite, dir }: TokensOptions): Promise<Tokens
   for (const role of ["admin", "agent"] as const) {
     const token = await readOrMake(join(dir, role));
     await sqlite.write([
-      {
-        sql: "INSERT OR REPLACE INTO token (sha256, name, role) VALUES (?, ?, ?)",
-        params: [sha256(token), role, role],
-      },
+      // A file that was replaced replaces the token: the old one opens nothing any more.
+      { sql: "DELETE FROM token WHERE name = ?", params: [role] },
+      { sql: "INSERT INTO token (sha256, name, role) VALUES (?, ?, ?)", params: [sha256(token), role, role] },
     ]);
   }
   const rows = await sqlite.query<{ sha256: string; name: string; role: Role }>("SELECT sha256, name, role FROM token");

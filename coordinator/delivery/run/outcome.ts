@@ -26,11 +26,14 @@ export async function outcomeOfExecution(
   { ending, result, usage }: ExecutionOutcome,
   signal: AbortSignal,
 ): Promise<TaskOutcome> {
-  const base = result === undefined ? {} : await outcomeOfResult(cas, planned, result, signal);
-  return { ...base, status: statusOf(ending.kind, ending.exitCode), ending, ...(usage === undefined ? {} : { usage }) };
+  const status = statusOf(ending.kind, ending.exitCode);
+  const made = result === undefined ? {} : await outcomeOfResult(cas, planned, result, signal);
+  const used = usage === undefined ? {} : { usage };
+  // Of a process that ended well, the outputs have the last word.
+  return status === TaskStatus.SUCCEEDED ? { status, ending, ...made, ...used } : { ...made, ...used, status, ending };
 }
 
-/** What a successful result, from the cache or just made, means for its task. */
+/** What a result means for its task when its process ended well: from the cache, or just made. */
 export async function outcomeOfResult(
   cas: Cas,
   planned: PlannedTask,
@@ -38,15 +41,21 @@ export async function outcomeOfResult(
   signal: AbortSignal,
 ): Promise<TaskOutcome> {
   const artifacts: Artifact[] = [];
+  const unusable: string[] = [];
   for (const { artifact, path } of planned.outputs) {
     const found = await artifactAt(cas, result, path, signal);
-    if (found !== undefined)
-      artifacts.push(create(ArtifactSchema, { ...found, name: artifact, path, task: taskName(planned) }));
+    if (found === undefined) unusable.push(path);
+    else artifacts.push(create(ArtifactSchema, { ...found, name: artifact, path, task: taskName(planned) }));
   }
   const { executionStartTimestamp: start, executionCompletedTimestamp: end } = result.executionMetadata ?? {};
+  // A symlink may stand in an output folder, but as an output it promises bytes that nobody has.
+  const detail = `the output ${unusable.join(", ")} is neither a file nor a folder`;
+  const verdict =
+    unusable.length === 0
+      ? { status: TaskStatus.SUCCEEDED, ending: { kind: EndingKind.EXITED, exitCode: result.exitCode } }
+      : { status: TaskStatus.FAILED, ending: { kind: EndingKind.OUTPUT_MISSING, detail } };
   return {
-    status: TaskStatus.SUCCEEDED,
-    ending: { kind: EndingKind.EXITED, exitCode: result.exitCode },
+    ...verdict,
     artifacts,
     ...(result.stdoutDigest === undefined ? {} : { logDigest: result.stdoutDigest }),
     ...(start === undefined || end === undefined ? {} : { duration: durationFromMs(span(start, end)) }),

@@ -27,7 +27,7 @@ export interface LogFile {
   sync(): Promise<void>;
   /** Marks the end and brings everything to disk. */
   finish(timeMs: number): Promise<void>;
-  /** The next pieces, at most `limits.streamChunkBytes` in all; none at the present end. */
+  /** The next pieces, at most `limits.logReadBytes` in all; none at the present end. */
   read(cursor: LogCursor): Promise<{ chunks: LogChunk[]; next: LogCursor }>;
   close(): Promise<void>;
 }
@@ -152,7 +152,7 @@ const entriesAtOnce = 256;
 async function readChunks({ log, index }: Files, cursor: LogCursor, count: number) {
   const first = cursor.entry ?? (await findEntry(index, count, cursor.offset));
   const entries = await readEntries(index, first, Math.min(entriesAtOnce, count - first));
-  const most = cursor.offset + limits.streamChunkBytes;
+  const most = cursor.offset + limits.logReadBytes;
   const until = Math.min(entries.at(-1)?.end ?? 0, most);
   if (until <= cursor.offset) return { chunks: [], next: { offset: cursor.offset, entry: first + entries.length } };
   const bytes = new Uint8Array(until - cursor.offset);

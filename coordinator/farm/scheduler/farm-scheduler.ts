@@ -271,12 +271,13 @@ export class FarmScheduler implements Scheduler, Component {
 
   /** An agent says what it holds; what we think it holds and what it should not hold are both put right. */
   #reconcile(agentId: string, held: readonly HeldExecution[]): void {
-    const reported = new Map(held.map(({ executionId, epoch }) => [executionId, epoch]));
     for (const execution of this.#slots.heldOn(agentId)) {
       const { phase } = execution;
       // While an assignment is under way a heartbeat may have been sent before it arrived, and proves nothing.
       if (phase.kind !== "held") continue;
-      if (!isEpoch(reported.get(execution.request.id), phase.lease.epoch)) {
+      // It may name several attempts of one execution: one that runs, and an earlier one whose report is not answered.
+      const { id } = execution.request;
+      if (!held.some(({ executionId, epoch }) => executionId === id && isEpoch(epoch, phase.lease.epoch))) {
         this.#giveBack(execution, phase.lease, { why: `${agentId} does not hold it any more` });
       } else if (execution.cancelReason !== undefined) this.#sendCancel(execution);
     }
