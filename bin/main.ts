@@ -38,6 +38,16 @@ await runProgram(
       load: async () => (await import("../cli/commands/cancel.ts")).cancelCommand(),
     },
     {
+      name: "approve",
+      summary: "approve at the gate of a manual stage",
+      load: async () => (await import("../cli/commands/decide.ts")).approveCommand(),
+    },
+    {
+      name: "reject",
+      summary: "reject at the gate of a manual stage",
+      load: async () => (await import("../cli/commands/decide.ts")).rejectCommand(),
+    },
+    {
       name: "artifacts",
       summary: "list or fetch what a run has made",
       load: async () => (await import("../cli/commands/artifacts.ts")).artifactsCommand(),

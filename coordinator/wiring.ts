@@ -125,7 +125,7 @@ export async function startCoordinator(config: CoordinatorConfig, log: Logger): 
           ActionCacheService,
           actionCacheService({ actionCache, cas, writer: (context) => principalOf(context).name }),
         ),
-        mounted(RunService, runService({ runs, cas })),
+        mounted(RunService, runService({ runs, gates: runs, cas })),
         mounted(LogService, logService({ logs, runs, cas })),
         mounted(AgentService, agentService({ agents, scheduler, bus: config.agentBus })),
       ],

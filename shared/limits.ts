@@ -131,6 +131,18 @@ export const limits = {
   taskTimeoutMs: 60 * 60 * 1000,
   /** The longest time-out a task may ask for; more is refused, not clamped. */
   taskTimeoutMaxMs: 24 * 60 * 60 * 1000,
+  /** The gate of a manual stage that states no time-out: a week, so that nothing waits for ever. */
+  gateTimeoutMs: 7 * 24 * 60 * 60 * 1000,
+  /** The longest time-out a gate may ask for; more is refused, not clamped. */
+  gateTimeoutMaxMs: 90 * 24 * 60 * 60 * 1000,
+  /** A gate's timer looks at the clock at least this often: timers cannot be set for weeks, and wall clocks jump. */
+  gateTimerStepMs: 60 * 60 * 1000,
+  /** Items of a gate's checklist, and its approvers: more than a person goes through. */
+  gateItems: 100,
+  /** A gate's title, and an item of its checklist, in characters. */
+  gateTextChars: 500,
+  /** What a person says at a gate, in characters. */
+  gateCommentChars: 10_000,
   /** An uploaded source archive, unpacked. */
   archiveBytes: 4 * 1024 * 1024 * 1024,
   /** Messages a slow watcher may fall behind before its stream is ended with `resource_exhausted`. */

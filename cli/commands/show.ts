@@ -3,6 +3,7 @@ import type { Run, Task } from "../../proto/gen/millrace/v1/run_pb.ts";
 import { type ConnectionOptions, withConnection, withConnectionOptions } from "../connection.ts";
 import { fetchRun } from "../fetch-run.ts";
 import { type Console, processConsole } from "../output/console.ts";
+import { describeGate } from "../output/describe-gate.ts";
 import { formatAgo, formatBytes, formatDuration } from "../output/format.ts";
 import { endingLabel, paintStatus, taskStatusLabel, timeOf, waitCauseLabel } from "../output/labels.ts";
 import { runDetailJson, runSummaryJson } from "../output/run-json.ts";
@@ -49,10 +50,13 @@ function describeRun(console: Console, run: Run, nowMs: number): string {
     remarkOn(task, nowMs),
   ]);
   const tasks = table(["TASK", "STATUS", "CACHED", "DURATION", "AGENT", ""], rows);
+  const gates = run.tasks.flatMap((task) =>
+    task.gate === undefined ? [] : [`\n${describeGate({ run, task, gate: task.gate, colors, nowMs })}`],
+  );
   const artifacts = run.tasks.flatMap((task) => task.artifacts);
-  if (artifacts.length === 0) return `${head}\n${tasks}`;
   const made = artifacts.map((it) => [it.name, it.task, it.path, formatBytes(Number(it.sizeBytes))]);
-  return `${head}\n${tasks}\n${table(["ARTIFACT", "TASK", "PATH", "SIZE"], made)}`;
+  const artifactTable = made.length === 0 ? "" : `\n${table(["ARTIFACT", "TASK", "PATH", "SIZE"], made)}`;
+  return `${head}\n${tasks}${artifactTable}${gates.join("")}`;
 }
 
 /** What a person wants to know beside the status: why it waits, how it ended, why it was left out. */

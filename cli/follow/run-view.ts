@@ -6,6 +6,7 @@ import type { Console } from "../output/console.ts";
 import { formatDuration } from "../output/format.ts";
 import { endingLabel, millisOf, paintStatus, taskStatusLabel, waitCauseLabel } from "../output/labels.ts";
 import { type LineSplitter, lineSplitter } from "../output/line-splitter.ts";
+import { decisionLabel } from "../output/run-json.ts";
 import { safeText } from "../output/safe-text.ts";
 import { spinner, statusLine } from "../output/status-line.ts";
 import { taskPrefixes } from "../output/task-prefix.ts";
@@ -73,6 +74,15 @@ export function runView(console: Console, startedMs = performance.now()): RunVie
         await line.write(`${prefix(task)}${colors.dim(`started on ${agent}${again}`)}\n`);
         break;
       }
+      case "gateDecided": {
+        const { task, decision, comment, timedOut } = kind.value;
+        loggedWhole.add(task); // A gate has no output that its end would have to wait for.
+        const who = timedOut ? "by its time-out" : `by ${event.principal}`;
+        await line.write(
+          `${prefix(task)}${decisionLabel(decision)} ${who}${comment === "" ? "" : `: ${safeText(comment)}`}\n`,
+        );
+        break;
+      }
       case "taskFinished": {
         const { task, status, cached, ending, duration } = kind.value;
         const tookMs = millisOf(duration);
@@ -120,7 +130,7 @@ export function runView(console: Console, startedMs = performance.now()): RunVie
 
 /** The other causes are the ordinary course of things. */
 function needsAttention(cause: WaitCause | undefined): boolean {
-  return cause === WaitCause.NO_AGENT_MATCHES || cause === WaitCause.AGENT_LOST;
+  return cause === WaitCause.NO_AGENT_MATCHES || cause === WaitCause.AGENT_LOST || cause === WaitCause.GATE;
 }
 
 /** Shows nothing, for `--json` and `--quiet`. */

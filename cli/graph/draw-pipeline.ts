@@ -45,6 +45,10 @@ export function drawPipeline(pipeline: Pipeline, colors: Colors): string {
 
 function describeEdges(task: Task, colors: Colors): string {
   const parts: string[] = [];
+  if (task.gate !== undefined) {
+    const { title, approvers } = task.gate;
+    parts.push(`◇ ${title}${approvers.length === 0 ? "" : `, decided by ${approvers.join(" or ")}`}`);
+  }
   const used = new Set(task.use.map((use) => use.task));
   const needs = task.needs.filter((need) => !used.has(need));
   if (needs.length > 0) parts.push(`after ${needs.join(", ")}`);

@@ -24,6 +24,8 @@ const waitCauses = new Map<WaitCause, string>([
   [WaitCause.AGENTS_BUSY, "all matching agents are busy"],
   [WaitCause.NO_AGENT_MATCHES, "no agent matches"],
   [WaitCause.AGENT_LOST, "its agent was lost"],
+  [WaitCause.GATE, "waits for a decision"],
+  [WaitCause.PLACING, "is being placed"],
 ]);
 const agentStates = new Map<AgentState, string>([
   [AgentState.ONLINE, "online"],
@@ -37,6 +39,12 @@ export const taskStatusLabel = (status: TaskStatus): string => taskStatuses.get(
 export const agentStateLabel = (state: AgentState): string => agentStates.get(state) ?? "unknown";
 export const waitCauseLabel = (cause: WaitCause): string =>
   waitCauses.get(cause) ?? "waits for a cause this version does not know";
+
+/** As programs read it: `agents-busy`, `gate`. A cause that this version does not know is `unknown`. */
+export function waitCauseCode(cause: WaitCause): string {
+  const name = Object.entries(WaitCause).find(([, value]) => value === cause)?.[0] ?? "unknown";
+  return name.toLowerCase().replaceAll("_", "-");
+}
 
 /** "exited with 3", "timed out": completes "the task …". Empty for a plain success. */
 export function endingLabel(ending: Ending | undefined): string {
@@ -57,6 +65,8 @@ export function endingLabel(ending: Ending | undefined): string {
       return `lost its agent${detail}`;
     case EndingKind.OUTPUT_MISSING:
       return `left out an output${detail}`;
+    case EndingKind.REJECTED:
+      return `was rejected ${ending.detail}`.trimEnd();
     case EndingKind.INFRASTRUCTURE:
       return `could not be run${detail}`;
     default:

@@ -1,6 +1,14 @@
-import { type Artifact, EndingKind } from "../../proto/gen/millrace/v1/event_pb.ts";
-import type { Run, Task } from "../../proto/gen/millrace/v1/run_pb.ts";
-import { endingLabel, millisOf, runStatusLabel, taskStatusLabel, timeOf, waitCauseLabel } from "./labels.ts";
+import { type Artifact, EndingKind, GateDecision } from "../../proto/gen/millrace/v1/event_pb.ts";
+import type { Gate, Run, Task } from "../../proto/gen/millrace/v1/run_pb.ts";
+import {
+  endingLabel,
+  millisOf,
+  runStatusLabel,
+  taskStatusLabel,
+  timeOf,
+  waitCauseCode,
+  waitCauseLabel,
+} from "./labels.ts";
 
 /** What `run --json` ends with. Field names are a promise to scripts. */
 export function runResultJson(run: Run) {
@@ -23,7 +31,7 @@ export function runSummaryJson(run: Run) {
 export function runDetailJson(run: Run) {
   return {
     ...runSummaryJson(run),
-    source: run.source === undefined ? undefined : `${run.source.hash}/${run.source.sizeBytes}`,
+    source: digestText(run.source),
     tasks: run.tasks.map((task) => ({
       ...taskResultJson(task),
       needs: task.needs,
@@ -32,11 +40,43 @@ export function runDetailJson(run: Run) {
       wait:
         task.wait === undefined
           ? undefined
-          : { cause: waitCauseLabel(task.wait.cause), since: isoTime(task.wait.since), detail: task.wait.detail },
+          : {
+              code: waitCauseCode(task.wait.cause),
+              cause: waitCauseLabel(task.wait.cause),
+              since: isoTime(task.wait.since),
+              detail: task.wait.detail,
+            },
+      gate: task.gate === undefined ? undefined : gateJson(task.gate),
       artifacts: task.artifacts.map(artifactJson),
-      action: task.actionDigest === undefined ? undefined : `${task.actionDigest.hash}/${task.actionDigest.sizeBytes}`,
+      action: digestText(task.actionDigest),
     })),
   };
+}
+
+/** A gate: what is asked of whom, what a decision binds, and the decision once there is one. */
+function gateJson({ planned, binding, bound, deadline, decided, decidedBy, decideTime }: Gate) {
+  return {
+    title: planned?.title,
+    checklist: planned?.checklist,
+    approvers: planned?.approvers,
+    binding: binding?.hash,
+    artifacts: bound?.artifacts.map(({ name, task, digest }) => ({ name, task, digest: digestText(digest) })),
+    deadline: isoTime(deadline),
+    decision: decided === undefined ? undefined : decisionLabel(decided.decision),
+    decidedBy: decidedBy === "" ? undefined : decidedBy,
+    decideTime: isoTime(decideTime),
+    comment: decided?.comment,
+    timedOut: decided?.timedOut,
+  };
+}
+
+/** `approved` or `rejected`. */
+export function decisionLabel(decision: GateDecision): string {
+  return decision === GateDecision.APPROVED ? "approved" : "rejected";
+}
+
+function digestText(digest: { readonly hash: string; readonly sizeBytes: bigint } | undefined): string | undefined {
+  return digest === undefined ? undefined : `${digest.hash}/${digest.sizeBytes}`;
 }
 
 /** An artifact as it was made: in `show --json` and `artifacts --json`. */
@@ -47,7 +87,7 @@ export function artifactJson(artifact: Artifact) {
     task: artifact.task,
     path: artifact.path,
     kind,
-    digest: value === undefined ? undefined : `${value.hash}/${value.sizeBytes}`,
+    digest: digestText(value),
     sizeBytes: Number(artifact.sizeBytes),
   };
 }
@@ -77,7 +117,8 @@ function taskResultJson(task: Task) {
   };
 }
 
-function isoTime(timestamp: Parameters<typeof timeOf>[0]): string | undefined {
+/** As ISO 8601, in UTC. */
+export function isoTime(timestamp: Parameters<typeof timeOf>[0]): string | undefined {
   const timeMs = timeOf(timestamp);
   return timeMs === undefined ? undefined : new Date(timeMs).toISOString();
 }

@@ -18,12 +18,19 @@ export function readDuration(text: string): Reading<number> {
 
 /** A task's time-out: more than nothing, and at most `limits.taskTimeoutMaxMs`, beyond which it is refused, not clamped. */
 export function readTimeout(text: string): Reading<number> {
+  return readTimeoutUpTo(text, limits.taskTimeoutMaxMs);
+}
+
+/** A gate's time-out: more than nothing, and at most `limits.gateTimeoutMaxMs`. */
+export function readGateTimeout(text: string): Reading<number> {
+  return readTimeoutUpTo(text, limits.gateTimeoutMaxMs);
+}
+
+function readTimeoutUpTo(text: string, maxMs: number): Reading<number> {
   const reading = readDuration(text);
   if ("wrong" in reading) return reading;
   if (reading.value === 0) return { wrong: "must be longer than 0", hint };
-  if (reading.value > limits.taskTimeoutMaxMs) {
-    return { wrong: `is too long: ${text}`, hint: `the longest is ${formatDuration(limits.taskTimeoutMaxMs)}` };
-  }
+  if (reading.value > maxMs) return { wrong: `is too long: ${text}`, hint: `the longest is ${formatDuration(maxMs)}` };
   return reading;
 }
 

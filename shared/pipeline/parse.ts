@@ -1,7 +1,7 @@
 import { limits } from "../limits.ts";
 import type { Pipeline, Problem, Stage, Task } from "./pipeline.ts";
 import { type Artifacts, checkReferences } from "./references.ts";
-import { type PipelineShape, pipelineShape, type TaskShape } from "./schema.ts";
+import { type ManualShape, type PipelineShape, pipelineShape, type TaskShape } from "./schema.ts";
 import { type PathProblem, shapeProblems } from "./shape-problems.ts";
 import { readYaml, type YamlPath, type YamlSource } from "./yaml-source.ts";
 
@@ -73,9 +73,24 @@ function build(shape: PipelineShape, source: YamlSource, artifacts: Artifacts, f
       const place = { stage: name, name: taskName, path: [...path, taskName] };
       return [buildTask(task, place, shape.defaults ?? {}, source, artifacts)];
     });
-    return { name, needs: unique(stage?.needs ?? []), tasks };
+    const manual = stage?.manual;
+    const gates = manual === undefined ? [] : [buildGate(manual, name, source)];
+    return { name, needs: unique(stage?.needs ?? []), tasks: [...tasks, ...gates] };
   });
   return { name: shape.name, file, stages };
+}
+
+/** The name of the one task of a manual stage. */
+const gateTask = "approval";
+
+function buildGate(manual: ManualShape, stage: string, source: YamlSource): Task {
+  const { title, checklist = [], approvers = [], timeout = limits.gateTimeoutMs, on_timeout = "reject" } = manual;
+  return {
+    ...{ stage, name: gateTask, position: source.position(["stages", stage, "manual"], "key") },
+    ...{ needs: [], run: "", inputs: [], outputs: [], use: [], env: {}, agents: {}, cache: false, priority: 0 },
+    timeoutMs: timeout,
+    gate: { title, checklist, approvers: unique(approvers), timeoutMs: timeout, onTimeout: on_timeout },
+  };
 }
 
 function buildTask(

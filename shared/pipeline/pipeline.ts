@@ -45,6 +45,21 @@ export interface Task {
   readonly cache: boolean;
   /** Greater goes first. */
   readonly priority: number;
+  /** Of the one task of a manual stage: nothing is executed, a person decides. What a process would need is then empty. */
+  readonly gate?: Gate;
+}
+
+/** What a manual stage asks of people. */
+export interface Gate {
+  readonly title: string;
+  /** What to look at before deciding, in file order. */
+  readonly checklist: readonly string[];
+  /** Names of tokens, and roles; empty is everybody who may submit runs. */
+  readonly approvers: readonly string[];
+  /** From when the gate opens. */
+  readonly timeoutMs: number;
+  /** What it comes to when nobody decides in time. */
+  readonly onTimeout: "approve" | "reject";
 }
 
 export interface InputGlob {

@@ -1,13 +1,13 @@
 import { create } from "@bufbuild/protobuf";
 import { durationFromMs } from "@bufbuild/protobuf/wkt";
-import { type PlannedTask, PlannedTaskSchema } from "../../proto/gen/millrace/v1/event_pb.ts";
+import { GateDecision, type PlannedTask, PlannedTaskSchema } from "../../proto/gen/millrace/v1/event_pb.ts";
 import type { Blob } from "../cas/cas.ts";
 import { type Digest, type DigestKey, digestKey, digestToMessage } from "../digest.ts";
 import { limits } from "../limits.ts";
 import type { TreeEntry } from "../merkle/tree-entry.ts";
 import { commandBlob, platformOf } from "./action.ts";
 import { orderByNeeds } from "./order.ts";
-import type { Pipeline, Position, Problem, Task } from "./pipeline.ts";
+import type { Gate, Pipeline, Position, Problem, Task } from "./pipeline.ts";
 import { type InputSet, inputSelector } from "./select-inputs.ts";
 import { type Selection, selectTasks, taskGraph, taskId } from "./select-tasks.ts";
 
@@ -48,6 +48,7 @@ export function planRun(request: PlanRequest): RunPlan {
 
   const blobs = new Map<DigestKey, Blob>(inputs.directories);
   const planned = inputs.chosen.map(({ task, set }) => {
+    if (task.gate !== undefined) return plannedGate(task, task.gate, graph.needsOf(taskId(task)));
     const command = commandBlob(task);
     blobs.set(digestKey(command.digest), command);
     return plannedTask(task, graph.needsOf(taskId(task)), command.digest, set.root);
@@ -73,6 +74,17 @@ function plannedTask(task: Task, needs: readonly string[], command: Digest, inpu
     timeout: durationFromMs(task.timeoutMs),
     doNotCache: !task.cache,
     priority: task.priority,
+  });
+}
+
+/** Nothing is executed, so there is neither a Command nor an input tree. */
+function plannedGate({ stage, name }: Task, gate: Gate, needs: readonly string[]): PlannedTask {
+  const { title, checklist, approvers, timeoutMs, onTimeout } = gate;
+  const decision = onTimeout === "approve" ? GateDecision.APPROVED : GateDecision.REJECTED;
+  const asked = { title, checklist: [...checklist], approvers: [...approvers], onTimeout: decision };
+  return create(PlannedTaskSchema, {
+    ...{ stage, name, needs: [...needs], doNotCache: true },
+    gate: { ...asked, timeout: durationFromMs(timeoutMs) },
   });
 }
 

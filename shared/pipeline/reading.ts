@@ -1,3 +1,5 @@
+import { limits } from "../limits.ts";
+
 /** What a scalar of a pipeline file means, or what is wrong with it: `wrong` continues the sentence `"key" …`. */
 export type Reading<T> = { readonly value: T } | { readonly wrong: string; readonly hint?: string };
 
@@ -54,4 +56,28 @@ export function readPriority(text: string): Reading<number> {
   const value = Number(text);
   if (/^-?\d{1,9}$/.test(text) && Math.abs(value) <= priorityMax) return { value: value === 0 ? 0 : value };
   return { wrong: `must be a whole number from -${priorityMax} to ${priorityMax}, not ${JSON.stringify(text)}` };
+}
+
+const approverPattern = /^[A-Za-z0-9][A-Za-z0-9._@/-]{0,62}$/;
+
+/** Who may decide at a gate: the name of a token, or a role. */
+export function readApprover(text: string): Reading<string> {
+  if (approverPattern.test(text)) return { value: text };
+  return {
+    wrong: `is not the name of a token or a role: ${JSON.stringify(text)}`,
+    hint: "1 to 63 letters, digits, . _ @ / and -, for example qa or admin",
+  };
+}
+
+/** A line that people read before they decide. */
+export function readGateText(text: string): Reading<string> {
+  if (text.trim() === "") return { wrong: "is empty", hint: "say what is to be decided" };
+  if (text.length > limits.gateTextChars) return { wrong: `has more than ${limits.gateTextChars} characters` };
+  return readText(text);
+}
+
+/** What a gate comes to when nobody decides. */
+export function readGateWord(text: string): Reading<"approve" | "reject"> {
+  if (text === "approve" || text === "reject") return { value: text };
+  return { wrong: `must be approve or reject, not ${JSON.stringify(text)}` };
 }

@@ -24,8 +24,8 @@ interface TaskOutline extends Mention {
 interface StageOutline extends Mention {
   readonly needs: readonly Mention[];
   readonly tasks: ReadonlyMap<string, TaskOutline>;
-  /** Has a key that a later version gives meaning to, so that it may be without tasks. */
-  readonly special: boolean;
+  /** Keys that make it a stage of another kind, which has no tasks of its own. */
+  readonly special: readonly string[];
 }
 
 type Stages = ReadonlyMap<string, StageOutline>;
@@ -59,7 +59,16 @@ export function checkReferences(source: YamlSource): References {
   for (const stage of stages.values()) {
     upstream.set(stage.name, closure(stageNeeds(stage.name), stageNeeds));
     checkNeeds(stage.needs, stages, "stage", report);
-    if (stage.tasks.size === 0 && !stage.special) {
+    const [special] = stage.special;
+    if (stage.tasks.size > 0 && special !== undefined) {
+      report({
+        path: [...stage.path, special],
+        part: "key",
+        message: `stage "${stage.name}" has "tasks" and "${special}"`,
+        hint: "make two stages of it, of which one needs the other",
+      });
+    }
+    if (stage.tasks.size === 0 && special === undefined) {
       report({
         path: stage.path,
         part: "key",
@@ -90,7 +99,7 @@ function outline(source: YamlSource): Stages {
       });
     }
     const needs = mentions(member(stage.value, "needs"), [...stage.path, "needs"]);
-    const special = ["deploy", "manual"].some((key) => member(stage.value, key) !== undefined);
+    const special = ["deploy", "manual"].filter((key) => member(stage.value, key) !== undefined);
     stages.set(stage.name, { name: stage.name, path: stage.path, needs, tasks, special });
   }
   return stages;

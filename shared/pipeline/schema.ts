@@ -1,9 +1,13 @@
 import { z } from "zod";
-import { readTimeout } from "./duration.ts";
+import { limits } from "../limits.ts";
+import { readGateTimeout, readTimeout } from "./duration.ts";
 import { readGlob } from "./glob.ts";
 import {
   type Reading,
+  readApprover,
   readBoolean,
+  readGateText,
+  readGateWord,
   readLabel,
   readName,
   readPriority,
@@ -52,9 +56,24 @@ const task = z.strictObject({
   priority: scalar(readPriority).optional(),
 });
 
+/** No more than `limits.gateItems`. */
+function items<T extends z.ZodType>(item: T) {
+  const most = limits.gateItems;
+  return z.array(item).refine((all) => all.length <= most, { message: `has more than ${most} items` });
+}
+
+const manual = z.strictObject({
+  title: scalar(readGateText),
+  checklist: items(scalar(readGateText)).optional(),
+  approvers: items(scalar(readApprover)).optional(),
+  timeout: scalar(readGateTimeout).optional(),
+  on_timeout: scalar(readGateWord).optional(),
+});
+
 const stage = z.strictObject({
   needs: z.array(reference).optional(),
   tasks: z.record(name, task).optional(),
+  manual: manual.optional(),
 });
 
 const defaults = z.strictObject({
@@ -71,6 +90,7 @@ export const pipelineShape = z.strictObject({
 
 export type PipelineShape = z.output<typeof pipelineShape>;
 export type TaskShape = z.output<typeof task>;
+export type ManualShape = z.output<typeof manual>;
 
 /** One kind of mapping in the file: what it is called, its keys, and those that a later version will have. */
 export interface Level {
@@ -82,7 +102,7 @@ export interface Level {
 const laterEverywhere = ["retry", "tools", "caches", "services", "secrets", "params", "when", "finally", "concurrency"];
 
 /** From the outside in. */
-export const levels: { readonly [kind in "pipeline" | "defaults" | "stage" | "task" | "use"]: Level } = {
+export const levels: { readonly [kind in "pipeline" | "defaults" | "stage" | "manual" | "task" | "use"]: Level } = {
   pipeline: {
     title: "the pipeline",
     keys: Object.keys(pipelineShape.shape),
@@ -92,14 +112,15 @@ export const levels: { readonly [kind in "pipeline" | "defaults" | "stage" | "ta
   stage: {
     title: "a stage",
     keys: Object.keys(stage.shape),
-    later: [...laterEverywhere, "gates", "deploy", "manual", "allow_failure", "matrix"],
+    later: [...laterEverywhere, "gates", "deploy", "allow_failure", "matrix"],
   },
+  manual: { title: "a manual stage", keys: Object.keys(manual.shape), later: ["fields", "evidence", "count"] },
   task: {
     title: "a task",
     keys: Object.keys(task.shape),
     later: [
       ...laterEverywhere,
-      ...["matrix", "shards", "reports", "gates", "deploy", "manual", "allow_failure", "network", "image", "resources"],
+      ...["matrix", "shards", "reports", "gates", "deploy", "allow_failure", "network", "image", "resources"],
       ...["idempotent", "sandbox", "on"],
     ],
   },

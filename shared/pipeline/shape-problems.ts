@@ -56,6 +56,7 @@ function levelOf(path: YamlPath): Level {
   const [first, , third] = path;
   if (first === "defaults") return levels.defaults;
   if (first !== "stages") return levels.pipeline;
+  if (third === "manual") return levels.manual;
   if (third !== "tasks") return levels.stage;
   return path.length > 4 ? levels.use : levels.task;
 }

@@ -14,18 +14,19 @@ import { limits } from "../../../shared/limits.ts";
 import { buildTree } from "../../../shared/merkle/build-tree.ts";
 import { exportTar, importTar } from "../../../shared/merkle/tar.ts";
 import { traceparentOf } from "../../../shared/trace-context.ts";
-import { type Asker, type Runs, runNumber } from "../../delivery/run/runs.ts";
+import { type Asker, type Gates, type Runs, runNumber } from "../../delivery/run/runs.ts";
 import { principalOf } from "../guard.ts";
 
 export interface RunServiceDeps {
   readonly runs: Runs;
+  readonly gates: Gates;
   readonly cas: Cas;
 }
 
 const pageSizeDefault = 50;
 
 /** RunService: submits runs and follows them. */
-export function runService({ runs, cas }: RunServiceDeps): ServiceImpl<typeof RunService> {
+export function runService({ runs, gates, cas }: RunServiceDeps): ServiceImpl<typeof RunService> {
   return {
     async submitRun({ run, source }, context) {
       const request = run ?? create(RunRequestSchema);
@@ -58,6 +59,11 @@ export function runService({ runs, cas }: RunServiceDeps): ServiceImpl<typeof Ru
     async cancelRun({ run, reason }, context) {
       const asker = askerOf(context);
       await runs.cancel(asker, run, reason || `cancelled by ${asker.principal.name}`);
+      return {};
+    },
+
+    async decideGate({ run, stage, decision, comment, binding }, context) {
+      await gates.decideGate(askerOf(context), { run, stage, decision, comment, binding });
       return {};
     },
 

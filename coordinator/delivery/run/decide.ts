@@ -12,6 +12,7 @@ import {
   WaitCause,
 } from "../../../proto/gen/millrace/v1/event_pb.ts";
 import { MillraceError } from "../../../shared/errors.ts";
+import { type DecideGate, decisionOf, gateToDecide, openingOf, timeoutOf } from "./gate.ts";
 import { evolve, isOpen, type RunState, type TaskState } from "./run-state.ts";
 
 type EventKind = NonNullable<MessageInitShape<typeof EventSchema>["kind"]>;
@@ -39,7 +40,10 @@ export type RunCommand =
       readonly executionId: string;
     }
   | { readonly kind: "finish"; readonly task: string; readonly outcome: TaskOutcome }
-  | { readonly kind: "cancel"; readonly reason: string };
+  | { readonly kind: "cancel"; readonly reason: string }
+  | DecideGate
+  /** The time of an open gate may be up. */
+  | { readonly kind: "gate-timeout"; readonly task: string };
 
 /** Whom an event is due to, and when. */
 export interface Origin {
@@ -64,6 +68,11 @@ export function decide(state: RunState, command: RunCommand, origin: Origin): Ev
   const over = state.status !== RunStatus.RUNNING;
   if (command.kind === "request") {
     request(state, command, record, origin.nowMs);
+  } else if (command.kind === "decide-gate") {
+    const gate = gateToDecide(state, command);
+    if (gate === undefined) return events;
+    for (const kind of decisionOf(state, gate, command)) record(kind);
+    follow(state, gate, record, origin.nowMs);
   } else if (over) {
     return events;
   } else if (command.kind === "cancel") {
@@ -81,7 +90,7 @@ export function decide(state: RunState, command: RunCommand, origin: Origin): Ev
 }
 
 type Record = (kind: EventKind) => void;
-type TaskCommand = Exclude<RunCommand, { kind: "request" | "cancel" }>;
+type TaskCommand = Exclude<RunCommand, { kind: "request" | "cancel" | "decide-gate" }>;
 
 function request(
   state: RunState,
@@ -94,7 +103,7 @@ function request(
   record({ case: "runRequested", value: { pipeline, pipelinePath, source, idempotencyKey } });
   record({ case: "runPlanned", value: { tasks: [...tasks] } });
   for (const task of state.tasks.values()) {
-    if (task.unmetNeeds === 0) wait(task, WaitCause.PREPARING, "", record, nowMs);
+    if (task.unmetNeeds === 0) begin(state, task, record, nowMs);
     else wait(task, WaitCause.NEEDS, `needs ${task.planned.needs.join(", ")}`, record, nowMs);
   }
 }
@@ -122,9 +131,22 @@ function changeTask(state: RunState, task: TaskState, command: TaskCommand, reco
       record({ case: "taskFinished", value: { ...command.outcome, task: task.name } });
       follow(state, task, record, nowMs);
       return;
+    case "gate-timeout": {
+      const concluding = timeoutOf(state, task, nowMs);
+      for (const kind of concluding) record(kind);
+      if (concluding.length > 0) follow(state, task, record, nowMs);
+      return;
+    }
     default:
       command satisfies never;
   }
+}
+
+/** All that it needs has succeeded: a person is asked, or its Action is put together. */
+function begin(state: RunState, task: TaskState, record: Record, nowMs: number): void {
+  const { gate } = task.planned;
+  if (gate === undefined) wait(task, WaitCause.PREPARING, "", record, nowMs);
+  else for (const kind of openingOf(state, task, gate, nowMs)) record(kind);
 }
 
 /** What the end of a task means for those that need it. */
@@ -138,7 +160,7 @@ function follow(state: RunState, first: TaskState, record: Record, nowMs: number
         record({ case: "taskSkipped", value: { task: name, reason: `needs ${need.name}, which ${ending(need)}` } });
         ended.push(task);
       } else if (task.unmetNeeds === 0) {
-        wait(task, WaitCause.PREPARING, "", record, nowMs);
+        begin(state, task, record, nowMs);
       }
     }
   }

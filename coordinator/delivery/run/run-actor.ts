@@ -61,6 +61,11 @@ export class RunActor {
     return this.#state;
   }
 
+  /** All events so far, all of them on disk. Grows; not to be changed by the caller. */
+  get history(): readonly Event[] {
+    return this.#history;
+  }
+
   get finished(): boolean {
     return this.#history.length > 0 && this.#state.status !== RunStatus.RUNNING;
   }

@@ -10,11 +10,21 @@ import type { ActionCache } from "../../farm/action-cache/action-cache.ts";
 import type { Scheduler } from "../../farm/scheduler/scheduler.ts";
 import type { EventStore } from "../../store/event-store.ts";
 import type { Origin } from "./decide.ts";
+import { type GateTimers, gateTimers } from "./gate-timers.ts";
 import { planSource } from "./plan-source.ts";
 import { RunActor } from "./run-actor.ts";
 import type { RunSummaries } from "./run-summaries.ts";
 import { runLine, runView } from "./run-view.ts";
-import { type Asker, type RunEvent, type Runs, runName, runNumber } from "./runs.ts";
+import {
+  type Asker,
+  type Gates,
+  type GateWord,
+  type RunEvent,
+  type RunHistories,
+  type Runs,
+  runName,
+  runNumber,
+} from "./runs.ts";
 import { TaskDriver } from "./task-driver.ts";
 
 export interface RunEngineDeps {
@@ -30,10 +40,11 @@ export interface RunEngineDeps {
 }
 
 /** Runs in progress, each an actor; finished ones are read back from the log when somebody asks. */
-export class RunEngine implements Runs, Component {
+export class RunEngine implements Runs, Gates, RunHistories, Component {
   readonly name = "runs";
   readonly #deps: RunEngineDeps;
   readonly #driver: TaskDriver;
+  readonly #gateTimers: GateTimers<RunActor>;
   readonly #active = new Map<string, RunActor>();
   /** Runs by project and idempotency key, so that two submits at once give one; older ones are in the summaries. */
   readonly #byKey = new Map<string, Promise<string>>();
@@ -41,7 +52,9 @@ export class RunEngine implements Runs, Component {
 
   constructor(deps: RunEngineDeps) {
     this.#deps = deps;
-    this.#driver = new TaskDriver({ ...deps, origin: (actor) => this.#systemOrigin(actor) });
+    const origin = (actor: RunActor): Origin => this.#systemOrigin(actor);
+    this.#driver = new TaskDriver({ ...deps, origin });
+    this.#gateTimers = gateTimers({ ...deps, origin });
   }
 
   /** Takes up every run that had not finished when the coordinator ended. */
@@ -53,10 +66,12 @@ export class RunEngine implements Runs, Component {
       await actor.load();
       this.#active.set(run, actor);
       this.#driver.resume(actor);
+      this.#gateTimers.resume(actor);
     }
   }
 
   async stop(): Promise<void> {
+    this.#gateTimers.stop();
     await this.#driver.stop();
   }
 
@@ -101,6 +116,16 @@ export class RunEngine implements Runs, Component {
     await actor.do({ kind: "cancel", reason }, this.#origin(asker, actor.state.project));
   }
 
+  async decideGate(asker: Asker, { run, ...word }: GateWord): Promise<void> {
+    const actor = await this.#find(run);
+    const command = { kind: "decide-gate", ...word, by: asker.principal } as const;
+    await actor.do(command, this.#origin(asker, actor.state.project));
+  }
+
+  async history(run: string): Promise<readonly Event[]> {
+    return (await this.#find(run)).history;
+  }
+
   async #submitOnce(asker: Asker, request: RunRequest, source: Digest, signal: AbortSignal): Promise<string> {
     const known = await this.#deps.summaries.byKey(projectOf(request), request.idempotencyKey);
     return known ?? (await this.#submit(asker, request, source, signal));
@@ -129,6 +154,7 @@ export class RunEngine implements Runs, Component {
     else this.#active.set(run, actor);
     for (const event of events) {
       this.#driver.react(actor, event);
+      this.#gateTimers.react(actor, event);
       this.#deps.onEvent(event);
     }
   }

@@ -1,13 +1,26 @@
+import { create } from "@bufbuild/protobuf";
 import type { Timestamp } from "@bufbuild/protobuf/wkt";
 import type { Digest } from "../../../proto/gen/build/bazel/remote/execution/v2/remote_execution_pb.ts";
 import {
   type Event,
+  type GateDecided,
   type PlannedTask,
   RunStatus,
   type TaskFinished,
   TaskStatus,
   type Wait,
+  WaitCause,
+  WaitSchema,
 } from "../../../proto/gen/millrace/v1/event_pb.ts";
+
+/** The gate of a manual stage, from when it opened. */
+export interface GateState {
+  readonly deadline: Timestamp;
+  decided: GateDecided | undefined;
+  /** A principal; empty while nothing is decided. */
+  decidedBy: string;
+  decideTime: Timestamp | undefined;
+}
 
 /**
  * A task of a run:
@@ -15,6 +28,8 @@ import {
  *     waiting → queued → running → succeeded | failed | cancelled
  *        |         ↑________|   (its agent was lost)
  *        +→ succeeded (cached) | failed (could not be prepared) | cancelled | skipped
+ *
+ * The task of a manual stage is never queued: when its needs have succeeded its gate opens, and a decision ends it.
  */
 export interface TaskState {
   readonly planned: PlannedTask;
@@ -30,6 +45,8 @@ export interface TaskState {
   executionId: string;
   outcome: TaskFinished | undefined;
   skipReason: string;
+  /** Undefined before the gate of a manual stage has opened, and for every other task. */
+  gate: GateState | undefined;
 }
 
 /** A run, folded from its events. Owned by one caller: `evolve` changes it in place, for a run may have 20,000 tasks. */
@@ -104,6 +121,7 @@ export function evolve(state: RunState, event: Event): void {
         task.status = TaskStatus.QUEUED;
         task.actionDigest = kind.value.actionDigest;
         task.executionId = kind.value.executionId;
+        task.wait = placing(event.time);
       });
     case "taskStarted":
       return change(state, kind.value.task, (task) => {
@@ -118,6 +136,18 @@ export function evolve(state: RunState, event: Event): void {
       return change(state, kind.value.task, (task) => {
         task.skipReason = kind.value.reason;
         close(state, task, TaskStatus.SKIPPED, undefined);
+      });
+    case "gateOpened":
+      return change(state, kind.value.task, (task) => {
+        const { deadline } = kind.value;
+        if (deadline !== undefined) task.gate = { deadline, decided: undefined, decidedBy: "", decideTime: undefined };
+      });
+    case "gateDecided":
+      return change(state, kind.value.task, ({ gate }) => {
+        if (gate === undefined) return;
+        gate.decided = kind.value;
+        gate.decidedBy = event.principal;
+        gate.decideTime = event.time;
       });
     case "runCancelRequested":
       state.cancelReason = kind.value.reason;
@@ -134,6 +164,11 @@ export function evolve(state: RunState, event: Event): void {
   }
 }
 
+/** Until the scheduler says more. */
+function placing(since: Timestamp | undefined): Wait {
+  return create(WaitSchema, { cause: WaitCause.PLACING, ...(since === undefined ? {} : { since }) });
+}
+
 function addTask(state: RunState, planned: PlannedTask): void {
   const name = `${planned.stage}/${planned.name}`;
   state.tasks.set(name, {
@@ -148,6 +183,7 @@ function addTask(state: RunState, planned: PlannedTask): void {
     executionId: "",
     outcome: undefined,
     skipReason: "",
+    gate: undefined,
   });
   for (const need of planned.needs) {
     const dependants = state.dependants.get(need);

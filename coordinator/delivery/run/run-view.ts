@@ -1,10 +1,18 @@
 import { create } from "@bufbuild/protobuf";
-import { type Run, RunSchema, type Task, TaskSchema } from "../../../proto/gen/millrace/v1/run_pb.ts";
+import {
+  type Gate,
+  GateSchema,
+  type Run,
+  RunSchema,
+  type Task,
+  TaskSchema,
+} from "../../../proto/gen/millrace/v1/run_pb.ts";
+import { bindingOf } from "./gate.ts";
 import type { RunState, TaskState } from "./run-state.ts";
 
 /** The run as the API shows it. */
 export function runView(state: RunState): Run {
-  return { ...runLine(state), tasks: [...state.tasks.values()].map(taskView) };
+  return { ...runLine(state), tasks: [...state.tasks.values()].map((task) => taskView(state, task)) };
 }
 
 /** The same without its tasks, for lists. */
@@ -22,8 +30,9 @@ export function runLine(state: RunState): Run {
   });
 }
 
-function taskView(task: TaskState): Task {
+function taskView(state: RunState, task: TaskState): Task {
   const { outcome } = task;
+  const gate = gateView(state, task);
   return create(TaskSchema, {
     stage: task.planned.stage,
     name: task.planned.name,
@@ -39,5 +48,18 @@ function taskView(task: TaskState): Task {
     ...(outcome?.ending === undefined ? {} : { ending: outcome.ending }),
     ...(task.wait === undefined ? {} : { wait: task.wait }),
     ...(task.actionDigest === undefined ? {} : { actionDigest: task.actionDigest }),
+    ...(gate === undefined ? {} : { gate }),
   });
+}
+
+/** What it binds is shown as it is now: that is what a decision made now would be about. */
+function gateView(state: RunState, task: TaskState): Gate | undefined {
+  const { gate: planned } = task.planned;
+  if (planned === undefined) return undefined;
+  if (task.gate === undefined) return create(GateSchema, { planned });
+  const { deadline, decided, decidedBy, decideTime } = task.gate;
+  const { bound, digest } = bindingOf(state, task);
+  const open = { planned, deadline, bound, binding: digest, decidedBy };
+  if (decided === undefined) return create(GateSchema, open);
+  return create(GateSchema, { ...open, decided, ...(decideTime === undefined ? {} : { decideTime }) });
 }

@@ -1,4 +1,4 @@
-import type { Event } from "../../../proto/gen/millrace/v1/event_pb.ts";
+import type { Event, GateDecision } from "../../../proto/gen/millrace/v1/event_pb.ts";
 import type { Run, RunRequest } from "../../../proto/gen/millrace/v1/run_pb.ts";
 import type { Digest } from "../../../shared/digest.ts";
 import type { Principal } from "../access/principal.ts";
@@ -31,6 +31,31 @@ export interface Runs {
   watch(run: string, afterSequence: number, signal: AbortSignal): AsyncIterable<RunEvent>;
   /** Asks for its end; resolves when that is recorded. A finished run stays as it is. Throws `not_found`. */
   cancel(asker: Asker, run: string, reason: string): Promise<void>;
+}
+
+/** A person's word at the gate of a manual stage. */
+export interface GateWord {
+  readonly run: string;
+  readonly stage: string;
+  readonly decision: GateDecision;
+  readonly comment: string;
+  /** Hash of the binding that the person looked at. */
+  readonly binding: string;
+}
+
+/** The gates of runs, as the faces of the product use them. May be called concurrently. */
+export interface Gates {
+  /**
+   * Resolves when the decision is recorded, or was before. Throws `not_found`, `permission_denied` for who is no approver,
+   * `invalid_argument`, and `failed_precondition` when the gate is not open or binds something else by now.
+   */
+  decideGate(asker: Asker, word: GateWord): Promise<void>;
+}
+
+/** What happened to runs, for views that are folds over it. May be called concurrently. */
+export interface RunHistories {
+  /** The run's events so far; the array may grow later and must not be changed. Throws `not_found`. */
+  history(run: string): Promise<readonly Event[]>;
 }
 
 /** `run_12` → 12; undefined when it is no name of a run. */

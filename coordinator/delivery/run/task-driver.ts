@@ -56,7 +56,7 @@ export class TaskDriver {
     for (const task of actor.state.tasks.values()) {
       if (!isOpen(task)) continue;
       if (task.status !== TaskStatus.WAITING) this.#background(this.#submit(actor, task));
-      else if (task.unmetNeeds === 0) this.#prepare(actor, task);
+      else if (task.unmetNeeds === 0 && task.planned.gate === undefined) this.#prepare(actor, task);
     }
   }
 

@@ -20,6 +20,7 @@ const runs: ServiceImpl<typeof RunService> = {
   listRuns: unused,
   watchRun: unused,
   cancelRun: unused,
+  decideGate: unused,
   downloadArtifact: unused,
 };
 const logs: ServiceImpl<typeof LogService> = { appendLog: unused, readLog: unused };

@@ -16,7 +16,7 @@ import type { Message, UnknownEnum } from "@bufbuild/protobuf";
  * Describes the file millrace/v1/event.proto.
  */
 export const file_millrace_v1_event: GenFile = /*@__PURE__*/
-  fileDesc("ChdtaWxscmFjZS92MS9ldmVudC5wcm90bxILbWlsbHJhY2UudjEiLAoGQ29tbWl0EiIKBmV2ZW50cxgBIAMoCzISLm1pbGxyYWNlLnYxLkV2ZW50IskECgVFdmVudBIoCgR0aW1lGAEgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIRCglwcmluY2lwYWwYAiABKAkSDwoHcHJvamVjdBgDIAEoCRITCgt0cmFjZXBhcmVudBgEIAEoCRIyCg1ydW5fcmVxdWVzdGVkGAogASgLMhkubWlsbHJhY2UudjEuUnVuUmVxdWVzdGVkSAASLgoLcnVuX3BsYW5uZWQYCyABKAsyFy5taWxscmFjZS52MS5SdW5QbGFubmVkSAASMAoMdGFza193YWl0aW5nGAwgASgLMhgubWlsbHJhY2UudjEuVGFza1dhaXRpbmdIABI0Cg50YXNrX3N1Ym1pdHRlZBgNIAEoCzIaLm1pbGxyYWNlLnYxLlRhc2tTdWJtaXR0ZWRIABIwCgx0YXNrX3N0YXJ0ZWQYDiABKAsyGC5taWxscmFjZS52MS5UYXNrU3RhcnRlZEgAEjIKDXRhc2tfZmluaXNoZWQYDyABKAsyGS5taWxscmFjZS52MS5UYXNrRmluaXNoZWRIABIwCgx0YXNrX3NraXBwZWQYECABKAsyGC5taWxscmFjZS52MS5UYXNrU2tpcHBlZEgAEj8KFHJ1bl9jYW5jZWxfcmVxdWVzdGVkGBEgASgLMh8ubWlsbHJhY2UudjEuUnVuQ2FuY2VsUmVxdWVzdGVkSAASMAoMcnVuX2ZpbmlzaGVkGBIgASgLMhgubWlsbHJhY2UudjEuUnVuRmluaXNoZWRIAEIGCgRraW5kIokBCgxSdW5SZXF1ZXN0ZWQSEAoIcGlwZWxpbmUYASABKAkSFQoNcGlwZWxpbmVfcGF0aBgCIAEoCRI3CgZzb3VyY2UYAyABKAsyJy5idWlsZC5iYXplbC5yZW1vdGUuZXhlY3V0aW9uLnYyLkRpZ2VzdBIXCg9pZGVtcG90ZW5jeV9rZXkYBCABKAkiNQoKUnVuUGxhbm5lZBInCgV0YXNrcxgBIAMoCzIYLm1pbGxyYWNlLnYxLlBsYW5uZWRUYXNrIqUDCgtQbGFubmVkVGFzaxINCgVzdGFnZRgBIAEoCRIMCgRuYW1lGAIgASgJEg0KBW5lZWRzGAMgAygJEj8KDmNvbW1hbmRfZGlnZXN0GAQgASgLMicuYnVpbGQuYmF6ZWwucmVtb3RlLmV4ZWN1dGlvbi52Mi5EaWdlc3QSQgoRaW5wdXRfcm9vdF9kaWdlc3QYBSABKAsyJy5idWlsZC5iYXplbC5yZW1vdGUuZXhlY3V0aW9uLnYyLkRpZ2VzdBImCgR1c2VzGAYgAygLMhgubWlsbHJhY2UudjEuQXJ0aWZhY3RVc2USLAoHb3V0cHV0cxgHIAMoCzIbLm1pbGxyYWNlLnYxLkFydGlmYWN0T3V0cHV0EjsKCHBsYXRmb3JtGAggASgLMikuYnVpbGQuYmF6ZWwucmVtb3RlLmV4ZWN1dGlvbi52Mi5QbGF0Zm9ybRIqCgd0aW1lb3V0GAkgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEhQKDGRvX25vdF9jYWNoZRgKIAEoCBIQCghwcmlvcml0eRgLIAEoBSI7CgtBcnRpZmFjdFVzZRIMCgR0YXNrGAEgASgJEhAKCGFydGlmYWN0GAIgASgJEgwKBHBhdGgYAyABKAkiMAoOQXJ0aWZhY3RPdXRwdXQSEAoIYXJ0aWZhY3QYASABKAkSDAoEcGF0aBgCIAEoCSI8CgtUYXNrV2FpdGluZxIMCgR0YXNrGAEgASgJEh8KBHdhaXQYAiABKAsyES5taWxscmFjZS52MS5XYWl0InMKDVRhc2tTdWJtaXR0ZWQSDAoEdGFzaxgBIAEoCRI+Cg1hY3Rpb25fZGlnZXN0GAIgASgLMicuYnVpbGQuYmF6ZWwucmVtb3RlLmV4ZWN1dGlvbi52Mi5EaWdlc3QSFAoMZXhlY3V0aW9uX2lkGAMgASgJIlEKC1Rhc2tTdGFydGVkEgwKBHRhc2sYASABKAkSDwoHYXR0ZW1wdBgCIAEoBRINCgVhZ2VudBgDIAEoCRIUCgxleGVjdXRpb25faWQYBCABKAki+QIKDFRhc2tGaW5pc2hlZBIMCgR0YXNrGAEgASgJEicKBnN0YXR1cxgCIAEoDjIXLm1pbGxyYWNlLnYxLlRhc2tTdGF0dXMSDgoGY2FjaGVkGAMgASgIEiMKBmVuZGluZxgEIAEoCzITLm1pbGxyYWNlLnYxLkVuZGluZxIoCglhcnRpZmFjdHMYBSADKAsyFS5taWxscmFjZS52MS5BcnRpZmFjdBI+Cg1hY3Rpb25fZGlnZXN0GAYgASgLMicuYnVpbGQuYmF6ZWwucmVtb3RlLmV4ZWN1dGlvbi52Mi5EaWdlc3QSOwoKbG9nX2RpZ2VzdBgHIAEoCzInLmJ1aWxkLmJhemVsLnJlbW90ZS5leGVjdXRpb24udjIuRGlnZXN0EisKCGR1cmF0aW9uGAggASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEikKBXVzYWdlGAkgASgLMhoubWlsbHJhY2UudjEuUmVzb3VyY2VVc2FnZSIrCgtUYXNrU2tpcHBlZBIMCgR0YXNrGAEgASgJEg4KBnJlYXNvbhgCIAEoCSIkChJSdW5DYW5jZWxSZXF1ZXN0ZWQSDgoGcmVhc29uGAEgASgJIjUKC1J1bkZpbmlzaGVkEiYKBnN0YXR1cxgBIAEoDjIWLm1pbGxyYWNlLnYxLlJ1blN0YXR1cyJoCgRXYWl0EiUKBWNhdXNlGAEgASgOMhYubWlsbHJhY2UudjEuV2FpdENhdXNlEikKBXNpbmNlGAIgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIOCgZkZXRhaWwYAyABKAki4QEKCEFydGlmYWN0EgwKBG5hbWUYASABKAkSDAoEcGF0aBgCIAEoCRIMCgR0YXNrGAMgASgJEjcKBGZpbGUYBCABKAsyJy5idWlsZC5iYXplbC5yZW1vdGUuZXhlY3V0aW9uLnYyLkRpZ2VzdEgAEjwKCWRpcmVjdG9yeRgFIAEoCzInLmJ1aWxkLmJhemVsLnJlbW90ZS5leGVjdXRpb24udjIuRGlnZXN0SAASEgoKc2l6ZV9ieXRlcxgGIAEoAxIVCg1pc19leGVjdXRhYmxlGAcgASgIQgkKB2NvbnRlbnQiYgoGRW5kaW5nEiUKBGtpbmQYASABKA4yFy5taWxscmFjZS52MS5FbmRpbmdLaW5kEhEKCWV4aXRfY29kZRgCIAEoBRIOCgZzaWduYWwYAyABKAkSDgoGZGV0YWlsGAQgASgJIlIKDVJlc291cmNlVXNhZ2USJgoDY3B1GAEgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEhkKEXBlYWtfbWVtb3J5X2J5dGVzGAIgASgDKq8BCglXYWl0Q2F1c2USGgoWV0FJVF9DQVVTRV9VTlNQRUNJRklFRBAAEhQKEFdBSVRfQ0FVU0VfTkVFRFMQARIYChRXQUlUX0NBVVNFX1BSRVBBUklORxACEhoKFldBSVRfQ0FVU0VfQUdFTlRTX0JVU1kQAxIfChtXQUlUX0NBVVNFX05PX0FHRU5UX01BVENIRVMQBBIZChVXQUlUX0NBVVNFX0FHRU5UX0xPU1QQBSqNAgoKRW5kaW5nS2luZBIbChdFTkRJTkdfS0lORF9VTlNQRUNJRklFRBAAEhYKEkVORElOR19LSU5EX0VYSVRFRBABEhkKFUVORElOR19LSU5EX1NJR05BTExFRBACEhkKFUVORElOR19LSU5EX1RJTUVEX09VVBADEhkKFUVORElOR19LSU5EX0NBTkNFTExFRBAEEh0KGUVORElOR19LSU5EX09VVF9PRl9NRU1PUlkQBRIaChZFTkRJTkdfS0lORF9BR0VOVF9MT1NUEAYSHgoaRU5ESU5HX0tJTkRfT1VUUFVUX01JU1NJTkcQBxIeChpFTkRJTkdfS0lORF9JTkZSQVNUUlVDVFVSRRAIKooBCglSdW5TdGF0dXMSGgoWUlVOX1NUQVRVU19VTlNQRUNJRklFRBAAEhYKElJVTl9TVEFUVVNfUlVOTklORxABEhgKFFJVTl9TVEFUVVNfU1VDQ0VFREVEEAISFQoRUlVOX1NUQVRVU19GQUlMRUQQAxIYChRSVU5fU1RBVFVTX0NBTkNFTExFRBAEKtoBCgpUYXNrU3RhdHVzEhsKF1RBU0tfU1RBVFVTX1VOU1BFQ0lGSUVEEAASFwoTVEFTS19TVEFUVVNfV0FJVElORxABEhYKElRBU0tfU1RBVFVTX1FVRVVFRBACEhcKE1RBU0tfU1RBVFVTX1JVTk5JTkcQAxIZChVUQVNLX1NUQVRVU19TVUNDRUVERUQQBBIWChJUQVNLX1NUQVRVU19GQUlMRUQQBRIZChVUQVNLX1NUQVRVU19DQU5DRUxMRUQQBhIXChNUQVNLX1NUQVRVU19TS0lQUEVEEAdiBnByb3RvMw", [file_build_bazel_remote_execution_v2_remote_execution, file_google_protobuf_duration, file_google_protobuf_timestamp]);
+  fileDesc("ChdtaWxscmFjZS92MS9ldmVudC5wcm90bxILbWlsbHJhY2UudjEiLAoGQ29tbWl0EiIKBmV2ZW50cxgBIAMoCzISLm1pbGxyYWNlLnYxLkV2ZW50IqsFCgVFdmVudBIoCgR0aW1lGAEgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIRCglwcmluY2lwYWwYAiABKAkSDwoHcHJvamVjdBgDIAEoCRITCgt0cmFjZXBhcmVudBgEIAEoCRIyCg1ydW5fcmVxdWVzdGVkGAogASgLMhkubWlsbHJhY2UudjEuUnVuUmVxdWVzdGVkSAASLgoLcnVuX3BsYW5uZWQYCyABKAsyFy5taWxscmFjZS52MS5SdW5QbGFubmVkSAASMAoMdGFza193YWl0aW5nGAwgASgLMhgubWlsbHJhY2UudjEuVGFza1dhaXRpbmdIABI0Cg50YXNrX3N1Ym1pdHRlZBgNIAEoCzIaLm1pbGxyYWNlLnYxLlRhc2tTdWJtaXR0ZWRIABIwCgx0YXNrX3N0YXJ0ZWQYDiABKAsyGC5taWxscmFjZS52MS5UYXNrU3RhcnRlZEgAEjIKDXRhc2tfZmluaXNoZWQYDyABKAsyGS5taWxscmFjZS52MS5UYXNrRmluaXNoZWRIABIwCgx0YXNrX3NraXBwZWQYECABKAsyGC5taWxscmFjZS52MS5UYXNrU2tpcHBlZEgAEj8KFHJ1bl9jYW5jZWxfcmVxdWVzdGVkGBEgASgLMh8ubWlsbHJhY2UudjEuUnVuQ2FuY2VsUmVxdWVzdGVkSAASMAoMcnVuX2ZpbmlzaGVkGBIgASgLMhgubWlsbHJhY2UudjEuUnVuRmluaXNoZWRIABIuCgtnYXRlX29wZW5lZBgeIAEoCzIXLm1pbGxyYWNlLnYxLkdhdGVPcGVuZWRIABIwCgxnYXRlX2RlY2lkZWQYHyABKAsyGC5taWxscmFjZS52MS5HYXRlRGVjaWRlZEgAQgYKBGtpbmQiiQEKDFJ1blJlcXVlc3RlZBIQCghwaXBlbGluZRgBIAEoCRIVCg1waXBlbGluZV9wYXRoGAIgASgJEjcKBnNvdXJjZRgDIAEoCzInLmJ1aWxkLmJhemVsLnJlbW90ZS5leGVjdXRpb24udjIuRGlnZXN0EhcKD2lkZW1wb3RlbmN5X2tleRgEIAEoCSI1CgpSdW5QbGFubmVkEicKBXRhc2tzGAEgAygLMhgubWlsbHJhY2UudjEuUGxhbm5lZFRhc2sizAMKC1BsYW5uZWRUYXNrEg0KBXN0YWdlGAEgASgJEgwKBG5hbWUYAiABKAkSDQoFbmVlZHMYAyADKAkSPwoOY29tbWFuZF9kaWdlc3QYBCABKAsyJy5idWlsZC5iYXplbC5yZW1vdGUuZXhlY3V0aW9uLnYyLkRpZ2VzdBJCChFpbnB1dF9yb290X2RpZ2VzdBgFIAEoCzInLmJ1aWxkLmJhemVsLnJlbW90ZS5leGVjdXRpb24udjIuRGlnZXN0EiYKBHVzZXMYBiADKAsyGC5taWxscmFjZS52MS5BcnRpZmFjdFVzZRIsCgdvdXRwdXRzGAcgAygLMhsubWlsbHJhY2UudjEuQXJ0aWZhY3RPdXRwdXQSOwoIcGxhdGZvcm0YCCABKAsyKS5idWlsZC5iYXplbC5yZW1vdGUuZXhlY3V0aW9uLnYyLlBsYXRmb3JtEioKB3RpbWVvdXQYCSABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SFAoMZG9fbm90X2NhY2hlGAogASgIEhAKCHByaW9yaXR5GAsgASgFEiUKBGdhdGUYFCABKAsyFy5taWxscmFjZS52MS5NYW51YWxHYXRlIpwBCgpNYW51YWxHYXRlEg0KBXRpdGxlGAEgASgJEhEKCWNoZWNrbGlzdBgCIAMoCRIRCglhcHByb3ZlcnMYAyADKAkSKgoHdGltZW91dBgEIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhItCgpvbl90aW1lb3V0GAUgASgOMhkubWlsbHJhY2UudjEuR2F0ZURlY2lzaW9uInUKC0dhdGVCaW5kaW5nEjcKBnNvdXJjZRgBIAEoCzInLmJ1aWxkLmJhemVsLnJlbW90ZS5leGVjdXRpb24udjIuRGlnZXN0Ei0KCWFydGlmYWN0cxgCIAMoCzIaLm1pbGxyYWNlLnYxLkJvdW5kQXJ0aWZhY3QikQEKDUJvdW5kQXJ0aWZhY3QSDAoEbmFtZRgBIAEoCRIMCgR0YXNrGAIgASgJEjcKBmRpZ2VzdBgDIAEoCzInLmJ1aWxkLmJhemVsLnJlbW90ZS5leGVjdXRpb24udjIuRGlnZXN0EhQKDGlzX2RpcmVjdG9yeRgEIAEoCBIVCg1pc19leGVjdXRhYmxlGAUgASgIIoIBCgpHYXRlT3BlbmVkEgwKBHRhc2sYASABKAkSOAoHYmluZGluZxgCIAEoCzInLmJ1aWxkLmJhemVsLnJlbW90ZS5leGVjdXRpb24udjIuRGlnZXN0EiwKCGRlYWRsaW5lGAMgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCKmAQoLR2F0ZURlY2lkZWQSDAoEdGFzaxgBIAEoCRIrCghkZWNpc2lvbhgCIAEoDjIZLm1pbGxyYWNlLnYxLkdhdGVEZWNpc2lvbhIPCgdjb21tZW50GAMgASgJEjgKB2JpbmRpbmcYBCABKAsyJy5idWlsZC5iYXplbC5yZW1vdGUuZXhlY3V0aW9uLnYyLkRpZ2VzdBIRCgl0aW1lZF9vdXQYBSABKAgiOwoLQXJ0aWZhY3RVc2USDAoEdGFzaxgBIAEoCRIQCghhcnRpZmFjdBgCIAEoCRIMCgRwYXRoGAMgASgJIjAKDkFydGlmYWN0T3V0cHV0EhAKCGFydGlmYWN0GAEgASgJEgwKBHBhdGgYAiABKAkiPAoLVGFza1dhaXRpbmcSDAoEdGFzaxgBIAEoCRIfCgR3YWl0GAIgASgLMhEubWlsbHJhY2UudjEuV2FpdCJzCg1UYXNrU3VibWl0dGVkEgwKBHRhc2sYASABKAkSPgoNYWN0aW9uX2RpZ2VzdBgCIAEoCzInLmJ1aWxkLmJhemVsLnJlbW90ZS5leGVjdXRpb24udjIuRGlnZXN0EhQKDGV4ZWN1dGlvbl9pZBgDIAEoCSJRCgtUYXNrU3RhcnRlZBIMCgR0YXNrGAEgASgJEg8KB2F0dGVtcHQYAiABKAUSDQoFYWdlbnQYAyABKAkSFAoMZXhlY3V0aW9uX2lkGAQgASgJIvkCCgxUYXNrRmluaXNoZWQSDAoEdGFzaxgBIAEoCRInCgZzdGF0dXMYAiABKA4yFy5taWxscmFjZS52MS5UYXNrU3RhdHVzEg4KBmNhY2hlZBgDIAEoCBIjCgZlbmRpbmcYBCABKAsyEy5taWxscmFjZS52MS5FbmRpbmcSKAoJYXJ0aWZhY3RzGAUgAygLMhUubWlsbHJhY2UudjEuQXJ0aWZhY3QSPgoNYWN0aW9uX2RpZ2VzdBgGIAEoCzInLmJ1aWxkLmJhemVsLnJlbW90ZS5leGVjdXRpb24udjIuRGlnZXN0EjsKCmxvZ19kaWdlc3QYByABKAsyJy5idWlsZC5iYXplbC5yZW1vdGUuZXhlY3V0aW9uLnYyLkRpZ2VzdBIrCghkdXJhdGlvbhgIIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhIpCgV1c2FnZRgJIAEoCzIaLm1pbGxyYWNlLnYxLlJlc291cmNlVXNhZ2UiKwoLVGFza1NraXBwZWQSDAoEdGFzaxgBIAEoCRIOCgZyZWFzb24YAiABKAkiJAoSUnVuQ2FuY2VsUmVxdWVzdGVkEg4KBnJlYXNvbhgBIAEoCSI1CgtSdW5GaW5pc2hlZBImCgZzdGF0dXMYASABKA4yFi5taWxscmFjZS52MS5SdW5TdGF0dXMiaAoEV2FpdBIlCgVjYXVzZRgBIAEoDjIWLm1pbGxyYWNlLnYxLldhaXRDYXVzZRIpCgVzaW5jZRgCIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASDgoGZGV0YWlsGAMgASgJIuEBCghBcnRpZmFjdBIMCgRuYW1lGAEgASgJEgwKBHBhdGgYAiABKAkSDAoEdGFzaxgDIAEoCRI3CgRmaWxlGAQgASgLMicuYnVpbGQuYmF6ZWwucmVtb3RlLmV4ZWN1dGlvbi52Mi5EaWdlc3RIABI8CglkaXJlY3RvcnkYBSABKAsyJy5idWlsZC5iYXplbC5yZW1vdGUuZXhlY3V0aW9uLnYyLkRpZ2VzdEgAEhIKCnNpemVfYnl0ZXMYBiABKAMSFQoNaXNfZXhlY3V0YWJsZRgHIAEoCEIJCgdjb250ZW50ImIKBkVuZGluZxIlCgRraW5kGAEgASgOMhcubWlsbHJhY2UudjEuRW5kaW5nS2luZBIRCglleGl0X2NvZGUYAiABKAUSDgoGc2lnbmFsGAMgASgJEg4KBmRldGFpbBgEIAEoCSJSCg1SZXNvdXJjZVVzYWdlEiYKA2NwdRgBIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhIZChFwZWFrX21lbW9yeV9ieXRlcxgCIAEoAyplCgxHYXRlRGVjaXNpb24SHQoZR0FURV9ERUNJU0lPTl9VTlNQRUNJRklFRBAAEhoKFkdBVEVfREVDSVNJT05fQVBQUk9WRUQQARIaChZHQVRFX0RFQ0lTSU9OX1JFSkVDVEVEEAIq3AEKCVdhaXRDYXVzZRIaChZXQUlUX0NBVVNFX1VOU1BFQ0lGSUVEEAASFAoQV0FJVF9DQVVTRV9ORUVEUxABEhgKFFdBSVRfQ0FVU0VfUFJFUEFSSU5HEAISGgoWV0FJVF9DQVVTRV9BR0VOVFNfQlVTWRADEh8KG1dBSVRfQ0FVU0VfTk9fQUdFTlRfTUFUQ0hFUxAEEhkKFVdBSVRfQ0FVU0VfQUdFTlRfTE9TVBAFEhMKD1dBSVRfQ0FVU0VfR0FURRAUEhYKEldBSVRfQ0FVU0VfUExBQ0lORxAVKqcCCgpFbmRpbmdLaW5kEhsKF0VORElOR19LSU5EX1VOU1BFQ0lGSUVEEAASFgoSRU5ESU5HX0tJTkRfRVhJVEVEEAESGQoVRU5ESU5HX0tJTkRfU0lHTkFMTEVEEAISGQoVRU5ESU5HX0tJTkRfVElNRURfT1VUEAMSGQoVRU5ESU5HX0tJTkRfQ0FOQ0VMTEVEEAQSHQoZRU5ESU5HX0tJTkRfT1VUX09GX01FTU9SWRAFEhoKFkVORElOR19LSU5EX0FHRU5UX0xPU1QQBhIeChpFTkRJTkdfS0lORF9PVVRQVVRfTUlTU0lORxAHEh4KGkVORElOR19LSU5EX0lORlJBU1RSVUNUVVJFEAgSGAoURU5ESU5HX0tJTkRfUkVKRUNURUQQFCqKAQoJUnVuU3RhdHVzEhoKFlJVTl9TVEFUVVNfVU5TUEVDSUZJRUQQABIWChJSVU5fU1RBVFVTX1JVTk5JTkcQARIYChRSVU5fU1RBVFVTX1NVQ0NFRURFRBACEhUKEVJVTl9TVEFUVVNfRkFJTEVEEAMSGAoUUlVOX1NUQVRVU19DQU5DRUxMRUQQBCraAQoKVGFza1N0YXR1cxIbChdUQVNLX1NUQVRVU19VTlNQRUNJRklFRBAAEhcKE1RBU0tfU1RBVFVTX1dBSVRJTkcQARIWChJUQVNLX1NUQVRVU19RVUVVRUQQAhIXChNUQVNLX1NUQVRVU19SVU5OSU5HEAMSGQoVVEFTS19TVEFUVVNfU1VDQ0VFREVEEAQSFgoSVEFTS19TVEFUVVNfRkFJTEVEEAUSGQoVVEFTS19TVEFUVVNfQ0FOQ0VMTEVEEAYSFwoTVEFTS19TVEFUVVNfU0tJUFBFRBAHYgZwcm90bzM", [file_build_bazel_remote_execution_v2_remote_execution, file_google_protobuf_duration, file_google_protobuf_timestamp]);
 
 /**
  * The events of one decision, appended together or not at all.
@@ -124,6 +124,18 @@ export type Event = Message<"millrace.v1.Event"> & {
      */
     value: RunFinished;
     case: "runFinished";
+  } | {
+    /**
+     * @generated from field: millrace.v1.GateOpened gate_opened = 30;
+     */
+    value: GateOpened;
+    case: "gateOpened";
+  } | {
+    /**
+     * @generated from field: millrace.v1.GateDecided gate_decided = 31;
+     */
+    value: GateDecided;
+    case: "gateDecided";
   } | { case: undefined; value?: undefined };
 };
 
@@ -253,6 +265,13 @@ export type PlannedTask = Message<"millrace.v1.PlannedTask"> & {
    * @generated from field: int32 priority = 11;
    */
   priority: number;
+
+  /**
+   * Set for the one task of a manual stage: nothing is executed, a person decides. Command and inputs are then empty.
+   *
+   * @generated from field: millrace.v1.ManualGate gate = 20;
+   */
+  gate?: ManualGate | undefined;
 };
 
 /**
@@ -261,6 +280,209 @@ export type PlannedTask = Message<"millrace.v1.PlannedTask"> & {
  */
 export const PlannedTaskSchema: GenMessage<PlannedTask> = /*@__PURE__*/
   messageDesc(file_millrace_v1_event, 4);
+
+/**
+ * What a manual stage asks of people.
+ *
+ * @generated from message millrace.v1.ManualGate
+ */
+export type ManualGate = Message<"millrace.v1.ManualGate"> & {
+  /**
+   * What is to be decided, for a person.
+   *
+   * @generated from field: string title = 1;
+   */
+  title: string;
+
+  /**
+   * What to look at first, each for a person.
+   *
+   * @generated from field: repeated string checklist = 2;
+   */
+  checklist: string[];
+
+  /**
+   * Names of tokens, and roles; empty means everybody who may submit runs.
+   *
+   * @generated from field: repeated string approvers = 3;
+   */
+  approvers: string[];
+
+  /**
+   * From the moment the gate opens.
+   *
+   * @generated from field: google.protobuf.Duration timeout = 4;
+   */
+  timeout?: Duration | undefined;
+
+  /**
+   * What it comes to when nobody has decided by then.
+   *
+   * @generated from field: millrace.v1.GateDecision on_timeout = 5;
+   */
+  onTimeout: GateDecision;
+};
+
+/**
+ * Describes the message millrace.v1.ManualGate.
+ * Use `create(ManualGateSchema)` to create a new message.
+ */
+export const ManualGateSchema: GenMessage<ManualGate> = /*@__PURE__*/
+  messageDesc(file_millrace_v1_event, 5);
+
+/**
+ * What a decision is about, by content. Its own digest (of this message as canonical bytes) is what a person approves:
+ * when anything in it changes, the digest does, and an approval of the former one is refused.
+ *
+ * @generated from message millrace.v1.GateBinding
+ */
+export type GateBinding = Message<"millrace.v1.GateBinding"> & {
+  /**
+   * @generated from field: build.bazel.remote.execution.v2.Digest source = 1;
+   */
+  source?: Digest | undefined;
+
+  /**
+   * Of every task that the gate needs, directly or not, sorted by name.
+   *
+   * @generated from field: repeated millrace.v1.BoundArtifact artifacts = 2;
+   */
+  artifacts: BoundArtifact[];
+};
+
+/**
+ * Describes the message millrace.v1.GateBinding.
+ * Use `create(GateBindingSchema)` to create a new message.
+ */
+export const GateBindingSchema: GenMessage<GateBinding> = /*@__PURE__*/
+  messageDesc(file_millrace_v1_event, 6);
+
+/**
+ * An artifact as a gate binds it.
+ *
+ * @generated from message millrace.v1.BoundArtifact
+ */
+export type BoundArtifact = Message<"millrace.v1.BoundArtifact"> & {
+  /**
+   * @generated from field: string name = 1;
+   */
+  name: string;
+
+  /**
+   * The task that made it, as `stage/task`.
+   *
+   * @generated from field: string task = 2;
+   */
+  task: string;
+
+  /**
+   * @generated from field: build.bazel.remote.execution.v2.Digest digest = 3;
+   */
+  digest?: Digest | undefined;
+
+  /**
+   * A directory, by its root Directory.
+   *
+   * @generated from field: bool is_directory = 4;
+   */
+  isDirectory: boolean;
+
+  /**
+   * Of a file: its mode is part of what is shipped.
+   *
+   * @generated from field: bool is_executable = 5;
+   */
+  isExecutable: boolean;
+};
+
+/**
+ * Describes the message millrace.v1.BoundArtifact.
+ * Use `create(BoundArtifactSchema)` to create a new message.
+ */
+export const BoundArtifactSchema: GenMessage<BoundArtifact> = /*@__PURE__*/
+  messageDesc(file_millrace_v1_event, 7);
+
+/**
+ * All that a gate needs has succeeded; from now on people may decide.
+ *
+ * @generated from message millrace.v1.GateOpened
+ */
+export type GateOpened = Message<"millrace.v1.GateOpened"> & {
+  /**
+   * As `stage/task`.
+   *
+   * @generated from field: string task = 1;
+   */
+  task: string;
+
+  /**
+   * Of the GateBinding at this moment.
+   *
+   * @generated from field: build.bazel.remote.execution.v2.Digest binding = 2;
+   */
+  binding?: Digest | undefined;
+
+  /**
+   * When the time-out decides; on the coordinator's clock.
+   *
+   * @generated from field: google.protobuf.Timestamp deadline = 3;
+   */
+  deadline?: Timestamp | undefined;
+};
+
+/**
+ * Describes the message millrace.v1.GateOpened.
+ * Use `create(GateOpenedSchema)` to create a new message.
+ */
+export const GateOpenedSchema: GenMessage<GateOpened> = /*@__PURE__*/
+  messageDesc(file_millrace_v1_event, 8);
+
+/**
+ * A gate was decided, by the event's principal.
+ *
+ * @generated from message millrace.v1.GateDecided
+ */
+export type GateDecided = Message<"millrace.v1.GateDecided"> & {
+  /**
+   * As `stage/task`.
+   *
+   * @generated from field: string task = 1;
+   */
+  task: string;
+
+  /**
+   * @generated from field: millrace.v1.GateDecision decision = 2;
+   */
+  decision: GateDecision;
+
+  /**
+   * What the person said; never empty for a rejection by a person.
+   *
+   * @generated from field: string comment = 3;
+   */
+  comment: string;
+
+  /**
+   * Of the GateBinding that was decided about.
+   *
+   * @generated from field: build.bazel.remote.execution.v2.Digest binding = 4;
+   */
+  binding?: Digest | undefined;
+
+  /**
+   * Nobody decided in time.
+   *
+   * @generated from field: bool timed_out = 5;
+   */
+  timedOut: boolean;
+};
+
+/**
+ * Describes the message millrace.v1.GateDecided.
+ * Use `create(GateDecidedSchema)` to create a new message.
+ */
+export const GateDecidedSchema: GenMessage<GateDecided> = /*@__PURE__*/
+  messageDesc(file_millrace_v1_event, 9);
 
 /**
  * An artifact that a task reads.
@@ -293,7 +515,7 @@ export type ArtifactUse = Message<"millrace.v1.ArtifactUse"> & {
  * Use `create(ArtifactUseSchema)` to create a new message.
  */
 export const ArtifactUseSchema: GenMessage<ArtifactUse> = /*@__PURE__*/
-  messageDesc(file_millrace_v1_event, 5);
+  messageDesc(file_millrace_v1_event, 10);
 
 /**
  * An output that a task promises, by name.
@@ -319,7 +541,7 @@ export type ArtifactOutput = Message<"millrace.v1.ArtifactOutput"> & {
  * Use `create(ArtifactOutputSchema)` to create a new message.
  */
 export const ArtifactOutputSchema: GenMessage<ArtifactOutput> = /*@__PURE__*/
-  messageDesc(file_millrace_v1_event, 6);
+  messageDesc(file_millrace_v1_event, 11);
 
 /**
  * A task began to wait for another cause than before. Waits cannot be recovered later, so each is recorded.
@@ -343,7 +565,7 @@ export type TaskWaiting = Message<"millrace.v1.TaskWaiting"> & {
  * Use `create(TaskWaitingSchema)` to create a new message.
  */
 export const TaskWaitingSchema: GenMessage<TaskWaiting> = /*@__PURE__*/
-  messageDesc(file_millrace_v1_event, 7);
+  messageDesc(file_millrace_v1_event, 12);
 
 /**
  * A task's Action is complete and was handed to the scheduler.
@@ -372,7 +594,7 @@ export type TaskSubmitted = Message<"millrace.v1.TaskSubmitted"> & {
  * Use `create(TaskSubmittedSchema)` to create a new message.
  */
 export const TaskSubmittedSchema: GenMessage<TaskSubmitted> = /*@__PURE__*/
-  messageDesc(file_millrace_v1_event, 8);
+  messageDesc(file_millrace_v1_event, 13);
 
 /**
  * An agent accepted the task.
@@ -411,7 +633,7 @@ export type TaskStarted = Message<"millrace.v1.TaskStarted"> & {
  * Use `create(TaskStartedSchema)` to create a new message.
  */
 export const TaskStartedSchema: GenMessage<TaskStarted> = /*@__PURE__*/
-  messageDesc(file_millrace_v1_event, 9);
+  messageDesc(file_millrace_v1_event, 14);
 
 /**
  * A task has its outcome.
@@ -472,7 +694,7 @@ export type TaskFinished = Message<"millrace.v1.TaskFinished"> & {
  * Use `create(TaskFinishedSchema)` to create a new message.
  */
 export const TaskFinishedSchema: GenMessage<TaskFinished> = /*@__PURE__*/
-  messageDesc(file_millrace_v1_event, 10);
+  messageDesc(file_millrace_v1_event, 15);
 
 /**
  * A task will not run.
@@ -496,7 +718,7 @@ export type TaskSkipped = Message<"millrace.v1.TaskSkipped"> & {
  * Use `create(TaskSkippedSchema)` to create a new message.
  */
 export const TaskSkippedSchema: GenMessage<TaskSkipped> = /*@__PURE__*/
-  messageDesc(file_millrace_v1_event, 11);
+  messageDesc(file_millrace_v1_event, 16);
 
 /**
  * Somebody asked for the end of the run.
@@ -515,7 +737,7 @@ export type RunCancelRequested = Message<"millrace.v1.RunCancelRequested"> & {
  * Use `create(RunCancelRequestedSchema)` to create a new message.
  */
 export const RunCancelRequestedSchema: GenMessage<RunCancelRequested> = /*@__PURE__*/
-  messageDesc(file_millrace_v1_event, 12);
+  messageDesc(file_millrace_v1_event, 17);
 
 /**
  * No task of the run will change any more.
@@ -534,7 +756,7 @@ export type RunFinished = Message<"millrace.v1.RunFinished"> & {
  * Use `create(RunFinishedSchema)` to create a new message.
  */
 export const RunFinishedSchema: GenMessage<RunFinished> = /*@__PURE__*/
-  messageDesc(file_millrace_v1_event, 13);
+  messageDesc(file_millrace_v1_event, 18);
 
 /**
  * Why a task does not run yet.
@@ -565,7 +787,7 @@ export type Wait = Message<"millrace.v1.Wait"> & {
  * Use `create(WaitSchema)` to create a new message.
  */
 export const WaitSchema: GenMessage<Wait> = /*@__PURE__*/
-  messageDesc(file_millrace_v1_event, 14);
+  messageDesc(file_millrace_v1_event, 19);
 
 /**
  * A named output.
@@ -631,7 +853,7 @@ export type Artifact = Message<"millrace.v1.Artifact"> & {
  * Use `create(ArtifactSchema)` to create a new message.
  */
 export const ArtifactSchema: GenMessage<Artifact> = /*@__PURE__*/
-  messageDesc(file_millrace_v1_event, 15);
+  messageDesc(file_millrace_v1_event, 20);
 
 /**
  * How an execution ended. Exactly one kind, so that a retry policy and a person can tell them apart.
@@ -671,7 +893,7 @@ export type Ending = Message<"millrace.v1.Ending"> & {
  * Use `create(EndingSchema)` to create a new message.
  */
 export const EndingSchema: GenMessage<Ending> = /*@__PURE__*/
-  messageDesc(file_millrace_v1_event, 16);
+  messageDesc(file_millrace_v1_event, 21);
 
 /**
  * What an execution cost. Zero means not measured.
@@ -695,7 +917,42 @@ export type ResourceUsage = Message<"millrace.v1.ResourceUsage"> & {
  * Use `create(ResourceUsageSchema)` to create a new message.
  */
 export const ResourceUsageSchema: GenMessage<ResourceUsage> = /*@__PURE__*/
-  messageDesc(file_millrace_v1_event, 17);
+  messageDesc(file_millrace_v1_event, 22);
+
+/**
+ * A yes or a no.
+ *
+ * @generated from enum millrace.v1.GateDecision
+ */
+export const GateDecision = {
+  /**
+   * @generated from enum value: GATE_DECISION_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED: 0,
+
+  /**
+   * @generated from enum value: GATE_DECISION_APPROVED = 1;
+   */
+  APPROVED: 1,
+
+  /**
+   * @generated from enum value: GATE_DECISION_REJECTED = 2;
+   */
+  REJECTED: 2,
+} as const;
+
+/**
+ * A yes or a no.
+ *
+ * @generated from enum millrace.v1.GateDecision
+ */
+export type GateDecision = (typeof GateDecision)[keyof typeof GateDecision] | UnknownEnum;
+
+/**
+ * Describes the enum millrace.v1.GateDecision.
+ */
+export const GateDecisionSchema: GenEnum<GateDecision> = /*@__PURE__*/
+  enumDesc(file_millrace_v1_event, 0);
 
 /**
  * The closed list of causes for a wait.
@@ -742,6 +999,20 @@ export const WaitCause = {
    * @generated from enum value: WAIT_CAUSE_AGENT_LOST = 5;
    */
   AGENT_LOST: 5,
+
+  /**
+   * A person has to decide; the detail says who may.
+   *
+   * @generated from enum value: WAIT_CAUSE_GATE = 20;
+   */
+  GATE: 20,
+
+  /**
+   * The scheduler has it and has not said yet what else it waits for.
+   *
+   * @generated from enum value: WAIT_CAUSE_PLACING = 21;
+   */
+  PLACING: 21,
 } as const;
 
 /**
@@ -755,7 +1026,7 @@ export type WaitCause = (typeof WaitCause)[keyof typeof WaitCause] | UnknownEnum
  * Describes the enum millrace.v1.WaitCause.
  */
 export const WaitCauseSchema: GenEnum<WaitCause> = /*@__PURE__*/
-  enumDesc(file_millrace_v1_event, 0);
+  enumDesc(file_millrace_v1_event, 1);
 
 /**
  * The closed list of endings.
@@ -823,6 +1094,13 @@ export const EndingKind = {
    * @generated from enum value: ENDING_KIND_INFRASTRUCTURE = 8;
    */
   INFRASTRUCTURE: 8,
+
+  /**
+   * A person said no at a gate.
+   *
+   * @generated from enum value: ENDING_KIND_REJECTED = 20;
+   */
+  REJECTED: 20,
 } as const;
 
 /**
@@ -836,7 +1114,7 @@ export type EndingKind = (typeof EndingKind)[keyof typeof EndingKind] | UnknownE
  * Describes the enum millrace.v1.EndingKind.
  */
 export const EndingKindSchema: GenEnum<EndingKind> = /*@__PURE__*/
-  enumDesc(file_millrace_v1_event, 1);
+  enumDesc(file_millrace_v1_event, 2);
 
 /**
  * A run as a whole.
@@ -881,7 +1159,7 @@ export type RunStatus = (typeof RunStatus)[keyof typeof RunStatus] | UnknownEnum
  * Describes the enum millrace.v1.RunStatus.
  */
 export const RunStatusSchema: GenEnum<RunStatus> = /*@__PURE__*/
-  enumDesc(file_millrace_v1_event, 2);
+  enumDesc(file_millrace_v1_event, 3);
 
 /**
  * A task of a run.
@@ -945,5 +1223,5 @@ export type TaskStatus = (typeof TaskStatus)[keyof typeof TaskStatus] | UnknownE
  * Describes the enum millrace.v1.TaskStatus.
  */
 export const TaskStatusSchema: GenEnum<TaskStatus> = /*@__PURE__*/
-  enumDesc(file_millrace_v1_event, 3);
+  enumDesc(file_millrace_v1_event, 4);
 

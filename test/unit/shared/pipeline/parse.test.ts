@@ -154,14 +154,11 @@ stages:
     expect(problemsOf(`${key}: x\n${withTask("")}`)[0]).toContain(`millrace.yaml:1:1: "${key}" is not supported yet`);
   });
 
-  it.each(["deploy", "manual"])(
-    "says of a stage with %s only that it is not there yet, and asks for no tasks",
-    (key) => {
-      expect(problemsOf(`name: a\nstages:\n  s: { ${key}: { x: y } }\n`)).toEqual([
-        `millrace.yaml:3:8: "${key}" is not supported yet\n  hint: this version cannot do that; remove the key`,
-      ]);
-    },
-  );
+  it.each(["deploy"])("says of a stage with %s only that it is not there yet, and asks for no tasks", (key) => {
+    expect(problemsOf(`name: a\nstages:\n  s: { ${key}: { x: y } }\n`)).toEqual([
+      `millrace.yaml:3:8: "${key}" is not supported yet\n  hint: this version cannot do that; remove the key`,
+    ]);
+  });
 
   it("says where a key belongs that stands in the wrong place", () => {
     expect(problemsOf("name: a\nstages:\n  s: { run: x, tasks: { t: { run: x } } }\n")).toEqual([
@@ -284,5 +281,54 @@ describe("a hostile pipeline file", () => {
     const names = Array.from({ length: 300 }, (_, n) => `s${n}`);
     const stages = names.map((name) => `  ${name}: { needs: [${names.join(",")}], tasks: { t: { run: x } } }`);
     expect(quickly(`name: a\nstages:\n${stages.join("\n")}\n`)[0]).toContain("in a circle");
+  });
+});
+
+describe("a manual stage", () => {
+  const manual = (text: string) => `name: a\nstages:\n  explore: { manual: ${text} }\n`;
+
+  it("becomes one task that a person decides, a week of time and a rejection by default", () => {
+    const [task] = parsed(manual("{ title: Exploratory test }")).stages[0]?.tasks ?? [];
+    expect(task).toMatchObject({ stage: "explore", name: "approval", run: "", inputs: [], cache: false });
+    expect(task?.gate).toEqual({
+      title: "Exploratory test",
+      checklist: [],
+      approvers: [],
+      timeoutMs: 604_800_000,
+      onTimeout: "reject",
+    });
+  });
+
+  it("says what to look at, who may decide, by when and what else happens", () => {
+    const text = "{ title: t, checklist: [a, b], approvers: [qa, qa, admin], timeout: 48h, on_timeout: approve }";
+    expect(parsed(manual(text)).stages[0]?.tasks[0]?.gate).toEqual({
+      title: "t",
+      checklist: ["a", "b"],
+      approvers: ["qa", "admin"],
+      timeoutMs: 172_800_000,
+      onTimeout: "approve",
+    });
+  });
+
+  it("has every problem named", () => {
+    expect(
+      problemsOf(manual('{ titel: x, approvers: ["two words"], timeout: 91d, on_timeout: maybe }')).map(
+        (problem) => problem.split("\n")[0],
+      ),
+    ).toEqual([
+      'millrace.yaml:3:14: "manual" has no "title"',
+      'millrace.yaml:3:24: unknown key "titel" in a manual stage',
+      'millrace.yaml:3:46: an item of "approvers" is not the name of a token or a role: "two words"',
+      'millrace.yaml:3:69: "timeout" is too long: 91d',
+      'millrace.yaml:3:86: "on_timeout" must be approve or reject, not "maybe"',
+    ]);
+    const many = `[${"x, ".repeat(limits.gateItems)}x]`;
+    expect(problemsOf(manual(`{ title: t, checklist: ${many} }`))[0]).toContain("has more than 100 items");
+  });
+
+  it("has no tasks beside its gate", () => {
+    expect(problemsOf("name: a\nstages:\n  s: { tasks: { t: { run: x } }, manual: { title: t } }\n")).toEqual([
+      'millrace.yaml:3:34: stage "s" has "tasks" and "manual"\n  hint: make two stages of it, of which one needs the other',
+    ]);
   });
 });

@@ -1,0 +1,74 @@
+import { Command } from "commander";
+import { GateDecision } from "../../proto/gen/millrace/v1/event_pb.ts";
+import type { Run, Task } from "../../proto/gen/millrace/v1/run_pb.ts";
+import { MillraceError } from "../../shared/errors.ts";
+import { type ConnectionOptions, withConnection, withConnectionOptions } from "../connection.ts";
+import { fetchRun } from "../fetch-run.ts";
+import { processConsole } from "../output/console.ts";
+import { describeGate } from "../output/describe-gate.ts";
+import { decisionLabel } from "../output/run-json.ts";
+import { parseRunName } from "../run-name.ts";
+
+interface DecideOptions extends ConnectionOptions {
+  readonly comment?: string;
+  readonly binding?: string;
+  readonly json?: boolean;
+}
+
+/** `millrace approve`. */
+export function approveCommand(): Command {
+  return decideCommand("approve", GateDecision.APPROVED)
+    .description("Approve at the gate of a manual stage; the run goes on. The approval is about exact digests.")
+    .option("--comment <text>", "kept with the decision")
+    .addHelpText("after", '\nExample:\n  $ millrace show 12\n  $ millrace approve 12 explore --comment "refunds work"');
+}
+
+/** `millrace reject`. */
+export function rejectCommand(): Command {
+  return decideCommand("reject", GateDecision.REJECTED)
+    .description("Reject at the gate of a manual stage: the stage fails, and what needs it is skipped.")
+    .requiredOption("--comment <text>", "what has to change; kept with the decision")
+    .addHelpText("after", '\nExample:\n  $ millrace reject 12 explore --comment "refunds round the wrong way"');
+}
+
+function decideCommand(name: string, decision: GateDecision): Command {
+  return withConnectionOptions(new Command(name))
+    .argument("<run>", "the run, as 12 or run_12")
+    .argument("<stage>", "the manual stage")
+    .option(
+      "--binding <hash>",
+      "decide only about what `millrace show` printed with this binding; default: what is there now",
+    )
+    .option("--json", "print one JSON object")
+    .action((run: string, stage: string, options: DecideOptions) => decide({ run, stage, decision }, options));
+}
+
+async function decide(
+  asked: { readonly run: string; readonly stage: string; readonly decision: GateDecision },
+  options: DecideOptions,
+): Promise<void> {
+  const console = processConsole();
+  const { stage, decision } = asked;
+  await withConnection(options, async (connection) => {
+    const run = await fetchRun(connection, parseRunName(asked.run));
+    const task = gateOf(run, stage);
+    const gate = task?.gate;
+    if (task !== undefined && gate !== undefined && !options.json) {
+      console.note(describeGate({ run, task, gate, colors: console.colors, nowMs: Date.now() }));
+    }
+    const binding = options.binding ?? gate?.binding?.hash ?? "";
+    const comment = options.comment ?? "";
+    await connection.runs.decideGate({ run: run.name, stage, decision, comment, binding });
+    const said = decisionLabel(decision);
+    if (options.json) return console.writeJson({ run: run.name, stage, decision: said, binding });
+    await console.write(`${said} ${stage} of ${run.name}\n`);
+  });
+}
+
+/** @throws MillraceError not_found when there is no such stage; one that is not manual is left to the coordinator. */
+function gateOf(run: Run, stage: string): Task | undefined {
+  const tasks = run.tasks.filter((task) => task.stage === stage);
+  if (tasks.length > 0) return tasks.find((task) => task.gate !== undefined);
+  const stages = [...new Set(run.tasks.map((task) => task.stage))].join(", ");
+  throw new MillraceError("not_found", `${run.name} has no stage "${stage}"; it has: ${stages}`);
+}
