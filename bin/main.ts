@@ -48,6 +48,16 @@ await runProgram(
       load: async () => (await import("../cli/commands/decide.ts")).rejectCommand(),
     },
     {
+      name: "why",
+      summary: "say why the tasks of a run wait",
+      load: async () => (await import("../cli/commands/why.ts")).whyCommand(),
+    },
+    {
+      name: "flow",
+      summary: "show where the time of runs went, and the bottleneck",
+      load: async () => (await import("../cli/commands/flow.ts")).flowCommand(),
+    },
+    {
       name: "artifacts",
       summary: "list or fetch what a run has made",
       load: async () => (await import("../cli/commands/artifacts.ts")).artifactsCommand(),

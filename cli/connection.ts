@@ -1,6 +1,7 @@
 import { type Client, createClient } from "@connectrpc/connect";
 import { type Command, Option } from "commander";
 import { AgentService } from "../proto/gen/millrace/v1/agent_pb.ts";
+import { FlowService } from "../proto/gen/millrace/v1/flow_pb.ts";
 import { LogService } from "../proto/gen/millrace/v1/log_pb.ts";
 import { RunService } from "../proto/gen/millrace/v1/run_pb.ts";
 import { type ClosableTransport, grpcTransport } from "../shared/rpc/grpc-transport.ts";
@@ -19,6 +20,7 @@ export interface Connection {
   readonly runs: Client<typeof RunService>;
   readonly logs: Client<typeof LogService>;
   readonly agents: Client<typeof AgentService>;
+  readonly flow: Client<typeof FlowService>;
 }
 
 /** Adds --address and --token. */
@@ -42,6 +44,7 @@ export async function withConnection<T>(
       runs: createClient(RunService, transport),
       logs: createClient(LogService, transport),
       agents: createClient(AgentService, transport),
+      flow: createClient(FlowService, transport),
     });
   } finally {
     transport.close();

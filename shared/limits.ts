@@ -143,6 +143,10 @@ export const limits = {
   gateTextChars: 500,
   /** What a person says at a gate, in characters. */
   gateCommentChars: 10_000,
+  /** Runs of a pipeline that its flow is taken from, unless told otherwise. */
+  flowRuns: 20,
+  /** The most: each has its events read from the log. */
+  flowRunsMax: 100,
   /** An uploaded source archive, unpacked. */
   archiveBytes: 4 * 1024 * 1024 * 1024,
   /** Messages a slow watcher may fall behind before its stream is ended with `resource_exhausted`. */

@@ -24,7 +24,7 @@ const waitCauses = new Map<WaitCause, string>([
   [WaitCause.AGENTS_BUSY, "all matching agents are busy"],
   [WaitCause.NO_AGENT_MATCHES, "no agent matches"],
   [WaitCause.AGENT_LOST, "its agent was lost"],
-  [WaitCause.GATE, "waits for a decision"],
+  [WaitCause.GATE, "a person has to decide"],
   [WaitCause.PLACING, "is being placed"],
 ]);
 const agentStates = new Map<AgentState, string>([

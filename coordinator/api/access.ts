@@ -15,6 +15,7 @@ const byService = new Map<string, readonly Role[] | undefined>([
   ["build.bazel.remote.execution.v2.ActionCache", everybody],
   ["google.bytestream.ByteStream", everybody],
   ["millrace.v1.RunService", people],
+  ["millrace.v1.FlowService", people],
   ["millrace.v1.LogService", people],
   ["millrace.v1.AgentService", people],
 ]);

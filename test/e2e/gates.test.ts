@@ -32,7 +32,7 @@ stages:
 async function atTheGate(manual: string) {
   const cli = farm.startCli(["run", shop(manual)]);
   const [, run = ""] = /(run_\d+)/.exec(await cli.line(/submitted as/)) ?? [];
-  await cli.line(/^explore\/approval +│? ?waits: waits for a decision|^explore\/approval.*waits/);
+  await cli.line(/^explore\/approval.*waits: a person has to decide/);
   return { run, result: cli.result };
 }
 

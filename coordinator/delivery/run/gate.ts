@@ -66,7 +66,7 @@ export function openingOf(state: RunState, task: TaskState, gate: ManualGate, no
   const timeoutMs = gate.timeout === undefined ? limits.gateTimeoutMs : durationMs(gate.timeout);
   const deadline = timestampFromMs(nowMs + timeoutMs);
   const { digest: binding } = bindingOf(state, task);
-  const detail = `"${gate.title}": ${approversOf(gate)} may decide (millrace approve ${state.run} ${task.planned.stage})`;
+  const detail = `"${gate.title}": ${approversOf(gate)} may decide, by millrace approve ${state.run} ${task.planned.stage}`;
   return [
     { case: "gateOpened", value: { task: task.name, binding, deadline } },
     {

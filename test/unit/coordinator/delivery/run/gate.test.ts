@@ -102,7 +102,7 @@ test("a gate opens when all it needs has succeeded, says who may decide, and is 
     status: TaskStatus.WAITING,
     wait: {
       cause: WaitCause.GATE,
-      detail: '"Look": qa or admin may decide (millrace approve run_1 explore)',
+      detail: '"Look": qa or admin may decide, by millrace approve run_1 explore',
     },
     gate: { deadline: { seconds: BigInt(5 + 48 * 3_600) } },
   });

@@ -1,0 +1,58 @@
+import { Command, InvalidArgumentError, Option } from "commander";
+import { MillraceError } from "../../shared/errors.ts";
+import { limits } from "../../shared/limits.ts";
+import { type ConnectionOptions, withConnection, withConnectionOptions } from "../connection.ts";
+import { drawPipelineFlow, drawRunFlow } from "../flow/draw-flow.ts";
+import { pipelineFlowJson, runFlowJson } from "../flow/flow-json.ts";
+import { processConsole } from "../output/console.ts";
+import { parseRunName } from "../run-name.ts";
+
+interface FlowOptions extends ConnectionOptions {
+  readonly run?: string;
+  readonly pipeline?: string;
+  readonly last: number;
+  readonly json?: boolean;
+}
+
+/** `millrace flow`. */
+export function flowCommand(): Command {
+  return withConnectionOptions(new Command("flow"))
+    .description(
+      "Show where the time went, along the longest path: work, and waiting by its cause; the bottleneck first.\n" +
+        "Without --run and --pipeline it is about the newest run.",
+    )
+    .addOption(new Option("--run <run>", "of one run, as 12 or run_12").conflicts("pipeline"))
+    .option("--pipeline <name>", "medians over the last successful runs of a pipeline")
+    .option(
+      "--last <count>",
+      `of a pipeline: over how many runs, 1 to ${limits.flowRunsMax}`,
+      parseLast,
+      limits.flowRuns,
+    )
+    .option("--json", "print one JSON object")
+    .addHelpText("after", "\nExample:\n  $ millrace flow --run 12\n  $ millrace flow --pipeline shop")
+    .action(showFlow);
+}
+
+async function showFlow(options: FlowOptions): Promise<void> {
+  const console = processConsole();
+  const run = options.run === undefined ? "" : parseRunName(options.run);
+  const { pipeline = "", last: runsMax } = options;
+  const { flow } = await withConnection(options, ({ flow: service }) => service.getFlow({ run, pipeline, runsMax }));
+  switch (flow.case) {
+    case "run":
+      if (options.json) return console.writeJson(runFlowJson(flow.value));
+      return console.write(drawRunFlow(flow.value, { colors: console.colors, columns: console.columns() }));
+    case "pipeline":
+      if (options.json) return console.writeJson(pipelineFlowJson(flow.value));
+      return console.write(drawPipelineFlow(flow.value, { colors: console.colors }));
+    default:
+      throw new MillraceError("internal", "the coordinator answered with a flow that this version does not know");
+  }
+}
+
+function parseLast(text: string): number {
+  const count = Number(text);
+  if (Number.isInteger(count) && count >= 1 && count <= limits.flowRunsMax) return count;
+  throw new InvalidArgumentError(`Give 1 to ${limits.flowRunsMax}.`);
+}
