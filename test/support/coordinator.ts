@@ -5,6 +5,7 @@ import { pino } from "pino";
 import { onTestFinished } from "vitest";
 import { startCoordinator } from "../../coordinator/wiring.ts";
 import { AgentService } from "../../proto/gen/millrace/v1/agent_pb.ts";
+import { FlowService } from "../../proto/gen/millrace/v1/flow_pb.ts";
 import { LogService } from "../../proto/gen/millrace/v1/log_pb.ts";
 import { RunService } from "../../proto/gen/millrace/v1/run_pb.ts";
 import { connectNatsBus } from "../../shared/bus/nats-bus.ts";
@@ -23,6 +24,7 @@ function clientsOf(address: string, token?: string) {
     runs: createClient(RunService, transport),
     logs: createClient(LogService, transport),
     agents: createClient(AgentService, transport),
+    flow: createClient(FlowService, transport),
     cas: grpcCas({ transport }),
   };
 }

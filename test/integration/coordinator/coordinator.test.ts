@@ -4,7 +4,7 @@ import { expect, test } from "vitest";
 import { BadRequestSchema } from "../../../proto/gen/google/rpc/error_details_pb.ts";
 import { AgentState } from "../../../proto/gen/millrace/v1/agent_pb.ts";
 import type { Assign } from "../../../proto/gen/millrace/v1/dispatch_pb.ts";
-import { RunStatus, TaskStatus } from "../../../proto/gen/millrace/v1/event_pb.ts";
+import { GateDecision, RunStatus, TaskStatus } from "../../../proto/gen/millrace/v1/event_pb.ts";
 import type { RunRequest } from "../../../proto/gen/millrace/v1/run_pb.ts";
 import { type BusAgent, busAgent } from "../../support/bus-agent.ts";
 import { type Clients, startTestCoordinator } from "../../support/coordinator.ts";
@@ -186,6 +186,25 @@ test("a run that waits can be cancelled, and its watcher is told the end", async
   expect(await watched).toBe("runFinished");
   expect((await person.runs.getRun({ run })).run?.status).toBe(RunStatus.CANCELLED);
   expect(await failureOf(person.runs.cancelRun({ run: "run_99" }))).toMatchObject({ code: Code.NotFound });
+});
+
+test("people decide at gates and ask for the flow, machines do neither", async () => {
+  const coordinator = await startTestCoordinator();
+  const person = coordinator.as("admin");
+  const machine = coordinator.as("agent");
+  expect(await failureOf(person.flow.getFlow({}))).toMatchObject({ code: Code.NotFound });
+  const run = await submit(person, {}, "name: p\nstages: { look: { manual: { title: Look at it } } }\n");
+  const { binding } = (await person.runs.getRun({ run })).run?.tasks[0]?.gate ?? {};
+  const decision = { run, stage: "look", decision: GateDecision.APPROVED, binding: binding?.hash ?? "" };
+  expect(await failureOf(machine.runs.decideGate(decision))).toMatchObject({ code: Code.PermissionDenied });
+  expect(await failureOf(machine.flow.getFlow({ run }))).toMatchObject({ code: Code.PermissionDenied });
+  const other = { ...decision, binding: "0".repeat(64) };
+  expect(await failureOf(person.runs.decideGate(other))).toMatchObject({ code: Code.FailedPrecondition });
+  await Promise.all([person.runs.decideGate(decision), person.runs.decideGate(decision)]);
+  expect((await person.runs.getRun({ run })).run?.status).toBe(RunStatus.SUCCEEDED);
+  expect((await person.flow.getFlow({ run })).flow).toMatchObject({ case: "run", value: { run, pipeline: "p" } });
+  expect((await person.flow.getFlow({ pipeline: "p" })).flow).toMatchObject({ value: { runs: [run] } });
+  expect(await failureOf(person.flow.getFlow({ run, pipeline: "p" }))).toMatchObject({ code: Code.InvalidArgument });
 });
 
 test("an agent of another version, or with an impossible name, is told why it cannot join", async () => {

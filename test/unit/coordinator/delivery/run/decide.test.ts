@@ -101,6 +101,14 @@ test("what comes late or twice gives no events", () => {
   expect(decide(state, start("s/a", 2), origin)).toEqual([]);
 });
 
+test("a task that the scheduler has waits to be placed until it says more", () => {
+  const { state } = requested([planned("a", [])]);
+  decide(state, submit("s/a"), origin);
+  expect(state.tasks.get("s/a")?.wait).toMatchObject({ cause: WaitCause.PLACING, since: { seconds: 1n } });
+  decide(state, { kind: "wait", task: "s/a", cause: WaitCause.AGENTS_BUSY, detail: "all" }, origin);
+  expect(state.tasks.get("s/a")?.wait).toMatchObject({ cause: WaitCause.AGENTS_BUSY, detail: "all" });
+});
+
 test("a task whose agent was lost is queued again and starts a second attempt", () => {
   const { state } = requested([planned("a", [])]);
   decide(state, submit("s/a"), origin);

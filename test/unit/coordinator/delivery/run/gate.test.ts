@@ -108,6 +108,16 @@ test("a gate opens when all it needs has succeeded, says who may decide, and is 
   });
 });
 
+test("a gate that needs nothing is open from the beginning, and binds the source", () => {
+  const asked = gate();
+  asked.needs = [];
+  const told = story(asked);
+  expect(told.state.tasks.get("explore/approval")?.wait?.cause).toBe(WaitCause.GATE);
+  expect(hashOf(told)).not.toBe(hashOf(story(asked, "other")));
+  told.do(word(told));
+  expect(statusOf(told, "explore/approval")).toBe(TaskStatus.SUCCEEDED);
+});
+
 test("an approval is recorded with who gave it and what it binds, and the run goes on", () => {
   const told = opened();
   const followed = told.do(word(told, { comment: "well done" }), at(9_000));
