@@ -69,7 +69,7 @@ export function decide(state: RunState, command: RunCommand, origin: Origin): Ev
   if (command.kind === "request") {
     request(state, command, record, origin.nowMs);
   } else if (command.kind === "decide-gate") {
-    const gate = gateToDecide(state, command);
+    const gate = gateToDecide(state, command, origin.nowMs);
     if (gate === undefined) return events;
     for (const kind of decisionOf(state, gate, command)) record(kind);
     follow(state, gate, record, origin.nowMs);

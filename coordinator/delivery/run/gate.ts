@@ -80,7 +80,7 @@ export function openingOf(state: RunState, task: TaskState, gate: ManualGate, no
  * The task that a decision is for; undefined when the very same was decided already, as by a client that lost the
  * answer. @throws MillraceError not_found, permission_denied, invalid_argument or failed_precondition, with the reason.
  */
-export function gateToDecide(state: RunState, command: DecideGate): TaskState | undefined {
+export function gateToDecide(state: RunState, command: DecideGate, nowMs: number): TaskState | undefined {
   const { stage, decision, comment, binding, by } = command;
   const { run } = state;
   const refuse = (reason: string) => new MillraceError("failed_precondition", `${stage} of ${run} ${reason}`);
@@ -114,6 +114,8 @@ export function gateToDecide(state: RunState, command: DecideGate): TaskState | 
       isOpen(task) ? `is not open yet: it ${task.wait?.detail ?? "waits"}` : "is closed: its task has ended",
     );
   }
+  // Its timer may fire late, after a restart for example; who decides does not hang on that.
+  if (nowMs >= timestampMs(task.gate.deadline)) throw refuse("is closed: its time is up");
   const { hash } = bindingOf(state, task).digest;
   if (binding !== hash) {
     throw refuse(

@@ -201,6 +201,14 @@ test("nobody decides before the gate is open, nor after somebody else has; the s
   expect(() => cancelled.do(word(cancelled))).toThrow(/is closed/);
 });
 
+test("after the deadline the time-out decides, however late its timer fires", () => {
+  const told = opened();
+  const deadlineMs = 1_000 + 48 * hour;
+  expect(() => told.do(word(told), at(deadlineMs))).toThrow(/its time is up/);
+  told.do(word(told), at(deadlineMs - 1));
+  expect(statusOf(told, "explore/approval")).toBe(TaskStatus.SUCCEEDED);
+});
+
 test("when nobody decides in time the stated outcome comes, and not before", () => {
   const timeout = { kind: "gate-timeout", task: "explore/approval" } as const;
   const told = opened();
