@@ -3,6 +3,13 @@ import { dirname, join, relative, resolve, sep } from "node:path";
 import ignore, { type Ignore } from "ignore";
 import { from } from "../shared/errors.ts";
 
+/** The rules of one folder, and how to name an entry as that folder sees it: `prefix` before the path from `cut` on. */
+interface ScopedRules {
+  readonly rules: Ignore;
+  readonly prefix: string;
+  readonly cut: number;
+}
+
 /**
  * Says which entries of a source tree stay behind, as git does: by the `.gitignore` files in the tree, in the folders
  * between it and the root of its repository, and always `.git` itself. A deeper file overrules a higher one.
@@ -10,26 +17,48 @@ import { from } from "../shared/errors.ts";
  */
 export function sourceFilter(dir: string): (path: string, isDirectory: boolean) => boolean {
   const root = resolve(dir);
-  const top = repositoryRoot(root);
-  const rulesIn = new Map<string, Ignore | undefined>();
+  const above = rulesAbove(root);
+  /** By folder of the source: found once, for a walk asks for many entries of few folders. */
+  const rulesIn = new Map<string, readonly ScopedRules[]>();
 
-  function rulesOf(folder: string): Ignore | undefined {
-    if (!rulesIn.has(folder)) rulesIn.set(folder, readRules(join(folder, ".gitignore")));
-    return rulesIn.get(folder);
+  function rulesOf(folder: string): readonly ScopedRules[] {
+    const known = rulesIn.get(folder);
+    if (known !== undefined) return known;
+    const inherited = folder === "" ? above : rulesOf(parentOf(folder));
+    const rules = readRules(join(root, folder, ".gitignore"));
+    const cut = folder === "" ? 0 : folder.length + 1;
+    const all = rules === undefined ? inherited : [...inherited, { rules, prefix: "", cut }];
+    rulesIn.set(folder, all);
+    return all;
   }
 
   return (path, isDirectory) => {
-    const entry = join(root, path);
-    if (entry.endsWith(`${sep}.git`)) return true;
+    if (path === ".git" || path.endsWith("/.git")) return true;
     let ignored = false;
-    for (const folder of foldersBetween(top, dirname(entry))) {
-      const local = relative(folder, entry).split(sep).join("/");
-      const verdict = rulesOf(folder)?.test(isDirectory ? `${local}/` : local);
-      if (verdict?.ignored) ignored = true;
-      else if (verdict?.unignored) ignored = false;
+    for (const { rules, prefix, cut } of rulesOf(parentOf(path))) {
+      const local = prefix + path.slice(cut);
+      const verdict = rules.test(isDirectory ? `${local}/` : local);
+      if (verdict.ignored) ignored = true;
+      else if (verdict.unignored) ignored = false;
     }
     return ignored;
   };
+}
+
+/** The empty path for what lies directly in the source. */
+function parentOf(path: string): string {
+  return path.slice(0, Math.max(0, path.lastIndexOf("/")));
+}
+
+/** Of the folders between the repository's root and the source, that of the source not included. */
+function rulesAbove(root: string): ScopedRules[] {
+  const found: ScopedRules[] = [];
+  for (const folder of foldersBetween(repositoryRoot(root), root).slice(0, -1)) {
+    const rules = readRules(join(folder, ".gitignore"));
+    const prefix = `${relative(folder, root).split(sep).join("/")}/`;
+    if (rules !== undefined) found.push({ rules, prefix, cut: 0 });
+  }
+  return found;
 }
 
 /** The nearest folder upwards that holds `.git`; the tree's own root where there is none. */
@@ -48,11 +77,10 @@ function foldersBetween(top: string, bottom: string): string[] {
 }
 
 function readRules(file: string): Ignore | undefined {
+  if (!existsSync(file)) return undefined; // most folders have none, and an exception costs more than a look
   try {
     return ignore().add(readFileSync(file, "utf8"));
   } catch (error) {
-    const failure = from(error, `reading ${file}`);
-    if (failure.code === "not_found") return undefined;
-    throw failure;
+    throw from(error, `reading ${file}`);
   }
 }
