@@ -1,10 +1,14 @@
+import { homedir } from "node:os";
+import { isAbsolute, join } from "node:path";
 import type { Digest } from "../proto/gen/build/bazel/remote/execution/v2/remote_execution_pb.ts";
 import { grpcCas } from "../shared/cas/grpc-cas.ts";
+import type { Clock } from "../shared/clock.ts";
 import { digestToMessage } from "../shared/digest.ts";
-import { from } from "../shared/errors.ts";
+import { from, type MillraceError } from "../shared/errors.ts";
 import { limits } from "../shared/limits.ts";
 import { scanTree } from "../shared/merkle/scan.ts";
-import { uploadSnapshot } from "../shared/merkle/upload-tree.ts";
+import { type Uploaded, uploadSnapshot } from "../shared/merkle/upload-tree.ts";
+import { openStatCache } from "../shared/stat-cache/sqlite-stat-cache.ts";
 import type { Connection } from "./connection.ts";
 import type { Console } from "./output/console.ts";
 import { formatBytes } from "./output/format.ts";
@@ -13,6 +17,13 @@ import { sourceFilter } from "./source-filter.ts";
 
 export interface UploadSourceOptions {
   readonly signal: AbortSignal;
+  /** Holds the user's stat caches. */
+  readonly statCaches: string;
+  readonly clock: Clock;
+  /** Told what a person should know and need do nothing about. */
+  readonly onProblem: (problem: MillraceError) => void;
+  /** Told what was sent, which is what the coordinator had not. */
+  readonly onUploaded?: (sent: Uploaded) => void;
   /** Where progress is shown; nowhere without it. */
   readonly console?: Console;
 }
@@ -20,26 +31,35 @@ export interface UploadSourceOptions {
 /**
  * Puts the tree as it is now into the coordinator's CAS, sending only what is not there; gives its root Directory.
  * When files change while they are sent the tree is read again, so that what runs is what was there at one moment.
+ * Files that have not changed since the last call on this folder are not read at all.
  */
 export async function uploadSource(
   connection: Pick<Connection, "transport">,
   dir: string,
   options: UploadSourceOptions,
 ): Promise<Digest> {
-  const { signal, console } = options;
+  const { signal, console, clock, statCaches, onProblem } = options;
   const cas = grpcCas({ transport: connection.transport });
+  const startedMs = clock.nowMs();
+  const opening = openStatCache({ folder: statCaches, source: dir, startedMs, onProblem });
+  let saving: Promise<void> | undefined;
   let doing = "reading the source tree";
   const line = console && statusLine(console, () => `${spinner(performance.now())} ${doing}`);
   try {
     for (let attempt = 1; ; attempt++) {
       try {
-        const snapshot = await scanTree(dir, { ignore: sourceFilter(dir), signal });
-        await uploadSnapshot(cas, snapshot, {
+        // A file that is not what its stats promised is found out here: then nothing is taken for known.
+        const known = attempt === 1 ? { known: opening } : {};
+        const snapshot = await scanTree(dir, { ignore: sourceFilter(dir), signal, ...known });
+        await saving;
+        saving = opening.then((cache) => cache.save(snapshot.scanned)); // beside the upload
+        const sent = await uploadSnapshot(cas, snapshot, {
           signal,
           onProgress({ sent, total }) {
             doing = `sending the source tree, ${formatBytes(sent.bytes)} of ${formatBytes(total.bytes)}`;
           },
         });
+        options.onUploaded?.(sent);
         return digestToMessage(snapshot.tree.root);
       } catch (error) {
         const changed = from(error).code === "aborted";
@@ -48,6 +68,16 @@ export async function uploadSource(
       }
     }
   } finally {
+    await saving;
+    await (await opening).close();
     await line?.close();
   }
+}
+
+/** Where the user's stat caches are, by the XDG base directory specification. */
+export function statCachesFolder(env: Readonly<Record<string, string | undefined>>): string {
+  const cache = env.XDG_CACHE_HOME;
+  // By the specification a relative path counts as none.
+  const root = cache !== undefined && isAbsolute(cache) ? cache : join(homedir(), ".cache");
+  return join(root, "millrace", "sources");
 }

@@ -195,6 +195,13 @@ export const limits = {
   closeGraceMs: 500,
   /** From SIGTERM to the end of a draining process. */
   drainMs: 30_000,
+  /**
+   * A file that was changed this shortly before a snapshot is read again by the next one. Longer than a tick of any file
+   * system's clock (FAT counts in 2 s, Linux stamps with a clock that lags by up to 10 ms).
+   */
+  statSettleMs: 2_000,
+  /** Sources whose stat caches a user keeps; the one unused for longest makes room. */
+  statCachesKept: 64,
   /** Reads of a source tree that changes under our eyes, before the command line gives up. */
   snapshotAttempts: 3,
   /** First pause of the command line before it opens a broken stream again; doubles from then on. */

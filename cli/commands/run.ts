@@ -3,6 +3,7 @@ import { resolve } from "node:path";
 import { Command, Option } from "commander";
 import { RunStatus } from "../../proto/gen/millrace/v1/event_pb.ts";
 import type { Run } from "../../proto/gen/millrace/v1/run_pb.ts";
+import { systemClock } from "../../shared/clock.ts";
 import { MillraceError } from "../../shared/errors.ts";
 import { formatProblem } from "../../shared/pipeline/format-problem.ts";
 import { type Connection, type ConnectionOptions, withConnection, withConnectionOptions } from "../connection.ts";
@@ -15,7 +16,7 @@ import { defaultPipelinePath, loadPipeline } from "../load-pipeline.ts";
 import { type Console, processConsole } from "../output/console.ts";
 import { runResultJson } from "../output/run-json.ts";
 import { runSummary } from "../output/run-summary.ts";
-import { uploadSource } from "../upload-source.ts";
+import { statCachesFolder, uploadSource } from "../upload-source.ts";
 
 interface RunOptions extends ConnectionOptions {
   readonly pipeline: string;
@@ -93,6 +94,9 @@ async function submit(connection: Connection, console: Console, dir: string, opt
     const quiet = options.json === true || options.quiet === true;
     const source = await uploadSource(connection, dir, {
       signal: interrupted.signal,
+      statCaches: statCachesFolder(process.env),
+      clock: systemClock,
+      onProblem: ({ message }) => console.note(message),
       ...(quiet ? {} : { console }),
     });
     const request = {

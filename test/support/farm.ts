@@ -123,10 +123,10 @@ export async function startFarm(options: FarmOptions): Promise<TestFarm> {
   };
 }
 
-/** Where a farm's command line looks for its coordinator: nowhere but in the folder of the test. */
+/** Where a farm's command line looks for its coordinator and keeps its caches: nowhere but in the folder of the test. */
 export function cliEnvironment(dir: string): NodeJS.ProcessEnv {
   const { MILLRACE_ADDRESS: _address, MILLRACE_TOKEN: _token, MILLRACE_DATA: _data, ...env } = process.env;
-  return { ...env, XDG_CONFIG_HOME: join(dir, "config"), NO_COLOR: "1" };
+  return { ...env, XDG_CONFIG_HOME: join(dir, "config"), XDG_CACHE_HOME: join(dir, "cache"), NO_COLOR: "1" };
 }
 
 /** Starts the command line as a person would, from outside. */

@@ -1,0 +1,28 @@
+import type { Digest } from "../digest.ts";
+import type { FileStats } from "./file-stats.ts";
+
+/** A file that was met on a scan: its path relative to the scanned directory, with `/`. */
+export interface ScannedFile {
+  readonly path: string;
+  /** As they were before its bytes were read. */
+  readonly stats: FileStats;
+  readonly digest: Digest;
+}
+
+/** What earlier snapshots of one directory learned. */
+export interface KnownFiles {
+  /** The digest of a file that is unchanged since it was last hashed, as far as its stats can tell. */
+  digestOf(path: string, stats: FileStats): Digest | undefined;
+}
+
+/**
+ * Digests of the files of one directory by their stats, so that unchanged ones need not be read again. A cache and no
+ * more: it may forget at any time, and whatever of it is damaged is forgotten and said, never trusted.
+ * Opened for one snapshot and closed by whoever opened it. Several processes may have it open at a time: what is recorded
+ * is true whoever records it last.
+ */
+export interface StatCache extends KnownFiles {
+  /** Remembers the files of the snapshot and forgets all others. Never fails: it says what went wrong and lets it be. */
+  save(files: readonly ScannedFile[]): Promise<void>;
+  close(): Promise<void>;
+}
