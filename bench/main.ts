@@ -4,6 +4,7 @@ import { type BenchReport, table } from "./bench.ts";
 const benches: Readonly<Record<string, () => Promise<BenchReport>>> = {
   cas: async () => (await import("./cas.ts")).casReport(),
   dispatch: async () => (await import("./dispatch.ts")).dispatchReport(),
+  incremental: async () => (await import("./incremental.ts")).incrementalReport(),
 };
 
 const asked = process.argv.slice(2);
