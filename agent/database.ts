@@ -1,3 +1,5 @@
+import { renameSync, rmSync } from "node:fs";
+import { from, MillraceError } from "../shared/errors.ts";
 import { type OpenSqliteOptions, openSqlite } from "../shared/sqlite/open.ts";
 import type { SchemaPart, Sqlite } from "../shared/sqlite/sqlite.ts";
 
@@ -22,7 +24,39 @@ const schema: SchemaPart = {
   ],
 };
 
-/** The agent's own database: its outbox and the index of its store. */
-export function openAgentDatabase(options: Omit<OpenSqliteOptions, "schema">): Promise<Sqlite> {
-  return openSqlite({ ...options, schema: [schema] });
+export interface AgentDatabaseOptions {
+  readonly path: string;
+  /** Told when the database was damaged and begun anew, and when its thread dies. */
+  readonly onError: (error: MillraceError) => void;
+}
+
+/**
+ * The agent's own database: its outbox and the index of its store. A damaged one is set aside and begun anew, for an
+ * agent that does not start helps nobody: reports in it are lost, so the farm places those executions again.
+ */
+export async function openAgentDatabase({ path, onError }: AgentDatabaseOptions): Promise<Sqlite> {
+  const open = () => openSound({ path, schema: [schema], onError });
+  return open().catch((error: unknown) => {
+    const failure = from(error);
+    if (failure.code !== "data_loss") throw failure;
+    const aside = `${path}.damaged`;
+    onError(from(failure, `the agent's database is begun anew; the damaged one is ${aside}`));
+    for (const suffix of ["-wal", "-shm"]) rmSync(path + suffix, { force: true });
+    renameSync(path, aside);
+    return open();
+  });
+}
+
+/** @throws MillraceError data_loss when SQLite finds anything wrong with any page */
+async function openSound(options: OpenSqliteOptions): Promise<Sqlite> {
+  const sqlite = await openSqlite(options);
+  try {
+    const found = await sqlite.query<{ quick_check: string }>("PRAGMA quick_check(1)");
+    const problem = found[0]?.quick_check;
+    if (problem === "ok") return sqlite;
+    throw new MillraceError("data_loss", `database ${options.path}: ${problem ?? "it cannot be checked"}`);
+  } catch (error) {
+    await sqlite.close();
+    throw error;
+  }
 }

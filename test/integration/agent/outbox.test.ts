@@ -20,7 +20,7 @@ const report = (executionId: string, init = {}) =>
   create(ReportSchema, { executionId, attempt: 1, epoch: { term: 1n, number: 1n }, ...init });
 
 async function open(folder: string, send: SendReport) {
-  const database = await openAgentDatabase({ path: join(folder, "agent.sqlite") });
+  const database = await openAgentDatabase({ path: join(folder, "agent.sqlite"), onError: () => {} });
   const outbox = await openOutbox({ database, send, clock: systemClock, onChange: () => {}, onError: () => {} });
   let closed = false;
   const close = async () => {
