@@ -25,6 +25,7 @@ export function agentCommand(): Command {
     .option("--label <name=value...>", "label that tasks can ask for, besides os and arch")
     .option("--data <dir>", "folder for the agent's store and state (default ~/.local/state/millrace/agent)")
     .option("--name <id>", "id of a new agent (default: made of the machine's name)")
+    .option("--store-bytes <n>", "what the local store may hold; the least recently used goes first (default 32 GiB)")
     .option("--json", "print one JSON line when joined")
     .addHelpText(
       "after",

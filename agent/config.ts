@@ -17,6 +17,8 @@ export interface AgentConfig {
   /** Absolute. */
   readonly data: string;
   readonly name: string | undefined;
+  /** What the local store may hold. */
+  readonly storeBytes: number;
 }
 
 const schema = z.object({
@@ -39,6 +41,12 @@ const schema = z.object({
   label: z.array(z.string().regex(/^[^=\s]+=[^\s]*$/, "not name=value")).default([]),
   data: z.string().default(join(homedir(), ".local/state/millrace/agent")),
   name: z.string().optional(),
+  storeBytes: z.coerce
+    .number("not a number")
+    .int("not a whole number")
+    .min(0, "below 0")
+    .default(limits.storeBytes)
+    .describe("what the local store may hold, in bytes; blobs that were not used for longest are evicted"),
 });
 
 /** @throws MillraceError invalid_argument naming everything that is wrong */
@@ -51,6 +59,7 @@ export function readAgentConfig(sources: ConfigSources): AgentConfig {
     coordinator: rest.coordinator,
     slots: rest.slots,
     name: rest.name,
+    storeBytes: rest.storeBytes,
     token: tokenFile === undefined ? token : readToken(tokenFile),
     labels: { ...labels, pool },
     data: resolve(data),

@@ -9,6 +9,7 @@ import { LogService } from "../proto/gen/millrace/v1/log_pb.ts";
 import { connectNatsBus } from "../shared/bus/nats-bus.ts";
 import { grpcCas } from "../shared/cas/grpc-cas.ts";
 import type { Clock } from "../shared/clock.ts";
+import type { DigestKey } from "../shared/digest.ts";
 import type { MillraceError } from "../shared/errors.ts";
 import { grpcTransport } from "../shared/rpc/grpc-transport.ts";
 import { lockFolder } from "../shared/sqlite/folder-lock.ts";
@@ -34,9 +35,10 @@ import { openRunner } from "./runner/runner.ts";
 import { attempts } from "./session/attempts.ts";
 import { agentIdentity } from "./session/identity.ts";
 import { session } from "./session/session.ts";
-import { openBlobFiles } from "./store/blob-files.ts";
+import { openBlobFiles, type StoredFile } from "./store/blob-files.ts";
+import { evictor, freeBytesOf, storeBounds } from "./store/evictor.ts";
 import { localStore } from "./store/local-store.ts";
-import { usageIndex } from "./store/usage-index.ts";
+import { openUsageIndex } from "./store/usage-index.ts";
 
 export interface AgentDependencies {
   readonly clock: Clock;
@@ -86,10 +88,21 @@ export async function wireAgent(
   // Only now is nothing left of an earlier start that could still write there.
   await Promise.all([removeTree(folder("work")), removeTree(folder("spool"))]);
 
-  const usage = usageIndex(database, clock, onError);
-  const store = localStore({ files: openBlobFiles(folder("store")), farm, patiently, onUse: usage.record });
+  const files = openBlobFiles(folder("store"));
+  const usage = await openUsageIndex({ database, files, clock, onError });
+  const pinned = new Map<DigestKey, number>();
+  const onUse = (used: readonly StoredFile[]) => {
+    usage.used(used);
+    eviction.check();
+  };
+  const store = localStore({ files, farm, patiently, onUse, pinned, onError });
   const trees = inputTrees(store, folder("trees"), onError);
   opened.defer(() => trees.close());
+  const bounds = storeBounds(config.data, config.storeBytes);
+  const freeBytes = () => freeBytesOf(config.data);
+  const eviction = evictor({ files, usage, pinned, bounds, freeBytes, onDiskLow: trees.removeIdle, onError });
+  opened.defer(() => eviction.close());
+  eviction.check();
   const roots = inputRoots({ mode, store, trees, runner, folder: folder("work"), onError });
   opened.defer(() => roots.close());
   const logs = logStreamer({ client: createClient(LogService, transport), clock, onError });
@@ -98,7 +111,7 @@ export async function wireAgent(
   // The executor stack, innermost first: what is done to an assignment reads from the bottom up.
   const ending = new AbortController();
   const run = processExecutor(runner, clock);
-  const collect = collectingExecutor(run, farm, patiently);
+  const collect = collectingExecutor(run, farm, { store, patiently });
   const layOut = layingOutExecutor(collect, roots);
   const read = readingExecutor(layOut, store);
   const conclude = concludingExecutor(read);

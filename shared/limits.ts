@@ -181,6 +181,18 @@ export const limits = {
   retryMinMs: 100,
   /** The longest such pause: what an agent needs at most to notice that the farm is back. */
   retryMaxMs: 5_000,
+  /** What an agent's local store may hold when nothing else is said; above it, blobs are evicted by last use. */
+  storeBytes: 32 * 1024 * 1024 * 1024,
+  /** Share of its greatest size to which an eviction brings the store. */
+  storeLowMark: 0.8,
+  /** Room that an agent leaves on its disk for tasks and for others … */
+  storeFreeBytesMin: 1024 * 1024 * 1024,
+  /** … or this share of the disk, where that is less. */
+  storeFreeShareMin: 0.05,
+  /** Blobs evicted in one go before the event loop gets its turn: about 5 ms. */
+  evictionSlice: 128,
+  /** An output up to this size is copied into the local store for the tasks that follow; larger ones cost too much disk. */
+  keptOutputBytes: 1024 * 1024 * 1024,
   /** Input trees an agent keeps laid out for the next task that reads the same. */
   inputTreesKept: 16,
   /** Reports an agent sends at a time. */

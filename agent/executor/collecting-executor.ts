@@ -3,18 +3,19 @@ import { EndingKind, EndingSchema } from "../../proto/gen/millrace/v1/event_pb.t
 import type { Cas } from "../../shared/cas/cas.ts";
 import { uploadSnapshot } from "../../shared/merkle/upload-tree.ts";
 import type { Patiently } from "../retry.ts";
+import type { LocalStore } from "../store/local-store.ts";
 import { collectOutputs } from "./collect-outputs.ts";
 import type { Conclusion, Executor, LaidOutTask } from "./executor.ts";
 import { promisedOutputs } from "./output-paths.ts";
 
 /**
- * Keeps the outputs: hashes them, uploads what the farm lacks, and names them in the result. A process that failed keeps
+ * Keeps the outputs: hashes them, uploads what the farm lacks, copies them for the next task here, names them in the result. A process that failed keeps
  * what it left, which is often what explains the failure; one that exited 0 must have left all that it promised.
  */
 export function collectingExecutor(
   base: Executor<LaidOutTask>,
   farm: Pick<Cas, "findMissing" | "write" | "writeMany">,
-  patiently: Patiently,
+  { store, patiently }: { readonly store: Pick<LocalStore, "keep">; readonly patiently: Patiently },
 ): Executor<LaidOutTask> {
   return {
     async execute(task, stop) {
@@ -25,7 +26,12 @@ export function collectingExecutor(
       const look = await task.root.look();
       try {
         const { files, directories, symlinks, snapshot, problems } = await collectOutputs(look.path, promised, stop);
-        await patiently(stop, "uploading outputs", () => uploadSnapshot(farm, snapshot, { signal: stop }));
+        const kept = store.keep(snapshot, stop);
+        try {
+          await patiently(stop, "uploading outputs", () => uploadSnapshot(farm, snapshot, { signal: stop }));
+        } finally {
+          await kept; // it reads where the look leads
+        }
         done.result.outputFiles.push(...files);
         done.result.outputDirectories.push(...directories);
         done.result.outputSymlinks.push(...symlinks);

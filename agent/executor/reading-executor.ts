@@ -28,12 +28,16 @@ export function readingExecutor(
   return {
     async execute(task, stop) {
       const started = task.time.now();
-      await store.put(task.blobs);
-      const action = await read(ActionSchema, task.actionDigest, stop);
-      const command = await read(CommandSchema, digestFromMessage(action.commandDigest, "command_digest"), stop);
-      const done = await base.execute({ ...task, action, command, timeoutMs: timeoutOf(action) }, stop);
-      done.times.inputFetchStartTimestamp = started;
-      return done;
+      const pin = await store.put(task.blobs);
+      try {
+        const action = await read(ActionSchema, task.actionDigest, stop);
+        const command = await read(CommandSchema, digestFromMessage(action.commandDigest, "command_digest"), stop);
+        const done = await base.execute({ ...task, action, command, timeoutMs: timeoutOf(action) }, stop);
+        done.times.inputFetchStartTimestamp = started;
+        return done;
+      } finally {
+        pin.release();
+      }
     },
   };
 }

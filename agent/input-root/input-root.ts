@@ -78,8 +78,8 @@ export function inputRoots(options: InputRootsOptions): InputRoots {
       try {
         for (const each of [path, paths.home, paths.temporary]) mkdirSync(each, { recursive: true });
         if (mode.kind === "copy") {
-          const { entries } = await fetchTree(store, root, signal);
-          await layOut(store, entries, path, "copy");
+          const { entries, pin } = await fetchTree(store, root, signal);
+          await layOut(store, entries, path, "copy").finally(() => pin.release());
           makeFolders(path, path, folders);
         } else {
           tree = await trees.hold(root, signal);

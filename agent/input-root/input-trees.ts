@@ -6,7 +6,8 @@ import { type Digest, type DigestKey, digestKey } from "../../shared/digest.ts";
 import { from, type MillraceError } from "../../shared/errors.ts";
 import { limits } from "../../shared/limits.ts";
 import { loadTree } from "../../shared/merkle/load-tree.ts";
-import type { LocalStore } from "../store/local-store.ts";
+import type { TreeEntry } from "../../shared/merkle/tree-entry.ts";
+import type { LocalStore, Pin } from "../store/local-store.ts";
 import { layOut } from "./lay-out.ts";
 import { removeTree } from "./remove-tree.ts";
 
@@ -20,6 +21,8 @@ export interface HeldTree {
 export interface InputTrees {
   /** Fetches what is missing and lays the tree out. Throws as `LocalStore.ensure` does, and when the tree is hostile. */
   hold(root: Digest, signal: AbortSignal): Promise<HeldTree>;
+  /** Removes every tree that no task uses: when the disk is short of room. */
+  removeIdle(): Promise<void>;
   /** Waits for removals that are under way. */
   close(): Promise<void>;
 }
@@ -38,7 +41,7 @@ export function inputTrees(store: LocalStore, folder: string, onError: (error: M
   const removals = new Set<Promise<void>>();
 
   async function make(root: Digest, signal: AbortSignal): Promise<string> {
-    const { entries } = await fetchTree(store, root, signal);
+    const { entries, pin } = await fetchTree(store, root, signal);
     const unfinished = join(folder, `unfinished-${randomUUID()}`);
     try {
       await layOut(store, entries, unfinished, "link");
@@ -49,12 +52,14 @@ export function inputTrees(store: LocalStore, folder: string, onError: (error: M
     } catch (error) {
       await removeTree(unfinished);
       throw error;
+    } finally {
+      pin.release();
     }
   }
 
-  function evict(): void {
+  function evict(keep: number): void {
     for (const [key, tree] of trees) {
-      if (trees.size <= limits.inputTreesKept) return;
+      if (trees.size <= keep) return;
       if (tree.users > 0) continue;
       trees.delete(key);
       const removal = tree.ready
@@ -76,7 +81,7 @@ export function inputTrees(store: LocalStore, folder: string, onError: (error: M
         tree.users += 1;
         const release = () => {
           tree.users -= 1;
-          evict();
+          evict(limits.inputTreesKept);
         };
         try {
           return { path: await tree.ready, release };
@@ -89,18 +94,26 @@ export function inputTrees(store: LocalStore, folder: string, onError: (error: M
         }
       }
     },
+    async removeIdle() {
+      evict(0);
+      await Promise.all(removals);
+    },
     async close() {
       await Promise.all(removals);
     },
   };
 }
 
-/** The entries of a tree, all of whose files are in the store afterwards. */
-export async function fetchTree(store: LocalStore, root: Digest, signal: AbortSignal) {
+/** The entries of a tree, all of whose files are in the store until the pin is released. */
+export async function fetchTree(
+  store: LocalStore,
+  root: Digest,
+  signal: AbortSignal,
+): Promise<{ entries: TreeEntry[]; pin: Pin }> {
   const entries = await loadTree({ readMany: (digests) => store.readMany(digests, signal) }, root, signal);
-  await store.ensure(
+  const pin = await store.ensure(
     entries.flatMap(({ node }) => (node.kind === "file" ? [node] : [])),
     signal,
   );
-  return { entries };
+  return { entries, pin };
 }

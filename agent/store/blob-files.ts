@@ -4,6 +4,7 @@ import {
   linkSync,
   lstatSync,
   mkdirSync,
+  readdirSync,
   readFileSync,
   renameSync,
   rmSync,
@@ -35,6 +36,10 @@ export interface BlobFiles {
   makeExecutable(digest: Digest): Promise<void>;
   /** Puts the file at a path of a task's tree. It must have been found before. */
   place(file: StoredFile, path: string, how: "link" | "copy"): void;
+  /** All that is there, by name and size alone. Synchronous: about 4 µs a file. */
+  list(): Generator<StoredFile>;
+  /** Removes all variants of a blob. Links that were made of it stay. */
+  remove(digest: Digest): void;
 }
 
 /**
@@ -69,6 +74,23 @@ export function openBlobFiles(folder: string): BlobFiles {
   const modeOf = ({ executable }: StoredFile) => (executable ? 0o555 : 0o444);
 
   return {
+    *list() {
+      for (const prefix of readdirSync(folder)) {
+        if (!/^[0-9a-f]{2}$/.test(prefix)) continue;
+        for (const name of readdirSync(join(folder, prefix))) {
+          const [, hash, variant] = /^([0-9a-f]{64})(\.x)?$/.exec(name) ?? [];
+          const stat = lstatSync(join(folder, prefix, name), { throwIfNoEntry: false });
+          if (hash === undefined || stat === undefined) continue;
+          yield { digest: { hash, sizeBytes: stat.size }, executable: variant !== undefined };
+        }
+      }
+    },
+    remove(digest) {
+      for (const executable of [false, true]) {
+        rmSync(pathOf({ digest, executable }), { force: true });
+        trusted.delete(keyOf({ digest, executable }));
+      }
+    },
     async find(file) {
       const path = pathOf(file);
       const stat = lstatSync(path, { throwIfNoEntry: false });

@@ -60,7 +60,7 @@ export interface ActionSpec {
 
 /** A coordinator of this test's own, on real sockets: it keeps what agents send and assigns what the test says. */
 export interface FakeFarm {
-  readonly cas: Cas;
+  readonly cas: ReturnType<typeof memoryCas>;
   readonly nats: TestNatsServer;
   readonly address: string;
   readonly joined: AgentInfo[];
@@ -298,6 +298,7 @@ export interface AgentProcessOptions {
   readonly id?: string;
   readonly data?: string;
   readonly slots?: number;
+  readonly storeBytes?: number;
   /** With an IPC channel, as a supervisor does. */
   readonly channel?: boolean;
 }
@@ -313,6 +314,7 @@ export async function startAgent(
     [
       ...["bin/main.ts", "agent", "--coordinator", farm.address, "--token", "test"],
       ...["--data", data, "--name", id, "--slots", String(slots), "--json"],
+      ...(options.storeBytes === undefined ? [] : ["--store-bytes", String(options.storeBytes)]),
     ],
     { stdio: ["ignore", "pipe", "pipe", ...(options.channel === true ? (["ipc"] as const) : [])] },
   );

@@ -11,7 +11,7 @@ import { openBlobFiles } from "../../../agent/store/blob-files.ts";
 import { localStore } from "../../../agent/store/local-store.ts";
 import { memoryCas } from "../../../shared/cas/memory-cas.ts";
 import { systemClock } from "../../../shared/clock.ts";
-import { type Digest, digestOf } from "../../../shared/digest.ts";
+import { type Digest, type DigestKey, digestOf } from "../../../shared/digest.ts";
 import { buildTree } from "../../../shared/merkle/build-tree.ts";
 import { tempDir } from "../../support/temp-dir.ts";
 
@@ -26,11 +26,15 @@ async function setup(mode: InputRootMode) {
   const folder = tempDir();
   const at = (name: string) => join(folder, name);
   const farm = memoryCas();
+  const errors: string[] = [];
+  const pinned = new Map<DigestKey, number>();
   const store = localStore({
     files: openBlobFiles(at("store")),
     farm,
     patiently: patience(systemClock, () => {}),
     onUse: () => {},
+    pinned,
+    onError: (error) => errors.push(error.message),
   });
   const runner = await openRunner({
     name: `millrace-test-${digestOf(Buffer.from(folder)).hash.slice(0, 12)}`,
@@ -39,7 +43,6 @@ async function setup(mode: InputRootMode) {
     namespace: mode.kind === "overlay" ? mode.namespace : [],
     clock: systemClock,
   });
-  const errors: string[] = [];
   const onError = (error: Error) => errors.push(error.message);
   const trees = inputTrees(store, at("trees"), onError);
   const roots = inputRoots({ mode, store, trees, runner, folder: at("work"), onError });
@@ -48,6 +51,7 @@ async function setup(mode: InputRootMode) {
     await trees.close();
     await runner.close();
     expect(errors).toEqual([]);
+    expect(pinned.size).toBe(0);
     expect(readdirSync(at("work"))).toEqual([]);
   });
   let spools = 0;

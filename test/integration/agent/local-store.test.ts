@@ -1,3 +1,5 @@
+import { mkdirSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import { patience } from "../../../agent/retry.ts";
 import { openBlobFiles } from "../../../agent/store/blob-files.ts";
@@ -5,9 +7,10 @@ import { localStore } from "../../../agent/store/local-store.ts";
 import type { Cas } from "../../../shared/cas/cas.ts";
 import { memoryCas } from "../../../shared/cas/memory-cas.ts";
 import { systemClock } from "../../../shared/clock.ts";
-import { type Digest, digestKey, digestOf } from "../../../shared/digest.ts";
+import { type Digest, type DigestKey, digestKey, digestOf, parseDigestKey } from "../../../shared/digest.ts";
 import { MillraceError } from "../../../shared/errors.ts";
 import { limits } from "../../../shared/limits.ts";
+import { scanTree } from "../../../shared/merkle/scan.ts";
 import { tempDir } from "../../support/temp-dir.ts";
 
 async function setup(wrap: (farm: Cas) => Pick<Cas, "read" | "readMany"> = (farm) => farm) {
@@ -25,15 +28,20 @@ async function setup(wrap: (farm: Cas) => Pick<Cas, "read" | "readMany"> = (farm
       return farm.readMany(digests, signal);
     },
   };
-  const files = openBlobFiles(tempDir());
+  const folder = tempDir();
+  const files = openBlobFiles(folder);
+  const errors: string[] = [];
+  const pinned = new Map<DigestKey, number>();
   const store = localStore({
     files,
     farm: wrap(counting),
     patiently: patience(systemClock, () => {}),
-    onUse: (digests) => used.push(...digests),
+    onUse: (stored) => used.push(...stored.map(({ digest }) => digest)),
+    pinned,
+    onError: ({ message }) => errors.push(message),
   });
   return {
-    ...{ store, files, fetched, used },
+    ...{ store, files, fetched, used, pinned, errors, farm, folder },
     async give(text: string): Promise<Digest> {
       const blob = { digest: digestOf(Buffer.from(text)), data: Buffer.from(text) };
       await farm.writeMany([blob]);
@@ -123,5 +131,46 @@ describe("the local store", () => {
     await store.put([{ digest, data }]);
     await store.ensure([plain(digest)], signal);
     expect(fetched).toEqual([]);
+  });
+
+  test("keeps what a task made, so that it is not fetched", async () => {
+    const { store, fetched, pinned, errors } = await setup();
+    const made = tempDir();
+    mkdirSync(join(made, "deep"));
+    writeFileSync(join(made, "deep/small"), "made here");
+    writeFileSync(join(made, "large"), "y".repeat(limits.smallBlobBytes + 1));
+    const { tree, files } = await scanTree(made);
+    await store.keep({ tree, files }, signal);
+    const digests = [...files.keys(), ...tree.directories.keys()].map(parseDigestKey);
+    writeFileSync(join(made, "deep/small"), "overwritten by a process that was left"); // a copy, not a link
+    (await store.ensure(digests.map(plain), signal)).release();
+    expect({ fetched, errors, pins: pinned.size }).toEqual({ fetched: [], errors: [], pins: 0 });
+  });
+
+  test("does not keep what changed since it was hashed, and says so", async () => {
+    const { store, files: stored, errors, pinned } = await setup();
+    const made = tempDir();
+    writeFileSync(join(made, "a"), "first");
+    const { tree, files } = await scanTree(made);
+    writeFileSync(join(made, "a"), "other");
+    await store.keep({ tree, files }, signal);
+    expect(await stored.find(plain(digestOf(Buffer.from("first"))))).toBeUndefined();
+    expect(errors).toHaveLength(1);
+    expect(errors[0]).toMatch(/^keeping outputs for the next task: /);
+    expect(pinned.size).toBe(0);
+  });
+
+  test("holds what was ensured until it is released, however often", async () => {
+    const { store, give, pinned } = await setup();
+    const digest = await give("pinned");
+    const first = await store.ensure([plain(digest)], signal);
+    const second = await store.ensure([plain(digest)], signal);
+    first.release();
+    first.release();
+    expect(pinned.get(digestKey(digest))).toBe(1);
+    second.release();
+    expect(pinned.size).toBe(0);
+    await expect(store.ensure([plain(digestOf(Buffer.from("nowhere")))], signal)).rejects.toThrow(/not in the store/);
+    expect(pinned.size).toBe(0);
   });
 });

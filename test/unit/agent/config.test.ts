@@ -13,8 +13,8 @@ describe("an agent's settings", () => {
   });
 
   test("are all checked at once", () => {
-    const flags = { coordinator: "nowhere", slots: "none", label: ["no-value"] };
-    expect(() => readAgentConfig({ flags, env: {} })).toThrow(/--coordinator[^]*--slots[^]*--label/);
+    const flags = { coordinator: "nowhere", slots: "none", label: ["no-value"], storeBytes: "much" };
+    expect(() => readAgentConfig({ flags, env: {} })).toThrow(/--coordinator[^]*--slots[^]*--label[^]*--store-bytes/);
   });
 
   test("take the token from the environment, or from a file without its newline", () => {
