@@ -67,25 +67,17 @@ export async function* walkDirectories(
 }
 
 /**
- * All Directory messages of a tree.
- * @throws MillraceError failed_precondition naming every missing Directory; otherwise as `walkDirectories`.
- */
-async function loadDirectories(cas: ReadMany, root: Digest, signal?: AbortSignal): Promise<MerkleTree> {
-  const missing: Digest[] = [];
-  const directories = new Map<DigestKey, Blob>();
-  for await (const { blob } of walkDirectories(cas, root, { onMissing: (digest) => missing.push(digest), signal })) {
-    directories.set(digestKey(blob.digest), blob);
-  }
-  if (missing.length > 0) throw missingBlobs(missing, `reading the tree ${digestKey(root)}`);
-  return { root, directories };
-}
-
-/**
  * Files, symlinks and empty directories of a stored tree, sorted by path; the inverse of `buildTree`.
  * @throws MillraceError failed_precondition naming every missing Directory; otherwise as `walkDirectories`.
  */
 export async function loadTree(cas: ReadMany, root: Digest, signal?: AbortSignal): Promise<TreeEntry[]> {
-  return treeEntries(await loadDirectories(cas, root, signal));
+  const missing: Digest[] = [];
+  const levels = new Map<DigestKey, DirectoryNodes>();
+  for await (const { blob, nodes } of walkDirectories(cas, root, { onMissing: (each) => missing.push(each), signal })) {
+    levels.set(digestKey(blob.digest), nodes);
+  }
+  if (missing.length > 0) throw missingBlobs(missing, `reading the tree ${digestKey(root)}`);
+  return unfold(root, (digest) => levels.get(digestKey(digest)));
 }
 
 /**
@@ -93,18 +85,25 @@ export async function loadTree(cas: ReadMany, root: Digest, signal?: AbortSignal
  * @throws MillraceError invalid_argument when it is hostile or lacks a Directory. A tree that reuses its Directories may
  * be small and yet unfold without end, so its entries are counted, each Directory once, before any is made.
  */
-export function treeEntries(tree: MerkleTree): TreeEntry[] {
-  const levels = decodeLevels(tree);
+export function treeEntries({ root, directories }: MerkleTree): TreeEntry[] {
+  return unfold(root, (digest) => {
+    const data = isEmptyBlob(digest) ? new Uint8Array() : directories.get(digestKey(digest))?.data;
+    return data === undefined ? undefined : decodeDirectory(digest, data).nodes;
+  });
+}
+
+function unfold(root: Digest, nodesOf: (digest: Digest) => DirectoryNodes | undefined): TreeEntry[] {
+  const levels = measureLevels(root, nodesOf);
   const entries: TreeEntry[] = [];
-  const unfold = (nodes: DirectoryNodes, prefix: string): void => {
+  const add = (nodes: DirectoryNodes, prefix: string): void => {
     for (const [name, node] of nodes) {
       const path = prefix + name;
       const below = node.kind === "directory" ? levels.get(digestKey(node.digest)) : undefined;
-      if (below !== undefined && below.nodes.size > 0) unfold(below.nodes, `${path}/`);
+      if (below !== undefined && below.nodes.size > 0) add(below.nodes, `${path}/`);
       else entries.push({ path: checkedLength(path), node });
     }
   };
-  unfold(levels.get(digestKey(tree.root))?.nodes ?? new Map(), "");
+  add(levels.get(digestKey(root))?.nodes ?? new Map(), "");
   return entries.sort(byPath);
 }
 
@@ -114,29 +113,31 @@ interface Level {
   readonly entries: number;
 }
 
-/** Decodes each Directory once, from the leaves up, within the limits of depth and entries. */
-function decodeLevels(tree: MerkleTree): ReadonlyMap<DigestKey, Level> {
+/** Asks for each Directory once, from the leaves up, within the limits of depth and entries. */
+function measureLevels(
+  root: Digest,
+  nodesOf: (digest: Digest) => DirectoryNodes | undefined,
+): ReadonlyMap<DigestKey, Level> {
   const levels = new Map<DigestKey, Level>();
   const refuse = (why: string): never => {
-    throw new MillraceError("invalid_argument", `tree ${digestKey(tree.root)} ${why}`);
+    throw new MillraceError("invalid_argument", `tree ${digestKey(root)} ${why}`);
   };
-  const decode = (digest: Digest, depth: number): Level => {
+  const measure = (digest: Digest, depth: number): Level => {
     const key = digestKey(digest);
     if (depth > limits.treeDepth) refuse(`has more than ${limits.treeDepth} levels`);
     const known = levels.get(key);
     if (known !== undefined) return known;
-    const data = isEmptyBlob(digest) ? new Uint8Array() : tree.directories.get(key)?.data;
-    const { nodes } = decodeDirectory(digest, data ?? refuse(`lacks its directory ${key}`));
+    const nodes = nodesOf(digest) ?? refuse(`lacks its directory ${key}`);
     let entries = 0;
     for (const node of nodes.values()) {
-      entries += node.kind === "directory" ? Math.max(1, decode(node.digest, depth + 1).entries) : 1;
+      entries += node.kind === "directory" ? Math.max(1, measure(node.digest, depth + 1).entries) : 1;
     }
     if (entries > limits.treeEntries) refuse(`has more than ${limits.treeEntries} entries`);
     const level = { nodes, entries };
     levels.set(key, level);
     return level;
   };
-  decode(tree.root, 0);
+  measure(root, 0);
   return levels;
 }
 
