@@ -3,7 +3,7 @@ import { appendFileSync, mkdirSync, mkdtempSync, rmSync, utimesSync, writeFileSy
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createClient } from "@connectrpc/connect";
-import { uploadSource } from "../cli/upload-source.ts";
+import { submitSource } from "../cli/submit-source.ts";
 import { RunService } from "../proto/gen/millrace/v1/run_pb.ts";
 import { systemClock } from "../shared/clock.ts";
 import { grpcTransport } from "../shared/rpc/grpc-transport.ts";
@@ -22,7 +22,7 @@ export async function incrementalReport(): Promise<BenchReport> {
   const dir = mkdtempSync(join(tmpdir(), "millrace-bench-"));
   const farm = await startFarm({ agents: 1 });
   const transport = grpcTransport({ address: farm.grpc, token: farm.token });
-  const client = createClient(RunService, transport);
+  const connection = { transport, runs: createClient(RunService, transport) };
   try {
     const source = join(dir, "source");
     makeSource(source);
@@ -39,17 +39,19 @@ export async function incrementalReport(): Promise<BenchReport> {
       appendFileSync(join(source, "src/p7/d7/f7.ts"), `// change ${run}\n`);
       const start = performance.now();
       let bytes = 0;
-      const root = await uploadSource({ transport }, source, {
+      let uploadedMs = 0;
+      await submitSource(connection, {
+        dir: source,
+        run: { pipelinePath: "millrace.yaml", idempotencyKey: `bench-${run}` },
         signal: new AbortController().signal,
         statCaches: join(dir, "cache"),
         clock: systemClock,
         onProblem: (problem) => process.stderr.write(`${problem.message}\n`),
         onUploaded: (sent) => {
-          bytes = sent.bytes;
+          bytes += sent.bytes;
+          uploadedMs = performance.now() - start;
         },
       });
-      const uploadedMs = performance.now() - start;
-      await client.submitRun({ run: { pipelinePath: "millrace.yaml", idempotencyKey: `bench-${run}` }, source: root });
       const totalMs = performance.now() - start;
       if (run === 0) {
         firstMs = totalMs;

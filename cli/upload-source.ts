@@ -22,6 +22,12 @@ export interface UploadSourceOptions {
   readonly clock: Clock;
   /** Told what a person should know and need do nothing about. */
   readonly onProblem: (problem: MillraceError) => void;
+  /**
+   * Takes it that the coordinator has what was part of the last snapshot, and asks only about the rest: nearly nothing
+   * is sent when nearly nothing has changed. It may not have it, so the tree must go to `SubmitRun`, which looks, and
+   * after its `failed_precondition` be uploaded again without this.
+   */
+  readonly assumeLast: boolean;
   /** Told what was sent, which is what the coordinator had not. */
   readonly onUploaded?: (sent: Uploaded) => void;
   /** Where progress is shown; nowhere without it. */
@@ -38,7 +44,7 @@ export async function uploadSource(
   dir: string,
   options: UploadSourceOptions,
 ): Promise<Digest> {
-  const { signal, console, clock, statCaches, onProblem } = options;
+  const { signal, console, clock, statCaches, onProblem, assumeLast } = options;
   const cas = grpcCas({ transport: connection.transport });
   const startedMs = clock.nowMs();
   const opening = openStatCache({ folder: statCaches, source: dir, startedMs, onProblem });
@@ -55,6 +61,7 @@ export async function uploadSource(
         saving = opening.then((cache) => cache.save(snapshot.scanned)); // beside the upload
         const sent = await uploadSnapshot(cas, snapshot, {
           signal,
+          ...(assumeLast ? { assumed: snapshot.known } : {}),
           onProgress({ sent, total }) {
             doing = `sending the source tree, ${formatBytes(sent.bytes)} of ${formatBytes(total.bytes)}`;
           },

@@ -35,6 +35,8 @@ export const limits = {
   actionResultInlineBytes: 3 * 1024 * 1024,
   /** Digests in one FindMissing. */
   findMissingDigests: 100_000,
+  /** Missing blobs of a source that the refusal of a run names: its details must fit into a trailer. */
+  missingNamed: 50,
   /** Clients ask in slices of this many digests, so that a call stays below default message limits. */
   findMissingSlice: 10_000,
   /** A serialised Directory; larger ones are refused when decoded. About 100,000 entries. */

@@ -16,7 +16,8 @@ import { defaultPipelinePath, loadPipeline } from "../load-pipeline.ts";
 import { type Console, processConsole } from "../output/console.ts";
 import { runResultJson } from "../output/run-json.ts";
 import { runSummary } from "../output/run-summary.ts";
-import { statCachesFolder, uploadSource } from "../upload-source.ts";
+import { submitSource } from "../submit-source.ts";
+import { statCachesFolder } from "../upload-source.ts";
 
 interface RunOptions extends ConnectionOptions {
   readonly pipeline: string;
@@ -92,23 +93,20 @@ async function submit(connection: Connection, console: Console, dir: string, opt
   ]);
   try {
     const quiet = options.json === true || options.quiet === true;
-    const source = await uploadSource(connection, dir, {
-      signal: interrupted.signal,
-      statCaches: statCachesFolder(process.env),
-      clock: systemClock,
-      onProblem: ({ message }) => console.note(message),
-      ...(quiet ? {} : { console }),
-    });
-    const request = {
+    const name = await submitSource(connection, {
+      dir,
       run: {
         pipelinePath: options.pipeline,
         idempotencyKey: randomUUID(),
         stages: [...options.stage],
         tasks: [...options.task],
       },
-      source,
-    };
-    const { run: name } = await connection.runs.submitRun(request, { signal: interrupted.signal });
+      signal: interrupted.signal,
+      statCaches: statCachesFolder(process.env),
+      clock: systemClock,
+      onProblem: ({ message }) => console.note(message),
+      ...(quiet ? {} : { console }),
+    });
     if (!quiet && !options.detach) console.note(console.colors.dim(`submitted as ${name}`));
     return name;
   } catch (error) {

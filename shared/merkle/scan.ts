@@ -34,6 +34,8 @@ export interface ScannedTree extends Snapshot {
   readonly scanned: readonly ScannedFile[];
   /** Files whose bytes were read, for their digests were not known. */
   readonly filesRead: number;
+  /** The contents that were known, and so were part of an earlier snapshot. */
+  readonly known: ReadonlySet<DigestKey>;
 }
 
 export interface ScanOptions {
@@ -75,6 +77,7 @@ export async function scanTree(dir: string, options: ScanOptions = {}): Promise<
   const hashFile = fileHasher(root, breathe);
   const files = new Map<DigestKey, string>();
   const scanned: ScannedFile[] = [];
+  const recognised = new Set<DigestKey>();
   let filesRead = 0;
   for (const { path, stats, executable } of found) {
     const digest = known?.digestOf(path, stats);
@@ -82,10 +85,12 @@ export async function scanTree(dir: string, options: ScanOptions = {}): Promise<
     if (digest === undefined) filesRead++;
     scanned.push(file);
     entries.push({ path, node: { kind: "file", digest: file.digest, executable } });
-    files.set(digestKey(file.digest), `${root}/${path}`);
+    const key = digestKey(file.digest);
+    if (digest !== undefined) recognised.add(key);
+    files.set(key, `${root}/${path}`);
   }
   entries.sort(byPath);
-  return { entries, tree: buildTree(entries), files, scanned, filesRead };
+  return { entries, tree: buildTree(entries), files, scanned, filesRead, known: recognised };
 }
 
 type Breathe = (bytes: number) => Promise<void> | undefined;

@@ -3,7 +3,7 @@ import { readFile } from "node:fs/promises";
 import { batches } from "../cas/batches.ts";
 import type { Blob, Cas } from "../cas/cas.ts";
 import { inParallel } from "../cas/in-parallel.ts";
-import { type Digest, digestEquals, digestKey, digestOf, parseDigestKey } from "../digest.ts";
+import { type Digest, type DigestKey, digestEquals, digestKey, digestOf, parseDigestKey } from "../digest.ts";
 import { from, MillraceError } from "../errors.ts";
 import { limits } from "../limits.ts";
 import type { Snapshot } from "./scan.ts";
@@ -21,6 +21,8 @@ export interface UploadProgress {
 
 export interface UploadOptions {
   readonly signal?: AbortSignal;
+  /** Blobs that the store is not asked about: who reads the tree then must cope with their absence. */
+  readonly assumed?: ReadonlySet<DigestKey>;
   /** Called after each batch and each large file. */
   readonly onProgress?: (progress: UploadProgress) => void;
 }
@@ -32,12 +34,12 @@ export interface UploadOptions {
 export async function uploadSnapshot(
   cas: Pick<Cas, "findMissing" | "write" | "writeMany">,
   snapshot: Snapshot,
-  { signal, onProgress }: UploadOptions = {},
+  { signal, assumed, onProgress }: UploadOptions = {},
 ): Promise<Uploaded> {
   const { directories } = snapshot.tree;
   const all = [
     ...[...directories.values()].map((blob) => blob.digest),
-    ...[...snapshot.files.keys()].map(parseDigestKey),
+    ...[...snapshot.files.keys()].filter((key) => assumed?.has(key) !== true).map(parseDigestKey),
   ];
   const missing = await cas.findMissing(all, signal);
   const total = { blobs: missing.length, bytes: missing.reduce((sum, digest) => sum + digest.sizeBytes, 0) };

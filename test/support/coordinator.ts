@@ -21,6 +21,7 @@ function clientsOf(address: string, token?: string) {
   const transport = grpcTransport({ address, ...(token === undefined ? {} : { token }) });
   onTestFinished(() => transport.close());
   return {
+    transport,
     runs: createClient(RunService, transport),
     logs: createClient(LogService, transport),
     agents: createClient(AgentService, transport),

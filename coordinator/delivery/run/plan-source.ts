@@ -3,11 +3,14 @@ import { BadRequestSchema } from "../../../proto/gen/google/rpc/error_details_pb
 import type { PlannedTask } from "../../../proto/gen/millrace/v1/event_pb.ts";
 import type { RunRequest } from "../../../proto/gen/millrace/v1/run_pb.ts";
 import type { Blob, Cas } from "../../../shared/cas/cas.ts";
+import { distinct } from "../../../shared/cas/distinct.ts";
+import { missingBlobs } from "../../../shared/cas/missing-blobs.ts";
 import { readBlob } from "../../../shared/cas/read-blob.ts";
 import type { Digest } from "../../../shared/digest.ts";
 import { MillraceError } from "../../../shared/errors.ts";
 import { limits } from "../../../shared/limits.ts";
 import { loadTree } from "../../../shared/merkle/load-tree.ts";
+import type { TreeEntry } from "../../../shared/merkle/tree-entry.ts";
 import { formatProblem } from "../../../shared/pipeline/format-problem.ts";
 import { parsePipeline } from "../../../shared/pipeline/parse.ts";
 import type { Problem } from "../../../shared/pipeline/pipeline.ts";
@@ -23,7 +26,7 @@ export interface SourcePlan {
 
 /**
  * Reads the pipeline file out of a source tree and plans it. Throws `invalid_argument` with every problem as a field
- * violation (`field` is file:line:column), `failed_precondition` when blobs of the tree are missing.
+ * violation (`field` is file:line:column), `failed_precondition` when blobs of the tree are missing, naming some.
  */
 export async function planSource(
   cas: Cas,
@@ -33,6 +36,7 @@ export async function planSource(
 ): Promise<SourcePlan> {
   const pipelinePath = request.pipelinePath || "millrace.yaml";
   const entries = await loadTree(cas, source, signal);
+  await requireFiles(cas, entries, signal);
   const file = entries.find(({ path }) => path === pipelinePath);
   if (file?.node.kind !== "file") {
     throw new MillraceError(
@@ -50,6 +54,17 @@ export async function planSource(
   const plan = planRun({ pipeline: parsed.pipeline, source: entries, stages, tasks });
   if (plan.problems.length > 0) throw invalidPipeline(plan.problems);
   return { pipeline: parsed.pipeline.name, pipelinePath, tasks: plan.tasks, blobs: plan.blobs };
+}
+
+/**
+ * A run must not find out in an hour that a file of its source never came. So clients need not ask about what they sent
+ * before: they submit, and upload all when this refuses.
+ */
+async function requireFiles(cas: Cas, entries: readonly TreeEntry[], signal: AbortSignal): Promise<void> {
+  const files = entries.flatMap(({ node }) => (node.kind === "file" ? [node.digest] : []));
+  const missing = await cas.findMissing(distinct(files), signal);
+  // An error's details travel in a trailer, which is small; who is told of some asks about all.
+  if (missing.length > 0) throw missingBlobs(missing.slice(0, limits.missingNamed), "reading the source");
 }
 
 function invalidPipeline(problems: readonly Problem[]): MillraceError {

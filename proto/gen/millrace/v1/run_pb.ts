@@ -741,7 +741,9 @@ export const GateSchema: GenMessage<Gate> = /*@__PURE__*/
 export const RunService: GenService<{
   /**
    * Starts a run of a tree that is already in the CAS. INVALID_ARGUMENT carries a google.rpc.BadRequest with every
-   * problem of the pipeline file (`field` is file:line:column); FAILED_PRECONDITION lists blobs that are missing.
+   * problem of the pipeline file (`field` is file:line:column); FAILED_PRECONDITION names blobs of the tree that are
+   * missing, the first of them when there are many: FindMissingBlobs tells all. Whatever a client sent before need not be
+   * asked about as long as this is not refused.
    *
    * @generated from rpc millrace.v1.RunService.SubmitRun
    */

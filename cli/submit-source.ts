@@ -1,0 +1,31 @@
+import type { MessageInitShape } from "@bufbuild/protobuf";
+import type { RunRequestSchema } from "../proto/gen/millrace/v1/run_pb.ts";
+import { from } from "../shared/errors.ts";
+import type { Connection } from "./connection.ts";
+import { type UploadSourceOptions, uploadSource } from "./upload-source.ts";
+
+export interface SubmitSourceOptions extends Omit<UploadSourceOptions, "assumeLast"> {
+  readonly dir: string;
+  readonly run: MessageInitShape<typeof RunRequestSchema>;
+}
+
+/**
+ * Uploads a folder as it is now and starts a run of it; gives the run's name. The coordinator is asked only about what
+ * is new since the last snapshot, and looks by itself whether it has the rest. If not, because it is another one than
+ * last time or has evicted something since, it refuses, and is asked about everything.
+ */
+export async function submitSource(
+  connection: Pick<Connection, "transport" | "runs">,
+  options: SubmitSourceOptions,
+): Promise<string> {
+  const { dir, run, signal } = options;
+  const submit = async (assumeLast: boolean) => {
+    const source = await uploadSource(connection, dir, { ...options, assumeLast });
+    return connection.runs.submitRun({ run, source }, { signal });
+  };
+  const { run: name } = await submit(true).catch((error: unknown) => {
+    if (from(error).code !== "failed_precondition") throw error;
+    return submit(false);
+  });
+  return name;
+}
