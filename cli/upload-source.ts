@@ -58,7 +58,7 @@ export async function uploadSource(
         const known = attempt === 1 ? { known: opening } : {};
         const snapshot = await scanTree(dir, { ignore: sourceFilter(dir), signal, ...known });
         await saving;
-        saving = opening.then((cache) => cache.save(snapshot.scanned)); // beside the upload
+        saving = opening.then((cache) => cache.save(snapshot)); // beside the upload
         const sent = await uploadSnapshot(cas, snapshot, {
           signal,
           ...(assumeLast ? { assumed: snapshot.known } : {}),

@@ -34,7 +34,7 @@ export interface ScannedTree extends Snapshot {
   readonly scanned: readonly ScannedFile[];
   /** Files whose bytes were read, for their digests were not known. */
   readonly filesRead: number;
-  /** The contents that were known, and so were part of an earlier snapshot. */
+  /** Files and Directories of it that were part of an earlier snapshot, as far as `known` tells. */
   readonly known: ReadonlySet<DigestKey>;
 }
 
@@ -90,7 +90,9 @@ export async function scanTree(dir: string, options: ScanOptions = {}): Promise<
     files.set(key, `${root}/${path}`);
   }
   entries.sort(byPath);
-  return { entries, tree: buildTree(entries), files, scanned, filesRead, known: recognised };
+  const tree = buildTree(entries);
+  for (const key of tree.directories.keys()) if (known?.hadDirectory(key) === true) recognised.add(key);
+  return { entries, tree, files, scanned, filesRead, known: recognised };
 }
 
 type Breathe = (bytes: number) => Promise<void> | undefined;

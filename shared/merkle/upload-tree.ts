@@ -37,10 +37,9 @@ export async function uploadSnapshot(
   { signal, assumed, onProgress }: UploadOptions = {},
 ): Promise<Uploaded> {
   const { directories } = snapshot.tree;
-  const all = [
-    ...[...directories.values()].map((blob) => blob.digest),
-    ...[...snapshot.files.keys()].filter((key) => assumed?.has(key) !== true).map(parseDigestKey),
-  ];
+  const all = [...directories.keys(), ...snapshot.files.keys()]
+    .filter((key) => assumed?.has(key) !== true)
+    .map(parseDigestKey);
   const missing = await cas.findMissing(all, signal);
   const total = { blobs: missing.length, bytes: missing.reduce((sum, digest) => sum + digest.sizeBytes, 0) };
   const sent = { blobs: 0, bytes: 0 };

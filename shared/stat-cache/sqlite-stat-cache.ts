@@ -15,8 +15,12 @@ const schema: SchemaPart = {
   migrations: [
     `-- Files directly in one folder of the source, packed and with a checksum by folder-record.ts.
    CREATE TABLE folders (path TEXT PRIMARY KEY, files BLOB NOT NULL, checksum BLOB NOT NULL) STRICT, WITHOUT ROWID;
-   -- When the last snapshot began, in wall time: whether the clock went back since.
-   CREATE TABLE snapshots (id INTEGER PRIMARY KEY CHECK (id = 1), started_ms INTEGER NOT NULL) STRICT;`,
+   -- The last snapshot: when it began, in wall time, and the digests of its Directories, one a line.
+   CREATE TABLE snapshots (
+     id INTEGER PRIMARY KEY CHECK (id = 1),
+     started_ms INTEGER NOT NULL,
+     directories TEXT NOT NULL
+   ) STRICT;`,
   ],
 };
 
@@ -31,10 +35,16 @@ export interface StatCacheOptions {
   readonly onProblem: (problem: MillraceError) => void;
 }
 
+interface LastSnapshot {
+  readonly started_ms: number;
+  readonly directories: string;
+}
+
 /** A database with what was in it. */
 interface Loaded {
   readonly sqlite: Sqlite;
   readonly records: ReadonlyMap<string, PackedRecord>;
+  readonly directories: ReadonlySet<string>;
   /** Whether the records are all that the table holds; if not, what is saved must replace it whole. */
   readonly isWhole: boolean;
 }
@@ -48,7 +58,7 @@ export async function openStatCache(options: StatCacheOptions): Promise<StatCach
     return statCache(await openDatabase(options), options);
   } catch (error) {
     options.onProblem(from(error, "every file is read: the stat cache cannot be used"));
-    return { digestOf: () => undefined, save: async () => {}, close: async () => {} };
+    return { digestOf: () => undefined, hadDirectory: () => false, save: async () => {}, close: async () => {} };
   }
 }
 
@@ -73,13 +83,14 @@ async function openDatabase(options: StatCacheOptions): Promise<Loaded> {
 async function load(path: string, { startedMs, onProblem }: StatCacheOptions): Promise<Loaded> {
   const sqlite = await openSqlite({ path, schema: [schema], onError: onProblem });
   try {
-    const [last] = await sqlite.query<{ started_ms: number }>("SELECT started_ms FROM snapshots");
+    const [last] = await sqlite.query<LastSnapshot>("SELECT started_ms, directories FROM snapshots");
     if (last !== undefined && wentBack(last.started_ms, startedMs)) {
       onProblem(new MillraceError("aborted", "every file is read: the clock went back since the last snapshot"));
-      return { sqlite, records: new Map(), isWhole: false };
+      return { sqlite, records: new Map(), directories: new Set(), isWhole: false };
     }
     const rows = await sqlite.query<PackedRecord & { path: string }>("SELECT path, files, checksum FROM folders");
-    return { sqlite, records: new Map(rows.map((row) => [row.path, row])), isWhole: true };
+    const directories = new Set(last?.directories.split("\n"));
+    return { sqlite, records: new Map(rows.map((row) => [row.path, row])), directories, isWhole: true };
   } catch (error) {
     await sqlite.close();
     throw error;
@@ -101,7 +112,10 @@ function removeDatabase(path: string): void {
   for (const suffix of ["", "-wal", "-shm"]) rmSync(path + suffix, { force: true });
 }
 
-function statCache({ sqlite, records, isWhole }: Loaded, { startedMs, onProblem }: StatCacheOptions): StatCache {
+function statCache(
+  { sqlite, records, directories, isWhole }: Loaded,
+  { startedMs, onProblem }: StatCacheOptions,
+): StatCache {
   /** Unpacked when first asked for. */
   const folders = new Map<string, FolderRecord>();
   const damaged: string[] = [];
@@ -122,13 +136,14 @@ function statCache({ sqlite, records, isWhole }: Loaded, { startedMs, onProblem 
       const known = recordOf(folder).get(name);
       return known !== undefined && equalStats(known.stats, stats) ? known.digest : undefined;
     },
-    async save(files) {
+    hadDirectory: (key) => directories.has(key),
+    async save({ scanned, tree }) {
       if (damaged.length > 0) {
         const which = damaged.map((folder) => `"${folder}"`).join(", ");
         onProblem(new MillraceError("data_loss", `files were read again, the stat cache is damaged: folder ${which}`));
       }
       const statements: Statement[] = isWhole ? [] : [{ sql: "DELETE FROM folders" }];
-      const found = settledByFolder(files, startedMs);
+      const found = settledByFolder(scanned, startedMs);
       for (const [folder, record] of found) {
         if (isSame(recordOf(folder), record)) continue;
         const { files: bytes, checksum } = packRecord(folder, record);
@@ -138,9 +153,10 @@ function statCache({ sqlite, records, isWhole }: Loaded, { startedMs, onProblem 
       for (const folder of records.keys()) {
         if (!found.has(folder)) statements.push({ sql: "DELETE FROM folders WHERE path = ?", params: [folder] });
       }
-      const sql = "INSERT OR REPLACE INTO snapshots (id, started_ms) VALUES (1, ?)";
+      const sql = "INSERT OR REPLACE INTO snapshots (id, started_ms, directories) VALUES (1, ?, ?)";
+      const params = [startedMs, [...tree.directories.keys()].join("\n")];
       try {
-        await sqlite.write([...statements, { sql, params: [startedMs] }]);
+        await sqlite.write([...statements, { sql, params }]);
       } catch (error) {
         onProblem(from(error, "the next snapshot reads more than it must: the stat cache was not brought up to date"));
       }

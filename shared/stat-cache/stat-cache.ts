@@ -1,4 +1,5 @@
-import type { Digest } from "../digest.ts";
+import type { Digest, DigestKey } from "../digest.ts";
+import type { MerkleTree } from "../merkle/build-tree.ts";
 import type { FileStats } from "./file-stats.ts";
 
 /** A file that was met on a scan: its path relative to the scanned directory, with `/`. */
@@ -13,6 +14,14 @@ export interface ScannedFile {
 export interface KnownFiles {
   /** The digest of a file that is unchanged since it was last hashed, as far as its stats can tell. */
   digestOf(path: string, stats: FileStats): Digest | undefined;
+  /** Whether the last snapshot had this Directory in it. */
+  hadDirectory(key: DigestKey): boolean;
+}
+
+/** What is remembered of a snapshot. */
+export interface SnapshotRecord {
+  readonly scanned: readonly ScannedFile[];
+  readonly tree: Pick<MerkleTree, "directories">;
 }
 
 /**
@@ -22,7 +31,7 @@ export interface KnownFiles {
  * is true whoever records it last.
  */
 export interface StatCache extends KnownFiles {
-  /** Remembers the files of the snapshot and forgets all others. Never fails: it says what went wrong and lets it be. */
-  save(files: readonly ScannedFile[]): Promise<void>;
+  /** Remembers the snapshot and forgets all that is not in it. Never fails: it says what went wrong and lets it be. */
+  save(snapshot: SnapshotRecord): Promise<void>;
   close(): Promise<void>;
 }

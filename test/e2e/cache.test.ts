@@ -1,4 +1,4 @@
-import { writeFileSync } from "node:fs";
+import { utimesSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { project, type RunResult, startFarm, type TestFarm } from "../support/farm.ts";
@@ -94,5 +94,17 @@ stages:
     expect(farm.processStarts().length - before).toBe(1);
     const [run] = JSON.parse((await farm.cli(["runs", "--json"])).stdout).runs;
     expect((await farm.cli(["logs", run.run, "slow"])).stdout).toBe("before\nafter\n");
+  });
+});
+
+describe("a file that is changed again and again", () => {
+  it("is seen by every run, though its size and its modification time stay the same", async () => {
+    const dir = project(files);
+    for (const text of ["first\n", "other\n", "third\n"]) {
+      writeFileSync(join(dir, "left.txt"), text);
+      utimesSync(join(dir, "left.txt"), 1, 1);
+      const { run } = await farm.run(dir, "--task", "left");
+      expect((await farm.cli(["logs", run, "left"])).stdout).toBe(text.toUpperCase());
+    }
   });
 });

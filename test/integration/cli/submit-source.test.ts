@@ -63,10 +63,10 @@ test("a source is asked about where it has changed, and in full where the coordi
 
   const second = counting((await startTestCoordinator()).as("admin"));
   expect(await submit(second.connection, "3")).toBe("run_1");
-  expect(second.asked()).toBe(2 + (2 + 51));
-  expect(sent.slice(2)).toEqual([2, 51]);
-  expect(await submit(second.connection, "3")).toBe("run_1");
-  expect(second.asked()).toBe(2);
+  expect(second.asked()).toBe(2 + 51); // after the refusal
+  expect(sent.slice(2)).toEqual([0, 2 + 51]);
+  expect(await submit(second.connection, "4")).toBe("run_2");
+  expect(second.asked()).toBe(0);
   expect(problems).toEqual([]);
 });
 
