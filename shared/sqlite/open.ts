@@ -54,9 +54,10 @@ export async function openSqlite({ path, schema, onError }: OpenSqliteOptions): 
 
   worker.on("message", (message: FromWorker) => {
     if (message.kind === "opened") opened.resolve();
-    else if (message.kind === "refused")
+    else if (message.kind === "refused") {
+      closing = Promise.resolve(); // its end, which may come in the same turn, is no death
       opened.reject(new MillraceError(message.failure.code, message.failure.message));
-    else for (const answer of message.answers) settle(answer);
+    } else for (const answer of message.answers) settle(answer);
   });
 
   function settle(answer: SqlAnswer): void {
