@@ -38,6 +38,9 @@ export function agentCommand(): Command {
       const agent = await wireAgent(config, {
         clock: systemClock,
         onError: (error) => log.warn({ code: error.code }, error.message),
+        onStep: (execution, step) => log.info({ execution, step }, "host operation"),
+        // A farm that `up` started leaves nothing behind when it ends.
+        unitsEnd: () => process.send !== undefined,
         onExpelled(error) {
           failure = error;
           process.kill(process.pid, "SIGTERM");

@@ -56,7 +56,7 @@ export function backoff(clock: Clock): Backoff {
 }
 
 /** Resolves after the delay, or at once when the signal aborts. */
-function delay(clock: Clock, delayMs: number, signal: AbortSignal): Promise<void> {
+export function delay(clock: Clock, delayMs: number, signal: AbortSignal): Promise<void> {
   if (signal.aborted) return Promise.resolve();
   return new Promise((resolve) => {
     const done = () => {

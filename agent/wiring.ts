@@ -17,6 +17,7 @@ import { version } from "../shared/version.ts";
 import { type Agent, agent } from "./agent.ts";
 import type { AgentConfig } from "./config.ts";
 import { openAgentDatabase } from "./database.ts";
+import { choosingExecutor } from "./executor/choosing-executor.ts";
 import { collectingExecutor } from "./executor/collecting-executor.ts";
 import { concludingExecutor } from "./executor/concluding-executor.ts";
 import { layingOutExecutor } from "./executor/laying-out-executor.ts";
@@ -29,6 +30,10 @@ import { inputTrees } from "./input-root/input-trees.ts";
 import { probeInputRootMode } from "./input-root/mode.ts";
 import { removeTree } from "./input-root/remove-tree.ts";
 import { logStreamer } from "./logs/log-streamer.ts";
+import type { DeployStep } from "./operations/deploy-state.ts";
+import { sqliteJournal } from "./operations/journal.ts";
+import { operatingExecutor, operationForgetter } from "./operations/operating-executor.ts";
+import { patientJournal } from "./operations/patient-journal.ts";
 import { openOutbox } from "./outbox/outbox.ts";
 import { patience } from "./retry.ts";
 import { openRunner } from "./runner/runner.ts";
@@ -38,7 +43,9 @@ import { session } from "./session/session.ts";
 import { openBlobFiles, type StoredFile } from "./store/blob-files.ts";
 import { evictor, freeBytesOf, storeBounds } from "./store/evictor.ts";
 import { localStore } from "./store/local-store.ts";
+import { meteredFarm } from "./store/metered-farm.ts";
 import { openUsageIndex } from "./store/usage-index.ts";
+import { openUnits } from "./units/units.ts";
 
 export interface AgentDependencies {
   readonly clock: Clock;
@@ -46,6 +53,10 @@ export interface AgentDependencies {
   readonly onError: (error: MillraceError) => void;
   /** The coordinator does not want this agent any more. */
   readonly onExpelled: (error: MillraceError) => void;
+  /** Told of each step of a host operation once it is journaled and before it is taken. */
+  readonly onStep: (executionId: string, step: DeployStep) => void;
+  /** Asked when the agent closes: whether the units end with it. Else they go on, and its next start takes them up. */
+  readonly unitsEnd: () => boolean;
 }
 
 /**
@@ -54,7 +65,7 @@ export interface AgentDependencies {
  */
 export async function wireAgent(
   config: AgentConfig,
-  { clock, onError, onExpelled }: AgentDependencies,
+  { clock, onError, onExpelled, onStep, unitsEnd }: AgentDependencies,
 ): Promise<Agent> {
   /** Closes what was opened, the last first: also when opening the next thing fails. */
   await using opened = new AsyncDisposableStack();
@@ -95,7 +106,8 @@ export async function wireAgent(
     usage.used(used);
     eviction.check();
   };
-  const store = localStore({ files, farm, patiently, onUse, pinned, onError });
+  const shelf = { files, patiently, onUse, pinned, onError };
+  const store = localStore({ ...shelf, farm });
   const trees = inputTrees(store, folder("trees"), onError);
   opened.defer(() => trees.close());
   const bounds = storeBounds(config.data, config.storeBytes);
@@ -116,19 +128,26 @@ export async function wireAgent(
   const read = readingExecutor(layOut, store);
   const conclude = concludingExecutor(read);
   const log = loggingExecutor(conclude, { logs, farm, folder: folder("spool"), patiently, ending: ending.signal });
-  const executor = reportingExecutor(log, id);
+
+  // Beside it, what outlives its task: the same two ends, and between them no input root and no runner.
+  const journal = patientJournal(sqliteJournal(database), { clock, signal: ending.signal, onWait: onError });
+  const units = await openUnits({ database, folder: folder("units"), clock, onError });
+  opened.defer(() => units.close(unitsEnd()));
+  const storeOf = (onFetched: (sizeBytes: number) => void) =>
+    localStore({ ...shelf, farm: meteredFarm(farm, onFetched) });
+  const hosting = { folder: folder("environments"), clock, onStep, onError };
+  const operate = readingExecutor(operatingExecutor({ journal, units, storeOf, ...hosting }), store);
+  const kept = { folder: folder("operations"), durable: { onRefused: onError }, ending: ending.signal };
+  const operation = loggingExecutor(operate, { logs, farm, patiently, ...kept });
+  const executor = reportingExecutor(choosingExecutor(log, operation), id);
 
   // These three know each other: what runs ends in the outbox, which sends by way of the session, which names both.
   const onChange = () => membership.announce();
-  const outbox = await openOutbox({
-    database,
-    send: (...call) => membership.report(...call),
-    clock,
-    onChange,
-    onError,
-  });
+  const send = (...call: Parameters<typeof membership.report>) => membership.report(...call);
+  const outbox = await openOutbox({ database, send, clock, onChange, onError });
   opened.defer(() => outbox.close());
-  const taken = attempts({ slots: config.slots, executor, outbox, clock, onChange, onError });
+  const forgetOperation = operationForgetter(journal, folder("operations"), onError);
+  const taken = attempts({ slots: config.slots, executor, outbox, forgetOperation, clock, onChange, onError });
   const membership = session({
     info: describeAgent(id, config, [`input-root:${mode.kind}`, runner.feature]),
     coordinator: createClient(AgentService, transport),
@@ -141,6 +160,8 @@ export async function wireAgent(
     onExpelled,
   });
   opened.defer(() => membership.stop());
+  // Before the first heartbeat, which says that they are held.
+  for (const message of await journal.unreported()) taken.resume(message);
 
   const everything = opened.move();
   return agent({

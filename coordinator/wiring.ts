@@ -10,6 +10,7 @@ import { ByteStream } from "../proto/gen/google/bytestream/bytestream_pb.ts";
 import { Health } from "../proto/gen/grpc/health/v1/health_pb.ts";
 import { ServerReflection } from "../proto/gen/grpc/reflection/v1/reflection_pb.ts";
 import { AgentService } from "../proto/gen/millrace/v1/agent_pb.ts";
+import { EnvironmentService } from "../proto/gen/millrace/v1/environment_pb.ts";
 import { FlowService } from "../proto/gen/millrace/v1/flow_pb.ts";
 import { LogService } from "../proto/gen/millrace/v1/log_pb.ts";
 import { RunService } from "../proto/gen/millrace/v1/run_pb.ts";
@@ -28,6 +29,7 @@ import { agentService } from "./api/grpc/agent-service.ts";
 import { byteStreamService } from "./api/grpc/byte-stream-service.ts";
 import { capabilitiesService } from "./api/grpc/capabilities-service.ts";
 import { casService } from "./api/grpc/cas-service.ts";
+import { environmentService } from "./api/grpc/environment-service.ts";
 import { flowService } from "./api/grpc/flow-service.ts";
 import { grpcServer, type MountedService, mounted } from "./api/grpc/grpc-server.ts";
 import { healthService } from "./api/grpc/health-service.ts";
@@ -40,6 +42,7 @@ import { httpServer } from "./api/http/http-server.ts";
 import { type Metrics, metrics } from "./api/http/metrics.ts";
 import type { CoordinatorConfig } from "./config.ts";
 import { openTokens, type Tokens, tokenSchema } from "./delivery/access/tokens.ts";
+import { storedEnvironments } from "./delivery/environment/environments.ts";
 import { flows } from "./delivery/insight/flows.ts";
 import { RunEngine } from "./delivery/run/run-engine.ts";
 import { runSummaries, runSummarySchema } from "./delivery/run/run-summaries.ts";
@@ -105,6 +108,7 @@ export async function startCoordinator(config: CoordinatorConfig, log: Logger): 
 
     // delivery
     const tokens = await openTokens({ sqlite, dir: join(config.data, "tokens") });
+    const environments = storedEnvironments({ store, agents, clock });
     const summaries = runSummaries({ sqlite, store, clock, onError });
     const meters = metrics({ scheduler: () => scheduler.stats(), agents });
     const runs = new RunEngine({
@@ -113,6 +117,7 @@ export async function startCoordinator(config: CoordinatorConfig, log: Logger): 
       cas,
       actionCache,
       scheduler,
+      environments,
       clock,
       onEvent: meters.onEvent,
       onError,
@@ -131,6 +136,7 @@ export async function startCoordinator(config: CoordinatorConfig, log: Logger): 
         mounted(RunService, runService({ runs, gates: runs, cas })),
         mounted(FlowService, flowService({ flows: flows({ runs, histories: runs, clock }) })),
         mounted(LogService, logService({ logs, runs, cas })),
+        mounted(EnvironmentService, environmentService(environments)),
         mounted(AgentService, agentService({ agents, scheduler, bus: config.agentBus })),
       ],
       { tokens, meters, stopping: stopping.signal },

@@ -201,6 +201,30 @@ export const limits = {
   outboxParallel: 16,
   /** Refusals in a row of the same log stream that are not for want of a connection, before its logs are given up. */
   logRefusals: 6,
+  /** A deployment whose probe states no time-out. */
+  probeTimeoutMs: 30_000,
+  /** Between two questions of a probe. */
+  probeIntervalMs: 250,
+  /** For one answer to a probe. */
+  probeAnswerMs: 5_000,
+  /** Good answers in a row, by one process, before an app counts as healthy: one may come from whoever held the port. */
+  probeConfirmations: 3,
+  /** Of an answer to a probe, as much as is shown. */
+  probeAnswerBytes: 200,
+  /** Releases of an app that stay on its host beside the current one, so that going back moves no bytes. */
+  releasesKept: 3,
+  /** From SIGTERM to SIGKILL of a unit: requests in progress may end. */
+  unitStopMs: 5_000,
+  /** First pause before a unit that ended is started again; doubles from then on. */
+  unitPauseMs: 250,
+  /** Longest such pause. */
+  unitPauseMaxMs: 15_000,
+  /** A unit that ran for this long before it ended is started again after the first pause. */
+  unitSteadyMs: 30_000,
+  /** Between two looks at whether a unit lives: those of an earlier start of the agent are not its children. */
+  unitCheckMs: 200,
+  /** Output of a unit; there are two files, the present one and the one before. */
+  unitLogBytes: 16 * 1024 * 1024,
   /** Idempotency keys of the last submits that are kept at hand; all others are looked up. */
   idempotencyKeys: 10_000,
   /** Runs in one page of a list. */

@@ -8,8 +8,9 @@ import {
   type ExecutedActionMetadata,
   ExecutedActionMetadataSchema,
 } from "../../proto/gen/build/bazel/remote/execution/v2/remote_execution_pb.ts";
-import type { Epoch } from "../../proto/gen/millrace/v1/dispatch_pb.ts";
+import type { Assign, Epoch } from "../../proto/gen/millrace/v1/dispatch_pb.ts";
 import {
+  type DeploymentOutcome,
   type Ending,
   EndingKind,
   EndingSchema,
@@ -43,6 +44,8 @@ export interface Assignment {
   readonly blobs: readonly Blob[];
   readonly volatileEnvironment: Readonly<Record<string, string>>;
   readonly time: TaskTime;
+  /** Set for a host operation: the message as it came, to be journaled. */
+  readonly operation?: Assign;
 }
 
 /** With a file for its output. */
@@ -68,6 +71,8 @@ export interface Conclusion {
   readonly result: ActionResult;
   readonly times: ExecutedActionMetadata;
   readonly usage: ResourceUsage;
+  /** Of a deployment. */
+  readonly deployment?: DeploymentOutcome;
 }
 
 /** A conclusion with nothing in it but how it ended. */

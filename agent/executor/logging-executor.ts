@@ -4,8 +4,9 @@ import { join } from "node:path";
 import type { Cas } from "../../shared/cas/cas.ts";
 import { readFileRange } from "../../shared/cas/files.ts";
 import { type Digest, digestToMessage, hasher } from "../../shared/digest.ts";
+import { from, type MillraceError } from "../../shared/errors.ts";
 import { limits } from "../../shared/limits.ts";
-import type { LogStreamer } from "../logs/log-streamer.ts";
+import type { LogStreamer, OpenLog } from "../logs/log-streamer.ts";
 import type { Patiently } from "../retry.ts";
 import type { Assignment, Executor, LoggedTask } from "./executor.ts";
 
@@ -14,6 +15,11 @@ export interface LoggingOptions {
   readonly farm: Pick<Cas, "findMissing" | "write" | "writeMany">;
   /** Holds one spool file for each attempt. */
   readonly folder: string;
+  /** Whether spool files outlive the agent, with the work that they tell of; whoever forgets the work removes them. */
+  readonly durable?: {
+    /** Told when the coordinator refuses the rest of a log. What was done on the host is reported all the same. */
+    readonly onRefused: (error: MillraceError) => void;
+  };
   readonly patiently: Patiently;
   /** Aborts when the agent ends: a log outlives the stop of its task, but not that. */
   readonly ending: AbortSignal;
@@ -24,7 +30,7 @@ export interface LoggingOptions {
  * when the coordinator has every byte, so a report never comes before its log. `base` must not throw.
  */
 export function loggingExecutor(base: Executor<LoggedTask>, options: LoggingOptions): Executor<Assignment> {
-  const { logs, farm, folder, patiently, ending } = options;
+  const { logs, farm, folder, durable, patiently, ending } = options;
   let spools = 0;
 
   async function upload(spool: string, digest: Digest): Promise<void> {
@@ -38,25 +44,40 @@ export function loggingExecutor(base: Executor<LoggedTask>, options: LoggingOpti
     });
   }
 
+  async function finish(log: OpenLog): Promise<void> {
+    try {
+      await log.finish();
+    } catch (error) {
+      if (durable === undefined || ending.aborted) throw error;
+      durable.onRefused(from(error, "finishing the log of a host operation"));
+    }
+  }
+
   return {
     async execute(task, stop) {
       await mkdir(folder, { recursive: true });
-      const spool = join(folder, String(++spools));
-      const file = await open(spool, constants.O_CREAT | constants.O_EXCL | constants.O_WRONLY, 0o644);
+      const spool = join(folder, durable === undefined ? String(++spools) : spoolName(task));
+      const exclusive = durable === undefined ? constants.O_EXCL : 0;
+      const file = await open(spool, constants.O_CREAT | exclusive | constants.O_WRONLY, 0o644);
       await file.close();
       try {
         const log = await logs.open({ executionId: task.executionId, attempt: task.attempt }, spool);
         const done = await base.execute({ ...task, spool }, stop);
-        await log.finish();
+        await finish(log);
         const digest = await digestOfFile(spool);
         await upload(spool, digest);
         done.result.stdoutDigest = digestToMessage(digest);
         return done;
       } finally {
-        await rm(spool, { force: true });
+        if (durable === undefined) await rm(spool, { force: true });
       }
     },
   };
+}
+
+/** Of a durable spool file. Each attempt has a log of its own. */
+export function spoolName({ executionId, attempt }: Pick<Assignment, "executionId" | "attempt">): string {
+  return `${executionId}.${attempt}`;
 }
 
 async function digestOfFile(path: string): Promise<Digest> {

@@ -11,7 +11,7 @@ import { type Conclusion, conclusion, type Executor, type LaidOutTask, Stopped }
 import { workingDirectory } from "./output-paths.ts";
 
 /** Where programs are looked for when the Command does not say: the usual places, then the agent's own Node. */
-const defaultPath = `/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin:${dirname(process.execPath)}`;
+export const defaultPath = `/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin:${dirname(process.execPath)}`;
 
 /** Runs the process to its end, its time-out, or the stop signal. */
 export function processExecutor(runner: Pick<Runner, "start">, clock: Clock): Executor<LaidOutTask> {

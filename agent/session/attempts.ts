@@ -24,6 +24,8 @@ import type { Outbox } from "../outbox/outbox.ts";
 /** What the agent has taken on. Answers are given at once; the work goes on behind. */
 export interface Attempts {
   assign(message: Assign): AssignReply;
+  /** Goes on with a host operation that an earlier start of the agent had taken. */
+  resume(message: Assign): void;
   cancel(message: Cancel): CancelReply;
   /** Everything that runs or whose report is on its way. */
   held(): HeldExecution[];
@@ -40,6 +42,8 @@ export interface AttemptsOptions {
   readonly slots: number;
   readonly executor: ReportingExecutor;
   readonly outbox: Pick<Outbox, "put" | "held">;
+  /** Told when the report on a host operation is in the outbox; must not throw. */
+  readonly forgetOperation?: (report: Report) => Promise<void>;
   readonly clock: Clock;
   /** Told after each acceptance and each end. */
   readonly onChange: () => void;
@@ -48,11 +52,15 @@ export interface AttemptsOptions {
 
 interface Attempt {
   readonly executionId: string;
-  readonly epoch: Epoch;
+  /** Of a host operation it may grow: a later placement takes over what runs already. */
+  epoch: Epoch;
+  attempt: number;
+  readonly isOperation: boolean;
   readonly stop: AbortController;
 }
 
-export function attempts({ slots, executor, outbox, clock, onChange, onError }: AttemptsOptions): Attempts {
+export function attempts(options: AttemptsOptions): Attempts {
+  const { slots, executor, outbox, forgetOperation, clock, onChange, onError } = options;
   /** At most `slots`. */
   const running = new Set<Attempt>();
   const idleWaiters = new Set<() => void>();
@@ -60,20 +68,49 @@ export function attempts({ slots, executor, outbox, clock, onChange, onError }: 
 
   async function run(attempt: Attempt, assignment: Assignment): Promise<void> {
     const report = await executor.execute(assignment, attempt.stop.signal);
-    await keep(report);
+    const stopped: unknown = attempt.stop.signal.reason;
+    const isCutShort = report.ending?.kind === EndingKind.INFRASTRUCTURE && stopped instanceof Stopped;
+    // The journal has it, and the next start of the agent goes on.
+    if (!(attempt.isOperation && isCutShort)) {
+      report.epoch = attempt.epoch;
+      report.attempt = attempt.attempt;
+      const isKept = await keep(report);
+      if (isKept && attempt.isOperation) await forgetOperation?.(report);
+    }
     running.delete(attempt);
     if (running.size === 0) for (const tell of idleWaiters) tell();
     onChange();
   }
 
   /** The outbox must have it before the slot is free, or nobody would hold the execution. */
-  async function keep(report: Report): Promise<void> {
+  async function keep(report: Report): Promise<boolean> {
     try {
       await outbox.put(report);
+      return true;
     } catch (error) {
       // The disk refuses. The execution is held no longer, so the coordinator will place it anew.
       onError(from(error, `keeping the report on ${report.executionId}`));
+      return false;
     }
+  }
+
+  function begin(assignment: Assignment): void {
+    const { executionId, epoch, attempt: number, operation } = assignment;
+    const stop = new AbortController();
+    const attempt = { executionId, epoch, attempt: number, isOperation: operation !== undefined, stop };
+    running.add(attempt);
+    onChange();
+    setImmediate(() => void run(attempt, assignment)); // the answer goes first
+  }
+
+  /** A host operation is not begun again under a greater epoch: the one that runs is the one that was meant. */
+  function takeOver({ executionId, epoch, attempt: number, operation }: Assignment): boolean {
+    const older = [...running].find((attempt) => attempt.isOperation && attempt.executionId === executionId);
+    if (operation === undefined || older === undefined || compareEpochs(older.epoch, epoch) >= 0) return false;
+    older.epoch = epoch;
+    older.attempt = number;
+    onChange();
+    return true;
   }
 
   /** Why the assignment is not taken; undefined when it is. */
@@ -92,6 +129,7 @@ export function attempts({ slots, executor, outbox, clock, onChange, onError }: 
     assign(message) {
       try {
         const assignment = assignmentFrom(message, clock);
+        if (takeOver(assignment)) return create(AssignReplySchema, { accepted: true });
         const why = refusal(assignment);
         if (why !== undefined) return create(AssignReplySchema, { accepted: false, refusal: why });
         // An older epoch of the same execution is fenced: its slot is better given back.
@@ -99,16 +137,13 @@ export function attempts({ slots, executor, outbox, clock, onChange, onError }: 
           if (older.executionId !== assignment.executionId) continue;
           older.stop.abort(new Stopped(EndingKind.CANCELLED, "it was placed anew", limits.killGraceMs));
         }
-        const { executionId, epoch } = assignment;
-        const attempt = { executionId, epoch, stop: new AbortController() };
-        running.add(attempt);
-        onChange();
-        setImmediate(() => void run(attempt, assignment)); // the answer goes first
+        begin(assignment);
         return create(AssignReplySchema, { accepted: true });
       } catch (error) {
         return create(AssignReplySchema, { accepted: false, refusal: from(error, "reading the assignment").message });
       }
     },
+    resume: (message) => begin(assignmentFrom(message, clock)),
     cancel({ executionId, epoch, reason }) {
       let known = outbox.held().some((held) => held.executionId === executionId);
       for (const attempt of running) {
@@ -157,6 +192,7 @@ function assignmentFrom(message: Assign, clock: Clock): Assignment {
     blobs: message.blobs.map(({ digest, data }) => ({ digest: digestFromMessage(digest, "digest of a blob"), data })),
     volatileEnvironment: message.volatileEnvironment,
     time: taskTime(clock),
+    ...(message.hostOperation === undefined ? {} : { operation: message }),
   };
 }
 

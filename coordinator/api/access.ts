@@ -17,6 +17,7 @@ const byService = new Map<string, readonly Role[] | undefined>([
   ["millrace.v1.RunService", people],
   ["millrace.v1.FlowService", people],
   ["millrace.v1.LogService", people],
+  ["millrace.v1.EnvironmentService", people],
   ["millrace.v1.AgentService", people],
 ]);
 

@@ -1,7 +1,7 @@
 import { limits } from "../limits.ts";
 import type { Pipeline, Problem, Stage, Task } from "./pipeline.ts";
 import { type Artifacts, checkReferences } from "./references.ts";
-import { type ManualShape, type PipelineShape, pipelineShape, type TaskShape } from "./schema.ts";
+import { type DeployShape, type ManualShape, type PipelineShape, pipelineShape, type TaskShape } from "./schema.ts";
 import { type PathProblem, shapeProblems } from "./shape-problems.ts";
 import { readYaml, type YamlPath, type YamlSource } from "./yaml-source.ts";
 
@@ -73,6 +73,8 @@ function build(shape: PipelineShape, source: YamlSource, artifacts: Artifacts, f
       const place = { stage: name, name: taskName, path: [...path, taskName] };
       return [buildTask(task, place, shape.defaults ?? {}, source, artifacts)];
     });
+    if (stage?.deploy !== undefined)
+      tasks.push(buildDeploy(stage.deploy, name, shape.defaults ?? {}, source, artifacts));
     const manual = stage?.manual;
     const gates = manual === undefined ? [] : [buildGate(manual, name, source)];
     return { name, needs: unique(stage?.needs ?? []), tasks: [...tasks, ...gates] };
@@ -122,6 +124,30 @@ function buildTask(
     agents: sortedRecord({ ...defaults.agents, ...task.agents }),
     cache: task.cache ?? true,
     priority: task.priority ?? 0,
+  };
+}
+
+/** A stage that deploys is one task, `<stage>/deploy`, that reads nothing of the source. */
+function buildDeploy(
+  deploy: DeployShape,
+  stage: string,
+  defaults: NonNullable<PipelineShape["defaults"]>,
+  source: YamlSource,
+  artifacts: Artifacts,
+): Task {
+  const { environment, use, start, env, probe } = deploy;
+  const place = { stage, name: "deploy", path: ["stages", stage, "deploy"] };
+  const task = { run: start, inputs: [], use: use.map((artifact) => ({ artifact })), cache: false };
+  const [app] = use;
+  return {
+    ...buildTask(task, place, defaults.agents === undefined ? {} : { agents: defaults.agents }, source, artifacts),
+    env: sortedRecord(env ?? {}),
+    deployment: {
+      environment,
+      app,
+      probeUrl: probe.http,
+      probeTimeoutMs: probe.timeout ?? limits.probeTimeoutMs,
+    },
   };
 }
 

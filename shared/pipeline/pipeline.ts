@@ -47,6 +47,8 @@ export interface Task {
   readonly priority: number;
   /** Of the one task of a manual stage: nothing is executed, a person decides. What a process would need is then empty. */
   readonly gate?: Gate;
+  /** Set for the one task of a stage that deploys: `run` is what the unit runs, the one `use` is the release. */
+  readonly deployment?: Deployment;
 }
 
 /** What a manual stage asks of people. */
@@ -60,6 +62,15 @@ export interface Gate {
   readonly timeoutMs: number;
   /** What it comes to when nobody decides in time. */
   readonly onTimeout: "approve" | "reject";
+}
+
+/** Where a release goes, and how it is known to serve. */
+export interface Deployment {
+  readonly environment: string;
+  /** The name of the artifact. */
+  readonly app: string;
+  readonly probeUrl: string;
+  readonly probeTimeoutMs: number;
 }
 
 export interface InputGlob {

@@ -7,7 +7,7 @@ import { limits } from "../limits.ts";
 import type { TreeEntry } from "../merkle/tree-entry.ts";
 import { commandBlob, platformOf } from "./action.ts";
 import { orderByNeeds } from "./order.ts";
-import type { Gate, Pipeline, Position, Problem, Task } from "./pipeline.ts";
+import type { Deployment, Gate, Pipeline, Position, Problem, Task } from "./pipeline.ts";
 import { type InputSet, inputSelector } from "./select-inputs.ts";
 import { type Selection, selectTasks, taskGraph, taskId } from "./select-tasks.ts";
 
@@ -74,6 +74,7 @@ function plannedTask(task: Task, needs: readonly string[], command: Digest, inpu
     timeout: durationFromMs(task.timeoutMs),
     doNotCache: !task.cache,
     priority: task.priority,
+    ...(task.deployment === undefined ? {} : { deployment: deploymentMessage(task.deployment) }),
   });
 }
 
@@ -86,6 +87,10 @@ function plannedGate({ stage, name }: Task, gate: Gate, needs: readonly string[]
     ...{ stage, name, needs: [...needs], doNotCache: true },
     gate: { ...asked, timeout: durationFromMs(timeoutMs) },
   });
+}
+
+function deploymentMessage({ environment, app, probeUrl, probeTimeoutMs }: Deployment) {
+  return { environment, app, probe: { url: probeUrl, timeout: durationFromMs(probeTimeoutMs) } };
 }
 
 /** Two stages of 1,000 tasks, one after the other, have a million needs; the plan is one event and must stay writable. */

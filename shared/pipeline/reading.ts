@@ -44,6 +44,13 @@ export function readScript(text: string): Reading<string> {
   return text.trim() === "" ? { wrong: "is empty", hint: "write the commands that this task runs" } : readText(text);
 }
 
+/** Where a probe asks, from the machine that the app runs on. */
+export function readHttpUrl(text: string): Reading<string> {
+  const url = URL.canParse(text) ? new URL(text) : undefined;
+  if (url?.protocol === "http:" && url.username === "" && url.password === "") return { value: url.href };
+  return { wrong: `is not an http address: ${JSON.stringify(text)}`, hint: "for example http://127.0.0.1:8090/health" };
+}
+
 export function readBoolean(text: string): Reading<boolean> {
   if (text === "true" || text === "false") return { value: text === "true" };
   return { wrong: `must be true or false, not ${JSON.stringify(text)}` };

@@ -60,7 +60,7 @@ export function checkReferences(source: YamlSource): References {
     upstream.set(stage.name, closure(stageNeeds(stage.name), stageNeeds));
     checkNeeds(stage.needs, stages, "stage", report);
     const [special] = stage.special;
-    if (stage.tasks.size > 0 && special !== undefined) {
+    if (special !== undefined && source.keys(stage.path).includes("tasks")) {
       report({
         path: [...stage.path, special],
         part: "key",
@@ -97,6 +97,12 @@ function outline(source: YamlSource): Stages {
         use: uses(member(task.value, "use"), [...task.path, "use"]),
         outputs: mapping(member(task.value, "outputs"), [...task.path, "outputs"]),
       });
+    }
+    const deploy = member(stage.value, "deploy");
+    if (isMapping(deploy)) {
+      const path = [...stage.path, "deploy"];
+      const use = uses(member(deploy, "use"), [...path, "use"]);
+      tasks.set("deploy", { name: "deploy", path, stage: stage.name, needs: [], use, outputs: [] });
     }
     const needs = mentions(member(stage.value, "needs"), [...stage.path, "needs"]);
     const special = ["deploy", "manual"].filter((key) => member(stage.value, key) !== undefined);

@@ -8,6 +8,7 @@ import {
   readBoolean,
   readGateText,
   readGateWord,
+  readHttpUrl,
   readLabel,
   readName,
   readPriority,
@@ -70,10 +71,21 @@ const manual = z.strictObject({
   on_timeout: scalar(readGateWord).optional(),
 });
 
+const probe = z.strictObject({ http: scalar(readHttpUrl), timeout: timeout.optional() });
+
+const deploy = z.strictObject({
+  environment: name,
+  use: z.tuple([reference], "must name exactly one artifact: the release"),
+  start: scalar(readScript),
+  env: environment.optional(),
+  probe,
+});
+
 const stage = z.strictObject({
   needs: z.array(reference).optional(),
   tasks: z.record(name, task).optional(),
   manual: manual.optional(),
+  deploy: deploy.optional(),
 });
 
 const defaults = z.strictObject({
@@ -91,6 +103,7 @@ export const pipelineShape = z.strictObject({
 export type PipelineShape = z.output<typeof pipelineShape>;
 export type TaskShape = z.output<typeof task>;
 export type ManualShape = z.output<typeof manual>;
+export type DeployShape = z.output<typeof deploy>;
 
 /** One kind of mapping in the file: what it is called, its keys, and those that a later version will have. */
 export interface Level {
@@ -102,7 +115,9 @@ export interface Level {
 const laterEverywhere = ["retry", "tools", "caches", "services", "secrets", "params", "when", "finally", "concurrency"];
 
 /** From the outside in. */
-export const levels: { readonly [kind in "pipeline" | "defaults" | "stage" | "manual" | "task" | "use"]: Level } = {
+export const levels: {
+  readonly [kind in "pipeline" | "defaults" | "stage" | "manual" | "task" | "use" | "deploy" | "probe"]: Level;
+} = {
   pipeline: {
     title: "the pipeline",
     keys: Object.keys(pipelineShape.shape),
@@ -112,7 +127,7 @@ export const levels: { readonly [kind in "pipeline" | "defaults" | "stage" | "ma
   stage: {
     title: "a stage",
     keys: Object.keys(stage.shape),
-    later: [...laterEverywhere, "gates", "deploy", "allow_failure", "matrix"],
+    later: [...laterEverywhere, "gates", "allow_failure", "matrix"],
   },
   manual: { title: "a manual stage", keys: Object.keys(manual.shape), later: ["fields", "evidence", "count"] },
   task: {
@@ -120,9 +135,15 @@ export const levels: { readonly [kind in "pipeline" | "defaults" | "stage" | "ma
     keys: Object.keys(task.shape),
     later: [
       ...laterEverywhere,
-      ...["matrix", "shards", "reports", "gates", "deploy", "allow_failure", "network", "image", "resources"],
+      ...["matrix", "shards", "reports", "gates", "allow_failure", "network", "image", "resources"],
       ...["idempotent", "sandbox", "on"],
     ],
   },
   use: { title: "a used artifact", keys: Object.keys(use.shape), later: [] },
+  deploy: {
+    title: "a deploy",
+    keys: Object.keys(deploy.shape),
+    later: ["strategy", "hosts", "timeout", "windows", "analysis", "secrets"],
+  },
+  probe: { title: "a probe", keys: Object.keys(probe.shape), later: ["tcp", "exec"] },
 };

@@ -57,6 +57,7 @@ function levelOf(path: YamlPath): Level {
   if (first === "defaults") return levels.defaults;
   if (first !== "stages") return levels.pipeline;
   if (third === "manual") return levels.manual;
+  if (third === "deploy") return path.length > 3 ? levels.probe : levels.deploy;
   if (third !== "tasks") return levels.stage;
   return path.length > 4 ? levels.use : levels.task;
 }
@@ -64,6 +65,7 @@ function levelOf(path: YamlPath): Level {
 const typeNames = new Map([
   ["string", "text"],
   ["array", "a list"],
+  ["tuple", "a list"],
   ["object", "a mapping"],
   ["record", "a mapping"],
 ]);

@@ -115,11 +115,15 @@ function logReader({ logs, runs, cas }: LogServiceDeps, request: ReadLogRequest,
   /** The log of each attempt and of each cached result, as the run's events tell of them. */
   async function* logsOf(wanted: (task: string) => boolean, offset: number): AsyncGenerator<TaskLog> {
     const executions = new Map<string, string>();
+    /** A host operation goes on under the same attempt when its agent comes back: its log goes on, too. */
+    const opened = new Set<string>();
     for await (const { kind } of events()) {
       if (kind.case === "taskSubmitted") {
         executions.set(kind.value.task, kind.value.executionId);
       } else if (kind.case === "taskStarted" && wanted(kind.value.task)) {
         const { task, attempt, executionId } = kind.value;
+        if (opened.has(`${task} ${attempt}`)) continue;
+        opened.add(`${task} ${attempt}`);
         const ran = executionId || (executions.get(task) ?? "");
         yield { attempt, pieces: attemptLog(task, ran, attempt, offset) };
       } else if (kind.case === "taskFinished" && wanted(kind.value.task)) {

@@ -23,12 +23,13 @@ import type { TaskOutcome } from "./decide.ts";
 export async function outcomeOfExecution(
   cas: Cas,
   planned: PlannedTask,
-  { ending, result, usage }: ExecutionOutcome,
+  { ending, result, usage, deployment }: ExecutionOutcome,
   signal: AbortSignal,
 ): Promise<TaskOutcome> {
   const status = statusOf(ending.kind, ending.exitCode);
   const made = result === undefined ? {} : await outcomeOfResult(cas, planned, result, signal);
-  const used = usage === undefined ? {} : { usage };
+  const deployed = deployment === undefined ? {} : { deployment };
+  const used = usage === undefined ? deployed : { usage, ...deployed };
   // Of a process that ended well, the outputs have the last word.
   return status === TaskStatus.SUCCEEDED ? { status, ending, ...made, ...used } : { ...made, ...used, status, ending };
 }

@@ -1,6 +1,16 @@
+import { create } from "@bufbuild/protobuf";
 import type { Action, Command } from "../../../proto/gen/build/bazel/remote/execution/v2/remote_execution_pb.ts";
-import { ActionSchema, CommandSchema } from "../../../proto/gen/build/bazel/remote/execution/v2/remote_execution_pb.ts";
-import type { Artifact, ArtifactUse } from "../../../proto/gen/millrace/v1/event_pb.ts";
+import {
+  ActionSchema,
+  CommandSchema,
+  PlatformSchema,
+} from "../../../proto/gen/build/bazel/remote/execution/v2/remote_execution_pb.ts";
+import {
+  type Artifact,
+  type ArtifactUse,
+  type PlannedTask,
+  PlannedTaskSchema,
+} from "../../../proto/gen/millrace/v1/event_pb.ts";
 import type { Cas } from "../../../shared/cas/cas.ts";
 import { readMessage } from "../../../shared/cas/read-blob.ts";
 import { type Digest, digestFromMessage, digestToMessage } from "../../../shared/digest.ts";
@@ -11,6 +21,7 @@ import type { TreeNode } from "../../../shared/merkle/tree-entry.ts";
 import { actionFor } from "../../../shared/pipeline/action.ts";
 import { graftArtifacts } from "../../../shared/pipeline/graft.ts";
 import type { ActionCache } from "../../farm/action-cache/action-cache.ts";
+import type { Environments } from "../environment/environments.ts";
 import type { RunCommand } from "./decide.ts";
 import { outcomeOfResult } from "./outcome.ts";
 import type { RunState, TaskState } from "./run-state.ts";
@@ -25,6 +36,9 @@ export interface PreparedAction {
 export interface PrepareDeps {
   readonly cas: Cas;
   readonly actionCache: ActionCache;
+  readonly environments: Pick<Environments, "bind">;
+  /** Told, for a person, that a deployment waits for an agent that its environment could be tied to. */
+  readonly onNoAgent: (detail: string) => void;
 }
 
 /** What to do with a task whose needs have succeeded: take the cached result, or execute. */
@@ -41,7 +55,8 @@ export async function prepareTask(
 ): Promise<Prepared> {
   const { cas, actionCache } = deps;
   const inputRoot = await inputRootOf(cas, state, task, signal);
-  const { action, digest, blob } = actionFor(task.planned, inputRoot);
+  const planned = await placed(deps, state, task, signal);
+  const { action, digest, blob } = actionFor(planned, inputRoot);
   const entry = action.doNotCache ? undefined : await actionCache.get(digest, signal);
   if (entry !== undefined) {
     const outcome = await outcomeOfResult(cas, task.planned, entry.result, signal);
@@ -73,8 +88,41 @@ async function inputRootOf(
 ): Promise<Digest> {
   const declared = digestFromMessage(planned.inputRootDigest, `the input root of ${name}`);
   if (planned.uses.length === 0) return declared;
+  if (planned.deployment !== undefined)
+    return await releaseOf(
+      cas,
+      planned.uses.map((use) => artifactFor(state, name, use)),
+      signal,
+    );
   const uses = planned.uses.map((use) => ({ path: use.path, node: nodeOf(artifactFor(state, name, use)) }));
   const tree = buildTree(graftArtifacts(await loadTree(cas, declared, signal), uses));
+  await cas.writeMany([...tree.directories.values()], signal);
+  return tree.root;
+}
+
+/** A deployment is for the agent that its environment is tied to, and for no other. */
+async function placed(
+  { environments, onNoAgent }: Pick<PrepareDeps, "environments" | "onNoAgent">,
+  { project }: RunState,
+  { planned }: TaskState,
+  signal: AbortSignal,
+): Promise<PlannedTask> {
+  if (planned.deployment === undefined) return planned;
+  const wish = { project, platform: planned.platform, onWait: onNoAgent };
+  const agent = await environments.bind(planned.deployment.environment, wish, signal);
+  return create(PlannedTaskSchema, {
+    ...planned,
+    platform: create(PlatformSchema, { properties: [{ name: "agent", value: agent }] }),
+  });
+}
+
+/** The release is the artifact itself, so that the digest that was verified is the digest that serves. */
+async function releaseOf(cas: Cas, artifacts: readonly Artifact[], signal: AbortSignal): Promise<Digest> {
+  const [artifact] = artifacts;
+  if (artifact === undefined) throw new MillraceError("internal", "a deployment without an artifact");
+  const node = nodeOf(artifact);
+  if (node.kind === "directory") return node.digest;
+  const tree = buildTree([{ path: artifact.path.slice(artifact.path.lastIndexOf("/") + 1), node }]);
   await cas.writeMany([...tree.directories.values()], signal);
   return tree.root;
 }

@@ -9,6 +9,7 @@ import { limits } from "../../../shared/limits.ts";
 import type { ActionCache } from "../../farm/action-cache/action-cache.ts";
 import type { Scheduler } from "../../farm/scheduler/scheduler.ts";
 import type { EventStore } from "../../store/event-store.ts";
+import type { Environments } from "../environment/environments.ts";
 import type { Origin } from "./decide.ts";
 import { type GateTimers, gateTimers } from "./gate-timers.ts";
 import { planSource } from "./plan-source.ts";
@@ -33,6 +34,7 @@ export interface RunEngineDeps {
   readonly cas: Cas;
   readonly actionCache: ActionCache;
   readonly scheduler: Scheduler;
+  readonly environments: Environments;
   readonly clock: Clock;
   /** Told of every event of every run once it is on disk: metrics, later notifications. */
   readonly onEvent: (event: Event) => void;

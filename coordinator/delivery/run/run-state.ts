@@ -156,6 +156,10 @@ export function evolve(state: RunState, event: Event): void {
       state.status = kind.value.status;
       state.finishTime = event.time;
       return;
+    case "environmentBound":
+    case "environmentDeployed":
+      // Of another aggregate.
+      return;
     case undefined:
       // Written by a newer version: it changes nothing that this one knows.
       return;

@@ -1,4 +1,12 @@
-import { EndingKind, type Event, TaskStatus, WaitCause } from "../../../proto/gen/millrace/v1/event_pb.ts";
+import { create } from "@bufbuild/protobuf";
+import { type HostOperation, HostOperationSchema } from "../../../proto/gen/millrace/v1/dispatch_pb.ts";
+import {
+  EndingKind,
+  type Event,
+  type PlannedTask,
+  TaskStatus,
+  WaitCause,
+} from "../../../proto/gen/millrace/v1/event_pb.ts";
 import type { Cas } from "../../../shared/cas/cas.ts";
 import type { Clock } from "../../../shared/clock.ts";
 import { digestFromMessage, digestToMessage } from "../../../shared/digest.ts";
@@ -7,6 +15,7 @@ import { limits } from "../../../shared/limits.ts";
 import { patiently, retry } from "../../../shared/retry.ts";
 import type { ActionCache } from "../../farm/action-cache/action-cache.ts";
 import type { ExecutionOutcome, ExecutionUpdate, Scheduler } from "../../farm/scheduler/scheduler.ts";
+import type { Environments } from "../environment/environments.ts";
 import type { Origin, RunCommand } from "./decide.ts";
 import { outcomeOfExecution } from "./outcome.ts";
 import { type PreparedAction, prepareTask, readPrepared } from "./prepare-task.ts";
@@ -17,6 +26,7 @@ export interface TaskDriverDeps {
   readonly cas: Cas;
   readonly actionCache: ActionCache;
   readonly scheduler: Scheduler;
+  readonly environments: Environments;
   readonly clock: Clock;
   /** Whom the events are due to that follow from what the farm tells. */
   readonly origin: (actor: RunActor) => Origin;
@@ -108,7 +118,10 @@ export class TaskDriver {
   }
 
   async #nextStep(actor: RunActor, task: TaskState): Promise<RunCommand> {
-    const next = await prepareTask(this.#deps, actor.state, task, this.#stopped.signal).catch((error: unknown) =>
+    const onNoAgent = (detail: string) =>
+      this.#background(this.#do(actor, { kind: "wait", task: task.name, cause: WaitCause.NO_AGENT_MATCHES, detail }));
+    const deps = { ...this.#deps, onNoAgent };
+    const next = await prepareTask(deps, actor.state, task, this.#stopped.signal).catch((error: unknown) =>
       from(error, `preparing ${task.name} of ${actor.state.run}`),
     );
     if (next instanceof MillraceError) return infrastructureFailure(task.name, next.message);
@@ -135,6 +148,7 @@ export class TaskDriver {
         priority: planned.priority,
         fairGroup: run,
         volatileEnvironment: volatileEnvironment(actor, task),
+        ...hostOperationOf(planned),
       });
       const { cancelReason } = actor.state;
       if (cancelReason !== undefined) this.#deps.scheduler.cancel(executionId, cancelReason);
@@ -168,7 +182,9 @@ export class TaskDriver {
 
   async #finish(actor: RunActor, name: string, execution: ExecutionOutcome): Promise<void> {
     const task = actor.state.tasks.get(name);
-    if (task !== undefined) await this.#do(actor, await this.#conclusion(actor, task, execution));
+    if (task === undefined) return;
+    await this.#deployed(actor, task, execution);
+    await this.#do(actor, await this.#conclusion(actor, task, execution));
   }
 
   async #conclusion(actor: RunActor, task: TaskState, execution: ExecutionOutcome): Promise<RunCommand> {
@@ -184,6 +200,21 @@ export class TaskDriver {
       const { message } = from(error, `reading the result of ${name} of ${actor.state.run}`);
       return infrastructureFailure(name, message);
     }
+  }
+
+  /** The environment first, the task second: what a crash leaves out between them is done again. */
+  async #deployed({ state }: RunActor, task: TaskState, { deployment }: ExecutionOutcome): Promise<void> {
+    if (deployment === undefined) return;
+    const { run, project } = state;
+    const { name, executionId } = task;
+    const ended = { run, project, task: name, executionId, outcome: deployment };
+    const { clock, onError, environments } = this.#deps;
+    const isRetryable = (error: unknown): boolean => {
+      onError(error);
+      return true;
+    };
+    const { signal } = this.#stopped;
+    await retry(() => environments.record(ended), { ...patiently, clock, signal, isRetryable });
   }
 
   /** What the farm told must reach the log: whatever the disk has against it now, it is tried again. */
@@ -218,6 +249,11 @@ function volatileEnvironment({ state }: RunActor, { planned }: TaskState): Recor
     MILLRACE_TASK: planned.name,
     TRACEPARENT: state.traceparent,
   };
+}
+
+function hostOperationOf({ deployment }: PlannedTask): { hostOperation?: HostOperation } {
+  if (deployment === undefined) return {};
+  return { hostOperation: create(HostOperationSchema, { kind: { case: "deploy", value: deployment } }) };
 }
 
 function infrastructureFailure(task: string, detail: string): RunCommand {

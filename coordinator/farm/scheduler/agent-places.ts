@@ -10,6 +10,8 @@ import type { Place } from "./placement.ts";
  * One that refused something is left alone until its next heartbeat. One that failed at something that was not the
  * task's fault rests, longer each time, until something goes well on it: else one agent with a full disk, always the
  * emptiest of all, would eat the whole queue.
+ *
+ * Each offers a label with its own id beside its labels: for what no other agent may have.
  */
 export interface AgentPlaces {
   now(): Place[];
@@ -43,7 +45,7 @@ export function agentPlaces({ agents, clock, used, onChange }: AgentPlacesDeps):
         .filter(({ state, heard, info: { id } }) => {
           return state === AgentState.ONLINE && heard && !refusing.has(id) && !resting.has(id);
         })
-        .map(({ info: { id, labels, slots } }) => ({ id, labels, slots, used: used(id) }));
+        .map(({ info: { id, labels, slots } }) => ({ id, labels: { ...labels, agent: id }, slots, used: used(id) }));
     },
     busChanged(isUp) {
       busUp = isUp;

@@ -1,6 +1,6 @@
 import { fromBinary, toBinary } from "@bufbuild/protobuf";
 import { ActionSchema, CommandSchema } from "../../../proto/gen/build/bazel/remote/execution/v2/remote_execution_pb.ts";
-import { type Report, ReportSchema } from "../../../proto/gen/millrace/v1/dispatch_pb.ts";
+import { HostOperationSchema, type Report, ReportSchema } from "../../../proto/gen/millrace/v1/dispatch_pb.ts";
 import { digestKey, parseDigestKey } from "../../../shared/digest.ts";
 import type { SchemaPart, Sqlite } from "../../../shared/sqlite/sqlite.ts";
 import type { ExecutionRequest } from "./scheduler.ts";
@@ -66,6 +66,7 @@ export const executionSchema: SchemaPart = {
     "CREATE TABLE term (current INTEGER NOT NULL) STRICT",
     "INSERT INTO term (current) VALUES (0)",
     "ALTER TABLE execution ADD COLUMN runs_as TEXT",
+    "ALTER TABLE execution ADD COLUMN host_operation BLOB",
   ],
 };
 
@@ -77,6 +78,7 @@ interface Row {
   priority: number;
   fair_group: string;
   environment: string;
+  host_operation: Uint8Array | null;
   attempts: number;
   agent: string | null;
   term: number | null;
@@ -103,8 +105,8 @@ export function sqliteExecutionTable(sqlite: Sqlite): ExecutionTable {
       await sqlite.write([
         {
           sql: `INSERT INTO execution (id, action_digest, action, command, priority, fair_group, environment,
-                  runs_as, attempts, agent, term, number, outcome)
-                VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+                  runs_as, attempts, agent, term, number, outcome, host_operation)
+                VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
           params: [
             request.id,
             digestKey(request.actionDigest),
@@ -117,6 +119,7 @@ export function sqliteExecutionTable(sqlite: Sqlite): ExecutionTable {
             attempts,
             ...leaseColumns(lease),
             outcome === undefined ? null : toBinary(ReportSchema, outcome),
+            request.hostOperation === undefined ? null : toBinary(HostOperationSchema, request.hostOperation),
           ],
         },
       ]);
@@ -152,6 +155,7 @@ function fromRow(row: Row): StoredExecution {
       priority: row.priority,
       fairGroup: row.fair_group,
       volatileEnvironment: JSON.parse(row.environment) as Record<string, string>,
+      ...(row.host_operation === null ? {} : { hostOperation: fromBinary(HostOperationSchema, row.host_operation) }),
     },
     runsAs: row.runs_as ?? row.id,
     attempts: row.attempts,

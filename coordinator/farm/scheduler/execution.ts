@@ -1,7 +1,8 @@
 import { create } from "@bufbuild/protobuf";
-import { type Report, ReportSchema } from "../../../proto/gen/millrace/v1/dispatch_pb.ts";
+import { type Epoch as EpochMessage, type Report, ReportSchema } from "../../../proto/gen/millrace/v1/dispatch_pb.ts";
 import { EndingKind, EndingSchema, WaitCause } from "../../../proto/gen/millrace/v1/event_pb.ts";
 import type { MillraceError } from "../../../shared/errors.ts";
+import { isEpoch } from "./dispatcher.ts";
 import type { Lease } from "./execution-table.ts";
 import { describeRequirement, type Requirement, requirementOf } from "./requirement.ts";
 import type { ExecutionRequest, ExecutionUpdate } from "./scheduler.ts";
@@ -11,6 +12,9 @@ import type { ExecutionRequest, ExecutionUpdate } from "./scheduler.ts";
  *
  *     storing → queued → assigning → held → concluding → finished
  *                  ↑__________|________|   (refused, no answer, agent lost)
+ *
+ * A host operation stays `held` when its agent does not answer or is lost, and goes back to `queued`, for the same agent,
+ * only when that agent says that it does not hold it.
  *
  * The lease is on disk before the agent hears of it, so the epoch on disk is never older than one that an agent holds.
  * A report counts when it carries the epoch of the lease; every other report is fenced.
@@ -66,6 +70,19 @@ export function newExecution(request: ExecutionRequest): Execution {
   };
 }
 
+/** Whether no agent but the first may have it. */
+export function isPinned({ request }: Execution): boolean {
+  return request.hostOperation !== undefined;
+}
+
+/** Whether an agent holds with this epoch what it should not hold. */
+export function isStray(known: Execution | undefined, epoch: EpochMessage): boolean {
+  const phase = known?.phase;
+  // The next placement of a host operation takes over what runs there; to cancel it would undo it.
+  if (known !== undefined && isPinned(known) && phase?.kind !== "finished") return false;
+  return phase === undefined || !("lease" in phase) || !isEpoch(epoch, phase.lease.epoch);
+}
+
 /** Why it waits, for a person. */
 export function waitDetail({ requirement }: Execution, cause: WaitCause): string {
   const wanted = describeRequirement(requirement);
@@ -79,7 +96,9 @@ export function waitDetail({ requirement }: Execution, cause: WaitCause): string
 export function presentUpdate({ request: { id }, execution, outcome }: Waiter): ExecutionUpdate | undefined {
   if (outcome !== undefined) return finishedUpdate(id, outcome);
   const { phase, wait } = execution;
-  if (phase.kind === "held" || phase.kind === "concluding") return startedUpdate(id, execution, phase.lease);
+  const isHeld = phase.kind === "held" || phase.kind === "concluding";
+  // A host operation is still held by an agent that was lost.
+  if (isHeld && wait === undefined) return startedUpdate(id, execution, phase.lease);
   return wait === undefined ? undefined : { kind: "waiting", id, ...wait };
 }
 
@@ -89,10 +108,8 @@ function startedUpdate(id: string, { request }: Execution, { attempt, agentId }:
 }
 
 /** What a report means to the submitter `id`. */
-function finishedUpdate(
-  id: string,
-  { ending, result, usage, attempt, agentId }: Report,
-): Extract<ExecutionUpdate, { kind: "finished" }> {
+function finishedUpdate(id: string, report: Report): Extract<ExecutionUpdate, { kind: "finished" }> {
+  const { ending, result, usage, deployment, attempt, agentId } = report;
   const unsaid = create(EndingSchema, { kind: EndingKind.INFRASTRUCTURE, detail: "the report said no ending" });
   return {
     kind: "finished",
@@ -101,6 +118,7 @@ function finishedUpdate(
       ending: ending ?? unsaid,
       ...(result === undefined ? {} : { result }),
       ...(usage === undefined ? {} : { usage }),
+      ...(deployment === undefined ? {} : { deployment }),
       attempt,
       agent: agentId,
     },

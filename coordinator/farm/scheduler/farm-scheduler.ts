@@ -13,6 +13,8 @@ import { type Durably, durably } from "./durably.ts";
 import {
   type Execution,
   endedAttempts,
+  isPinned,
+  isStray,
   isUnkeepable,
   type LostAttempt,
   outcomeWithoutReport,
@@ -207,7 +209,9 @@ export class FarmScheduler implements Scheduler, Component {
     this.#slots.take(execution, lease);
     const answer = await this.#hand(execution, lease);
     if (execution.phase.kind !== "assigning" || execution.phase.lease !== lease) return;
-    if (answer.kind === "accepted") return this.#started(execution, lease);
+    // Of a host operation the agent may have taken the first step: its next heartbeat says whether it has it.
+    const mayHold = answer.kind === "unknown" && isPinned(execution);
+    if (answer.kind === "accepted" || mayHold) return this.#started(execution, lease);
     this.#places.refused(agentId);
     if (answer.kind === "refused") execution.attempts -= 1;
     const why = `${agentId} did not answer: ${answer.why}`;
@@ -263,7 +267,8 @@ export class FarmScheduler implements Scheduler, Component {
       for (const execution of this.#slots.heldOn(id)) {
         const { phase } = execution;
         const why = change.kind === "left" ? `${id} left` : `${id} was not heard for ${limits.leaseMs / 1000} s`;
-        if (phase.kind === "assigning" || phase.kind === "held") this.#giveBack(execution, phase.lease, { why });
+        if (isPinned(execution)) this.#tellWait(execution, WaitCause.AGENT_LOST, `${why}, and only it can go on`);
+        else if (phase.kind === "assigning" || phase.kind === "held") this.#giveBack(execution, phase.lease, { why });
       }
     }
     this.#place();
@@ -279,12 +284,11 @@ export class FarmScheduler implements Scheduler, Component {
       const { id } = execution.request;
       if (!held.some(({ executionId, epoch }) => executionId === id && isEpoch(epoch, phase.lease.epoch))) {
         this.#giveBack(execution, phase.lease, { why: `${agentId} does not hold it any more` });
-      } else if (execution.cancelReason !== undefined) this.#sendCancel(execution);
+      } else if (execution.wait?.cause === WaitCause.AGENT_LOST) this.#started(execution, phase.lease);
+      else if (execution.cancelReason !== undefined) this.#sendCancel(execution);
     }
     for (const { executionId, epoch } of held) {
-      const phase = this.#merging.execution(executionId)?.phase;
-      if (epoch === undefined || (phase !== undefined && "lease" in phase && isEpoch(epoch, phase.lease.epoch)))
-        continue;
+      if (epoch === undefined || !isStray(this.#merging.execution(executionId), epoch)) continue;
       const reason = "another attempt has taken its place";
       this.#background(this.#deps.dispatcher.cancel(agentId, executionId, epochOf(epoch), reason));
     }
@@ -311,7 +315,7 @@ export class FarmScheduler implements Scheduler, Component {
     }
     // It may have run faster than its acceptance travelled.
     if (phase.kind === "assigning") this.#started(execution, lease);
-    if (report.ending?.kind === EndingKind.INFRASTRUCTURE) {
+    if (report.ending?.kind === EndingKind.INFRASTRUCTURE && !isPinned(execution)) {
       this.#farmFailed(execution, lease, report.ending.detail);
       return true;
     }

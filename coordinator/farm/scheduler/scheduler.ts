@@ -3,7 +3,8 @@ import type {
   ActionResult,
   Command,
 } from "../../../proto/gen/build/bazel/remote/execution/v2/remote_execution_pb.ts";
-import type { Ending, ResourceUsage, WaitCause } from "../../../proto/gen/millrace/v1/event_pb.ts";
+import type { HostOperation } from "../../../proto/gen/millrace/v1/dispatch_pb.ts";
+import type { DeploymentOutcome, Ending, ResourceUsage, WaitCause } from "../../../proto/gen/millrace/v1/event_pb.ts";
 import type { Digest } from "../../../shared/digest.ts";
 
 /** One Action to be executed once. */
@@ -19,6 +20,11 @@ export interface ExecutionRequest {
   readonly fairGroup: string;
   /** Given to the process, not part of the key. */
   readonly volatileEnvironment: Readonly<Record<string, string>>;
+  /**
+   * Set for what outlives its task. Such an execution is never given to a second agent, whatever becomes of the first: its
+   * platform names the agent (label `agent`), and it waits for that one to come back.
+   */
+  readonly hostOperation?: HostOperation;
 }
 
 /** What became of an execution. */
@@ -27,6 +33,8 @@ export interface ExecutionOutcome {
   /** Absent when no process ran to its end. */
   readonly result?: ActionResult;
   readonly usage?: ResourceUsage;
+  /** Of a deployment. */
+  readonly deployment?: DeploymentOutcome;
   /** Of the attempt that counted. */
   readonly attempt: number;
   /** Empty when it was never placed. */

@@ -26,6 +26,7 @@ import {
   GoodbyeSchema,
   type Heartbeat,
   HeartbeatSchema,
+  type HostOperationSchema,
   type Report,
   ReportOutcome,
   ReportReplySchema,
@@ -54,6 +55,8 @@ export interface ActionSpec {
   readonly workingDirectory?: string;
   /** Sends Action, Command and inputs with the assignment and puts none of them into the store. */
   readonly inline?: boolean;
+  /** Makes it a host operation. */
+  readonly operation?: MessageInitShape<typeof HostOperationSchema>;
   /** Inputs that the farm shall not have. */
   readonly withheld?: readonly string[];
 }
@@ -280,6 +283,7 @@ async function assignment(
     actionDigest: digestToMessage(actionDigest),
     blobs: spec.inline === true ? sent.map(({ digest, data }) => ({ digest: digestToMessage(digest), data })) : [],
     volatileEnvironment: { ...spec.volatile },
+    ...(spec.operation === undefined ? {} : { hostOperation: spec.operation }),
   };
 }
 

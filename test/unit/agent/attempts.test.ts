@@ -18,6 +18,7 @@ function setup(slots = 2) {
   const finish = new Map<string, () => void>();
   const stops: { executionId: string; reason: unknown }[] = [];
   const kept: Report[] = [];
+  const forgotten: string[] = [];
   const outboxHeld: HeldExecution[] = [];
   const subject = attempts({
     slots,
@@ -25,7 +26,8 @@ function setup(slots = 2) {
       async execute({ executionId, epoch, attempt }: Assignment, stop) {
         stop.addEventListener("abort", () => stops.push({ executionId, reason: stop.reason }));
         await new Promise<void>((resolve) => finish.set(`${executionId}/${epoch.number}`, resolve));
-        return create(ReportSchema, { executionId, epoch, attempt });
+        const ending = { kind: stop.reason instanceof Stopped ? stop.reason.kind : EndingKind.EXITED };
+        return create(ReportSchema, { executionId, epoch, attempt, ending });
       },
     },
     outbox: {
@@ -34,19 +36,32 @@ function setup(slots = 2) {
       },
       held: () => outboxHeld,
     },
+    async forgetOperation({ executionId }) {
+      forgotten.push(executionId);
+    },
     clock: fakeClock(),
     onChange: () => {},
     onError: () => {},
   });
   const turn = () => new Promise((resolve) => setImmediate(resolve));
   return {
-    ...{ subject, stops, kept, outboxHeld, turn },
+    ...{ subject, stops, kept, forgotten, outboxHeld, turn },
     assign: (executionId: string, number: bigint, term = 1n) =>
       subject.assign(
         create(AssignSchema, {
           executionId,
           epoch: { term, number },
           actionDigest: digestToMessage(digestOf(new Uint8Array(1))),
+        }),
+      ),
+    assignOperation: (executionId: string, number: bigint) =>
+      subject.assign(
+        create(AssignSchema, {
+          executionId,
+          epoch: { term: 1n, number },
+          attempt: Number(number),
+          actionDigest: digestToMessage(digestOf(new Uint8Array(1))),
+          hostOperation: {},
         }),
       ),
     async finish(key: string) {
@@ -85,6 +100,29 @@ describe("an agent's attempts", () => {
     await turn();
     expect(assign("a", 2n).accepted).toBe(true);
     expect(stops.map(({ executionId }) => executionId)).toEqual(["a"]);
+  });
+
+  test("of a host operation are taken over by a newer epoch: nothing is begun twice, and the report bears it", async () => {
+    const { assignOperation, finish, kept, forgotten, stops, subject, turn } = setup(1);
+    assignOperation("a", 1n);
+    await turn();
+    expect(assignOperation("a", 2n).accepted).toBe(true);
+    expect(assignOperation("a", 1n).accepted).toBe(false);
+    expect(subject.held()).toMatchObject([{ executionId: "a", epoch: { term: 1n, number: 2n } }]);
+    await finish("a/1");
+    expect(stops).toEqual([]);
+    expect(kept).toMatchObject([{ executionId: "a", epoch: { number: 2n }, attempt: 2 }]);
+    expect(forgotten).toEqual(["a"]);
+  });
+
+  test("of a host operation that the end of the agent cuts short are not reported: the next start goes on", async () => {
+    const { assignOperation, finish, kept, forgotten, subject, turn } = setup(1);
+    assignOperation("a", 1n);
+    await turn();
+    subject.stopAll(new Stopped(EndingKind.INFRASTRUCTURE, "the agent ends", 0));
+    await finish("a/1");
+    expect({ kept, forgotten }).toEqual({ kept: [], forgotten: [] });
+    expect(subject.held()).toEqual([]);
   });
 
   test("are cancelled by the same epoch and not by an older one", async () => {

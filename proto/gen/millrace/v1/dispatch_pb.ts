@@ -9,7 +9,7 @@ import type { GenEnum, GenFile, GenMessage } from "@bufbuild/protobuf/codegenv2"
 import { enumDesc, fileDesc, messageDesc } from "@bufbuild/protobuf/codegenv2";
 import type { ActionResult, Digest } from "../../build/bazel/remote/execution/v2/remote_execution_pb.ts";
 import { file_build_bazel_remote_execution_v2_remote_execution } from "../../build/bazel/remote/execution/v2/remote_execution_pb.ts";
-import type { Ending, ResourceUsage } from "./event_pb.ts";
+import type { Deployment, DeploymentOutcome, Ending, ResourceUsage } from "./event_pb.ts";
 import { file_millrace_v1_event } from "./event_pb.ts";
 import type { Message, UnknownEnum } from "@bufbuild/protobuf";
 
@@ -17,7 +17,7 @@ import type { Message, UnknownEnum } from "@bufbuild/protobuf";
  * Describes the file millrace/v1/dispatch.proto.
  */
 export const file_millrace_v1_dispatch: GenFile = /*@__PURE__*/
-  fileDesc("ChptaWxscmFjZS92MS9kaXNwYXRjaC5wcm90bxILbWlsbHJhY2UudjEiJQoFRXBvY2gSDAoEdGVybRgBIAEoAxIOCgZudW1iZXIYAiABKAMiUwoKSW5saW5lQmxvYhI3CgZkaWdlc3QYASABKAsyJy5idWlsZC5iYXplbC5yZW1vdGUuZXhlY3V0aW9uLnYyLkRpZ2VzdBIMCgRkYXRhGAIgASgMIsICCgZBc3NpZ24SFAoMZXhlY3V0aW9uX2lkGAEgASgJEiEKBWVwb2NoGAIgASgLMhIubWlsbHJhY2UudjEuRXBvY2gSDwoHYXR0ZW1wdBgDIAEoBRI+Cg1hY3Rpb25fZGlnZXN0GAQgASgLMicuYnVpbGQuYmF6ZWwucmVtb3RlLmV4ZWN1dGlvbi52Mi5EaWdlc3QSJgoFYmxvYnMYBSADKAsyFy5taWxscmFjZS52MS5JbmxpbmVCbG9iEkoKFHZvbGF0aWxlX2Vudmlyb25tZW50GAYgAygLMiwubWlsbHJhY2UudjEuQXNzaWduLlZvbGF0aWxlRW52aXJvbm1lbnRFbnRyeRo6ChhWb2xhdGlsZUVudmlyb25tZW50RW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4ASIwCgtBc3NpZ25SZXBseRIQCghhY2NlcHRlZBgBIAEoCBIPCgdyZWZ1c2FsGAIgASgJIlEKBkNhbmNlbBIUCgxleGVjdXRpb25faWQYASABKAkSIQoFZXBvY2gYAiABKAsyEi5taWxscmFjZS52MS5FcG9jaBIOCgZyZWFzb24YAyABKAkiHAoLQ2FuY2VsUmVwbHkSDQoFa25vd24YASABKAgiagoJSGVhcnRiZWF0EhAKCGFnZW50X2lkGAEgASgJEg8KB3Nlc3Npb24YAiABKAkSEAoIZHJhaW5pbmcYAyABKAgSKAoEaGVsZBgEIAMoCzIaLm1pbGxyYWNlLnYxLkhlbGRFeGVjdXRpb24iSAoNSGVsZEV4ZWN1dGlvbhIUCgxleGVjdXRpb25faWQYASABKAkSIQoFZXBvY2gYAiABKAsyEi5taWxscmFjZS52MS5FcG9jaCLzAQoGUmVwb3J0EhAKCGFnZW50X2lkGAEgASgJEhQKDGV4ZWN1dGlvbl9pZBgCIAEoCRIhCgVlcG9jaBgDIAEoCzISLm1pbGxyYWNlLnYxLkVwb2NoEg8KB2F0dGVtcHQYBCABKAUSIwoGZW5kaW5nGAUgASgLMhMubWlsbHJhY2UudjEuRW5kaW5nEj0KBnJlc3VsdBgGIAEoCzItLmJ1aWxkLmJhemVsLnJlbW90ZS5leGVjdXRpb24udjIuQWN0aW9uUmVzdWx0EikKBXVzYWdlGAcgASgLMhoubWlsbHJhY2UudjEuUmVzb3VyY2VVc2FnZSI6CgtSZXBvcnRSZXBseRIrCgdvdXRjb21lGAEgASgOMhoubWlsbHJhY2UudjEuUmVwb3J0T3V0Y29tZSIYCghSb2xsQ2FsbBIMCgR0ZXJtGAEgASgDIggKBlJlam9pbiIsCgdHb29kYnllEhAKCGFnZW50X2lkGAEgASgJEg8KB3Nlc3Npb24YAiABKAkqZwoNUmVwb3J0T3V0Y29tZRIeChpSRVBPUlRfT1VUQ09NRV9VTlNQRUNJRklFRBAAEhsKF1JFUE9SVF9PVVRDT01FX0FDQ0VQVEVEEAESGQoVUkVQT1JUX09VVENPTUVfRkVOQ0VEEAJiBnByb3RvMw", [file_build_bazel_remote_execution_v2_remote_execution, file_millrace_v1_event]);
+  fileDesc("ChptaWxscmFjZS92MS9kaXNwYXRjaC5wcm90bxILbWlsbHJhY2UudjEiJQoFRXBvY2gSDAoEdGVybRgBIAEoAxIOCgZudW1iZXIYAiABKAMiUwoKSW5saW5lQmxvYhI3CgZkaWdlc3QYASABKAsyJy5idWlsZC5iYXplbC5yZW1vdGUuZXhlY3V0aW9uLnYyLkRpZ2VzdBIMCgRkYXRhGAIgASgMIvYCCgZBc3NpZ24SFAoMZXhlY3V0aW9uX2lkGAEgASgJEiEKBWVwb2NoGAIgASgLMhIubWlsbHJhY2UudjEuRXBvY2gSDwoHYXR0ZW1wdBgDIAEoBRI+Cg1hY3Rpb25fZGlnZXN0GAQgASgLMicuYnVpbGQuYmF6ZWwucmVtb3RlLmV4ZWN1dGlvbi52Mi5EaWdlc3QSJgoFYmxvYnMYBSADKAsyFy5taWxscmFjZS52MS5JbmxpbmVCbG9iEkoKFHZvbGF0aWxlX2Vudmlyb25tZW50GAYgAygLMiwubWlsbHJhY2UudjEuQXNzaWduLlZvbGF0aWxlRW52aXJvbm1lbnRFbnRyeRIyCg5ob3N0X29wZXJhdGlvbhgUIAEoCzIaLm1pbGxyYWNlLnYxLkhvc3RPcGVyYXRpb24aOgoYVm9sYXRpbGVFbnZpcm9ubWVudEVudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCToCOAEiQgoNSG9zdE9wZXJhdGlvbhIpCgZkZXBsb3kYASABKAsyFy5taWxscmFjZS52MS5EZXBsb3ltZW50SABCBgoEa2luZCIwCgtBc3NpZ25SZXBseRIQCghhY2NlcHRlZBgBIAEoCBIPCgdyZWZ1c2FsGAIgASgJIlEKBkNhbmNlbBIUCgxleGVjdXRpb25faWQYASABKAkSIQoFZXBvY2gYAiABKAsyEi5taWxscmFjZS52MS5FcG9jaBIOCgZyZWFzb24YAyABKAkiHAoLQ2FuY2VsUmVwbHkSDQoFa25vd24YASABKAgiagoJSGVhcnRiZWF0EhAKCGFnZW50X2lkGAEgASgJEg8KB3Nlc3Npb24YAiABKAkSEAoIZHJhaW5pbmcYAyABKAgSKAoEaGVsZBgEIAMoCzIaLm1pbGxyYWNlLnYxLkhlbGRFeGVjdXRpb24iSAoNSGVsZEV4ZWN1dGlvbhIUCgxleGVjdXRpb25faWQYASABKAkSIQoFZXBvY2gYAiABKAsyEi5taWxscmFjZS52MS5FcG9jaCKnAgoGUmVwb3J0EhAKCGFnZW50X2lkGAEgASgJEhQKDGV4ZWN1dGlvbl9pZBgCIAEoCRIhCgVlcG9jaBgDIAEoCzISLm1pbGxyYWNlLnYxLkVwb2NoEg8KB2F0dGVtcHQYBCABKAUSIwoGZW5kaW5nGAUgASgLMhMubWlsbHJhY2UudjEuRW5kaW5nEj0KBnJlc3VsdBgGIAEoCzItLmJ1aWxkLmJhemVsLnJlbW90ZS5leGVjdXRpb24udjIuQWN0aW9uUmVzdWx0EikKBXVzYWdlGAcgASgLMhoubWlsbHJhY2UudjEuUmVzb3VyY2VVc2FnZRIyCgpkZXBsb3ltZW50GBQgASgLMh4ubWlsbHJhY2UudjEuRGVwbG95bWVudE91dGNvbWUiOgoLUmVwb3J0UmVwbHkSKwoHb3V0Y29tZRgBIAEoDjIaLm1pbGxyYWNlLnYxLlJlcG9ydE91dGNvbWUiGAoIUm9sbENhbGwSDAoEdGVybRgBIAEoAyIICgZSZWpvaW4iLAoHR29vZGJ5ZRIQCghhZ2VudF9pZBgBIAEoCRIPCgdzZXNzaW9uGAIgASgJKmcKDVJlcG9ydE91dGNvbWUSHgoaUkVQT1JUX09VVENPTUVfVU5TUEVDSUZJRUQQABIbChdSRVBPUlRfT1VUQ09NRV9BQ0NFUFRFRBABEhkKFVJFUE9SVF9PVVRDT01FX0ZFTkNFRBACYgZwcm90bzM", [file_build_bazel_remote_execution_v2_remote_execution, file_millrace_v1_event]);
 
 /**
  * Fences an attempt: of two reports for one execution only the one with the current epoch counts. Ordered by term, then
@@ -109,6 +109,13 @@ export type Assign = Message<"millrace.v1.Assign"> & {
    * @generated from field: map<string, string> volatile_environment = 6;
    */
   volatileEnvironment: { [key: string]: string };
+
+  /**
+   * Set when this is no task to be run and cleaned up after, but an operation on the host itself.
+   *
+   * @generated from field: millrace.v1.HostOperation host_operation = 20;
+   */
+  hostOperation?: HostOperation | undefined;
 };
 
 /**
@@ -117,6 +124,34 @@ export type Assign = Message<"millrace.v1.Assign"> & {
  */
 export const AssignSchema: GenMessage<Assign> = /*@__PURE__*/
   messageDesc(file_millrace_v1_dispatch, 2);
+
+/**
+ * Changes what outlives its task. The agent journals each step before it is taken and goes on after its own restart, so
+ * the coordinator never gives the execution to another agent; a greater epoch for one that the agent holds is taken over.
+ *
+ * @generated from message millrace.v1.HostOperation
+ */
+export type HostOperation = Message<"millrace.v1.HostOperation"> & {
+  /**
+   * @generated from oneof millrace.v1.HostOperation.kind
+   */
+  kind: {
+    /**
+     * The Action's input root is the release, its Command what the unit runs.
+     *
+     * @generated from field: millrace.v1.Deployment deploy = 1;
+     */
+    value: Deployment;
+    case: "deploy";
+  } | { case: undefined; value?: undefined };
+};
+
+/**
+ * Describes the message millrace.v1.HostOperation.
+ * Use `create(HostOperationSchema)` to create a new message.
+ */
+export const HostOperationSchema: GenMessage<HostOperation> = /*@__PURE__*/
+  messageDesc(file_millrace_v1_dispatch, 3);
 
 /**
  * Whether the agent took it.
@@ -142,7 +177,7 @@ export type AssignReply = Message<"millrace.v1.AssignReply"> & {
  * Use `create(AssignReplySchema)` to create a new message.
  */
 export const AssignReplySchema: GenMessage<AssignReply> = /*@__PURE__*/
-  messageDesc(file_millrace_v1_dispatch, 3);
+  messageDesc(file_millrace_v1_dispatch, 4);
 
 /**
  * Request on an agent's `cancel` subject; the answer (a CancelReply) means "will end", the result follows.
@@ -171,7 +206,7 @@ export type Cancel = Message<"millrace.v1.Cancel"> & {
  * Use `create(CancelSchema)` to create a new message.
  */
 export const CancelSchema: GenMessage<Cancel> = /*@__PURE__*/
-  messageDesc(file_millrace_v1_dispatch, 4);
+  messageDesc(file_millrace_v1_dispatch, 5);
 
 /**
  * Whether the agent knows the execution.
@@ -190,7 +225,7 @@ export type CancelReply = Message<"millrace.v1.CancelReply"> & {
  * Use `create(CancelReplySchema)` to create a new message.
  */
 export const CancelReplySchema: GenMessage<CancelReply> = /*@__PURE__*/
-  messageDesc(file_millrace_v1_dispatch, 5);
+  messageDesc(file_millrace_v1_dispatch, 6);
 
 /**
  * Published by each agent at the heartbeat interval and after every change.
@@ -226,7 +261,7 @@ export type Heartbeat = Message<"millrace.v1.Heartbeat"> & {
  * Use `create(HeartbeatSchema)` to create a new message.
  */
 export const HeartbeatSchema: GenMessage<Heartbeat> = /*@__PURE__*/
-  messageDesc(file_millrace_v1_dispatch, 6);
+  messageDesc(file_millrace_v1_dispatch, 7);
 
 /**
  * An execution that an agent runs, or whose result it still keeps in its outbox.
@@ -250,7 +285,7 @@ export type HeldExecution = Message<"millrace.v1.HeldExecution"> & {
  * Use `create(HeldExecutionSchema)` to create a new message.
  */
 export const HeldExecutionSchema: GenMessage<HeldExecution> = /*@__PURE__*/
-  messageDesc(file_millrace_v1_dispatch, 7);
+  messageDesc(file_millrace_v1_dispatch, 8);
 
 /**
  * Request on the farm's `report` subject: an attempt has ended. Sent again until the answer has come.
@@ -294,6 +329,13 @@ export type Report = Message<"millrace.v1.Report"> & {
    * @generated from field: millrace.v1.ResourceUsage usage = 7;
    */
   usage?: ResourceUsage | undefined;
+
+  /**
+   * Of a deployment.
+   *
+   * @generated from field: millrace.v1.DeploymentOutcome deployment = 20;
+   */
+  deployment?: DeploymentOutcome | undefined;
 };
 
 /**
@@ -301,7 +343,7 @@ export type Report = Message<"millrace.v1.Report"> & {
  * Use `create(ReportSchema)` to create a new message.
  */
 export const ReportSchema: GenMessage<Report> = /*@__PURE__*/
-  messageDesc(file_millrace_v1_dispatch, 8);
+  messageDesc(file_millrace_v1_dispatch, 9);
 
 /**
  * The coordinator has the report on disk, or refuses it; either way the agent forgets it.
@@ -320,7 +362,7 @@ export type ReportReply = Message<"millrace.v1.ReportReply"> & {
  * Use `create(ReportReplySchema)` to create a new message.
  */
 export const ReportReplySchema: GenMessage<ReportReply> = /*@__PURE__*/
-  messageDesc(file_millrace_v1_dispatch, 9);
+  messageDesc(file_millrace_v1_dispatch, 10);
 
 /**
  * Published by the coordinator at its start: every agent answers with a heartbeat at once.
@@ -339,7 +381,7 @@ export type RollCall = Message<"millrace.v1.RollCall"> & {
  * Use `create(RollCallSchema)` to create a new message.
  */
 export const RollCallSchema: GenMessage<RollCall> = /*@__PURE__*/
-  messageDesc(file_millrace_v1_dispatch, 10);
+  messageDesc(file_millrace_v1_dispatch, 11);
 
 /**
  * Published to an agent that the coordinator does not know: it joins anew.
@@ -354,7 +396,7 @@ export type Rejoin = Message<"millrace.v1.Rejoin"> & {
  * Use `create(RejoinSchema)` to create a new message.
  */
 export const RejoinSchema: GenMessage<Rejoin> = /*@__PURE__*/
-  messageDesc(file_millrace_v1_dispatch, 11);
+  messageDesc(file_millrace_v1_dispatch, 12);
 
 /**
  * Published by an agent that leaves on purpose and holds nothing.
@@ -378,7 +420,7 @@ export type Goodbye = Message<"millrace.v1.Goodbye"> & {
  * Use `create(GoodbyeSchema)` to create a new message.
  */
 export const GoodbyeSchema: GenMessage<Goodbye> = /*@__PURE__*/
-  messageDesc(file_millrace_v1_dispatch, 12);
+  messageDesc(file_millrace_v1_dispatch, 13);
 
 /**
  * What became of a report.

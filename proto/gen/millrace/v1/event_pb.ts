@@ -16,7 +16,7 @@ import type { Message, UnknownEnum } from "@bufbuild/protobuf";
  * Describes the file millrace/v1/event.proto.
  */
 export const file_millrace_v1_event: GenFile = /*@__PURE__*/
-  fileDesc("ChdtaWxscmFjZS92MS9ldmVudC5wcm90bxILbWlsbHJhY2UudjEiLAoGQ29tbWl0EiIKBmV2ZW50cxgBIAMoCzISLm1pbGxyYWNlLnYxLkV2ZW50IqsFCgVFdmVudBIoCgR0aW1lGAEgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIRCglwcmluY2lwYWwYAiABKAkSDwoHcHJvamVjdBgDIAEoCRITCgt0cmFjZXBhcmVudBgEIAEoCRIyCg1ydW5fcmVxdWVzdGVkGAogASgLMhkubWlsbHJhY2UudjEuUnVuUmVxdWVzdGVkSAASLgoLcnVuX3BsYW5uZWQYCyABKAsyFy5taWxscmFjZS52MS5SdW5QbGFubmVkSAASMAoMdGFza193YWl0aW5nGAwgASgLMhgubWlsbHJhY2UudjEuVGFza1dhaXRpbmdIABI0Cg50YXNrX3N1Ym1pdHRlZBgNIAEoCzIaLm1pbGxyYWNlLnYxLlRhc2tTdWJtaXR0ZWRIABIwCgx0YXNrX3N0YXJ0ZWQYDiABKAsyGC5taWxscmFjZS52MS5UYXNrU3RhcnRlZEgAEjIKDXRhc2tfZmluaXNoZWQYDyABKAsyGS5taWxscmFjZS52MS5UYXNrRmluaXNoZWRIABIwCgx0YXNrX3NraXBwZWQYECABKAsyGC5taWxscmFjZS52MS5UYXNrU2tpcHBlZEgAEj8KFHJ1bl9jYW5jZWxfcmVxdWVzdGVkGBEgASgLMh8ubWlsbHJhY2UudjEuUnVuQ2FuY2VsUmVxdWVzdGVkSAASMAoMcnVuX2ZpbmlzaGVkGBIgASgLMhgubWlsbHJhY2UudjEuUnVuRmluaXNoZWRIABIuCgtnYXRlX29wZW5lZBgeIAEoCzIXLm1pbGxyYWNlLnYxLkdhdGVPcGVuZWRIABIwCgxnYXRlX2RlY2lkZWQYHyABKAsyGC5taWxscmFjZS52MS5HYXRlRGVjaWRlZEgAQgYKBGtpbmQiiQEKDFJ1blJlcXVlc3RlZBIQCghwaXBlbGluZRgBIAEoCRIVCg1waXBlbGluZV9wYXRoGAIgASgJEjcKBnNvdXJjZRgDIAEoCzInLmJ1aWxkLmJhemVsLnJlbW90ZS5leGVjdXRpb24udjIuRGlnZXN0EhcKD2lkZW1wb3RlbmN5X2tleRgEIAEoCSI1CgpSdW5QbGFubmVkEicKBXRhc2tzGAEgAygLMhgubWlsbHJhY2UudjEuUGxhbm5lZFRhc2sizAMKC1BsYW5uZWRUYXNrEg0KBXN0YWdlGAEgASgJEgwKBG5hbWUYAiABKAkSDQoFbmVlZHMYAyADKAkSPwoOY29tbWFuZF9kaWdlc3QYBCABKAsyJy5idWlsZC5iYXplbC5yZW1vdGUuZXhlY3V0aW9uLnYyLkRpZ2VzdBJCChFpbnB1dF9yb290X2RpZ2VzdBgFIAEoCzInLmJ1aWxkLmJhemVsLnJlbW90ZS5leGVjdXRpb24udjIuRGlnZXN0EiYKBHVzZXMYBiADKAsyGC5taWxscmFjZS52MS5BcnRpZmFjdFVzZRIsCgdvdXRwdXRzGAcgAygLMhsubWlsbHJhY2UudjEuQXJ0aWZhY3RPdXRwdXQSOwoIcGxhdGZvcm0YCCABKAsyKS5idWlsZC5iYXplbC5yZW1vdGUuZXhlY3V0aW9uLnYyLlBsYXRmb3JtEioKB3RpbWVvdXQYCSABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SFAoMZG9fbm90X2NhY2hlGAogASgIEhAKCHByaW9yaXR5GAsgASgFEiUKBGdhdGUYFCABKAsyFy5taWxscmFjZS52MS5NYW51YWxHYXRlIpwBCgpNYW51YWxHYXRlEg0KBXRpdGxlGAEgASgJEhEKCWNoZWNrbGlzdBgCIAMoCRIRCglhcHByb3ZlcnMYAyADKAkSKgoHdGltZW91dBgEIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhItCgpvbl90aW1lb3V0GAUgASgOMhkubWlsbHJhY2UudjEuR2F0ZURlY2lzaW9uInUKC0dhdGVCaW5kaW5nEjcKBnNvdXJjZRgBIAEoCzInLmJ1aWxkLmJhemVsLnJlbW90ZS5leGVjdXRpb24udjIuRGlnZXN0Ei0KCWFydGlmYWN0cxgCIAMoCzIaLm1pbGxyYWNlLnYxLkJvdW5kQXJ0aWZhY3QikQEKDUJvdW5kQXJ0aWZhY3QSDAoEbmFtZRgBIAEoCRIMCgR0YXNrGAIgASgJEjcKBmRpZ2VzdBgDIAEoCzInLmJ1aWxkLmJhemVsLnJlbW90ZS5leGVjdXRpb24udjIuRGlnZXN0EhQKDGlzX2RpcmVjdG9yeRgEIAEoCBIVCg1pc19leGVjdXRhYmxlGAUgASgIIoIBCgpHYXRlT3BlbmVkEgwKBHRhc2sYASABKAkSOAoHYmluZGluZxgCIAEoCzInLmJ1aWxkLmJhemVsLnJlbW90ZS5leGVjdXRpb24udjIuRGlnZXN0EiwKCGRlYWRsaW5lGAMgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCKmAQoLR2F0ZURlY2lkZWQSDAoEdGFzaxgBIAEoCRIrCghkZWNpc2lvbhgCIAEoDjIZLm1pbGxyYWNlLnYxLkdhdGVEZWNpc2lvbhIPCgdjb21tZW50GAMgASgJEjgKB2JpbmRpbmcYBCABKAsyJy5idWlsZC5iYXplbC5yZW1vdGUuZXhlY3V0aW9uLnYyLkRpZ2VzdBIRCgl0aW1lZF9vdXQYBSABKAgiOwoLQXJ0aWZhY3RVc2USDAoEdGFzaxgBIAEoCRIQCghhcnRpZmFjdBgCIAEoCRIMCgRwYXRoGAMgASgJIjAKDkFydGlmYWN0T3V0cHV0EhAKCGFydGlmYWN0GAEgASgJEgwKBHBhdGgYAiABKAkiPAoLVGFza1dhaXRpbmcSDAoEdGFzaxgBIAEoCRIfCgR3YWl0GAIgASgLMhEubWlsbHJhY2UudjEuV2FpdCJzCg1UYXNrU3VibWl0dGVkEgwKBHRhc2sYASABKAkSPgoNYWN0aW9uX2RpZ2VzdBgCIAEoCzInLmJ1aWxkLmJhemVsLnJlbW90ZS5leGVjdXRpb24udjIuRGlnZXN0EhQKDGV4ZWN1dGlvbl9pZBgDIAEoCSJRCgtUYXNrU3RhcnRlZBIMCgR0YXNrGAEgASgJEg8KB2F0dGVtcHQYAiABKAUSDQoFYWdlbnQYAyABKAkSFAoMZXhlY3V0aW9uX2lkGAQgASgJIvkCCgxUYXNrRmluaXNoZWQSDAoEdGFzaxgBIAEoCRInCgZzdGF0dXMYAiABKA4yFy5taWxscmFjZS52MS5UYXNrU3RhdHVzEg4KBmNhY2hlZBgDIAEoCBIjCgZlbmRpbmcYBCABKAsyEy5taWxscmFjZS52MS5FbmRpbmcSKAoJYXJ0aWZhY3RzGAUgAygLMhUubWlsbHJhY2UudjEuQXJ0aWZhY3QSPgoNYWN0aW9uX2RpZ2VzdBgGIAEoCzInLmJ1aWxkLmJhemVsLnJlbW90ZS5leGVjdXRpb24udjIuRGlnZXN0EjsKCmxvZ19kaWdlc3QYByABKAsyJy5idWlsZC5iYXplbC5yZW1vdGUuZXhlY3V0aW9uLnYyLkRpZ2VzdBIrCghkdXJhdGlvbhgIIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhIpCgV1c2FnZRgJIAEoCzIaLm1pbGxyYWNlLnYxLlJlc291cmNlVXNhZ2UiKwoLVGFza1NraXBwZWQSDAoEdGFzaxgBIAEoCRIOCgZyZWFzb24YAiABKAkiJAoSUnVuQ2FuY2VsUmVxdWVzdGVkEg4KBnJlYXNvbhgBIAEoCSI1CgtSdW5GaW5pc2hlZBImCgZzdGF0dXMYASABKA4yFi5taWxscmFjZS52MS5SdW5TdGF0dXMiaAoEV2FpdBIlCgVjYXVzZRgBIAEoDjIWLm1pbGxyYWNlLnYxLldhaXRDYXVzZRIpCgVzaW5jZRgCIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASDgoGZGV0YWlsGAMgASgJIuEBCghBcnRpZmFjdBIMCgRuYW1lGAEgASgJEgwKBHBhdGgYAiABKAkSDAoEdGFzaxgDIAEoCRI3CgRmaWxlGAQgASgLMicuYnVpbGQuYmF6ZWwucmVtb3RlLmV4ZWN1dGlvbi52Mi5EaWdlc3RIABI8CglkaXJlY3RvcnkYBSABKAsyJy5idWlsZC5iYXplbC5yZW1vdGUuZXhlY3V0aW9uLnYyLkRpZ2VzdEgAEhIKCnNpemVfYnl0ZXMYBiABKAMSFQoNaXNfZXhlY3V0YWJsZRgHIAEoCEIJCgdjb250ZW50ImIKBkVuZGluZxIlCgRraW5kGAEgASgOMhcubWlsbHJhY2UudjEuRW5kaW5nS2luZBIRCglleGl0X2NvZGUYAiABKAUSDgoGc2lnbmFsGAMgASgJEg4KBmRldGFpbBgEIAEoCSJSCg1SZXNvdXJjZVVzYWdlEiYKA2NwdRgBIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhIZChFwZWFrX21lbW9yeV9ieXRlcxgCIAEoAyplCgxHYXRlRGVjaXNpb24SHQoZR0FURV9ERUNJU0lPTl9VTlNQRUNJRklFRBAAEhoKFkdBVEVfREVDSVNJT05fQVBQUk9WRUQQARIaChZHQVRFX0RFQ0lTSU9OX1JFSkVDVEVEEAIq3AEKCVdhaXRDYXVzZRIaChZXQUlUX0NBVVNFX1VOU1BFQ0lGSUVEEAASFAoQV0FJVF9DQVVTRV9ORUVEUxABEhgKFFdBSVRfQ0FVU0VfUFJFUEFSSU5HEAISGgoWV0FJVF9DQVVTRV9BR0VOVFNfQlVTWRADEh8KG1dBSVRfQ0FVU0VfTk9fQUdFTlRfTUFUQ0hFUxAEEhkKFVdBSVRfQ0FVU0VfQUdFTlRfTE9TVBAFEhMKD1dBSVRfQ0FVU0VfR0FURRAUEhYKEldBSVRfQ0FVU0VfUExBQ0lORxAVKqcCCgpFbmRpbmdLaW5kEhsKF0VORElOR19LSU5EX1VOU1BFQ0lGSUVEEAASFgoSRU5ESU5HX0tJTkRfRVhJVEVEEAESGQoVRU5ESU5HX0tJTkRfU0lHTkFMTEVEEAISGQoVRU5ESU5HX0tJTkRfVElNRURfT1VUEAMSGQoVRU5ESU5HX0tJTkRfQ0FOQ0VMTEVEEAQSHQoZRU5ESU5HX0tJTkRfT1VUX09GX01FTU9SWRAFEhoKFkVORElOR19LSU5EX0FHRU5UX0xPU1QQBhIeChpFTkRJTkdfS0lORF9PVVRQVVRfTUlTU0lORxAHEh4KGkVORElOR19LSU5EX0lORlJBU1RSVUNUVVJFEAgSGAoURU5ESU5HX0tJTkRfUkVKRUNURUQQFCqKAQoJUnVuU3RhdHVzEhoKFlJVTl9TVEFUVVNfVU5TUEVDSUZJRUQQABIWChJSVU5fU1RBVFVTX1JVTk5JTkcQARIYChRSVU5fU1RBVFVTX1NVQ0NFRURFRBACEhUKEVJVTl9TVEFUVVNfRkFJTEVEEAMSGAoUUlVOX1NUQVRVU19DQU5DRUxMRUQQBCraAQoKVGFza1N0YXR1cxIbChdUQVNLX1NUQVRVU19VTlNQRUNJRklFRBAAEhcKE1RBU0tfU1RBVFVTX1dBSVRJTkcQARIWChJUQVNLX1NUQVRVU19RVUVVRUQQAhIXChNUQVNLX1NUQVRVU19SVU5OSU5HEAMSGQoVVEFTS19TVEFUVVNfU1VDQ0VFREVEEAQSFgoSVEFTS19TVEFUVVNfRkFJTEVEEAUSGQoVVEFTS19TVEFUVVNfQ0FOQ0VMTEVEEAYSFwoTVEFTS19TVEFUVVNfU0tJUFBFRBAHYgZwcm90bzM", [file_build_bazel_remote_execution_v2_remote_execution, file_google_protobuf_duration, file_google_protobuf_timestamp]);
+  fileDesc("ChdtaWxscmFjZS92MS9ldmVudC5wcm90bxILbWlsbHJhY2UudjEiLAoGQ29tbWl0EiIKBmV2ZW50cxgBIAMoCzISLm1pbGxyYWNlLnYxLkV2ZW50IqkGCgVFdmVudBIoCgR0aW1lGAEgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIRCglwcmluY2lwYWwYAiABKAkSDwoHcHJvamVjdBgDIAEoCRITCgt0cmFjZXBhcmVudBgEIAEoCRIyCg1ydW5fcmVxdWVzdGVkGAogASgLMhkubWlsbHJhY2UudjEuUnVuUmVxdWVzdGVkSAASLgoLcnVuX3BsYW5uZWQYCyABKAsyFy5taWxscmFjZS52MS5SdW5QbGFubmVkSAASMAoMdGFza193YWl0aW5nGAwgASgLMhgubWlsbHJhY2UudjEuVGFza1dhaXRpbmdIABI0Cg50YXNrX3N1Ym1pdHRlZBgNIAEoCzIaLm1pbGxyYWNlLnYxLlRhc2tTdWJtaXR0ZWRIABIwCgx0YXNrX3N0YXJ0ZWQYDiABKAsyGC5taWxscmFjZS52MS5UYXNrU3RhcnRlZEgAEjIKDXRhc2tfZmluaXNoZWQYDyABKAsyGS5taWxscmFjZS52MS5UYXNrRmluaXNoZWRIABIwCgx0YXNrX3NraXBwZWQYECABKAsyGC5taWxscmFjZS52MS5UYXNrU2tpcHBlZEgAEj8KFHJ1bl9jYW5jZWxfcmVxdWVzdGVkGBEgASgLMh8ubWlsbHJhY2UudjEuUnVuQ2FuY2VsUmVxdWVzdGVkSAASMAoMcnVuX2ZpbmlzaGVkGBIgASgLMhgubWlsbHJhY2UudjEuUnVuRmluaXNoZWRIABIuCgtnYXRlX29wZW5lZBgeIAEoCzIXLm1pbGxyYWNlLnYxLkdhdGVPcGVuZWRIABIwCgxnYXRlX2RlY2lkZWQYHyABKAsyGC5taWxscmFjZS52MS5HYXRlRGVjaWRlZEgAEjoKEWVudmlyb25tZW50X2JvdW5kGCggASgLMh0ubWlsbHJhY2UudjEuRW52aXJvbm1lbnRCb3VuZEgAEkAKFGVudmlyb25tZW50X2RlcGxveWVkGCkgASgLMiAubWlsbHJhY2UudjEuRW52aXJvbm1lbnREZXBsb3llZEgAQgYKBGtpbmQiiQEKDFJ1blJlcXVlc3RlZBIQCghwaXBlbGluZRgBIAEoCRIVCg1waXBlbGluZV9wYXRoGAIgASgJEjcKBnNvdXJjZRgDIAEoCzInLmJ1aWxkLmJhemVsLnJlbW90ZS5leGVjdXRpb24udjIuRGlnZXN0EhcKD2lkZW1wb3RlbmN5X2tleRgEIAEoCSI1CgpSdW5QbGFubmVkEicKBXRhc2tzGAEgAygLMhgubWlsbHJhY2UudjEuUGxhbm5lZFRhc2si+QMKC1BsYW5uZWRUYXNrEg0KBXN0YWdlGAEgASgJEgwKBG5hbWUYAiABKAkSDQoFbmVlZHMYAyADKAkSPwoOY29tbWFuZF9kaWdlc3QYBCABKAsyJy5idWlsZC5iYXplbC5yZW1vdGUuZXhlY3V0aW9uLnYyLkRpZ2VzdBJCChFpbnB1dF9yb290X2RpZ2VzdBgFIAEoCzInLmJ1aWxkLmJhemVsLnJlbW90ZS5leGVjdXRpb24udjIuRGlnZXN0EiYKBHVzZXMYBiADKAsyGC5taWxscmFjZS52MS5BcnRpZmFjdFVzZRIsCgdvdXRwdXRzGAcgAygLMhsubWlsbHJhY2UudjEuQXJ0aWZhY3RPdXRwdXQSOwoIcGxhdGZvcm0YCCABKAsyKS5idWlsZC5iYXplbC5yZW1vdGUuZXhlY3V0aW9uLnYyLlBsYXRmb3JtEioKB3RpbWVvdXQYCSABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SFAoMZG9fbm90X2NhY2hlGAogASgIEhAKCHByaW9yaXR5GAsgASgFEiUKBGdhdGUYFCABKAsyFy5taWxscmFjZS52MS5NYW51YWxHYXRlEisKCmRlcGxveW1lbnQYHiABKAsyFy5taWxscmFjZS52MS5EZXBsb3ltZW50IpwBCgpNYW51YWxHYXRlEg0KBXRpdGxlGAEgASgJEhEKCWNoZWNrbGlzdBgCIAMoCRIRCglhcHByb3ZlcnMYAyADKAkSKgoHdGltZW91dBgEIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhItCgpvbl90aW1lb3V0GAUgASgOMhkubWlsbHJhY2UudjEuR2F0ZURlY2lzaW9uInUKC0dhdGVCaW5kaW5nEjcKBnNvdXJjZRgBIAEoCzInLmJ1aWxkLmJhemVsLnJlbW90ZS5leGVjdXRpb24udjIuRGlnZXN0Ei0KCWFydGlmYWN0cxgCIAMoCzIaLm1pbGxyYWNlLnYxLkJvdW5kQXJ0aWZhY3QikQEKDUJvdW5kQXJ0aWZhY3QSDAoEbmFtZRgBIAEoCRIMCgR0YXNrGAIgASgJEjcKBmRpZ2VzdBgDIAEoCzInLmJ1aWxkLmJhemVsLnJlbW90ZS5leGVjdXRpb24udjIuRGlnZXN0EhQKDGlzX2RpcmVjdG9yeRgEIAEoCBIVCg1pc19leGVjdXRhYmxlGAUgASgIIoIBCgpHYXRlT3BlbmVkEgwKBHRhc2sYASABKAkSOAoHYmluZGluZxgCIAEoCzInLmJ1aWxkLmJhemVsLnJlbW90ZS5leGVjdXRpb24udjIuRGlnZXN0EiwKCGRlYWRsaW5lGAMgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCKmAQoLR2F0ZURlY2lkZWQSDAoEdGFzaxgBIAEoCRIrCghkZWNpc2lvbhgCIAEoDjIZLm1pbGxyYWNlLnYxLkdhdGVEZWNpc2lvbhIPCgdjb21tZW50GAMgASgJEjgKB2JpbmRpbmcYBCABKAsyJy5idWlsZC5iYXplbC5yZW1vdGUuZXhlY3V0aW9uLnYyLkRpZ2VzdBIRCgl0aW1lZF9vdXQYBSABKAgiUQoKRGVwbG95bWVudBITCgtlbnZpcm9ubWVudBgBIAEoCRILCgNhcHAYAiABKAkSIQoFcHJvYmUYAyABKAsyEi5taWxscmFjZS52MS5Qcm9iZSJACgVQcm9iZRILCgN1cmwYASABKAkSKgoHdGltZW91dBgCIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbiL4AQoRRGVwbG95bWVudE91dGNvbWUSEwoLZW52aXJvbm1lbnQYASABKAkSCwoDYXBwGAIgASgJEjgKB3JlbGVhc2UYAyABKAsyJy5idWlsZC5iYXplbC5yZW1vdGUuZXhlY3V0aW9uLnYyLkRpZ2VzdBI4CgdjdXJyZW50GAQgASgLMicuYnVpbGQuYmF6ZWwucmVtb3RlLmV4ZWN1dGlvbi52Mi5EaWdlc3QSDwoHaGVhbHRoeRgFIAEoCBIRCgl3ZW50X2JhY2sYBiABKAgSEwoLbW92ZWRfYnl0ZXMYByABKAMSFAoMcHJvYmVfYW5zd2VyGAggASgJIjYKEEVudmlyb25tZW50Qm91bmQSEwoLZW52aXJvbm1lbnQYASABKAkSDQoFYWdlbnQYAiABKAkidwoTRW52aXJvbm1lbnREZXBsb3llZBILCgNydW4YASABKAkSDAoEdGFzaxgCIAEoCRIUCgxleGVjdXRpb25faWQYAyABKAkSLwoHb3V0Y29tZRgEIAEoCzIeLm1pbGxyYWNlLnYxLkRlcGxveW1lbnRPdXRjb21lIjsKC0FydGlmYWN0VXNlEgwKBHRhc2sYASABKAkSEAoIYXJ0aWZhY3QYAiABKAkSDAoEcGF0aBgDIAEoCSIwCg5BcnRpZmFjdE91dHB1dBIQCghhcnRpZmFjdBgBIAEoCRIMCgRwYXRoGAIgASgJIjwKC1Rhc2tXYWl0aW5nEgwKBHRhc2sYASABKAkSHwoEd2FpdBgCIAEoCzIRLm1pbGxyYWNlLnYxLldhaXQicwoNVGFza1N1Ym1pdHRlZBIMCgR0YXNrGAEgASgJEj4KDWFjdGlvbl9kaWdlc3QYAiABKAsyJy5idWlsZC5iYXplbC5yZW1vdGUuZXhlY3V0aW9uLnYyLkRpZ2VzdBIUCgxleGVjdXRpb25faWQYAyABKAkiUQoLVGFza1N0YXJ0ZWQSDAoEdGFzaxgBIAEoCRIPCgdhdHRlbXB0GAIgASgFEg0KBWFnZW50GAMgASgJEhQKDGV4ZWN1dGlvbl9pZBgEIAEoCSKtAwoMVGFza0ZpbmlzaGVkEgwKBHRhc2sYASABKAkSJwoGc3RhdHVzGAIgASgOMhcubWlsbHJhY2UudjEuVGFza1N0YXR1cxIOCgZjYWNoZWQYAyABKAgSIwoGZW5kaW5nGAQgASgLMhMubWlsbHJhY2UudjEuRW5kaW5nEigKCWFydGlmYWN0cxgFIAMoCzIVLm1pbGxyYWNlLnYxLkFydGlmYWN0Ej4KDWFjdGlvbl9kaWdlc3QYBiABKAsyJy5idWlsZC5iYXplbC5yZW1vdGUuZXhlY3V0aW9uLnYyLkRpZ2VzdBI7Cgpsb2dfZGlnZXN0GAcgASgLMicuYnVpbGQuYmF6ZWwucmVtb3RlLmV4ZWN1dGlvbi52Mi5EaWdlc3QSKwoIZHVyYXRpb24YCCABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SKQoFdXNhZ2UYCSABKAsyGi5taWxscmFjZS52MS5SZXNvdXJjZVVzYWdlEjIKCmRlcGxveW1lbnQYHiABKAsyHi5taWxscmFjZS52MS5EZXBsb3ltZW50T3V0Y29tZSIrCgtUYXNrU2tpcHBlZBIMCgR0YXNrGAEgASgJEg4KBnJlYXNvbhgCIAEoCSIkChJSdW5DYW5jZWxSZXF1ZXN0ZWQSDgoGcmVhc29uGAEgASgJIjUKC1J1bkZpbmlzaGVkEiYKBnN0YXR1cxgBIAEoDjIWLm1pbGxyYWNlLnYxLlJ1blN0YXR1cyJoCgRXYWl0EiUKBWNhdXNlGAEgASgOMhYubWlsbHJhY2UudjEuV2FpdENhdXNlEikKBXNpbmNlGAIgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIOCgZkZXRhaWwYAyABKAki4QEKCEFydGlmYWN0EgwKBG5hbWUYASABKAkSDAoEcGF0aBgCIAEoCRIMCgR0YXNrGAMgASgJEjcKBGZpbGUYBCABKAsyJy5idWlsZC5iYXplbC5yZW1vdGUuZXhlY3V0aW9uLnYyLkRpZ2VzdEgAEjwKCWRpcmVjdG9yeRgFIAEoCzInLmJ1aWxkLmJhemVsLnJlbW90ZS5leGVjdXRpb24udjIuRGlnZXN0SAASEgoKc2l6ZV9ieXRlcxgGIAEoAxIVCg1pc19leGVjdXRhYmxlGAcgASgIQgkKB2NvbnRlbnQiYgoGRW5kaW5nEiUKBGtpbmQYASABKA4yFy5taWxscmFjZS52MS5FbmRpbmdLaW5kEhEKCWV4aXRfY29kZRgCIAEoBRIOCgZzaWduYWwYAyABKAkSDgoGZGV0YWlsGAQgASgJIlIKDVJlc291cmNlVXNhZ2USJgoDY3B1GAEgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEhkKEXBlYWtfbWVtb3J5X2J5dGVzGAIgASgDKmUKDEdhdGVEZWNpc2lvbhIdChlHQVRFX0RFQ0lTSU9OX1VOU1BFQ0lGSUVEEAASGgoWR0FURV9ERUNJU0lPTl9BUFBST1ZFRBABEhoKFkdBVEVfREVDSVNJT05fUkVKRUNURUQQAircAQoJV2FpdENhdXNlEhoKFldBSVRfQ0FVU0VfVU5TUEVDSUZJRUQQABIUChBXQUlUX0NBVVNFX05FRURTEAESGAoUV0FJVF9DQVVTRV9QUkVQQVJJTkcQAhIaChZXQUlUX0NBVVNFX0FHRU5UU19CVVNZEAMSHwobV0FJVF9DQVVTRV9OT19BR0VOVF9NQVRDSEVTEAQSGQoVV0FJVF9DQVVTRV9BR0VOVF9MT1NUEAUSEwoPV0FJVF9DQVVTRV9HQVRFEBQSFgoSV0FJVF9DQVVTRV9QTEFDSU5HEBUqygIKCkVuZGluZ0tpbmQSGwoXRU5ESU5HX0tJTkRfVU5TUEVDSUZJRUQQABIWChJFTkRJTkdfS0lORF9FWElURUQQARIZChVFTkRJTkdfS0lORF9TSUdOQUxMRUQQAhIZChVFTkRJTkdfS0lORF9USU1FRF9PVVQQAxIZChVFTkRJTkdfS0lORF9DQU5DRUxMRUQQBBIdChlFTkRJTkdfS0lORF9PVVRfT0ZfTUVNT1JZEAUSGgoWRU5ESU5HX0tJTkRfQUdFTlRfTE9TVBAGEh4KGkVORElOR19LSU5EX09VVFBVVF9NSVNTSU5HEAcSHgoaRU5ESU5HX0tJTkRfSU5GUkFTVFJVQ1RVUkUQCBIYChRFTkRJTkdfS0lORF9SRUpFQ1RFRBAUEiEKHUVORElOR19LSU5EX0RFUExPWU1FTlRfRkFJTEVEEB4qigEKCVJ1blN0YXR1cxIaChZSVU5fU1RBVFVTX1VOU1BFQ0lGSUVEEAASFgoSUlVOX1NUQVRVU19SVU5OSU5HEAESGAoUUlVOX1NUQVRVU19TVUNDRUVERUQQAhIVChFSVU5fU1RBVFVTX0ZBSUxFRBADEhgKFFJVTl9TVEFUVVNfQ0FOQ0VMTEVEEAQq2gEKClRhc2tTdGF0dXMSGwoXVEFTS19TVEFUVVNfVU5TUEVDSUZJRUQQABIXChNUQVNLX1NUQVRVU19XQUlUSU5HEAESFgoSVEFTS19TVEFUVVNfUVVFVUVEEAISFwoTVEFTS19TVEFUVVNfUlVOTklORxADEhkKFVRBU0tfU1RBVFVTX1NVQ0NFRURFRBAEEhYKElRBU0tfU1RBVFVTX0ZBSUxFRBAFEhkKFVRBU0tfU1RBVFVTX0NBTkNFTExFRBAGEhcKE1RBU0tfU1RBVFVTX1NLSVBQRUQQB2IGcHJvdG8z", [file_build_bazel_remote_execution_v2_remote_execution, file_google_protobuf_duration, file_google_protobuf_timestamp]);
 
 /**
  * The events of one decision, appended together or not at all.
@@ -136,6 +136,18 @@ export type Event = Message<"millrace.v1.Event"> & {
      */
     value: GateDecided;
     case: "gateDecided";
+  } | {
+    /**
+     * @generated from field: millrace.v1.EnvironmentBound environment_bound = 40;
+     */
+    value: EnvironmentBound;
+    case: "environmentBound";
+  } | {
+    /**
+     * @generated from field: millrace.v1.EnvironmentDeployed environment_deployed = 41;
+     */
+    value: EnvironmentDeployed;
+    case: "environmentDeployed";
   } | { case: undefined; value?: undefined };
 };
 
@@ -272,6 +284,13 @@ export type PlannedTask = Message<"millrace.v1.PlannedTask"> & {
    * @generated from field: millrace.v1.ManualGate gate = 20;
    */
   gate?: ManualGate | undefined;
+
+  /**
+   * Set when the task is a deployment: its one use is the release, and its Command is what the unit runs.
+   *
+   * @generated from field: millrace.v1.Deployment deployment = 30;
+   */
+  deployment?: Deployment | undefined;
 };
 
 /**
@@ -485,6 +504,191 @@ export const GateDecidedSchema: GenMessage<GateDecided> = /*@__PURE__*/
   messageDesc(file_millrace_v1_event, 9);
 
 /**
+ * What a deployment puts where, and how it is known to serve.
+ *
+ * @generated from message millrace.v1.Deployment
+ */
+export type Deployment = Message<"millrace.v1.Deployment"> & {
+  /**
+   * @generated from field: string environment = 1;
+   */
+  environment: string;
+
+  /**
+   * The name of the artifact: one app has one current release in an environment.
+   *
+   * @generated from field: string app = 2;
+   */
+  app: string;
+
+  /**
+   * @generated from field: millrace.v1.Probe probe = 3;
+   */
+  probe?: Probe | undefined;
+};
+
+/**
+ * Describes the message millrace.v1.Deployment.
+ * Use `create(DeploymentSchema)` to create a new message.
+ */
+export const DeploymentSchema: GenMessage<Deployment> = /*@__PURE__*/
+  messageDesc(file_millrace_v1_event, 10);
+
+/**
+ * How an app is found to serve: answers of 200 to 299, several in a row, by one and the same process.
+ *
+ * @generated from message millrace.v1.Probe
+ */
+export type Probe = Message<"millrace.v1.Probe"> & {
+  /**
+   * `http:`, as seen from the agent's machine.
+   *
+   * @generated from field: string url = 1;
+   */
+  url: string;
+
+  /**
+   * From the start of the unit; past it the deployment has failed.
+   *
+   * @generated from field: google.protobuf.Duration timeout = 2;
+   */
+  timeout?: Duration | undefined;
+};
+
+/**
+ * Describes the message millrace.v1.Probe.
+ * Use `create(ProbeSchema)` to create a new message.
+ */
+export const ProbeSchema: GenMessage<Probe> = /*@__PURE__*/
+  messageDesc(file_millrace_v1_event, 11);
+
+/**
+ * What became of an app in its environment.
+ *
+ * @generated from message millrace.v1.DeploymentOutcome
+ */
+export type DeploymentOutcome = Message<"millrace.v1.DeploymentOutcome"> & {
+  /**
+   * @generated from field: string environment = 1;
+   */
+  environment: string;
+
+  /**
+   * @generated from field: string app = 2;
+   */
+  app: string;
+
+  /**
+   * What was to be deployed: the root Directory of the release.
+   *
+   * @generated from field: build.bazel.remote.execution.v2.Digest release = 3;
+   */
+  release?: Digest | undefined;
+
+  /**
+   * What is in place now; absent when nothing is.
+   *
+   * @generated from field: build.bazel.remote.execution.v2.Digest current = 4;
+   */
+  current?: Digest | undefined;
+
+  /**
+   * The current release answered its probe.
+   *
+   * @generated from field: bool healthy = 5;
+   */
+  healthy: boolean;
+
+  /**
+   * The release failed, and the host returned to the one before (or to none).
+   *
+   * @generated from field: bool went_back = 6;
+   */
+  wentBack: boolean;
+
+  /**
+   * Fetched from the CAS for it; 0 when the host had every byte.
+   *
+   * @generated from field: int64 moved_bytes = 7;
+   */
+  movedBytes: bigint;
+
+  /**
+   * The last answer to the probe, for a person.
+   *
+   * @generated from field: string probe_answer = 8;
+   */
+  probeAnswer: string;
+};
+
+/**
+ * Describes the message millrace.v1.DeploymentOutcome.
+ * Use `create(DeploymentOutcomeSchema)` to create a new message.
+ */
+export const DeploymentOutcomeSchema: GenMessage<DeploymentOutcome> = /*@__PURE__*/
+  messageDesc(file_millrace_v1_event, 12);
+
+/**
+ * An environment was tied to an agent. All later deployments go there: what is installed on a host cannot be moved.
+ *
+ * @generated from message millrace.v1.EnvironmentBound
+ */
+export type EnvironmentBound = Message<"millrace.v1.EnvironmentBound"> & {
+  /**
+   * @generated from field: string environment = 1;
+   */
+  environment: string;
+
+  /**
+   * @generated from field: string agent = 2;
+   */
+  agent: string;
+};
+
+/**
+ * Describes the message millrace.v1.EnvironmentBound.
+ * Use `create(EnvironmentBoundSchema)` to create a new message.
+ */
+export const EnvironmentBoundSchema: GenMessage<EnvironmentBound> = /*@__PURE__*/
+  messageDesc(file_millrace_v1_event, 13);
+
+/**
+ * A deployment has ended, well or not. Recorded before the task's own end, once per execution.
+ *
+ * @generated from message millrace.v1.EnvironmentDeployed
+ */
+export type EnvironmentDeployed = Message<"millrace.v1.EnvironmentDeployed"> & {
+  /**
+   * @generated from field: string run = 1;
+   */
+  run: string;
+
+  /**
+   * As `stage/task`.
+   *
+   * @generated from field: string task = 2;
+   */
+  task: string;
+
+  /**
+   * @generated from field: string execution_id = 3;
+   */
+  executionId: string;
+
+  /**
+   * @generated from field: millrace.v1.DeploymentOutcome outcome = 4;
+   */
+  outcome?: DeploymentOutcome | undefined;
+};
+
+/**
+ * Describes the message millrace.v1.EnvironmentDeployed.
+ * Use `create(EnvironmentDeployedSchema)` to create a new message.
+ */
+export const EnvironmentDeployedSchema: GenMessage<EnvironmentDeployed> = /*@__PURE__*/
+  messageDesc(file_millrace_v1_event, 14);
+
+/**
  * An artifact that a task reads.
  *
  * @generated from message millrace.v1.ArtifactUse
@@ -515,7 +719,7 @@ export type ArtifactUse = Message<"millrace.v1.ArtifactUse"> & {
  * Use `create(ArtifactUseSchema)` to create a new message.
  */
 export const ArtifactUseSchema: GenMessage<ArtifactUse> = /*@__PURE__*/
-  messageDesc(file_millrace_v1_event, 10);
+  messageDesc(file_millrace_v1_event, 15);
 
 /**
  * An output that a task promises, by name.
@@ -541,7 +745,7 @@ export type ArtifactOutput = Message<"millrace.v1.ArtifactOutput"> & {
  * Use `create(ArtifactOutputSchema)` to create a new message.
  */
 export const ArtifactOutputSchema: GenMessage<ArtifactOutput> = /*@__PURE__*/
-  messageDesc(file_millrace_v1_event, 11);
+  messageDesc(file_millrace_v1_event, 16);
 
 /**
  * A task began to wait for another cause than before. Waits cannot be recovered later, so each is recorded.
@@ -565,7 +769,7 @@ export type TaskWaiting = Message<"millrace.v1.TaskWaiting"> & {
  * Use `create(TaskWaitingSchema)` to create a new message.
  */
 export const TaskWaitingSchema: GenMessage<TaskWaiting> = /*@__PURE__*/
-  messageDesc(file_millrace_v1_event, 12);
+  messageDesc(file_millrace_v1_event, 17);
 
 /**
  * A task's Action is complete and was handed to the scheduler.
@@ -594,7 +798,7 @@ export type TaskSubmitted = Message<"millrace.v1.TaskSubmitted"> & {
  * Use `create(TaskSubmittedSchema)` to create a new message.
  */
 export const TaskSubmittedSchema: GenMessage<TaskSubmitted> = /*@__PURE__*/
-  messageDesc(file_millrace_v1_event, 13);
+  messageDesc(file_millrace_v1_event, 18);
 
 /**
  * An agent accepted the task.
@@ -633,7 +837,7 @@ export type TaskStarted = Message<"millrace.v1.TaskStarted"> & {
  * Use `create(TaskStartedSchema)` to create a new message.
  */
 export const TaskStartedSchema: GenMessage<TaskStarted> = /*@__PURE__*/
-  messageDesc(file_millrace_v1_event, 14);
+  messageDesc(file_millrace_v1_event, 19);
 
 /**
  * A task has its outcome.
@@ -687,6 +891,13 @@ export type TaskFinished = Message<"millrace.v1.TaskFinished"> & {
    * @generated from field: millrace.v1.ResourceUsage usage = 9;
    */
   usage?: ResourceUsage | undefined;
+
+  /**
+   * Of a deployment.
+   *
+   * @generated from field: millrace.v1.DeploymentOutcome deployment = 30;
+   */
+  deployment?: DeploymentOutcome | undefined;
 };
 
 /**
@@ -694,7 +905,7 @@ export type TaskFinished = Message<"millrace.v1.TaskFinished"> & {
  * Use `create(TaskFinishedSchema)` to create a new message.
  */
 export const TaskFinishedSchema: GenMessage<TaskFinished> = /*@__PURE__*/
-  messageDesc(file_millrace_v1_event, 15);
+  messageDesc(file_millrace_v1_event, 20);
 
 /**
  * A task will not run.
@@ -718,7 +929,7 @@ export type TaskSkipped = Message<"millrace.v1.TaskSkipped"> & {
  * Use `create(TaskSkippedSchema)` to create a new message.
  */
 export const TaskSkippedSchema: GenMessage<TaskSkipped> = /*@__PURE__*/
-  messageDesc(file_millrace_v1_event, 16);
+  messageDesc(file_millrace_v1_event, 21);
 
 /**
  * Somebody asked for the end of the run.
@@ -737,7 +948,7 @@ export type RunCancelRequested = Message<"millrace.v1.RunCancelRequested"> & {
  * Use `create(RunCancelRequestedSchema)` to create a new message.
  */
 export const RunCancelRequestedSchema: GenMessage<RunCancelRequested> = /*@__PURE__*/
-  messageDesc(file_millrace_v1_event, 17);
+  messageDesc(file_millrace_v1_event, 22);
 
 /**
  * No task of the run will change any more.
@@ -756,7 +967,7 @@ export type RunFinished = Message<"millrace.v1.RunFinished"> & {
  * Use `create(RunFinishedSchema)` to create a new message.
  */
 export const RunFinishedSchema: GenMessage<RunFinished> = /*@__PURE__*/
-  messageDesc(file_millrace_v1_event, 18);
+  messageDesc(file_millrace_v1_event, 23);
 
 /**
  * Why a task does not run yet.
@@ -787,7 +998,7 @@ export type Wait = Message<"millrace.v1.Wait"> & {
  * Use `create(WaitSchema)` to create a new message.
  */
 export const WaitSchema: GenMessage<Wait> = /*@__PURE__*/
-  messageDesc(file_millrace_v1_event, 19);
+  messageDesc(file_millrace_v1_event, 24);
 
 /**
  * A named output.
@@ -853,7 +1064,7 @@ export type Artifact = Message<"millrace.v1.Artifact"> & {
  * Use `create(ArtifactSchema)` to create a new message.
  */
 export const ArtifactSchema: GenMessage<Artifact> = /*@__PURE__*/
-  messageDesc(file_millrace_v1_event, 20);
+  messageDesc(file_millrace_v1_event, 25);
 
 /**
  * How an execution ended. Exactly one kind, so that a retry policy and a person can tell them apart.
@@ -893,7 +1104,7 @@ export type Ending = Message<"millrace.v1.Ending"> & {
  * Use `create(EndingSchema)` to create a new message.
  */
 export const EndingSchema: GenMessage<Ending> = /*@__PURE__*/
-  messageDesc(file_millrace_v1_event, 21);
+  messageDesc(file_millrace_v1_event, 26);
 
 /**
  * What an execution cost. Zero means not measured.
@@ -917,7 +1128,7 @@ export type ResourceUsage = Message<"millrace.v1.ResourceUsage"> & {
  * Use `create(ResourceUsageSchema)` to create a new message.
  */
 export const ResourceUsageSchema: GenMessage<ResourceUsage> = /*@__PURE__*/
-  messageDesc(file_millrace_v1_event, 22);
+  messageDesc(file_millrace_v1_event, 27);
 
 /**
  * A yes or a no.
@@ -1101,6 +1312,13 @@ export const EndingKind = {
    * @generated from enum value: ENDING_KIND_REJECTED = 20;
    */
   REJECTED: 20,
+
+  /**
+   * A release could not be brought to serve; `detail` says why, and where the host stands now.
+   *
+   * @generated from enum value: ENDING_KIND_DEPLOYMENT_FAILED = 30;
+   */
+  DEPLOYMENT_FAILED: 30,
 } as const;
 
 /**

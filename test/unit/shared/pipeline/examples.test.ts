@@ -58,6 +58,24 @@ describe("the example shop", () => {
   });
 });
 
+describe("the shop's release", () => {
+  it("builds and verifies as every run does, and deploys what was verified", () => {
+    const { pipeline, problems } = parsePipeline(readFileSync(join(shop, "release.yaml"), "utf8"), "release.yaml");
+    expect(problems).toEqual([]);
+    const deploy = pipeline?.stages.at(-1)?.tasks[0];
+    expect(deploy?.use).toMatchObject([{ artifact: "app", task: "build/bundle" }]);
+    const usual = parsePipeline(readFileSync(join(shop, "millrace.yaml"), "utf8"), "millrace.yaml").pipeline;
+    expect(pipeline?.stages[0]?.tasks[0]?.run).toBe(usual?.stages[0]?.tasks[0]?.run);
+  });
+
+  it("and the example in the guide to deployments are right", () => {
+    const guide = readFileSync(join(root, "docs/guides/deployments.md"), "utf8");
+    const [, example = ""] = /```yaml\n(.*?)```/s.exec(guide) ?? [];
+    expect(parsePipeline(example, "guide").problems).toEqual([]);
+    expect(parsePipeline(example, "guide").pipeline?.stages.at(-1)?.tasks[0]?.deployment).toBeDefined();
+  });
+});
+
 describe("the guide to the pipeline language", () => {
   const guide = readFileSync(join(root, "docs/guides/pipeline-language.md"), "utf8");
 

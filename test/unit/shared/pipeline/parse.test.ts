@@ -154,12 +154,6 @@ stages:
     expect(problemsOf(`${key}: x\n${withTask("")}`)[0]).toContain(`millrace.yaml:1:1: "${key}" is not supported yet`);
   });
 
-  it.each(["deploy"])("says of a stage with %s only that it is not there yet, and asks for no tasks", (key) => {
-    expect(problemsOf(`name: a\nstages:\n  s: { ${key}: { x: y } }\n`)).toEqual([
-      `millrace.yaml:3:8: "${key}" is not supported yet\n  hint: this version cannot do that; remove the key`,
-    ]);
-  });
-
   it("says where a key belongs that stands in the wrong place", () => {
     expect(problemsOf("name: a\nstages:\n  s: { run: x, tasks: { t: { run: x } } }\n")).toEqual([
       'millrace.yaml:3:8: unknown key "run" in a stage\n  hint: "run" belongs to a task',
@@ -330,5 +324,45 @@ describe("a manual stage", () => {
     expect(problemsOf("name: a\nstages:\n  s: { tasks: { t: { run: x } }, manual: { title: t } }\n")).toEqual([
       'millrace.yaml:3:34: stage "s" has "tasks" and "manual"\n  hint: make two stages of it, of which one needs the other',
     ]);
+  });
+});
+
+describe("a stage that deploys", () => {
+  const build = "name: a\nstages:\n  build: { tasks: { b: { run: x, outputs: { app: dist } } } }\n";
+  const deploy = (text: string, more = "") => `${build}  live:\n    needs: [build]\n${more}    deploy: ${text}\n`;
+  const right = '{ environment: local, use: [app], start: serve, probe: { http: "http://127.0.0.1:8090/h" } }';
+
+  it("is one task that uses the release and reads nothing of the source", () => {
+    const { pipeline } = parsePipeline(deploy(right.replace("start:", "env: { B: 2, A: 1 }, start:")), "millrace.yaml");
+    const [task, ...others] = pipeline?.stages[1]?.tasks ?? [];
+    expect(others).toEqual([]);
+    expect(task).toMatchObject({
+      name: "deploy",
+      run: "serve",
+      inputs: [],
+      use: [{ artifact: "app", task: "build/b" }],
+      env: { A: "1", B: "2" },
+      cache: false,
+      deployment: {
+        environment: "local",
+        app: "app",
+        probeUrl: "http://127.0.0.1:8090/h",
+        probeTimeoutMs: limits.probeTimeoutMs,
+      },
+    });
+  });
+
+  it.each([
+    [deploy(right.replace("local", "Local")), '6:28: "environment" is not a name: "Local"'],
+    [deploy(right.replace("[app]", "[ap]")), '6:41: there is no artifact "ap"'],
+    [deploy(right.replace("[app]", "[app, app]")), '6:40: "use" must name exactly one artifact'],
+    [deploy(right.replace("[app]", "[]")), '6:40: "use" must name exactly one artifact'],
+    [deploy(right.replace("http:/", "https:/")), '6:76: "http" is not an http address'],
+    [deploy(right.replace("http:", "tcp:")), '"tcp" is not supported yet'],
+    [deploy(right.replace("start: serve, ", "")), '6:5: "deploy" has no "start"'],
+    [deploy(right, "    tasks: { t: { run: x } }\n"), '7:5: stage "live" has "tasks" and "deploy"'],
+    [deploy(right).replace("    needs: [build]\n", ""), '"live" does not need stage "build"'],
+  ])("finds the mistake in %j", (text, expected) => {
+    expect(problemsOf(text).join("\n")).toContain(expected);
   });
 });

@@ -1,0 +1,284 @@
+import { type ChildProcess, spawn } from "node:child_process";
+import { once } from "node:events";
+import { readdirSync, readlinkSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { createServer } from "node:net";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { durationFromMs } from "@bufbuild/protobuf/wkt";
+import { expect, onTestFinished, test } from "vitest";
+import type { DeployStep } from "../../../agent/operations/deploy-state.ts";
+import { EndingKind } from "../../../proto/gen/millrace/v1/event_pb.ts";
+import { processesAbout } from "../../support/process-state.ts";
+import { tempDir } from "../../support/temp-dir.ts";
+import { type ActionSpec, type AgentProcess, type FakeFarm, fakeFarm, startAgent } from "./farm.ts";
+
+const dyingAgent = fileURLToPath(new URL("./fixtures/dying-agent.ts", import.meta.url));
+
+/** One machine whose agent comes and goes, and a service on it. */
+interface Host {
+  readonly farm: FakeFarm;
+  readonly data: string;
+  /** The agent's program; killed at the end of the test with all units. */
+  agent(): Promise<AgentProcess>;
+  /** Resolves when it has joined; it is killed when the step is in its journal. */
+  agentDyingAt(step: DeployStep): Promise<ChildProcess>;
+  /** What a release does: serve its version, or fail its probe. */
+  release(version: string, health?: "good" | "bad" | "crashing"): ActionSpec;
+  /** The version that is served now. */
+  served(): Promise<string>;
+  /** The hash that `current` points at. */
+  current(): string;
+  /** Processes of the service. */
+  processes(): string[];
+}
+
+const id = "agent-host";
+
+async function host(): Promise<Host> {
+  const farm = await fakeFarm();
+  const dir = tempDir();
+  const data = join(dir, "agent");
+  const port = await freePort();
+  // The name of its script tells the service's processes from all others.
+  const script = `serve-${port}.mjs`;
+  onTestFinished(async () => {
+    // The last agent ends with its supervisor's channel and takes the units with it.
+    const last = await startAgent(farm, { id, data, channel: true });
+    last.child.kill("SIGTERM");
+    await once(last.child, "exit");
+    expect(processesAbout(script)).toEqual([]);
+  });
+  return {
+    farm,
+    data,
+    agent: () => startAgent(farm, { id, data }),
+    async agentDyingAt(step) {
+      const child = spawn(process.execPath, [dyingAgent, farm.address, data, id, step], {
+        stdio: ["ignore", "pipe", "inherit"],
+      });
+      onTestFinished(() => void child.kill("SIGKILL"));
+      await once(child.stdout, "data");
+      return child;
+    },
+    release(version, health = "good") {
+      const body = health === "crashing" ? "process.exit(7)" : serve(port, version, health === "good" ? 200 : 503);
+      return {
+        command: ["/bin/sh", "-e", "-c", `node ${script}`],
+        inputs: { [script]: body, "lib/version.txt": version },
+        environment: { VERSION: version },
+        operation: {
+          kind: {
+            case: "deploy",
+            value: {
+              environment: "local",
+              app: "app",
+              probe: {
+                url: `http://127.0.0.1:${port}/health`,
+                timeout: durationFromMs(health === "good" ? 20_000 : 1_500),
+              },
+            },
+          },
+        },
+      };
+    },
+    served: async () => await (await fetch(`http://127.0.0.1:${port}/`)).text(),
+    current: () => readlinkSync(join(data, "environments/local/app/current")).replace("releases/", ""),
+    processes: () => processesAbout(script).flatMap(({ command }) => (command.startsWith("node") ? [command] : [])),
+  };
+}
+
+function serve(port: number, version: string, health: number): string {
+  return `import { createServer } from "node:http";
+createServer((request, response) => {
+  if (request.url === "/health") response.writeHead(${health});
+  response.end(request.url === "/health" ? "${health === 200 ? "fine" : "no database"}" : "${version}");
+}).listen(${port}, "127.0.0.1");`;
+}
+
+async function freePort(): Promise<number> {
+  const server = createServer().listen(0, "127.0.0.1");
+  await once(server, "listening");
+  const address = server.address();
+  server.close();
+  return typeof address === "object" && address !== null ? address.port : 0;
+}
+
+async function killed(child: ChildProcess): Promise<void> {
+  child.kill("SIGKILL");
+  await once(child, "exit");
+}
+
+async function deployed(on: Host, name: string, spec: ActionSpec) {
+  expect((await on.farm.assign(id, name, spec)).refusal).toBe("");
+  return await on.farm.report(name);
+}
+
+test("a release is laid out read-only, started, probed and reported; the same bytes again move nothing", async () => {
+  const it = await host();
+  const agent = await it.agent();
+  const first = await deployed(it, "exe_1", it.release("one"));
+  expect(first.ending).toMatchObject({ kind: EndingKind.EXITED, exitCode: 0 });
+  const { deployment } = first;
+  expect(deployment).toMatchObject({ environment: "local", app: "app", healthy: true, wentBack: false });
+  expect(deployment?.probeAnswer).toBe("200 OK");
+  expect(first.result?.executionMetadata?.executionCompletedTimestamp).toBeDefined();
+  expect(Number(deployment?.movedBytes)).toBeGreaterThan(0);
+  expect(deployment?.current?.hash).toBe(it.current());
+  expect(await it.served()).toBe("one");
+  const release = join(it.data, "environments/local/app/current");
+  expect(statSync(`${release}/`).mode & 0o222).toBe(0);
+  expect(statSync(join(release, "lib/version.txt")).mode & 0o222).toBe(0);
+  const [process] = it.processes();
+
+  const second = await deployed(it, "exe_2", it.release("one"));
+  expect(second.ending?.kind).toBe(EndingKind.EXITED);
+  expect(Number(second.deployment?.movedBytes)).toBe(0);
+  expect(it.farm.log("exe_2").text).toContain("it runs already; probe: 200 OK");
+  expect(it.processes()).toEqual([process]);
+
+  const log = it.farm.log("exe_1");
+  expect(log.finished).toBe(true);
+  const steps = [
+    "release ",
+    "it is here",
+    "stopping",
+    "current is now",
+    "starting",
+    "probing",
+    "probe: 200 OK",
+    "healthy",
+  ];
+  let from = 0;
+  for (const step of steps) {
+    expect(log.text.indexOf(step, from), step).toBeGreaterThanOrEqual(from);
+    from = log.text.indexOf(step, from);
+  }
+  await killed(agent.child);
+});
+
+test.each([
+  ["bad", "503 Service Unavailable: no database"],
+  ["crashing", "its process exited with 7"],
+] as const)("a %s release goes back by itself, without moving a byte, and says why", async (health, why) => {
+  const it = await host();
+  const agent = await it.agent();
+  const first = await deployed(it, "exe_1", it.release("one"));
+  const bad = await deployed(it, "exe_2", it.release("two", health));
+  expect(bad.ending?.kind).toBe(EndingKind.DEPLOYMENT_FAILED);
+  expect(bad.ending?.detail).toContain(why);
+  expect(bad.deployment).toMatchObject({ wentBack: true, healthy: true });
+  expect(bad.deployment?.current).toEqual(first.deployment?.current);
+  expect(it.current()).toBe(first.deployment?.current?.hash);
+  expect(await it.served()).toBe("one");
+  expect(it.processes()).toHaveLength(1);
+  await killed(agent.child);
+});
+
+test("a first release that fails leaves nothing behind", async () => {
+  const it = await host();
+  const agent = await it.agent();
+  const report = await deployed(it, "exe_1", it.release("one", "bad"));
+  expect(report.ending?.detail).toContain("no release is in place");
+  expect(report.deployment).toMatchObject({ wentBack: true, healthy: false });
+  expect(report.deployment?.current).toBeUndefined();
+  expect(it.processes()).toEqual([]);
+  expect(readdirSync(join(it.data, "environments/local/app"))).toEqual(["releases"]);
+  await killed(agent.child);
+});
+
+test("an agent that is killed at any step of a good deployment finishes it when it comes back", async () => {
+  const it = await host();
+  const first = await it.agent();
+  await deployed(it, "exe_0", it.release("zero"));
+  await killed(first.child);
+  const steps: DeployStep[] = ["fetching", "stopping", "flipping", "starting", "probing", "succeeded"];
+  for (const step of steps) {
+    const dying = await it.agentDyingAt(step);
+    expect(await it.served(), `before ${step}`).not.toBe(step);
+    const exit = once(dying, "exit");
+    expect((await it.farm.assign(id, `exe_${step}`, it.release(step))).accepted).toBe(true);
+    expect(await exit).toEqual([null, "SIGKILL"]);
+    const agent = await it.agent();
+    const report = await it.farm.report(`exe_${step}`);
+    expect(report.ending, step).toMatchObject({ kind: EndingKind.EXITED, exitCode: 0 });
+    expect(await it.served()).toBe(step);
+    expect(it.current()).toBe(report.deployment?.current?.hash);
+    expect(it.processes(), step).toHaveLength(1);
+    expect(it.farm.log(`exe_${step}`)).toMatchObject({ finished: true });
+    expect(it.farm.log(`exe_${step}`).text).toMatch(/^release [^]*app in local is deployed\n$/);
+    await killed(agent.child);
+  }
+}, 120_000);
+
+test("an agent that is killed at any step of going back goes back when it comes back", async () => {
+  const it = await host();
+  const first = await it.agent();
+  const good = await deployed(it, "exe_0", it.release("zero"));
+  await killed(first.child);
+  const steps: DeployStep[] = ["probing", "back-stopping", "back-flipping", "back-starting", "back-probing", "failed"];
+  for (const step of steps) {
+    const dying = await it.agentDyingAt(step);
+    const exit = once(dying, "exit");
+    expect((await it.farm.assign(id, `exe_${step}`, it.release(step, "bad"))).accepted).toBe(true);
+    expect(await exit).toEqual([null, "SIGKILL"]);
+    const agent = await it.agent();
+    const report = await it.farm.report(`exe_${step}`);
+    expect(report.ending?.kind, step).toBe(EndingKind.DEPLOYMENT_FAILED);
+    expect(report.deployment).toMatchObject({ wentBack: true, healthy: true, current: good.deployment?.current });
+    expect(await it.served(), step).toBe("zero");
+    expect(it.processes(), step).toHaveLength(1);
+    await killed(agent.child);
+  }
+}, 120_000);
+
+test("a deployment that is cancelled while it is probed goes back", async () => {
+  const it = await host();
+  const agent = await it.agent();
+  await deployed(it, "exe_1", it.release("one"));
+  const never = it.release("two", "bad");
+  const deploy = never.operation?.kind;
+  if (deploy?.case === "deploy" && deploy.value.probe !== undefined)
+    deploy.value.probe.timeout = durationFromMs(60_000);
+  await it.farm.assign(id, "exe_2", never);
+  await it.farm.until(() => it.farm.log("exe_2").text.includes("probe: 503"));
+  expect(await it.farm.cancel(id, "exe_2", "not today")).toBe(true);
+  const report = await it.farm.report("exe_2");
+  expect(report.ending?.kind).toBe(EndingKind.CANCELLED);
+  expect(report.ending?.detail).toContain("not today");
+  expect(report.deployment).toMatchObject({ wentBack: true, healthy: true });
+  expect(await it.served()).toBe("one");
+  await killed(agent.child);
+});
+
+test("a unit lives through its agent, is taken up by the next one, and is started again when it ends", async () => {
+  const it = await host();
+  const first = await it.agent();
+  await deployed(it, "exe_1", it.release("one"));
+  const [before] = processesAbout("serve-").filter(({ command }) => command.startsWith("node"));
+  await killed(first.child);
+  expect(await it.served()).toBe("one");
+  const second = await it.agent();
+  const [after] = processesAbout("serve-").filter(({ command }) => command.startsWith("node"));
+  expect(after).toEqual(before);
+  process.kill(before?.pid ?? 0, "SIGKILL");
+  await expect.poll(() => it.served().catch(() => ""), { timeout: 10_000 }).toBe("one");
+  await killed(second.child);
+});
+
+test("a damaged release is brought again before it runs", async () => {
+  const it = await host();
+  const agent = await it.agent();
+  await deployed(it, "exe_1", it.release("one"));
+  await deployed(it, "exe_2", it.release("two"));
+  const [damaged] = readdirSync(join(it.data, "environments/local/app/releases")).filter(
+    (hash) => hash !== it.current(),
+  );
+  const file = join(it.data, "environments/local/app/releases", damaged ?? "", "lib/version.txt");
+  rmSync(file, { force: true });
+  writeFileSync(file, "changed by hand");
+  await deployed(it, "exe_3", it.release("one"));
+  expect(it.current()).toBe(damaged);
+  expect(statSync(file).size).toBe("one".length);
+  expect(await it.served()).toBe("one");
+  await killed(agent.child);
+});
