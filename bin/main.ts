@@ -63,6 +63,11 @@ await runProgram(
       load: async () => (await import("../cli/commands/artifacts.ts")).artifactsCommand(),
     },
     {
+      name: "env",
+      summary: "show what is deployed in an environment",
+      load: async () => (await import("../cli/commands/env.ts")).envCommand(),
+    },
+    {
       name: "agents",
       summary: "list the agents of the farm",
       load: async () => (await import("../cli/commands/agents.ts")).agentsCommand(),

@@ -1,6 +1,7 @@
 import { type Client, createClient } from "@connectrpc/connect";
 import { type Command, Option } from "commander";
 import { AgentService } from "../proto/gen/millrace/v1/agent_pb.ts";
+import { EnvironmentService } from "../proto/gen/millrace/v1/environment_pb.ts";
 import { FlowService } from "../proto/gen/millrace/v1/flow_pb.ts";
 import { LogService } from "../proto/gen/millrace/v1/log_pb.ts";
 import { RunService } from "../proto/gen/millrace/v1/run_pb.ts";
@@ -21,6 +22,7 @@ export interface Connection {
   readonly logs: Client<typeof LogService>;
   readonly agents: Client<typeof AgentService>;
   readonly flow: Client<typeof FlowService>;
+  readonly environments: Client<typeof EnvironmentService>;
 }
 
 /** Adds --address and --token. */
@@ -45,6 +47,7 @@ export async function withConnection<T>(
       logs: createClient(LogService, transport),
       agents: createClient(AgentService, transport),
       flow: createClient(FlowService, transport),
+      environments: createClient(EnvironmentService, transport),
     });
   } finally {
     transport.close();

@@ -67,6 +67,8 @@ export function endingLabel(ending: Ending | undefined): string {
       return `left out an output${detail}`;
     case EndingKind.REJECTED:
       return `was rejected ${ending.detail}`.trimEnd();
+    case EndingKind.DEPLOYMENT_FAILED:
+      return `could not be deployed${detail}`;
     case EndingKind.INFRASTRUCTURE:
       return `could not be run${detail}`;
     default:
