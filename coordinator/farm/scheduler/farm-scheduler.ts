@@ -209,9 +209,9 @@ export class FarmScheduler implements Scheduler, Component {
     this.#slots.take(execution, lease);
     const answer = await this.#hand(execution, lease);
     if (execution.phase.kind !== "assigning" || execution.phase.lease !== lease) return;
-    // Of a host operation the agent may have taken the first step: its next heartbeat says whether it has it.
-    const mayHold = answer.kind === "unknown" && isPinned(execution);
-    if (answer.kind === "accepted" || mayHold) return this.#started(execution, lease);
+    // Whether an agent that did not answer has a host operation, its next heartbeat says.
+    if (answer.kind === "accepted" || (answer.kind === "unknown" && isPinned(execution)))
+      return this.#started(execution, lease);
     this.#places.refused(agentId);
     if (answer.kind === "refused") execution.attempts -= 1;
     const why = `${agentId} did not answer: ${answer.why}`;
@@ -289,8 +289,8 @@ export class FarmScheduler implements Scheduler, Component {
     }
     for (const { executionId, epoch } of held) {
       if (epoch === undefined || !isStray(this.#merging.execution(executionId), epoch)) continue;
-      const reason = "another attempt has taken its place";
-      this.#background(this.#deps.dispatcher.cancel(agentId, executionId, epochOf(epoch), reason));
+      const why = "another attempt took its place";
+      this.#background(this.#deps.dispatcher.cancel(agentId, executionId, epochOf(epoch), why));
     }
   }
 
@@ -388,7 +388,6 @@ export class FarmScheduler implements Scheduler, Component {
   #tellAll({ waiters }: Execution): void {
     for (const waiter of waiters) if (waiter.isTold) this.#tellPresent(waiter);
   }
-
   #tellPresent(waiter: Waiter): void {
     const update = presentUpdate(waiter);
     if (update !== undefined) for (const listener of this.#listeners) listener(update);
