@@ -69,8 +69,18 @@ await runProgram(
     },
     {
       name: "agents",
-      summary: "list the agents of the farm",
+      summary: "list the agents of the farm; drain, resume and remove them",
       load: async () => (await import("../cli/commands/agents.ts")).agentsCommand(),
+    },
+    {
+      name: "token",
+      summary: "give and take the right to use the farm",
+      load: async () => (await import("../cli/commands/token.ts")).tokenCommand(),
+    },
+    {
+      name: "doctor",
+      summary: "check this machine and the farm, with what to do",
+      load: async () => (await import("../cli/commands/doctor.ts")).doctorCommand(),
     },
     {
       name: "validate",

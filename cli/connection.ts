@@ -1,5 +1,6 @@
 import { type Client, createClient } from "@connectrpc/connect";
 import { type Command, Option } from "commander";
+import { AdminService } from "../proto/gen/millrace/v1/admin_pb.ts";
 import { AgentService } from "../proto/gen/millrace/v1/agent_pb.ts";
 import { EnvironmentService } from "../proto/gen/millrace/v1/environment_pb.ts";
 import { FlowService } from "../proto/gen/millrace/v1/flow_pb.ts";
@@ -23,6 +24,7 @@ export interface Connection {
   readonly agents: Client<typeof AgentService>;
   readonly flow: Client<typeof FlowService>;
   readonly environments: Client<typeof EnvironmentService>;
+  readonly admin: Client<typeof AdminService>;
 }
 
 /** Adds --address and --token. */
@@ -48,6 +50,7 @@ export async function withConnection<T>(
       agents: createClient(AgentService, transport),
       flow: createClient(FlowService, transport),
       environments: createClient(EnvironmentService, transport),
+      admin: createClient(AdminService, transport),
     });
   } finally {
     transport.close();

@@ -9,6 +9,7 @@ import {
 import { ByteStream } from "../proto/gen/google/bytestream/bytestream_pb.ts";
 import { Health } from "../proto/gen/grpc/health/v1/health_pb.ts";
 import { ServerReflection } from "../proto/gen/grpc/reflection/v1/reflection_pb.ts";
+import { AdminService } from "../proto/gen/millrace/v1/admin_pb.ts";
 import { AgentService } from "../proto/gen/millrace/v1/agent_pb.ts";
 import { EnvironmentService } from "../proto/gen/millrace/v1/environment_pb.ts";
 import { FlowService } from "../proto/gen/millrace/v1/flow_pb.ts";
@@ -25,6 +26,7 @@ import { lockFolder } from "../shared/sqlite/folder-lock.ts";
 import { openSqlite } from "../shared/sqlite/open.ts";
 import { rolesOf } from "./api/access.ts";
 import { actionCacheService } from "./api/grpc/action-cache-service.ts";
+import { adminService } from "./api/grpc/admin-service.ts";
 import { agentService } from "./api/grpc/agent-service.ts";
 import { byteStreamService } from "./api/grpc/byte-stream-service.ts";
 import { capabilitiesService } from "./api/grpc/capabilities-service.ts";
@@ -107,7 +109,7 @@ export async function startCoordinator(config: CoordinatorConfig, log: Logger): 
     });
 
     // delivery
-    const tokens = await openTokens({ sqlite, dir: join(config.data, "tokens") });
+    const tokens = await openTokens({ sqlite, dir: join(config.data, "tokens"), clock });
     const environments = storedEnvironments({ store, agents, clock });
     const summaries = runSummaries({ sqlite, store, clock, onError });
     const meters = metrics({ scheduler: () => scheduler.stats(), agents });
@@ -138,6 +140,7 @@ export async function startCoordinator(config: CoordinatorConfig, log: Logger): 
         mounted(LogService, logService({ logs, runs, cas })),
         mounted(EnvironmentService, environmentService(environments)),
         mounted(AgentService, agentService({ agents, scheduler, bus: config.agentBus })),
+        mounted(AdminService, adminService({ tokens, clock })),
       ],
       { tokens, meters, stopping: stopping.signal },
     );

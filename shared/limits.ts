@@ -227,6 +227,14 @@ export const limits = {
   unitLogBytes: 16 * 1024 * 1024,
   /** Idempotency keys of the last submits that are kept at hand; all others are looked up. */
   idempotencyKeys: 10_000,
+  /** The first call of `millrace doctor`: a coordinator that takes longer is not reached. */
+  doctorCallMs: 5_000,
+  /** Clocks that differ by more are worth a word: logs of both sides are read together. */
+  doctorClockMs: 2_000,
+  /** Free disk below which the doctor warns: one build of a middling project with its inputs and outputs. */
+  doctorDiskBytes: 5 * 1024 * 1024 * 1024,
+  /** Free disk below which nothing will work for long. */
+  doctorDiskLeastBytes: 256 * 1024 * 1024,
   /** Runs in one page of a list. */
   listPage: 1_000,
   /** Calls in progress have this long when the coordinator stops; watchers and followers never end by themselves. */

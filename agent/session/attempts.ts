@@ -29,8 +29,11 @@ export interface Attempts {
   cancel(message: Cancel): CancelReply;
   /** Everything that runs or whose report is on its way. */
   held(): HeldExecution[];
-  /** Takes nothing new from now on. */
+  /** Takes nothing new from now on: it will end. */
   drain(): void;
+  /** Takes nothing new until it is called with false: somebody asked for it. */
+  pause(paused: boolean): void;
+  /** Whether for either reason. */
   draining(): boolean;
   /** Ends all that runs. */
   stopAll(reason: Stopped): void;
@@ -65,6 +68,7 @@ export function attempts(options: AttemptsOptions): Attempts {
   const running = new Set<Attempt>();
   const idleWaiters = new Set<() => void>();
   let draining = false;
+  let paused = false;
 
   async function run(attempt: Attempt, assignment: Assignment): Promise<void> {
     const report = await executor.execute(assignment, attempt.stop.signal);
@@ -115,7 +119,7 @@ export function attempts(options: AttemptsOptions): Attempts {
 
   /** Why the assignment is not taken; undefined when it is. */
   function refusal({ executionId, epoch }: { executionId: string; epoch: Epoch }): string | undefined {
-    if (draining) return "the agent is draining";
+    if (draining || paused) return "the agent is draining";
     if (running.size >= slots) return `all ${slots} slots are taken`;
     for (const held of [...running, ...outbox.held()]) {
       if (held.executionId === executionId && held.epoch !== undefined && compareEpochs(held.epoch, epoch) >= 0) {
@@ -163,7 +167,12 @@ export function attempts(options: AttemptsOptions): Attempts {
       draining = true;
       onChange();
     },
-    draining: () => draining,
+    pause(wanted) {
+      if (paused === wanted) return;
+      paused = wanted;
+      onChange();
+    },
+    draining: () => draining || paused,
     stopAll(reason) {
       for (const { stop } of running) stop.abort(reason);
     },

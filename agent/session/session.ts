@@ -7,6 +7,7 @@ import {
   AssignSchema,
   CancelReplySchema,
   CancelSchema,
+  DrainSchema,
   GoodbyeSchema,
   HeartbeatSchema,
 } from "../../proto/gen/millrace/v1/dispatch_pb.ts";
@@ -80,6 +81,7 @@ export function session(options: SessionOptions): Session {
         );
         if (answer.heartbeatInterval !== undefined) heartbeatMs = durationMs(answer.heartbeatInterval);
         if (answer.lease !== undefined) leaseMs = durationMs(answer.lease);
+        attempts.pause(answer.drain);
         await useBus(answer);
         return;
       } catch (error) {
@@ -144,6 +146,7 @@ export function session(options: SessionOptions): Session {
       on.subscribe(subjects.cancel(id), (message) => {
         answer(message, CancelSchema, CancelReplySchema, (cancel) => attempts.cancel(cancel));
       }),
+      on.subscribe(subjects.drain(id), ({ data }) => attempts.pause(fromBinary(DrainSchema, data).draining)),
       on.subscribe(subjects.rejoin(id), rejoin),
       on.subscribe(subjects.rollCall, () => {
         beat();

@@ -9,13 +9,51 @@ interface AgentsOptions extends ConnectionOptions {
   readonly json?: boolean;
 }
 
+interface RemoveOptions extends AgentsOptions {
+  readonly force?: boolean;
+}
+
 /** `millrace agents`. */
 export function agentsCommand(): Command {
-  return withConnectionOptions(new Command("agents"))
-    .description("List the agents of the farm, also those that were lost.")
+  const command = withConnectionOptions(new Command("agents"))
+    .description("List the agents of the farm, also those that were lost; or drain, resume and remove one.")
     .option("--json", "print one JSON object")
-    .addHelpText("after", "\nExample:\n  $ millrace agents")
+    .addHelpText("after", "\nExample:\n  $ millrace agents\n  $ millrace agents drain agent-2")
     .action(listAgents);
+  const steer = (name: string, description: string) =>
+    withConnectionOptions(command.command(name))
+      .description(description)
+      .argument("<id>", "the agent")
+      .option("--json", "print one JSON object");
+  // An option that the list has, too, is taken by the list: hence with globals.
+  steer("drain", "Let it finish what it has and give it nothing new, also after restarts, until it is resumed.").action(
+    (id: string, _options: unknown, self: Command) => drainAgent(id, true, self.optsWithGlobals()),
+  );
+  steer("resume", "Give it work again.").action((id: string, _options: unknown, self: Command) =>
+    drainAgent(id, false, self.optsWithGlobals()),
+  );
+  steer("remove", "Forget an agent that is gone for good; one that still runs joins again.")
+    .option("--force", "also when it holds work, which is then placed anew")
+    .action((id: string, _options: unknown, self: Command) => removeAgent(id, self.optsWithGlobals()));
+  return command;
+}
+
+async function drainAgent(id: string, draining: boolean, options: AgentsOptions): Promise<void> {
+  const console = processConsole();
+  const { agent } = await withConnection(options, ({ agents }) => agents.setAgentDraining({ id, draining }));
+  const executions = agent?.executions ?? [];
+  if (options.json) return console.writeJson({ id, draining, executions });
+  if (!draining) return console.note(`${id} is given work again`);
+  console.note(
+    `${id} takes nothing new and ${executions.length === 0 ? "holds nothing" : `finishes ${executions.join(", ")}`}`,
+  );
+}
+
+async function removeAgent(id: string, options: RemoveOptions): Promise<void> {
+  const console = processConsole();
+  await withConnection(options, ({ agents }) => agents.removeAgent({ id, force: options.force === true }));
+  if (options.json) return console.writeJson({ removed: id });
+  console.note(`${id} is removed`);
 }
 
 async function listAgents(options: AgentsOptions): Promise<void> {

@@ -28,20 +28,23 @@ export async function findNatsServer(env: Readonly<Record<string, string | undef
         "`sh deploy/bootstrap.sh` in a checkout, or name a running one with --nats nats://HOST:PORT.",
     );
   }
-  let text: string;
-  try {
-    text = (await promisify(execFile)(file, ["--version"], { timeout: limits.childStartMs })).stdout;
-  } catch (error) {
-    throw from(error, `asking ${file} for its version`);
-  }
-  const version = parseNatsVersion(text);
+  const version = await natsVersionOf(file);
   if (version === undefined || !isNewEnough(version)) {
     throw new MillraceError(
       "failed_precondition",
-      `${file} is "${text.trim()}"; Millrace needs ${oldestVersion.join(".")} or later. Install a newer nats-server.`,
+      `${file} has the version ${version?.join(".") ?? "?"}; Millrace needs ${oldestVersion.join(".")} or later. Install a newer nats-server.`,
     );
   }
   return file;
+}
+
+/** Major and minor of a nats-server; undefined when it does not tell. */
+export async function natsVersionOf(file: string): Promise<readonly [number, number] | undefined> {
+  try {
+    return parseNatsVersion((await promisify(execFile)(file, ["--version"], { timeout: limits.childStartMs })).stdout);
+  } catch (error) {
+    throw from(error, `asking ${file} for its version`);
+  }
 }
 
 /** Major and minor of what `nats-server --version` prints. */

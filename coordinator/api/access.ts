@@ -24,6 +24,9 @@ const byService = new Map<string, readonly Role[] | undefined>([
 const byMethod = new Map<string, readonly Role[]>([
   ["millrace.v1.LogService/AppendLog", agents],
   ["millrace.v1.AgentService/JoinFarm", agents],
+  ["millrace.v1.AgentService/SetAgentDraining", ["admin"]],
+  ["millrace.v1.AgentService/RemoveAgent", ["admin"]],
+  ["millrace.v1.AdminService/DescribeCoordinator", everybody],
   // An agent's results come by report, fenced by its lease; what a client uploads is recorded as the client's.
   ["build.bazel.remote.execution.v2.ActionCache/UpdateActionResult", people],
 ]);

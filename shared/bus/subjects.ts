@@ -10,6 +10,8 @@ export const subjects = {
   cancel: (agentId: string) => `millrace.agent.${agentId}.cancel`,
   /** Rejoin, to an agent that the coordinator does not know. */
   rejoin: (agentId: string) => `millrace.agent.${agentId}.rejoin`,
+  /** Drain, to an agent. */
+  drain: (agentId: string) => `millrace.agent.${agentId}.drain`,
   /** RollCall, to all agents. */
   rollCall: "millrace.agents.roll-call",
   /** Heartbeat, from one agent; `*` for all. */

@@ -4,6 +4,7 @@ import { createClient } from "@connectrpc/connect";
 import { pino } from "pino";
 import { onTestFinished } from "vitest";
 import { startCoordinator } from "../../coordinator/wiring.ts";
+import { AdminService } from "../../proto/gen/millrace/v1/admin_pb.ts";
 import { AgentService } from "../../proto/gen/millrace/v1/agent_pb.ts";
 import { FlowService } from "../../proto/gen/millrace/v1/flow_pb.ts";
 import { LogService } from "../../proto/gen/millrace/v1/log_pb.ts";
@@ -26,6 +27,7 @@ function clientsOf(address: string, token?: string) {
     logs: createClient(LogService, transport),
     agents: createClient(AgentService, transport),
     flow: createClient(FlowService, transport),
+    admin: createClient(AdminService, transport),
     cas: grpcCas({ transport }),
   };
 }

@@ -93,7 +93,7 @@ export async function startSchedulerFarm({
 
 async function joinAgent(
   broker: InProcessBroker,
-  join: (info: Awaited<ReturnType<typeof busAgent>>["info"]) => Promise<void>,
+  join: (info: Awaited<ReturnType<typeof busAgent>>["info"]) => Promise<unknown>,
   options: BusAgentOptions,
 ) {
   const agent = await busAgent(broker.connect(), options);

@@ -1,10 +1,10 @@
 import { durationFromMs, timestampFromMs } from "@bufbuild/protobuf/wkt";
 import type { ServiceImpl } from "@connectrpc/connect";
-import type { AgentService } from "../../../proto/gen/millrace/v1/agent_pb.ts";
+import { type AgentService, AgentState } from "../../../proto/gen/millrace/v1/agent_pb.ts";
 import { MillraceError } from "../../../shared/errors.ts";
 import { limits } from "../../../shared/limits.ts";
 import { fitsVersion, version } from "../../../shared/version.ts";
-import type { AgentRegistry } from "../../farm/agents/agent-registry.ts";
+import type { AgentRecord, AgentRegistry } from "../../farm/agents/agent-registry.ts";
 import type { Scheduler } from "../../farm/scheduler/scheduler.ts";
 
 /** How agents reach the bus. */
@@ -22,6 +22,7 @@ export interface AgentServiceDeps {
 
 /** AgentService: agents join the farm, people look at them. */
 export function agentService({ agents, scheduler, bus }: AgentServiceDeps): ServiceImpl<typeof AgentService> {
+  const heldBy = (id: string): readonly string[] => scheduler.stats().heldBy.get(id) ?? [];
   return {
     async joinFarm({ agent }) {
       if (agent === undefined || !/^[a-z0-9-]{1,64}$/.test(agent.id)) {
@@ -37,8 +38,9 @@ export function agentService({ agents, scheduler, bus }: AgentServiceDeps): Serv
             "coordinator of the same or the next minor version; install the matching one",
         );
       }
-      await agents.join(agent);
+      const { state } = await agents.join(agent);
       return {
+        drain: state === AgentState.DRAINING,
         natsServers: [...bus.servers],
         natsUser: bus.user,
         natsPassword: bus.password,
@@ -47,20 +49,32 @@ export function agentService({ agents, scheduler, bus }: AgentServiceDeps): Serv
       };
     },
 
-    listAgents() {
-      const { heldBy } = scheduler.stats();
-      return {
-        agents: agents.list().map(({ info, state, lastHeartbeatMs }) => {
-          const executions = [...(heldBy.get(info.id) ?? [])];
-          return {
-            info,
-            state,
-            slotsUsed: executions.length,
-            executions,
-            ...(lastHeartbeatMs === 0 ? {} : { lastHeartbeatTime: timestampFromMs(lastHeartbeatMs) }),
-          };
-        }),
-      };
+    listAgents: () => ({ agents: agents.list().map((agent) => shown(agent, heldBy(agent.info.id))) }),
+
+    async setAgentDraining({ id, draining }) {
+      return { agent: shown(await agents.drain(id, draining), heldBy(id)) };
     },
+
+    async removeAgent({ id, force }) {
+      const held = heldBy(id);
+      if (held.length > 0 && !force) {
+        throw new MillraceError(
+          "failed_precondition",
+          `${id} holds ${held.join(", ")}: drain it first and wait, or have its work placed anew with --force`,
+        );
+      }
+      await agents.remove(id);
+      return {};
+    },
+  };
+}
+
+function shown({ info, state, lastHeartbeatMs }: AgentRecord, executions: readonly string[]) {
+  return {
+    info,
+    state,
+    slotsUsed: executions.length,
+    executions: [...executions],
+    ...(lastHeartbeatMs === 0 ? {} : { lastHeartbeatTime: timestampFromMs(lastHeartbeatMs) }),
   };
 }

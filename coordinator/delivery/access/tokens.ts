@@ -1,14 +1,39 @@
 import { createHash, randomBytes } from "node:crypto";
 import { mkdir, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { from } from "../../../shared/errors.ts";
+import type { Clock } from "../../../shared/clock.ts";
+import { from, MillraceError } from "../../../shared/errors.ts";
 import type { SchemaPart, Sqlite } from "../../../shared/sqlite/sqlite.ts";
 import type { Principal, Role } from "./principal.ts";
 
+/** What is known of a token; the token itself is not. */
+export interface TokenInfo {
+  readonly name: string;
+  readonly role: Role;
+  /** Wall time; undefined for tokens from before it was kept. */
+  readonly createdMs: number | undefined;
+  /** Wall time; undefined when it does not expire. */
+  readonly expiresMs: number | undefined;
+}
+
+export interface NewToken {
+  readonly role: Role;
+  /** `[a-z0-9-]{1,64}`; undefined makes one up. */
+  readonly name: string | undefined;
+  /** Undefined: it does not expire. */
+  readonly ttlMs: number | undefined;
+}
+
 /** API tokens. Only their SHA-256 is kept, so a stolen database opens nothing. */
 export interface Tokens {
-  /** Undefined when the token is unknown. */
+  /** Undefined when the token is unknown, revoked or expired. */
   authenticate(token: string): Principal | undefined;
+  /** Resolves when it is durable. Throws `invalid_argument` for a bad name, `already_exists` for one that is taken. */
+  create(token: NewToken): Promise<{ readonly secret: string; readonly info: TokenInfo }>;
+  /** By name; also expired ones. */
+  list(): readonly TokenInfo[];
+  /** It is refused at once; resolves when that is durable. Throws `not_found`, and `failed_precondition` for a first one. */
+  revoke(name: string): Promise<void>;
 }
 
 export const tokenSchema: SchemaPart = {
@@ -19,6 +44,8 @@ export const tokenSchema: SchemaPart = {
      name TEXT NOT NULL,
      role TEXT NOT NULL
    ) STRICT`,
+    "ALTER TABLE token ADD COLUMN created_ms INTEGER",
+    "ALTER TABLE token ADD COLUMN expires_ms INTEGER",
   ],
 };
 
@@ -26,12 +53,24 @@ export interface TokensOptions {
   readonly sqlite: Sqlite;
   /** Where the first tokens lie in clear, one file each, readable by the owner alone: `admin` and `agent`. */
   readonly dir: string;
+  readonly clock: Clock;
 }
 
+interface Row {
+  sha256: string;
+  name: string;
+  role: Role;
+  created_ms: number | null;
+  expires_ms: number | null;
+}
+
+/** Tokens that the coordinator makes for itself, named as their roles. */
+const firstRoles = ["admin", "agent"] as const;
+
 /** Opens the tokens and sees to it that the two first ones exist: without them nobody could make any others. */
-export async function openTokens({ sqlite, dir }: TokensOptions): Promise<Tokens> {
+export async function openTokens({ sqlite, dir, clock }: TokensOptions): Promise<Tokens> {
   await mkdir(dir, { recursive: true, mode: 0o700 });
-  for (const role of ["admin", "agent"] as const) {
+  for (const role of firstRoles) {
     const token = await readOrMake(join(dir, role));
     await sqlite.write([
       // A file that was replaced replaces the token: the old one opens nothing any more.
@@ -39,10 +78,63 @@ export async function openTokens({ sqlite, dir }: TokensOptions): Promise<Tokens
       { sql: "INSERT INTO token (sha256, name, role) VALUES (?, ?, ?)", params: [sha256(token), role, role] },
     ]);
   }
-  const rows = await sqlite.query<{ sha256: string; name: string; role: Role }>("SELECT sha256, name, role FROM token");
-  const principals = new Map(rows.map((row) => [row.sha256, { name: `token:${row.name}`, role: row.role }]));
-  // Looked up by hash: an attacker who times the comparison learns about the hash, not about the token.
-  return { authenticate: (token) => principals.get(sha256(token)) };
+  const rows = await sqlite.query<Row>("SELECT sha256, name, role, created_ms, expires_ms FROM token");
+  const known = new Map(rows.map((row) => [row.sha256, infoOf(row)]));
+  return {
+    authenticate(token) {
+      // Looked up by hash: an attacker who times the comparison learns about the hash, not about the token.
+      const info = known.get(sha256(token));
+      if (info === undefined || (info.expiresMs !== undefined && clock.nowMs() >= info.expiresMs)) return undefined;
+      return { name: `token:${info.name}`, role: info.role };
+    },
+    async create({ role, name = `${role}-${randomBytes(3).toString("hex")}`, ttlMs }) {
+      requireName(name, known.values());
+      const secret = newToken();
+      const createdMs = clock.nowMs();
+      const info: TokenInfo = { name, role, createdMs, expiresMs: ttlMs === undefined ? undefined : createdMs + ttlMs };
+      const hash = sha256(secret);
+      known.set(hash, info);
+      const sql = "INSERT INTO token (sha256, name, role, created_ms, expires_ms) VALUES (?, ?, ?, ?, ?)";
+      try {
+        await sqlite.write([{ sql, params: [hash, name, role, createdMs, info.expiresMs ?? null] }]);
+      } catch (error) {
+        known.delete(hash);
+        throw from(error, `storing the token ${name}`);
+      }
+      return { secret, info };
+    },
+    list: () => [...known.values()].sort((a, b) => (a.name < b.name ? -1 : 1)),
+    async revoke(name) {
+      const found = [...known].filter(([, info]) => info.name === name);
+      if (found.length === 0)
+        throw new MillraceError("not_found", `there is no token "${name}"; see \`millrace token list\``);
+      if (firstRoles.some((first) => first === name)) {
+        throw new MillraceError(
+          "failed_precondition",
+          `the token "${name}" is the coordinator's own: delete ${join(dir, name)} and restart it, and a new one takes its place`,
+        );
+      }
+      for (const [hash] of found) known.delete(hash);
+      await sqlite.write([{ sql: "DELETE FROM token WHERE name = ?", params: [name] }]);
+    },
+  };
+}
+
+function requireName(name: string, known: Iterable<TokenInfo>): void {
+  if (!/^[a-z0-9-]{1,64}$/.test(name)) {
+    throw new MillraceError("invalid_argument", `a token's name is 1 to 64 of a-z, 0-9 and "-"; got "${name}"`);
+  }
+  for (const info of known) {
+    if (info.name !== name) continue;
+    throw new MillraceError(
+      "already_exists",
+      `there is a token "${name}" already: revoke it first, or choose another name`,
+    );
+  }
+}
+
+function infoOf({ name, role, created_ms, expires_ms }: Row): TokenInfo {
+  return { name, role, createdMs: created_ms ?? undefined, expiresMs: expires_ms ?? undefined };
 }
 
 async function readOrMake(path: string): Promise<string> {
@@ -52,9 +144,13 @@ async function readOrMake(path: string): Promise<string> {
     throw failure;
   });
   if (present !== undefined && present.trim() !== "") return present.trim();
-  const token = `mr_${randomBytes(24).toString("base64url")}`;
+  const token = newToken();
   await writeFile(path, `${token}\n`, { mode: 0o600 });
   return token;
+}
+
+function newToken(): string {
+  return `mr_${randomBytes(24).toString("base64url")}`;
 }
 
 function sha256(token: string): string {

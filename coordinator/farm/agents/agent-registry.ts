@@ -19,13 +19,20 @@ export type AgentChange =
   | { readonly kind: "heartbeat"; readonly agent: AgentRecord; readonly held: readonly HeldExecution[] }
   /** Silent for longer than its lease: what it holds must be placed anew. */
   | { readonly kind: "lost"; readonly agent: AgentRecord }
-  /** Left on purpose, holding nothing. */
+  /** Left on purpose, holding nothing, or was removed. */
   | { readonly kind: "left"; readonly agent: AgentRecord };
 
 /** Which agents there are. Started and stopped by the wiring. */
 export interface AgentRegistry {
-  /** Records what an agent says of itself; resolves when durable. */
-  join(info: AgentInfo): Promise<void>;
+  /** Records what an agent says of itself; resolves, when that is durable, with how it stands. */
+  join(info: AgentInfo): Promise<AgentRecord>;
+  /**
+   * From now on it is given nothing new, or again something; resolves when that is durable. It is said to the agent, which
+   * says it back in its heartbeats. Throws `not_found`.
+   */
+  drain(id: string, draining: boolean): Promise<AgentRecord>;
+  /** Forgets it; what it holds must be placed anew. Resolves when that is durable. Throws `not_found`. */
+  remove(id: string): Promise<void>;
   list(): readonly AgentRecord[];
   /** Listeners are called in the order of subscription and must not throw. */
   subscribe(listener: (change: AgentChange) => void): () => void;

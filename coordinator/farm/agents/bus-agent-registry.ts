@@ -1,6 +1,7 @@
 import { create, fromBinary, toBinary } from "@bufbuild/protobuf";
 import { type AgentInfo, AgentInfoSchema, AgentState } from "../../../proto/gen/millrace/v1/agent_pb.ts";
 import {
+  DrainSchema,
   type Goodbye,
   GoodbyeSchema,
   type Heartbeat,
@@ -11,6 +12,7 @@ import {
 import type { Bus } from "../../../shared/bus/bus.ts";
 import { subjects } from "../../../shared/bus/subjects.ts";
 import type { Clock } from "../../../shared/clock.ts";
+import { MillraceError } from "../../../shared/errors.ts";
 import type { Component } from "../../../shared/lifecycle.ts";
 import { limits } from "../../../shared/limits.ts";
 import type { SchemaPart, Sqlite } from "../../../shared/sqlite/sqlite.ts";
@@ -18,7 +20,10 @@ import type { AgentChange, AgentRecord, AgentRegistry } from "./agent-registry.t
 
 export const agentSchema: SchemaPart = {
   name: "agents",
-  migrations: ["CREATE TABLE agent (id TEXT PRIMARY KEY, info BLOB NOT NULL) STRICT"],
+  migrations: [
+    "CREATE TABLE agent (id TEXT PRIMARY KEY, info BLOB NOT NULL) STRICT",
+    "ALTER TABLE agent ADD COLUMN draining INTEGER NOT NULL DEFAULT 0",
+  ],
 };
 
 export interface BusAgentRegistryDeps {
@@ -34,6 +39,8 @@ interface Entry {
   info: AgentInfo;
   state: AgentState;
   heard: boolean;
+  /** Somebody asked for it; the agent may drain for a reason of its own, too. */
+  draining: boolean;
   lastHeartbeatMs: number;
   /** On the monotonic clock: when its silence began to count. */
   silentSinceMs: number;
@@ -84,12 +91,23 @@ export function busAgentRegistry(deps: BusAgentRegistryDeps): AgentRegistry & Co
       return;
     }
     const wasAway = agent.state === AgentState.LOST || !agent.heard;
-    agent.state = heartbeat.draining ? AgentState.DRAINING : AgentState.ONLINE;
+    agent.state = heartbeat.draining || agent.draining ? AgentState.DRAINING : AgentState.ONLINE;
+    if (heartbeat.draining !== agent.draining) sayDrain(agent);
     agent.heard = true;
     agent.lastHeartbeatMs = clock.nowMs();
     agent.silentSinceMs = clock.monotonicMs();
     if (wasAway) tell({ kind: "joined", agent: record(agent) });
     tell({ kind: "heartbeat", agent: record(agent), held: heartbeat.held });
+  }
+
+  function sayDrain({ info: { id }, draining }: Entry): void {
+    bus.publish(subjects.drain(id), toBinary(DrainSchema, create(DrainSchema, { draining })));
+  }
+
+  function known(id: string): Entry {
+    const agent = agents.get(id);
+    if (agent === undefined) throw new MillraceError("not_found", `there is no agent "${id}"; see \`millrace agents\``);
+    return agent;
   }
 
   function onGoodbye(goodbye: Goodbye): void {
@@ -103,13 +121,14 @@ export function busAgentRegistry(deps: BusAgentRegistryDeps): AgentRegistry & Co
     name: "agent registry",
 
     async start() {
-      const rows = await deps.sqlite.query<{ info: Uint8Array }>("SELECT info FROM agent");
+      const rows = await deps.sqlite.query<{ info: Uint8Array; draining: number }>("SELECT info, draining FROM agent");
       for (const row of rows) {
         const info = fromBinary(AgentInfoSchema, row.info);
         agents.set(info.id, {
           info,
-          state: AgentState.ONLINE,
+          state: row.draining === 1 ? AgentState.DRAINING : AgentState.ONLINE,
           heard: false,
+          draining: row.draining === 1,
           lastHeartbeatMs: 0,
           silentSinceMs: clock.monotonicMs(),
         });
@@ -141,18 +160,39 @@ export function busAgentRegistry(deps: BusAgentRegistryDeps): AgentRegistry & Co
     async join(info) {
       await deps.sqlite.write([
         {
-          sql: "INSERT OR REPLACE INTO agent (id, info) VALUES (?, ?)",
+          sql: "INSERT INTO agent (id, info) VALUES (?, ?) ON CONFLICT (id) DO UPDATE SET info = excluded.info",
           params: [info.id, toBinary(AgentInfoSchema, info)],
         },
       ]);
+      const draining = agents.get(info.id)?.draining ?? false;
       const agent: Entry = {
         info,
-        state: AgentState.ONLINE,
+        state: draining ? AgentState.DRAINING : AgentState.ONLINE,
         heard: false,
+        draining,
         lastHeartbeatMs: clock.nowMs(),
         silentSinceMs: clock.monotonicMs(),
       };
       agents.set(info.id, agent);
+      return record(agent);
+    },
+
+    async drain(id, draining) {
+      const agent = known(id);
+      const params = [draining ? 1 : 0, id];
+      await deps.sqlite.write([{ sql: "UPDATE agent SET draining = ? WHERE id = ?", params }]);
+      agent.draining = draining;
+      // Resumed only when the agent says so: until then it would refuse.
+      if (draining && agent.state === AgentState.ONLINE) agent.state = AgentState.DRAINING;
+      sayDrain(agent);
+      return record(agent);
+    },
+
+    async remove(id) {
+      const agent = known(id);
+      await deps.sqlite.write([{ sql: "DELETE FROM agent WHERE id = ?", params: [id] }]);
+      agents.delete(id);
+      tell({ kind: "left", agent: { ...record(agent), state: AgentState.LOST } });
     },
 
     list: () => [...agents.values()].map(record),

@@ -128,6 +128,8 @@ export async function fakeFarm(): Promise<FakeFarm> {
       };
     },
     listAgents: () => ({}),
+    setAgentDraining: () => ({}),
+    removeAgent: () => ({}),
   };
   const logService: ServiceImpl<typeof LogService> = {
     async *appendLog(requests) {

@@ -30,6 +30,20 @@ describe("bin/millrace", () => {
     expect(stdout).toBe(`pinned --disable-warning=ExperimentalWarning ${root}/bin/main.ts runs a b\n`);
   });
 
+  it("starts what was compiled, on the Node beside it, where it is an installed package", () => {
+    const { root, call } = install({
+      "node_modules/millrace/bin/main.js": "",
+      "node_modules/node/bin/node": says("pinned"),
+      "path/node": says("other"),
+    });
+    const program = join(root, "node_modules/millrace/bin/millrace");
+    copyFileSync(script, program);
+    const { stdout } = call(program, "runs");
+    expect(stdout).toBe(
+      `pinned --disable-warning=ExperimentalWarning ${root}/node_modules/millrace/bin/main.js runs\n`,
+    );
+  });
+
   it("finds its folder through links, absolute and relative", () => {
     const { root, call } = install({ "node_modules/node/bin/node": says("pinned") });
     symlinkSync("bin/millrace", join(root, "relative"));
@@ -43,6 +57,6 @@ describe("bin/millrace", () => {
     expect(call().stdout).toMatch(/^machine /);
     const old = install({ "path/node": node("v20.20.2") }).call();
     expect(old.status).toBe(3);
-    expect(old.stderr).toMatch(/needs Node 24 or later, and node is v20\.20\.2; run: sh .*bootstrap\.sh/);
+    expect(old.stderr).toMatch(/needs Node 24 or later, and node is v20\.20\.2; run: npm install node@24/);
   });
 });

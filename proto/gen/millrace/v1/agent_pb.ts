@@ -14,7 +14,89 @@ import type { Message, UnknownEnum } from "@bufbuild/protobuf";
  * Describes the file millrace/v1/agent.proto.
  */
 export const file_millrace_v1_agent: GenFile = /*@__PURE__*/
-  fileDesc("ChdtaWxscmFjZS92MS9hZ2VudC5wcm90bxILbWlsbHJhY2UudjEiOAoPSm9pbkZhcm1SZXF1ZXN0EiUKBWFnZW50GAEgASgLMhYubWlsbHJhY2UudjEuQWdlbnRJbmZvIs8BCglBZ2VudEluZm8SCgoCaWQYASABKAkSDwoHc2Vzc2lvbhgCIAEoCRIQCghob3N0bmFtZRgDIAEoCRIPCgd2ZXJzaW9uGAQgASgJEg0KBXNsb3RzGAUgASgFEjIKBmxhYmVscxgGIAMoCzIiLm1pbGxyYWNlLnYxLkFnZW50SW5mby5MYWJlbHNFbnRyeRIQCghmZWF0dXJlcxgHIAMoCRotCgtMYWJlbHNFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBIrMBChBKb2luRmFybVJlc3BvbnNlEhQKDG5hdHNfc2VydmVycxgBIAMoCRIRCgluYXRzX3VzZXIYAiABKAkSFQoNbmF0c19wYXNzd29yZBgDIAEoCRI1ChJoZWFydGJlYXRfaW50ZXJ2YWwYBCABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SKAoFbGVhc2UYBSABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24iEwoRTGlzdEFnZW50c1JlcXVlc3QiOAoSTGlzdEFnZW50c1Jlc3BvbnNlEiIKBmFnZW50cxgBIAMoCzISLm1pbGxyYWNlLnYxLkFnZW50IrYBCgVBZ2VudBIkCgRpbmZvGAEgASgLMhYubWlsbHJhY2UudjEuQWdlbnRJbmZvEiYKBXN0YXRlGAIgASgOMhcubWlsbHJhY2UudjEuQWdlbnRTdGF0ZRI3ChNsYXN0X2hlYXJ0YmVhdF90aW1lGAMgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBISCgpzbG90c191c2VkGAQgASgFEhIKCmV4ZWN1dGlvbnMYBSADKAkqcQoKQWdlbnRTdGF0ZRIbChdBR0VOVF9TVEFURV9VTlNQRUNJRklFRBAAEhYKEkFHRU5UX1NUQVRFX09OTElORRABEhgKFEFHRU5UX1NUQVRFX0RSQUlOSU5HEAISFAoQQUdFTlRfU1RBVEVfTE9TVBADMqYBCgxBZ2VudFNlcnZpY2USRwoISm9pbkZhcm0SHC5taWxscmFjZS52MS5Kb2luRmFybVJlcXVlc3QaHS5taWxscmFjZS52MS5Kb2luRmFybVJlc3BvbnNlEk0KCkxpc3RBZ2VudHMSHi5taWxscmFjZS52MS5MaXN0QWdlbnRzUmVxdWVzdBofLm1pbGxyYWNlLnYxLkxpc3RBZ2VudHNSZXNwb25zZWIGcHJvdG8z", [file_google_protobuf_duration, file_google_protobuf_timestamp]);
+  fileDesc("ChdtaWxscmFjZS92MS9hZ2VudC5wcm90bxILbWlsbHJhY2UudjEiNwoXU2V0QWdlbnREcmFpbmluZ1JlcXVlc3QSCgoCaWQYASABKAkSEAoIZHJhaW5pbmcYAiABKAgiPQoYU2V0QWdlbnREcmFpbmluZ1Jlc3BvbnNlEiEKBWFnZW50GAEgASgLMhIubWlsbHJhY2UudjEuQWdlbnQiLwoSUmVtb3ZlQWdlbnRSZXF1ZXN0EgoKAmlkGAEgASgJEg0KBWZvcmNlGAIgASgIIhUKE1JlbW92ZUFnZW50UmVzcG9uc2UiOAoPSm9pbkZhcm1SZXF1ZXN0EiUKBWFnZW50GAEgASgLMhYubWlsbHJhY2UudjEuQWdlbnRJbmZvIs8BCglBZ2VudEluZm8SCgoCaWQYASABKAkSDwoHc2Vzc2lvbhgCIAEoCRIQCghob3N0bmFtZRgDIAEoCRIPCgd2ZXJzaW9uGAQgASgJEg0KBXNsb3RzGAUgASgFEjIKBmxhYmVscxgGIAMoCzIiLm1pbGxyYWNlLnYxLkFnZW50SW5mby5MYWJlbHNFbnRyeRIQCghmZWF0dXJlcxgHIAMoCRotCgtMYWJlbHNFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBIsIBChBKb2luRmFybVJlc3BvbnNlEhQKDG5hdHNfc2VydmVycxgBIAMoCRIRCgluYXRzX3VzZXIYAiABKAkSFQoNbmF0c19wYXNzd29yZBgDIAEoCRI1ChJoZWFydGJlYXRfaW50ZXJ2YWwYBCABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SKAoFbGVhc2UYBSABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SDQoFZHJhaW4YBiABKAgiEwoRTGlzdEFnZW50c1JlcXVlc3QiOAoSTGlzdEFnZW50c1Jlc3BvbnNlEiIKBmFnZW50cxgBIAMoCzISLm1pbGxyYWNlLnYxLkFnZW50IrYBCgVBZ2VudBIkCgRpbmZvGAEgASgLMhYubWlsbHJhY2UudjEuQWdlbnRJbmZvEiYKBXN0YXRlGAIgASgOMhcubWlsbHJhY2UudjEuQWdlbnRTdGF0ZRI3ChNsYXN0X2hlYXJ0YmVhdF90aW1lGAMgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBISCgpzbG90c191c2VkGAQgASgFEhIKCmV4ZWN1dGlvbnMYBSADKAkqcQoKQWdlbnRTdGF0ZRIbChdBR0VOVF9TVEFURV9VTlNQRUNJRklFRBAAEhYKEkFHRU5UX1NUQVRFX09OTElORRABEhgKFEFHRU5UX1NUQVRFX0RSQUlOSU5HEAISFAoQQUdFTlRfU1RBVEVfTE9TVBADMtkCCgxBZ2VudFNlcnZpY2USRwoISm9pbkZhcm0SHC5taWxscmFjZS52MS5Kb2luRmFybVJlcXVlc3QaHS5taWxscmFjZS52MS5Kb2luRmFybVJlc3BvbnNlEk0KCkxpc3RBZ2VudHMSHi5taWxscmFjZS52MS5MaXN0QWdlbnRzUmVxdWVzdBofLm1pbGxyYWNlLnYxLkxpc3RBZ2VudHNSZXNwb25zZRJfChBTZXRBZ2VudERyYWluaW5nEiQubWlsbHJhY2UudjEuU2V0QWdlbnREcmFpbmluZ1JlcXVlc3QaJS5taWxscmFjZS52MS5TZXRBZ2VudERyYWluaW5nUmVzcG9uc2USUAoLUmVtb3ZlQWdlbnQSHy5taWxscmFjZS52MS5SZW1vdmVBZ2VudFJlcXVlc3QaIC5taWxscmFjZS52MS5SZW1vdmVBZ2VudFJlc3BvbnNlYgZwcm90bzM", [file_google_protobuf_duration, file_google_protobuf_timestamp]);
+
+/**
+ * See AgentService.SetAgentDraining.
+ *
+ * @generated from message millrace.v1.SetAgentDrainingRequest
+ */
+export type SetAgentDrainingRequest = Message<"millrace.v1.SetAgentDrainingRequest"> & {
+  /**
+   * @generated from field: string id = 1;
+   */
+  id: string;
+
+  /**
+   * @generated from field: bool draining = 2;
+   */
+  draining: boolean;
+};
+
+/**
+ * Describes the message millrace.v1.SetAgentDrainingRequest.
+ * Use `create(SetAgentDrainingRequestSchema)` to create a new message.
+ */
+export const SetAgentDrainingRequestSchema: GenMessage<SetAgentDrainingRequest> = /*@__PURE__*/
+  messageDesc(file_millrace_v1_agent, 0);
+
+/**
+ * See AgentService.SetAgentDraining.
+ *
+ * @generated from message millrace.v1.SetAgentDrainingResponse
+ */
+export type SetAgentDrainingResponse = Message<"millrace.v1.SetAgentDrainingResponse"> & {
+  /**
+   * @generated from field: millrace.v1.Agent agent = 1;
+   */
+  agent?: Agent | undefined;
+};
+
+/**
+ * Describes the message millrace.v1.SetAgentDrainingResponse.
+ * Use `create(SetAgentDrainingResponseSchema)` to create a new message.
+ */
+export const SetAgentDrainingResponseSchema: GenMessage<SetAgentDrainingResponse> = /*@__PURE__*/
+  messageDesc(file_millrace_v1_agent, 1);
+
+/**
+ * See AgentService.RemoveAgent.
+ *
+ * @generated from message millrace.v1.RemoveAgentRequest
+ */
+export type RemoveAgentRequest = Message<"millrace.v1.RemoveAgentRequest"> & {
+  /**
+   * @generated from field: string id = 1;
+   */
+  id: string;
+
+  /**
+   * @generated from field: bool force = 2;
+   */
+  force: boolean;
+};
+
+/**
+ * Describes the message millrace.v1.RemoveAgentRequest.
+ * Use `create(RemoveAgentRequestSchema)` to create a new message.
+ */
+export const RemoveAgentRequestSchema: GenMessage<RemoveAgentRequest> = /*@__PURE__*/
+  messageDesc(file_millrace_v1_agent, 2);
+
+/**
+ * See AgentService.RemoveAgent.
+ *
+ * @generated from message millrace.v1.RemoveAgentResponse
+ */
+export type RemoveAgentResponse = Message<"millrace.v1.RemoveAgentResponse"> & {
+};
+
+/**
+ * Describes the message millrace.v1.RemoveAgentResponse.
+ * Use `create(RemoveAgentResponseSchema)` to create a new message.
+ */
+export const RemoveAgentResponseSchema: GenMessage<RemoveAgentResponse> = /*@__PURE__*/
+  messageDesc(file_millrace_v1_agent, 3);
 
 /**
  * What an agent is and offers.
@@ -33,7 +115,7 @@ export type JoinFarmRequest = Message<"millrace.v1.JoinFarmRequest"> & {
  * Use `create(JoinFarmRequestSchema)` to create a new message.
  */
 export const JoinFarmRequestSchema: GenMessage<JoinFarmRequest> = /*@__PURE__*/
-  messageDesc(file_millrace_v1_agent, 0);
+  messageDesc(file_millrace_v1_agent, 4);
 
 /**
  * What an agent says of itself.
@@ -92,7 +174,7 @@ export type AgentInfo = Message<"millrace.v1.AgentInfo"> & {
  * Use `create(AgentInfoSchema)` to create a new message.
  */
 export const AgentInfoSchema: GenMessage<AgentInfo> = /*@__PURE__*/
-  messageDesc(file_millrace_v1_agent, 1);
+  messageDesc(file_millrace_v1_agent, 5);
 
 /**
  * How to reach the bus, and the farm's times.
@@ -126,6 +208,13 @@ export type JoinFarmResponse = Message<"millrace.v1.JoinFarmResponse"> & {
    * @generated from field: google.protobuf.Duration lease = 5;
    */
   lease?: Duration | undefined;
+
+  /**
+   * It was told to drain, and says so in its heartbeats until it is told otherwise.
+   *
+   * @generated from field: bool drain = 6;
+   */
+  drain: boolean;
 };
 
 /**
@@ -133,7 +222,7 @@ export type JoinFarmResponse = Message<"millrace.v1.JoinFarmResponse"> & {
  * Use `create(JoinFarmResponseSchema)` to create a new message.
  */
 export const JoinFarmResponseSchema: GenMessage<JoinFarmResponse> = /*@__PURE__*/
-  messageDesc(file_millrace_v1_agent, 2);
+  messageDesc(file_millrace_v1_agent, 6);
 
 /**
  * See AgentService.ListAgents.
@@ -148,7 +237,7 @@ export type ListAgentsRequest = Message<"millrace.v1.ListAgentsRequest"> & {
  * Use `create(ListAgentsRequestSchema)` to create a new message.
  */
 export const ListAgentsRequestSchema: GenMessage<ListAgentsRequest> = /*@__PURE__*/
-  messageDesc(file_millrace_v1_agent, 3);
+  messageDesc(file_millrace_v1_agent, 7);
 
 /**
  * See AgentService.ListAgents.
@@ -167,7 +256,7 @@ export type ListAgentsResponse = Message<"millrace.v1.ListAgentsResponse"> & {
  * Use `create(ListAgentsResponseSchema)` to create a new message.
  */
 export const ListAgentsResponseSchema: GenMessage<ListAgentsResponse> = /*@__PURE__*/
-  messageDesc(file_millrace_v1_agent, 4);
+  messageDesc(file_millrace_v1_agent, 8);
 
 /**
  * An agent as the coordinator sees it.
@@ -208,7 +297,7 @@ export type Agent = Message<"millrace.v1.Agent"> & {
  * Use `create(AgentSchema)` to create a new message.
  */
 export const AgentSchema: GenMessage<Agent> = /*@__PURE__*/
-  messageDesc(file_millrace_v1_agent, 5);
+  messageDesc(file_millrace_v1_agent, 9);
 
 /**
  * Whether an agent can be given work.
@@ -280,6 +369,28 @@ export const AgentService: GenService<{
     methodKind: "unary";
     input: typeof ListAgentsRequestSchema;
     output: typeof ListAgentsResponseSchema;
+  },
+  /**
+   * Admins only. Drains an agent, or ends that: it finishes what it has and is given nothing new, also after a restart of
+   * either side, until it is resumed. NOT_FOUND when there is none of that id.
+   *
+   * @generated from rpc millrace.v1.AgentService.SetAgentDraining
+   */
+  setAgentDraining: {
+    methodKind: "unary";
+    input: typeof SetAgentDrainingRequestSchema;
+    output: typeof SetAgentDrainingResponseSchema;
+  },
+  /**
+   * Admins only. Forgets an agent that is gone for good. FAILED_PRECONDITION while it holds work, unless `force`: then
+   * the work is placed anew. One that still runs joins again.
+   *
+   * @generated from rpc millrace.v1.AgentService.RemoveAgent
+   */
+  removeAgent: {
+    methodKind: "unary";
+    input: typeof RemoveAgentRequestSchema;
+    output: typeof RemoveAgentResponseSchema;
   },
 }> = /*@__PURE__*/
   serviceDesc(file_millrace_v1_agent, 0);

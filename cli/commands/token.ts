@@ -1,0 +1,98 @@
+import { durationFromMs } from "@bufbuild/protobuf/wkt";
+import { Command, InvalidArgumentError, Option } from "commander";
+import { Role } from "../../proto/gen/millrace/v1/admin_pb.ts";
+import { readDuration } from "../../shared/pipeline/duration.ts";
+import { type ConnectionOptions, withConnection, withConnectionOptions } from "../connection.ts";
+import { processConsole } from "../output/console.ts";
+import { timeOf } from "../output/labels.ts";
+import { table } from "../output/table.ts";
+
+interface TokenOptions extends ConnectionOptions {
+  readonly json?: boolean;
+}
+
+interface CreateOptions extends TokenOptions {
+  readonly role: keyof typeof roles;
+  readonly name?: string;
+  readonly ttl?: number;
+}
+
+const roles = { admin: Role.ADMIN, developer: Role.DEVELOPER, agent: Role.AGENT } as const;
+
+const roleNames = new Map<Role, string>(Object.entries(roles).map(([name, role]) => [role, name]));
+
+/** `millrace token`. */
+export function tokenCommand(): Command {
+  const command = new Command("token").description(
+    "Give and take the right to use the farm. Needs a token of an admin.",
+  );
+  withConnectionOptions(command.command("create"))
+    .description("Make a token and print it; it is shown this once and kept by nobody.")
+    .addOption(new Option("--role <role>", "what it may do").choices(Object.keys(roles)).makeOptionMandatory())
+    .option("--name <name>", "to know it by: 1 to 64 of a-z, 0-9 and -")
+    .option("--ttl <time>", "how long it lives, as 90s, 10m or 12h (default: until it is revoked)", parseTtl)
+    .option("--json", "print one JSON object")
+    .addHelpText("after", "\nExample:\n  $ millrace token create --role developer --name anna --ttl 12h")
+    .action(createToken);
+  withConnectionOptions(command.command("list"))
+    .description("List the tokens by name; never what they are.")
+    .option("--json", "print one JSON object")
+    .action(listTokens);
+  withConnectionOptions(command.command("revoke"))
+    .description("Refuse a token from now on.")
+    .argument("<name>", "the token's name")
+    .option("--json", "print one JSON object")
+    .action(revokeToken);
+  return command;
+}
+
+async function createToken({ role, name = "", ttl, ...options }: CreateOptions): Promise<void> {
+  const console = processConsole();
+  const request = { role: roles[role], name, ...(ttl === undefined ? {} : { ttl: durationFromMs(ttl) }) };
+  const { secret, token } = await withConnection(options, ({ admin }) => admin.createToken(request));
+  if (options.json) {
+    const expiresMs = timeOf(token?.expireTime);
+    return console.writeJson({
+      token: secret,
+      name: token?.name,
+      role,
+      ...(expiresMs === undefined ? {} : { expiresMs }),
+    });
+  }
+  console.note(`${token?.name}, role ${role}; shown this once:`);
+  await console.write(`${secret}\n`);
+}
+
+async function listTokens(options: TokenOptions): Promise<void> {
+  const console = processConsole();
+  const { tokens } = await withConnection(options, ({ admin }) => admin.listTokens({}));
+  const known = tokens.map(({ name, role, createTime, expireTime }) => ({
+    name,
+    role: roleNames.get(role) ?? "unknown",
+    createdMs: timeOf(createTime),
+    expiresMs: timeOf(expireTime),
+  }));
+  if (options.json) return console.writeJson({ tokens: known });
+  const at = (timeMs: number | undefined, none: string) =>
+    timeMs === undefined ? none : new Date(timeMs).toISOString();
+  const rows = known.map(({ name, role, createdMs, expiresMs }) => [
+    name,
+    role,
+    at(createdMs, ""),
+    at(expiresMs, "never"),
+  ]);
+  await console.write(table(["TOKEN", "ROLE", "CREATED", "EXPIRES"], rows));
+}
+
+async function revokeToken(name: string, options: TokenOptions): Promise<void> {
+  const console = processConsole();
+  await withConnection(options, ({ admin }) => admin.revokeToken({ name }));
+  if (options.json) return console.writeJson({ revoked: name });
+  console.note(`${name} is revoked`);
+}
+
+function parseTtl(text: string): number {
+  const reading = readDuration(text);
+  if ("value" in reading && reading.value >= 1_000) return reading.value;
+  throw new InvalidArgumentError("Give a time such as 90s, 10m or 12h.");
+}
