@@ -155,6 +155,18 @@ describe("an agent's attempts", () => {
     expect(idle).toBe(true);
   });
 
+  test("are refused while somebody wants it so, and taken again when not; one who leaves stays so", () => {
+    const { assign, subject } = setup();
+    subject.pause(true);
+    expect(subject.draining()).toBe(true);
+    expect(assign("a", 1n)).toMatchObject({ accepted: false, refusal: "the agent is draining" });
+    subject.pause(false);
+    expect(assign("a", 1n).accepted).toBe(true);
+    subject.drain();
+    subject.pause(false);
+    expect(subject.draining()).toBe(true);
+  });
+
   test("are refused, not thrown at, when the assignment makes no sense", () => {
     const { subject } = setup();
     const reply = subject.assign(create(AssignSchema, { executionId: "a" }));
