@@ -1,0 +1,49 @@
+import { spawnSync } from "node:child_process";
+import { cpSync, existsSync, mkdirSync, readdirSync, symlinkSync } from "node:fs";
+import { join, resolve } from "node:path";
+import { expect, it } from "vitest";
+import { project } from "../support/farm.ts";
+import { tempDir } from "../support/temp-dir.ts";
+
+const root = resolve(import.meta.dirname, "../..");
+
+/** The package in the node_modules of an empty folder, beside its dependencies, as `npm install` leaves it. */
+function install(): string {
+  const source = tempDir();
+  for (const entry of readdirSync(root)) {
+    if (entry === "dist" || entry === ".git") continue;
+    if (entry === "node_modules") symlinkSync(join(root, entry), join(source, entry));
+    else cpSync(join(root, entry), join(source, entry), { recursive: true });
+  }
+  const packed = spawnSync("sh", [join(source, "deploy/package.sh")], { encoding: "utf8" });
+  expect(packed.status, packed.stderr).toBe(0);
+  const folder = tempDir();
+  const modules = join(folder, "node_modules");
+  mkdirSync(join(modules, "millrace"), { recursive: true });
+  for (const name of readdirSync(join(root, "node_modules"))) {
+    symlinkSync(join(root, "node_modules", name), join(modules, name));
+  }
+  const tarball = join(source, "dist", packed.stdout.trim());
+  const unpacked = spawnSync("tar", ["xzf", tarball, "--strip-components=1", "-C", join(modules, "millrace")]);
+  expect(unpacked.status).toBe(0);
+  return join(modules, "millrace");
+}
+
+it("the packed product is JavaScript, and runs a pipeline on a farm of its own, the second time from its cache", () => {
+  const installed = install();
+  const types = readdirSync(installed, { recursive: true }).filter((file) => String(file).endsWith(".ts"));
+  expect(types).toEqual([]);
+  const home = tempDir();
+  const { MILLRACE_ADDRESS: _address, MILLRACE_TOKEN: _token, ...env } = process.env;
+  const source = project({ "millrace.yaml": "name: p\nstages:\n  a:\n    tasks:\n      b: { run: echo hello }\n" });
+  const run = () => {
+    const call = ["run", source, "--local", "--json"];
+    const own = { ...env, HOME: home, XDG_CACHE_HOME: join(home, "cache"), XDG_CONFIG_HOME: join(home, "config") };
+    const { status, stdout, stderr } = spawnSync(join(installed, "bin/millrace"), call, { env: own, encoding: "utf8" });
+    expect(status, stderr).toBe(0);
+    return JSON.parse(stdout).tasks.map(({ cached }: { cached: boolean }) => cached);
+  };
+  expect(run()).toEqual([false]);
+  expect(run()).toEqual([true]);
+  expect(existsSync(join(home, "config"))).toBe(false);
+});
