@@ -41,7 +41,7 @@ it("the packed product is JavaScript, and runs a pipeline on a farm of its own, 
     const own = { ...env, HOME: home, XDG_CACHE_HOME: join(home, "cache"), XDG_CONFIG_HOME: join(home, "config") };
     const { status, stdout, stderr } = spawnSync(join(installed, "bin/millrace"), call, { env: own, encoding: "utf8" });
     expect(status, stderr).toBe(0);
-    return JSON.parse(stdout).tasks.map(({ cached }: { cached: boolean }) => cached);
+    return (JSON.parse(stdout) as { tasks: { cached: boolean }[] }).tasks.map(({ cached }) => cached);
   };
   expect(run()).toEqual([false]);
   expect(run()).toEqual([true]);

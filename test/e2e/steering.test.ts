@@ -9,11 +9,25 @@ beforeAll(async () => {
 });
 afterAll(() => farm.remove());
 
-const json = async (...args: string[]) => {
-  const { status, stdout } = await farm.cli([...args, "--json"]);
-  return { status, ...JSON.parse(stdout) };
+/** What the commands of this file print with --json; each has some of it. */
+interface Printed {
+  readonly token: string;
+  readonly tokens: readonly { readonly name: string }[];
+  readonly agents: readonly { readonly state: string }[];
+  readonly draining: boolean;
+  readonly run: string;
+  readonly status: string;
+  readonly healthy: boolean;
+  readonly checks: readonly { readonly check: string; readonly status: string; readonly fix?: string }[];
+}
+
+const json = async (...args: string[]): Promise<Printed & { readonly exit: number | null }> => {
+  const { status: exit, stdout } = await farm.cli([...args, "--json"]);
+  return { ...(JSON.parse(stdout) as Printed), exit };
 };
-const stateOfAgent = async (): Promise<string> => (await json("agents")).agents[0].state;
+const stateOfAgent = async () => (await json("agents")).agents[0]?.state;
+const pidOf = (part: string): number =>
+  (JSON.parse(readFileSync(join(farm.dataDir, "pids", `${part}.json`), "utf8")) as { pid: number }).pid;
 
 describe("tokens", () => {
   it("are given by an admin, do what their role may, and nothing after they were revoked", async () => {
@@ -21,7 +35,7 @@ describe("tokens", () => {
     const asAnna = (...args: string[]) => farm.cli([...args, "--address", farm.grpc, "--token", token]);
     expect((await asAnna("runs")).status).toBe(0);
     expect((await asAnna("token", "list")).status).toBe(3);
-    expect((await json("token", "list")).tokens.map(({ name }: { name: string }) => name)).toContain("anna");
+    expect((await json("token", "list")).tokens.map(({ name }) => name)).toContain("anna");
     expect((await farm.cli(["token", "revoke", "anna"])).status).toBe(0);
     expect((await asAnna("runs")).status).toBe(3);
     for (const log of ["coordinator.log", "agent-1.log"]) {
@@ -35,7 +49,7 @@ describe("an agent that was told to drain", () => {
     expect((await json("agents", "drain", "agent-1")).draining).toBe(true);
     const { run } = await json("run", project({ "millrace.yaml": pipeline }), "--detach");
     for (const part of ["agent-1", "coordinator"]) {
-      process.kill(JSON.parse(readFileSync(join(farm.dataDir, "pids", `${part}.json`), "utf8")).pid, "SIGKILL");
+      process.kill(pidOf(part), "SIGKILL");
       await farm.problem(new RegExp(`${part}.*(ended|killed|again|SIGKILL)`));
     }
     await vi.waitFor(async () => expect(await stateOfAgent()).toBe("draining"), { timeout: 30_000 });
@@ -50,13 +64,12 @@ describe("an agent that was told to drain", () => {
 describe("doctor", () => {
   it("finds a farm that works, and says in which check one that does not fails", async () => {
     const well = await json("doctor");
-    expect(well.checks.filter(({ status }: { status: string }) => status === "failed")).toEqual([]);
-    expect([well.status, well.healthy]).toEqual([0, true]);
+    expect(well.checks.filter(({ status }) => status === "failed")).toEqual([]);
+    expect([well.exit, well.healthy]).toEqual([0, true]);
     const failedOf = async (...args: string[]) => {
-      const { status, checks } = await json("doctor", ...args);
-      expect(status).toBe(1);
-      const failed = checks.filter((found: { status: string; fix?: string }) => found.status === "failed" && found.fix);
-      return failed.map(({ check }: { check: string }) => check);
+      const { exit, checks } = await json("doctor", ...args);
+      expect(exit).toBe(1);
+      return checks.filter(({ status, fix }) => status === "failed" && fix !== undefined).map(({ check }) => check);
     };
     expect(await failedOf("--token", "mr_unknown")).toEqual(["token"]);
     expect(await failedOf("--address", "127.0.0.1:1", "--token", "mr_unknown")).toEqual(["coordinator"]);
