@@ -23,6 +23,8 @@ export function agentCommand(): Command {
     .option("--pool <name>", "pool to belong to (default default)")
     .option("--slots <n>", "tasks to run at a time (default: one a processor)")
     .option("--label <name=value...>", "label that tasks can ask for, besides os and arch")
+    .option("--sandbox <level>", "bubblewrap or none (default: bubblewrap where it works)")
+    .option("--hide <dir...>", "folder that tasks in a sandbox do not see, besides the agent's own")
     .option("--data <dir>", "folder for the agent's store and state (default ~/.local/state/millrace/agent)")
     .option("--name <id>", "id of a new agent (default: made of the machine's name)")
     .option("--store-bytes <n>", "what the local store may hold; the least recently used goes first (default 32 GiB)")

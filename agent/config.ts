@@ -5,6 +5,7 @@ import { z } from "zod";
 import { type ConfigSources, readConfig, secret } from "../shared/config.ts";
 import { from, MillraceError } from "../shared/errors.ts";
 import { limits } from "../shared/limits.ts";
+import type { SandboxLevel } from "./runner/probe-sandbox.ts";
 
 /** What an agent is told at its start. */
 export interface AgentConfig {
@@ -19,6 +20,10 @@ export interface AgentConfig {
   readonly name: string | undefined;
   /** What the local store may hold. */
   readonly storeBytes: number;
+  /** Undefined is bubblewrap where it works. */
+  readonly sandbox: SandboxLevel | undefined;
+  /** Folders that tasks in a sandbox do not see, beside `data`; absolute. */
+  readonly hide: readonly string[];
 }
 
 const schema = z.object({
@@ -47,11 +52,13 @@ const schema = z.object({
     .min(0, "below 0")
     .default(limits.storeBytes)
     .describe("what the local store may hold, in bytes; blobs that were not used for longest are evicted"),
+  sandbox: z.enum(["bubblewrap", "none"], "neither bubblewrap nor none").optional(),
+  hide: z.array(z.string()).default([]),
 });
 
 /** @throws MillraceError invalid_argument naming everything that is wrong */
 export function readAgentConfig(sources: ConfigSources): AgentConfig {
-  const { token, tokenFile, pool, label, data, ...rest } = readConfig(schema, sources);
+  const { token, tokenFile, pool, label, data, hide, ...rest } = readConfig(schema, sources);
   const labels = Object.fromEntries(
     label.map((pair) => [pair.slice(0, pair.indexOf("=")), pair.slice(pair.indexOf("=") + 1)]),
   );
@@ -63,6 +70,8 @@ export function readAgentConfig(sources: ConfigSources): AgentConfig {
     token: tokenFile === undefined ? token : readToken(tokenFile),
     labels: { ...labels, pool },
     data: resolve(data),
+    sandbox: rest.sandbox,
+    hide: hide.map((folder) => resolve(folder)),
   };
 }
 

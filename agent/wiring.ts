@@ -1,5 +1,5 @@
 import { hash, randomUUID } from "node:crypto";
-import { mkdirSync, realpathSync } from "node:fs";
+import { existsSync, mkdirSync, realpathSync } from "node:fs";
 import { arch, hostname, platform } from "node:os";
 import { join } from "node:path";
 import { create } from "@bufbuild/protobuf";
@@ -36,6 +36,7 @@ import { operatingExecutor, operationForgetter } from "./operations/operating-ex
 import { patientJournal } from "./operations/patient-journal.ts";
 import { openOutbox } from "./outbox/outbox.ts";
 import { patience } from "./retry.ts";
+import { chooseSandbox } from "./runner/probe-sandbox.ts";
 import { openRunner } from "./runner/runner.ts";
 import { attempts } from "./session/attempts.ts";
 import { agentIdentity } from "./session/identity.ts";
@@ -72,7 +73,8 @@ export async function wireAgent(
   const lock = lockFolder(config.data, "agent");
   opened.defer(() => lock.release());
   const id = agentIdentity(config.data, config.name);
-  const folder = (name: string) => join(config.data, name);
+  const data = realpathSync(config.data);
+  const folder = (name: string) => join(data, name);
 
   const database = await openAgentDatabase({ path: folder("agent.sqlite"), onError });
   opened.defer(() => database.close());
@@ -108,6 +110,8 @@ export async function wireAgent(
   };
   const shelf = { files, patiently, onUse, pinned, onError };
   const store = localStore({ ...shelf, farm });
+  const sandbox = await chooseSandbox(config.sandbox, runner, data);
+  const hidden = [data, ...config.hide.filter((path) => existsSync(path)).map((path) => realpathSync(path))];
   const trees = inputTrees(store, folder("trees"), onError);
   opened.defer(() => trees.close());
   const bounds = storeBounds(config.data, config.storeBytes);
@@ -122,7 +126,7 @@ export async function wireAgent(
 
   // The executor stack, innermost first: what is done to an assignment reads from the bottom up.
   const ending = new AbortController();
-  const run = processExecutor(runner, clock);
+  const run = processExecutor({ runner, sandbox, hidden, clock });
   const collect = collectingExecutor(run, farm, { store, patiently });
   const layOut = layingOutExecutor(collect, roots);
   const read = readingExecutor(layOut, store);
@@ -149,7 +153,7 @@ export async function wireAgent(
   const forgetOperation = operationForgetter(journal, folder("operations"), onError);
   const taken = attempts({ slots: config.slots, executor, outbox, forgetOperation, clock, onChange, onError });
   const membership = session({
-    info: describeAgent(id, config, [`input-root:${mode.kind}`, runner.feature]),
+    info: describeAgent(id, config, [`input-root:${mode.kind}`, runner.feature, `sandbox:${sandbox}`]),
     coordinator: createClient(AgentService, transport),
     connectBus: ({ natsServers, natsUser, natsPassword }) =>
       connectNatsBus({ servers: natsServers, user: natsUser, password: natsPassword, name: `agent ${id}`, onError }),

@@ -10,6 +10,7 @@ import {
 } from "../../proto/gen/build/bazel/remote/execution/v2/remote_execution_pb.ts";
 import type { Assign, Epoch } from "../../proto/gen/millrace/v1/dispatch_pb.ts";
 import {
+  type Confinement,
   type DeploymentOutcome,
   type Ending,
   EndingKind,
@@ -73,6 +74,8 @@ export interface Conclusion {
   readonly usage: ResourceUsage;
   /** Of a deployment. */
   readonly deployment?: DeploymentOutcome;
+  /** Set when a process was started. */
+  confinement?: Confinement;
 }
 
 /** A conclusion with nothing in it but how it ended. */

@@ -3,18 +3,42 @@ import { constants } from "node:os";
 import { dirname, join } from "node:path";
 import { create } from "@bufbuild/protobuf";
 import { durationFromMs } from "@bufbuild/protobuf/wkt";
-import { EndingKind, ResourceUsageSchema } from "../../proto/gen/millrace/v1/event_pb.ts";
+import {
+  ConfinementSchema,
+  Containment,
+  EndingKind,
+  ResourceUsageSchema,
+  SandboxLevel,
+} from "../../proto/gen/millrace/v1/event_pb.ts";
 import type { Clock } from "../../shared/clock.ts";
 import { limits } from "../../shared/limits.ts";
+import type { SandboxLevel as Level } from "../runner/probe-sandbox.ts";
 import { type ProcessEnd, type Runner, StartRefused, type TaskProcess } from "../runner/runner.ts";
+import type { Sandbox } from "../runner/runner-protocol.ts";
 import { type Conclusion, conclusion, type Executor, type LaidOutTask, Stopped } from "./executor.ts";
 import { workingDirectory } from "./output-paths.ts";
 
 /** Where programs are looked for when the Command does not say: the usual places, then the agent's own Node. */
 export const defaultPath = `/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin:${dirname(process.execPath)}`;
 
+export interface ProcessExecutorOptions {
+  readonly runner: Pick<Runner, "start" | "feature">;
+  readonly sandbox: Level;
+  /** Folders that tasks in a sandbox do not see; absolute and real. */
+  readonly hidden: readonly string[];
+  readonly clock: Clock;
+}
+
 /** Runs the process to its end, its time-out, or the stop signal. */
-export function processExecutor(runner: Pick<Runner, "start">, clock: Clock): Executor<LaidOutTask> {
+export function processExecutor({ runner, sandbox, hidden, clock }: ProcessExecutorOptions): Executor<LaidOutTask> {
+  const confinement = create(ConfinementSchema, {
+    sandbox: sandbox === "bubblewrap" ? SandboxLevel.BUBBLEWRAP : SandboxLevel.NONE,
+    // A process namespace ends with its first process, whatever the others do.
+    containment:
+      sandbox === "bubblewrap" || runner.feature !== "containment:best-effort"
+        ? Containment.FULL
+        : Containment.BEST_EFFORT,
+  });
   return {
     async execute(task, stop) {
       stop.throwIfAborted();
@@ -29,8 +53,10 @@ export function processExecutor(runner: Pick<Runner, "start">, clock: Clock): Ex
           workingFolder: join(task.root.path, workingDirectory(task.command)),
           spool: task.spool,
           ...(task.root.mount === undefined ? {} : { mount: task.root.mount }),
+          ...(sandbox === "none" ? {} : { sandbox: sandboxOf(task, hidden) }),
         });
         done = await toEnd(running, task.timeoutMs, stop, clock);
+        done.confinement = confinement;
       } catch (error) {
         if (!(error instanceof StartRefused)) throw error;
         done = await refused(error, task);
@@ -40,6 +66,10 @@ export function processExecutor(runner: Pick<Runner, "start">, clock: Clock): Ex
       return done;
     },
   };
+}
+
+function sandboxOf({ root: { path, home, temporary } }: LaidOutTask, hidden: readonly string[]): Sandbox {
+  return { hidden, writable: [path, home, temporary], temporary };
 }
 
 /** Exactly the Command's and the volatile variables, over the few that every program may count on. */

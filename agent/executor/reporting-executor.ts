@@ -17,9 +17,12 @@ export function reportingExecutor(base: Executor<Assignment>, agentId: string): 
       done.times.workerCompletedTimestamp = task.time.now();
       done.result.executionMetadata = done.times;
       const { executionId, epoch, attempt } = task;
-      const { ending, result, usage, deployment } = done;
-      const report = { agentId, executionId, epoch, attempt, ending, result, usage };
-      return create(ReportSchema, deployment === undefined ? report : { ...report, deployment });
+      const { ending, result, usage, confinement, deployment } = done;
+      return create(ReportSchema, {
+        ...{ agentId, executionId, epoch, attempt, ending, result, usage },
+        ...(confinement === undefined ? {} : { confinement }),
+        ...(deployment === undefined ? {} : { deployment }),
+      });
     },
   };
 }

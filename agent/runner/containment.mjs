@@ -4,8 +4,11 @@
 // A task may leave its process group, its session, its parent and its environment, so only the kernel knows all of it.
 // Measured on a hostile task of 8 processes: a cgroup finds 8, a process group none, the environment marker 6.
 
-import { existsSync, mkdirSync, readdirSync, readFileSync, rmdirSync, watch, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, readdirSync, rmdirSync, watch, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { accounted, openAccounting } from "./accounting.mjs";
+import { cgroupMount, enter, ownCgroup, processesOf, removeGroup, subfolders } from "./cgroup.mjs";
+import { field, linkOf, textOf } from "./proc-files.mjs";
 
 /** From a kill to the last process being gone. Beyond it (uninterruptible sleep) the task is reported all the same. */
 const goneMs = 5_000;
@@ -21,8 +24,8 @@ const marker = "MILLRACE_CONTAINED";
  * @typedef {object} Group
  * @property {Record<string, string>} environment what the task's environment needs beside its own
  * @property {<T>(spawn: () => T) => T} spawnInside runs the function; processes it starts are in the group from birth
- * @property {(pid: number) => void} adopt told the first process once it runs
- * @property {(signal: NodeJS.Signals) => void} signal sends to every process, once
+ * @property {(pid: number, sandboxed: boolean) => void} adopt told the first process once it runs
+ * @property {(signal: NodeJS.Signals, isFor: (pid: number) => boolean) => void} signal sends to those processes, once
  * @property {() => Promise<void>} empty resolves when the last process is gone by itself
  * @property {() => Promise<void>} killAll SIGKILL to all; resolves when the last one is gone, or after a bound
  * @property {() => { cpuMs: number, peakMemoryBytes: number, outOfMemory: boolean }} usage zero where not measured
@@ -47,7 +50,13 @@ export async function openContainment(name, stateFile, allowed = Object.keys(way
     if (before !== "" && before !== containment.root) await containment.sweep(before);
     await containment.sweep(containment.root);
     writeFileSync(stateFile, containment.root);
-    return { ...containment, feature: `containment:${way}` };
+    const accounting = openAccounting(name, way === "cgroup-v2" ? ["memory"] : ["memory", "cpuacct"]);
+    return {
+      ...containment,
+      create: (/** @type {string} */ task) => accounted(containment.create(task), accounting.create(task)),
+      close: accounting.close,
+      feature: `containment:${way}`,
+    };
   }
   throw new Error(`no way of containment among ${allowed.join(", ")} works on this machine`);
 }
@@ -88,7 +97,7 @@ function cgroupV2(name) {
           }
         },
         adopt() {},
-        signal: (signal) => signalAll(processesOf(folder), signal),
+        signal: (signal, isFor) => signalAll(processesOf(folder).filter(isFor), signal),
         empty: () => unpopulated(folder),
         async killAll() {
           writeFileSync(join(folder, "cgroup.kill"), "1");
@@ -158,7 +167,7 @@ function cgroupV1Freezer(name) {
           }
         },
         adopt() {},
-        signal: (signal) => signalAll(processesOf(folder), signal),
+        signal: (signal, isFor) => signalAll(processesOf(folder).filter(isFor), signal),
         empty: () => repeatUntil(() => processesOf(folder).length === 0),
         killAll: () => killFolder(folder),
         usage: () => ({ cpuMs: 0, peakMemoryBytes: 0, outOfMemory: false }),
@@ -192,14 +201,23 @@ function bestEffort(name) {
     /** @param {string} task @returns {Group} */
     create(task) {
       let leader = 0;
-      const find = () => [...new Set([...marked(`${name}/${task}/`), ...processesOfGroup(leader)])];
+      /** @type {string | undefined} */
+      let namespace;
+      const find = () => [
+        ...new Set([
+          ...marked(`${name}/${task}/`),
+          ...processesOfGroup(leader),
+          ...(namespace === undefined ? [] : processesWithin(namespace)),
+        ]),
+      ];
       return {
         environment: { [marker]: `${name}/${task}/` },
         spawnInside: (spawn) => spawn(),
-        adopt(pid) {
+        adopt(pid, sandboxed) {
           leader = pid;
+          if (sandboxed) void pidNamespaceBelow(pid).then((found) => (namespace = found));
         },
-        signal: (signal) => signalAll(find(), signal),
+        signal: (signal, isFor) => signalAll(find().filter(isFor), signal),
         empty: () => repeatUntil(() => find().length === 0),
         killAll: () => kill(find),
         usage: () => ({ cpuMs: 0, peakMemoryBytes: 0, outOfMemory: false }),
@@ -209,32 +227,6 @@ function bestEffort(name) {
     sweep: () => kill(() => marked(`${name}/`)),
     killAllNow: () => signalAll(marked(`${name}/`), "SIGKILL"),
   };
-}
-
-/** Moves this process; children started meanwhile are born inside. @param {string} folder */
-function enter(folder) {
-  writeFileSync(join(folder, "cgroup.procs"), "0");
-}
-
-/** Where a cgroup file system is mounted. @param {(type: string, options: string[]) => boolean} wanted */
-function cgroupMount(wanted) {
-  for (const line of textOf("/proc/self/mountinfo").split("\n")) {
-    const [mount, source] = line.split(" - ");
-    const [type, , options] = (source ?? "").split(" ");
-    const path = mount?.split(" ")[4];
-    if (type !== undefined && path !== undefined && wanted(type, (options ?? "").split(","))) return path;
-  }
-  return undefined;
-}
-
-/** The path of this process's own group. @param {(line: string) => boolean} wanted */
-function ownCgroup(wanted) {
-  return textOf("/proc/self/cgroup").split("\n").find(wanted)?.split(":").slice(2).join(":");
-}
-
-/** @param {string} folder @returns {number[]} */
-function processesOf(folder) {
-  return textOf(join(folder, "cgroup.procs")).split("\n").filter(Boolean).map(Number);
 }
 
 /** Resolves when cgroup v2 says that no live process is left; the kernel tells us, nothing is polled. @param {string} folder */
@@ -258,6 +250,27 @@ function processesMarked(entry) {
       .split("\0")
       .some((one) => one.startsWith(entry)),
   );
+}
+
+/**
+ * The process namespace that a program makes for its child, once there is a child. What is in it ends with the program,
+ * by the kernel; we only want to see when.
+ * @param {number} pid @returns {Promise<string | undefined>}
+ */
+async function pidNamespaceBelow(pid) {
+  const ours = linkOf("/proc/self/ns/pid");
+  for (let round = 0; round < killRounds; round++) {
+    const [child] = textOf(`/proc/${pid}/task/${pid}/children`).split(" ");
+    const namespace = child === undefined || child === "" ? undefined : linkOf(`/proc/${child}/ns/pid`);
+    if (namespace !== undefined) return namespace === ours ? undefined : namespace;
+    await pause(roundMs);
+  }
+  return undefined;
+}
+
+/** @param {string} namespace @returns {number[]} */
+function processesWithin(namespace) {
+  return processIds().filter((pid) => linkOf(`/proc/${pid}/ns/pid`) === namespace);
 }
 
 /** @param {number} group @returns {number[]} */
@@ -284,44 +297,6 @@ function signalAll(pids, signal) {
     } catch {
       // gone meanwhile
     }
-  }
-}
-
-/** A file that may vanish while its process or group does. @param {string} path */
-function textOf(path) {
-  try {
-    return readFileSync(path, "utf8");
-  } catch {
-    return "";
-  }
-}
-
-/** A number from a file of `name value` lines; 0 when it is not there. @param {string} path @param {string} name */
-function field(path, name) {
-  const line = textOf(path)
-    .split("\n")
-    .find((one) => one.startsWith(`${name} `));
-  return Number(line?.split(" ")[1] ?? 0);
-}
-
-/** @param {string} folder @returns {string[]} */
-function subfolders(folder) {
-  try {
-    return readdirSync(folder, { withFileTypes: true })
-      .filter((entry) => entry.isDirectory())
-      .map((entry) => entry.name);
-  } catch {
-    return [];
-  }
-}
-
-/** A group that still holds a dying process stays for the next sweep. @param {string} folder */
-function removeGroup(folder) {
-  try {
-    for (const group of subfolders(folder)) removeGroup(join(folder, group));
-    rmdirSync(folder);
-  } catch (error) {
-    console.error(`millrace runner: leaving ${folder}: ${error}`);
   }
 }
 

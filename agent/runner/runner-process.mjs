@@ -7,19 +7,31 @@
 
 import { spawn } from "node:child_process";
 import { appendFileSync, closeSync, openSync, readFileSync } from "node:fs";
+import { constants } from "node:os";
 import { openContainment } from "./containment.mjs";
+import { refuseUnlessRunnable, sandboxed, sparing, waitStatus } from "./sandbox.mjs";
 
 const [, , name = "", stateFile = "", startsFile = "", allowed = ""] = process.argv;
 process.umask(0o022);
 
 const containment = await openContainment(name, stateFile, allowed === "" ? undefined : allowed.split(","));
-/** @type {Map<string, { group: import("./containment.mjs").Group, killed: Promise<void> | undefined, oomKillsBefore: number }>} */
+/**
+ * @typedef {object} Task
+ * @property {import("./containment.mjs").Group} group
+ * @property {Promise<void> | undefined} killed
+ * @property {number} oomKillsBefore
+ * @property {(pid: number) => boolean} isFor whether a signal to the task is for this process
+ */
+/** @type {Map<string, Task>} */
 const tasks = new Map();
+/** Of the shim, which says one number: anything beyond is not its own. */
+const statusCharacters = 16;
 let groups = 0;
 
 process.on("disconnect", async () => {
   containment.killAllNow();
   await containment.sweep(containment.root);
+  containment.close();
   process.exit(0);
 });
 // A signal to the whole foreground group (Ctrl-C) is the agent's business: it drains, and then lets go of us.
@@ -57,13 +69,17 @@ async function start(task) {
     group = containment.create(`${process.pid}-${++groups}`);
     spool = openSync(task.spool, "a", 0o644);
     step = "exec";
+    if (task.sandbox !== undefined) refuseUnlessRunnable(task);
     const child = group.spawnInside(() => spawnTask(task, group.environment, spool));
     if (child.pid === undefined) throw await new Promise((resolve) => child.once("error", resolve));
     child.on("error", (error) => console.error(`millrace runner: process ${child.pid}: ${error.message}`));
-    group.adopt(child.pid);
-    tasks.set(id, { group, killed: undefined, oomKillsBefore });
-    child.once("exit", (code, signal) => void ended(id, code, signal));
-    appendFileSync(startsFile, `${new Date().toISOString()} ${task.executionId} ${task.attempt} ${child.pid}\n`);
+    group.adopt(child.pid, task.sandbox !== undefined);
+    const isFor = task.sandbox === undefined ? () => true : sparing(child.pid);
+    tasks.set(id, { group, killed: undefined, oomKillsBefore, isFor });
+    if (task.sandbox === undefined) child.once("exit", (code, signal) => void ended(id, { code, signal }));
+    else listen(id, child);
+    if (task.executionId !== "")
+      appendFileSync(startsFile, `${new Date().toISOString()} ${task.executionId} ${task.attempt} ${child.pid}\n`);
     tell({ type: "started", id, pid: child.pid });
   } catch (error) {
     await group?.killAll(); // of a process whose start could not be written down
@@ -79,40 +95,76 @@ async function start(task) {
  * @param {import("./runner-protocol.ts").StartMessage} task @param {Record<string, string>} contained @param {number} spool
  */
 function spawnTask(task, contained, spool) {
-  const [file, ...rest] = task.arguments;
+  const [file, ...rest] = task.sandbox === undefined ? task.arguments : sandboxed(task, task.sandbox);
   return spawn(file, rest, {
-    cwd: task.workingFolder,
+    cwd: task.sandbox === undefined ? task.workingFolder : "/",
     env: { ...task.environment, ...contained },
-    stdio: ["ignore", spool, spool],
+    stdio: ["ignore", task.sandbox === undefined ? spool : "pipe", spool],
     detached: true,
   });
 }
 
-/** The first process has ended: what it left behind goes too, before anybody is told. */
-async function ended(/** @type {string} */ id, /** @type {number | null} */ code, /** @type {string | null} */ signal) {
+/**
+ * Waits for a sandbox to end, and for what its shim says of the task.
+ * @param {string} id @param {import("node:child_process").ChildProcess} child
+ */
+function listen(id, child) {
+  let said = "";
+  child.stdout?.on("data", (data) => {
+    said = (said + data).slice(0, statusCharacters);
+  });
+  child.once("close", (code, signal) => {
+    const status = waitStatus(said);
+    if (status === undefined && code !== null && code < 128) {
+      // Neither the task nor a kill: the sandbox itself did not come about. Its complaint is in the spool.
+      void ended(id, undefined);
+    } else if (status === undefined) {
+      void ended(id, { code: null, signal: signal ?? "SIGKILL" });
+    } else if ("code" in status) {
+      void ended(id, { code: status.code, signal: null });
+    } else {
+      const [name] = Object.entries(constants.signals).find(([, number]) => number === status.signalNumber) ?? [];
+      void ended(
+        id,
+        name === undefined ? { code: 128 + status.signalNumber, signal: null } : { code: null, signal: name },
+      );
+    }
+  });
+}
+
+/**
+ * The first process has ended: what it left behind goes too, before anybody is told.
+ * @param {string} id @param {{ code: number | null, signal: string | null } | undefined} end undefined when nothing ran
+ */
+async function ended(id, end) {
   const task = tasks.get(id);
   if (task === undefined) return;
   await (task.killed ?? task.group.killAll());
   const { outOfMemory, ...usage } = task.group.usage();
-  // Without a memory controller of its own: a SIGKILL that was not ours, while the machine's count of such kills rose.
-  const starved =
-    outOfMemory || (signal === "SIGKILL" && task.killed === undefined && oomKills() > task.oomKillsBefore);
   tasks.delete(id);
   task.group.close();
-  tell({ type: "ended", id, code, signal, ...usage, outOfMemory: starved });
+  if (end === undefined) {
+    const message = "the sandbox could not be set up; its output says why";
+    tell({ type: "failed", id, step: "setup", code: "", message });
+    return;
+  }
+  // Without a memory controller of its own: a SIGKILL that was not ours, while the machine's count of such kills rose.
+  const starved =
+    outOfMemory || (end.signal === "SIGKILL" && task.killed === undefined && oomKills() > task.oomKillsBefore);
+  tell({ type: "ended", id, ...end, ...usage, outOfMemory: starved });
 }
 
 /** SIGTERM to all, and SIGKILL to all that are left after the grace. */
 function kill(/** @type {string} */ id, /** @type {number} */ graceMs) {
   const task = tasks.get(id);
   if (task === undefined) return;
-  const { group, killed } = task;
+  const { group, killed, isFor } = task;
   if (graceMs <= 0) {
     task.killed = group.killAll();
     return;
   }
   if (killed !== undefined) return;
-  group.signal("SIGTERM");
+  group.signal("SIGTERM", isFor);
   let timer;
   const grace = new Promise((resolve) => {
     timer = setTimeout(resolve, graceMs);

@@ -10,7 +10,7 @@ export type FromRunner = ReadyMessage | StartedMessage | FailedMessage | EndedMe
 export interface StartMessage {
   readonly type: "start";
   readonly id: string;
-  /** For the log of process starts. */
+  /** For the log of process starts; empty for what is no execution and is not logged. */
   readonly executionId: string;
   readonly attempt: number;
   /** The program (looked for on the environment's PATH) and its arguments. */
@@ -22,6 +22,18 @@ export interface StartMessage {
   readonly spool: string;
   /** An overlay to mount first, in the runner's own mount namespace. */
   readonly mount?: OverlayMount;
+  /** What to put around the process; nothing when absent. See sandbox.mjs. */
+  readonly sandbox?: Sandbox;
+}
+
+/** What a process may see and change of the file system; all else can be read only. Paths are absolute and real. */
+export interface Sandbox {
+  /** Folders whose contents are not there. */
+  readonly hidden: readonly string[];
+  /** Folders that can be written to, also below hidden ones. */
+  readonly writable: readonly string[];
+  /** Stands behind /tmp and /var/tmp. */
+  readonly temporary: string;
 }
 
 /** An overlay; the paths in it are relative to `folder`, so that no character in them needs escaping. */

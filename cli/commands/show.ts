@@ -5,7 +5,15 @@ import { fetchRun } from "../fetch-run.ts";
 import { type Console, processConsole } from "../output/console.ts";
 import { describeGate } from "../output/describe-gate.ts";
 import { formatAgo, formatBytes, formatDuration } from "../output/format.ts";
-import { endingLabel, paintStatus, taskStatusLabel, timeOf, waitCauseLabel } from "../output/labels.ts";
+import {
+  confinementLabels,
+  endingLabel,
+  millisOf,
+  paintStatus,
+  taskStatusLabel,
+  timeOf,
+  waitCauseLabel,
+} from "../output/labels.ts";
 import { runDetailJson, runSummaryJson } from "../output/run-json.ts";
 import { formatTaskDuration } from "../output/run-summary.ts";
 import { table } from "../output/table.ts";
@@ -46,10 +54,12 @@ function describeRun(console: Console, run: Run, nowMs: number): string {
     paintStatus(colors, taskStatusLabel(task.status)),
     task.cached ? "cached" : "",
     formatTaskDuration(task),
+    ...costOf(task),
     task.agent,
+    confinementOf(task),
     remarkOn(task, nowMs),
   ]);
-  const tasks = table(["TASK", "STATUS", "CACHED", "DURATION", "AGENT", ""], rows);
+  const tasks = table(["TASK", "STATUS", "CACHED", "DURATION", "CPU", "MEMORY", "AGENT", "SANDBOX", ""], rows);
   const gates = run.tasks.flatMap((task) =>
     task.gate === undefined ? [] : [`\n${describeGate({ run, task, gate: task.gate, colors, nowMs })}`],
   );
@@ -57,6 +67,20 @@ function describeRun(console: Console, run: Run, nowMs: number): string {
   const made = artifacts.map((it) => [it.name, it.task, it.path, formatBytes(Number(it.sizeBytes))]);
   const artifactTable = made.length === 0 ? "" : `\n${table(["ARTIFACT", "TASK", "PATH", "SIZE"], made)}`;
   return `${head}\n${tasks}${artifactTable}${gates.join("")}`;
+}
+
+/** CPU time and peak memory; empty where they were not measured. */
+function costOf({ usage }: Task): [string, string] {
+  const cpuMs = millisOf(usage?.cpu);
+  const peakBytes = Number(usage?.peakMemoryBytes ?? 0);
+  return [cpuMs === undefined ? "" : formatDuration(cpuMs), peakBytes === 0 ? "" : formatBytes(peakBytes)];
+}
+
+/** The sandbox, and a word where the kernel does not promise that everything ended. */
+function confinementOf(task: Task): string {
+  const labels = confinementLabels(task.confinement);
+  if (labels === undefined) return "";
+  return labels.containment === "full" ? labels.sandbox : `${labels.sandbox} (${labels.containment})`;
 }
 
 /** What a person wants to know beside the status: why it waits, how it ended, why it was left out. */

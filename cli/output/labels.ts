@@ -1,6 +1,15 @@
 import { durationMs as durationToMs, timestampMs } from "@bufbuild/protobuf/wkt";
 import { AgentState } from "../../proto/gen/millrace/v1/agent_pb.ts";
-import { type Ending, EndingKind, RunStatus, TaskStatus, WaitCause } from "../../proto/gen/millrace/v1/event_pb.ts";
+import {
+  type Confinement,
+  Containment,
+  type Ending,
+  EndingKind,
+  RunStatus,
+  SandboxLevel,
+  TaskStatus,
+  WaitCause,
+} from "../../proto/gen/millrace/v1/event_pb.ts";
 import type { Colors } from "./console.ts";
 
 const runStatuses = new Map<RunStatus, string>([
@@ -26,6 +35,14 @@ const waitCauses = new Map<WaitCause, string>([
   [WaitCause.AGENT_LOST, "its agent was lost"],
   [WaitCause.GATE, "a person has to decide"],
   [WaitCause.PLACING, "is being placed"],
+]);
+const sandboxLevels = new Map<SandboxLevel, string>([
+  [SandboxLevel.NONE, "none"],
+  [SandboxLevel.BUBBLEWRAP, "bubblewrap"],
+]);
+const containments = new Map<Containment, string>([
+  [Containment.FULL, "full"],
+  [Containment.BEST_EFFORT, "best-effort"],
 ]);
 const agentStates = new Map<AgentState, string>([
   [AgentState.ONLINE, "online"],
@@ -74,6 +91,15 @@ export function endingLabel(ending: Ending | undefined): string {
     default:
       return `ended${detail}`;
   }
+}
+
+/** Both in a word each, as `sandbox` and `containment`; undefined where no process was started. */
+export function confinementLabels(confinement: Confinement | undefined) {
+  if (confinement === undefined) return undefined;
+  return {
+    sandbox: sandboxLevels.get(confinement.sandbox) ?? "unknown",
+    containment: containments.get(confinement.containment) ?? "unknown",
+  };
 }
 
 /** Green for good, red for bad, yellow for what needs a person, dim for the rest. */

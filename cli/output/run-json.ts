@@ -1,6 +1,7 @@
 import { type Artifact, EndingKind, GateDecision } from "../../proto/gen/millrace/v1/event_pb.ts";
 import type { Gate, Run, Task } from "../../proto/gen/millrace/v1/run_pb.ts";
 import {
+  confinementLabels,
   endingLabel,
   millisOf,
   runStatusLabel,
@@ -114,6 +115,10 @@ function taskResultJson(task: Task) {
     durationMs: Math.round(millisOf(task.duration) ?? 0),
     /** Null when no process came to its own end: signalled, timed out, skipped. */
     exit: exited ? (task.ending?.exitCode ?? null) : null,
+    /** Null where it was not measured. */
+    cpuMs: task.usage?.cpu === undefined ? null : Math.round(millisOf(task.usage.cpu) ?? 0),
+    peakMemoryBytes: Number(task.usage?.peakMemoryBytes ?? 0) || null,
+    ...(confinementLabels(task.confinement) ?? { sandbox: null, containment: null }),
   };
 }
 

@@ -111,7 +111,7 @@ async function startParts(options: FarmOptions, groups: Child<unknown>[][]) {
         command: () =>
           ownCommand(options, [
             ...["agent", "--coordinator", address, "--token-file", join(coordinatorDir, "tokens", "agent")],
-            ...["--data", join(dataDir, "agents", String(index + 1)), "--name", name],
+            ...["--data", join(dataDir, "agents", String(index + 1)), "--name", name, "--hide", dataDir],
             ...(options.slots === undefined ? [] : ["--slots", String(options.slots)]),
             "--json",
           ]),

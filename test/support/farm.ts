@@ -64,6 +64,10 @@ export interface RunResult {
     readonly agent: string | null;
     readonly durationMs: number;
     readonly exit: number | null;
+    readonly cpuMs: number | null;
+    readonly peakMemoryBytes: number | null;
+    readonly sandbox: string | null;
+    readonly containment: string | null;
   }[];
 }
 

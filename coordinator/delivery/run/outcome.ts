@@ -23,13 +23,16 @@ import type { TaskOutcome } from "./decide.ts";
 export async function outcomeOfExecution(
   cas: Cas,
   planned: PlannedTask,
-  { ending, result, usage, deployment }: ExecutionOutcome,
+  { ending, result, usage, confinement, deployment }: ExecutionOutcome,
   signal: AbortSignal,
 ): Promise<TaskOutcome> {
   const status = statusOf(ending.kind, ending.exitCode);
   const made = result === undefined ? {} : await outcomeOfResult(cas, planned, result, signal);
-  const deployed = deployment === undefined ? {} : { deployment };
-  const used = usage === undefined ? deployed : { usage, ...deployed };
+  const used = {
+    ...(usage === undefined ? {} : { usage }),
+    ...(confinement === undefined ? {} : { confinement }),
+    ...(deployment === undefined ? {} : { deployment }),
+  };
   // Of a process that ended well, the outputs have the last word.
   return status === TaskStatus.SUCCEEDED ? { status, ending, ...made, ...used } : { ...made, ...used, status, ending };
 }

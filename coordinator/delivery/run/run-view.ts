@@ -45,6 +45,8 @@ function taskView(state: RunState, task: TaskState): Task {
     executionId: task.executionId,
     skipReason: task.skipReason,
     ...(outcome?.duration === undefined ? {} : { duration: outcome.duration }),
+    ...(outcome?.usage === undefined ? {} : { usage: outcome.usage }),
+    ...(outcome?.confinement === undefined ? {} : { confinement: outcome.confinement }),
     ...(outcome?.ending === undefined ? {} : { ending: outcome.ending }),
     ...(task.wait === undefined ? {} : { wait: task.wait }),
     ...(task.actionDigest === undefined ? {} : { actionDigest: task.actionDigest }),

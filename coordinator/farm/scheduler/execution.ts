@@ -109,7 +109,7 @@ function startedUpdate(id: string, { request }: Execution, { attempt, agentId }:
 
 /** What a report means to the submitter `id`. */
 function finishedUpdate(id: string, report: Report): Extract<ExecutionUpdate, { kind: "finished" }> {
-  const { ending, result, usage, deployment, attempt, agentId } = report;
+  const { ending, result, usage, confinement, deployment, attempt, agentId } = report;
   const unsaid = create(EndingSchema, { kind: EndingKind.INFRASTRUCTURE, detail: "the report said no ending" });
   return {
     kind: "finished",
@@ -118,6 +118,7 @@ function finishedUpdate(id: string, report: Report): Extract<ExecutionUpdate, { 
       ending: ending ?? unsaid,
       ...(result === undefined ? {} : { result }),
       ...(usage === undefined ? {} : { usage }),
+      ...(confinement === undefined ? {} : { confinement }),
       ...(deployment === undefined ? {} : { deployment }),
       attempt,
       agent: agentId,

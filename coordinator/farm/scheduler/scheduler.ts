@@ -4,7 +4,13 @@ import type {
   Command,
 } from "../../../proto/gen/build/bazel/remote/execution/v2/remote_execution_pb.ts";
 import type { HostOperation } from "../../../proto/gen/millrace/v1/dispatch_pb.ts";
-import type { DeploymentOutcome, Ending, ResourceUsage, WaitCause } from "../../../proto/gen/millrace/v1/event_pb.ts";
+import type {
+  Confinement,
+  DeploymentOutcome,
+  Ending,
+  ResourceUsage,
+  WaitCause,
+} from "../../../proto/gen/millrace/v1/event_pb.ts";
 import type { Digest } from "../../../shared/digest.ts";
 
 /** One Action to be executed once. */
@@ -33,6 +39,7 @@ export interface ExecutionOutcome {
   /** Absent when no process ran to its end. */
   readonly result?: ActionResult;
   readonly usage?: ResourceUsage;
+  readonly confinement?: Confinement;
   /** Of a deployment. */
   readonly deployment?: DeploymentOutcome;
   /** Of the attempt that counted. */

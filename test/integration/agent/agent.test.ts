@@ -141,7 +141,8 @@ test("a hostile task leaves no process", async () => {
   const farm = await fakeFarm();
   const agent = await startAgent(farm);
   const tag = `${process.pid}01`;
-  await farm.assign(agent.id, "exe_1", { command: ["bash", hostile, tag], timeoutMs: 1_000 });
+  const inputs = { "hostile.sh": readFileSync(hostile, "utf8") };
+  await farm.assign(agent.id, "exe_1", { command: ["bash", "hostile.sh", tag], inputs, timeoutMs: 1_000 });
   await farm.until(() => farm.log("exe_1").text.includes("started"));
   expect(processesAbout(`7777.${tag}`).length).toBeGreaterThan(5);
   const report = await farm.report("exe_1");

@@ -1,5 +1,5 @@
 import { once } from "node:events";
-import { readFileSync, watch } from "node:fs";
+import { accessSync, constants, readFileSync, watch } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { expect, onTestFinished, test } from "vitest";
@@ -149,3 +149,45 @@ test("when the runner dies, its tasks are ended and the next one serves", async 
   const next = await runner.start(plan("true"));
   expect((await next.ended).code).toBe(0);
 });
+
+test("processor time is counted, also of what had no time to be seen", async () => {
+  for (const way of ["cgroup-v2", "cgroup-v1"]) {
+    const { runner, plan } = await setup([way, "best-effort"]);
+    if (runner.feature !== `containment:${way}`) continue; // not on this machine
+    const task = await runner.start(plan("sh", "-c", "(i=0; while [ $i -lt 200000 ]; do i=$((i+1)); done)"));
+    expect((await task.ended).cpuMs).toBeGreaterThan(20);
+  }
+});
+
+test("peak memory is counted, and its want told from other kills, where a memory controller can be had", async ({
+  skip,
+}) => {
+  const memory = memoryGroup();
+  if (memory === undefined) return skip("no memory controller of version 1 here");
+  const { runner, plan } = await setup();
+  const holds = (mebibytes: number) => `const all = Buffer.alloc(${mebibytes} << 20, 1); console.log(all.length)`;
+  const fits = await runner.start(plan(process.execPath, "-e", holds(64)));
+  const { peakMemoryBytes, code } = await fits.ended;
+  expect(code).toBe(0);
+  expect(peakMemoryBytes).toBeGreaterThan(64 << 20);
+  expect(peakMemoryBytes).toBeLessThan(400 << 20);
+  // A limit on the task's own group, from the task's side: no limit of ours is there yet.
+  const limit = `g=${memory}$(sed -n 's/^[0-9]*:memory://p' /proc/self/cgroup); echo 64M > "$g/memory.limit_in_bytes"; "$@"`;
+  const starves = await runner.start(plan("sh", "-c", limit, "sh", process.execPath, "-e", holds(256)));
+  expect(await starves.ended).toMatchObject({ code: 137, outOfMemory: true });
+  const killed = await runner.start(plan("sh", "-c", "kill -KILL $$"));
+  expect(await killed.ended).toMatchObject({ signal: "SIGKILL", outOfMemory: false });
+});
+
+/** Where the version 1 memory controller is mounted, if we may make groups in it. */
+function memoryGroup(): string | undefined {
+  const mount = /^\S+ (\S+) cgroup \S*\bmemory\b/m.exec(readFileSync("/proc/mounts", "utf8"))?.[1];
+  const own = /^\d+:memory:(.*)$/m.exec(readFileSync("/proc/self/cgroup", "utf8"))?.[1];
+  if (mount === undefined || own === undefined) return undefined;
+  try {
+    accessSync(join(mount, own), constants.W_OK);
+    return mount;
+  } catch {
+    return undefined; // read-only, as in a container
+  }
+}

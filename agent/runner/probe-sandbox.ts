@@ -1,0 +1,70 @@
+import { mkdirSync, rmSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { MillraceError } from "../../shared/errors.ts";
+import type { Runner } from "./runner.ts";
+
+/** What stands between a task and the machine; see sandbox.mjs. */
+export type SandboxLevel = "bubblewrap" | "none";
+
+/** Does what a task may and may not do, and ends as `exit 139` would if nobody looked closely. */
+const script = `set -e
+[ ! -e "$1/hidden" ]
+[ $$ -ne 1 ]
+! touch "$1/new" 2>/dev/null
+! touch /millrace-probe 2>/dev/null
+touch "$1/own/new" "$TMPDIR/new" /tmp/other
+kill -SEGV $$`;
+
+/**
+ * The level to run tasks at: the one asked for, else bubblewrap where it works. It is tried with two real tasks, since
+ * kernels, containers and programs differ too much to be asked.
+ * @param data absolute and real: the folder that tasks must not see; the probe works in it and cleans up behind itself
+ * @throws MillraceError failed_precondition when bubblewrap was asked for and does not work
+ */
+export async function chooseSandbox(
+  wanted: SandboxLevel | undefined,
+  runner: Pick<Runner, "start">,
+  data: string,
+): Promise<SandboxLevel> {
+  if (wanted === "none") return "none";
+  const why = await whyNot(runner, data);
+  if (why === undefined) return "bubblewrap";
+  if (wanted === undefined) return "none";
+  throw new MillraceError(
+    "failed_precondition",
+    `--sandbox bubblewrap does not work on this machine: ${why}; install bubblewrap 0.8 or later, allow user ` +
+      "namespaces, or start with --sandbox none",
+  );
+}
+
+/** Why tasks cannot be put in a sandbox here; undefined when they can. */
+async function whyNot(runner: Pick<Runner, "start">, data: string): Promise<string | undefined> {
+  const folder = join(data, `sandbox-probe-${process.pid}`);
+  const [own, temporary] = [join(folder, "own"), join(folder, "tmp")];
+  const run = async (...program: string[]) => {
+    const task = await runner.start({
+      executionId: "",
+      attempt: 0,
+      arguments: program,
+      environment: { PATH: "/usr/bin:/bin", TMPDIR: temporary },
+      workingFolder: own,
+      spool: join(folder, "spool"),
+      sandbox: { hidden: [data], writable: [own, temporary], temporary },
+    });
+    return await task.ended;
+  };
+  try {
+    for (const each of [own, temporary]) mkdirSync(each, { recursive: true });
+    writeFileSync(join(folder, "hidden"), "");
+    const [probe, plain] = await Promise.all([
+      run("/bin/sh", "-c", script, "probe", folder),
+      run("/bin/sh", "-c", "exit 139"),
+    ]);
+    if (probe.signal === "SIGSEGV" && plain.code === 139) return undefined;
+    return `a probe ended with ${probe.signal ?? probe.code}, another with ${plain.signal ?? plain.code}`;
+  } catch (error) {
+    return error instanceof Error ? error.message : String(error);
+  } finally {
+    rmSync(folder, { recursive: true, force: true });
+  }
+}
