@@ -23,6 +23,7 @@ export function agentCommand(): Command {
     .option("--pool <name>", "pool to belong to (default default)")
     .option("--slots <n>", "tasks to run at a time (default: one a processor)")
     .option("--label <name=value...>", "label that tasks can ask for, besides os and arch")
+    .option("--tool <tool...>", "tool that tasks can ask for, besides the usual ones: name, or name=/path/to/name")
     .option("--sandbox <level>", "bubblewrap or none (default: bubblewrap where it works)")
     .option("--hide <dir...>", "folder that tasks in a sandbox do not see, besides the agent's own")
     .option("--data <dir>", "folder for the agent's store and state (default ~/.local/state/millrace/agent)")

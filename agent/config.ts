@@ -20,11 +20,16 @@ export interface AgentConfig {
   readonly name: string | undefined;
   /** What the local store may hold. */
   readonly storeBytes: number;
+  /** Tools to announce beside the usual ones: absolute paths, or names that are looked for. */
+  readonly tools: readonly string[];
   /** Undefined is bubblewrap where it works. */
   readonly sandbox: SandboxLevel | undefined;
   /** Folders that tasks in a sandbox do not see, beside `data`; absolute. */
   readonly hide: readonly string[];
 }
+
+/** A name, or a name and a file that is called so, since tasks call it by its name. */
+const toolPattern = /^([a-z0-9][a-z0-9+._-]{0,62})(=\/(.*\/)?\1)?$/;
 
 const schema = z.object({
   coordinator: z
@@ -52,13 +57,14 @@ const schema = z.object({
     .min(0, "below 0")
     .default(limits.storeBytes)
     .describe("what the local store may hold, in bytes; blobs that were not used for longest are evicted"),
+  tool: z.array(z.string().regex(toolPattern, "not a name, or name=/path/to/name")).default([]),
   sandbox: z.enum(["bubblewrap", "none"], "neither bubblewrap nor none").optional(),
   hide: z.array(z.string()).default([]),
 });
 
 /** @throws MillraceError invalid_argument naming everything that is wrong */
 export function readAgentConfig(sources: ConfigSources): AgentConfig {
-  const { token, tokenFile, pool, label, data, hide, ...rest } = readConfig(schema, sources);
+  const { token, tokenFile, pool, label, data, hide, tool, ...rest } = readConfig(schema, sources);
   const labels = Object.fromEntries(
     label.map((pair) => [pair.slice(0, pair.indexOf("=")), pair.slice(pair.indexOf("=") + 1)]),
   );
@@ -70,6 +76,7 @@ export function readAgentConfig(sources: ConfigSources): AgentConfig {
     token: tokenFile === undefined ? token : readToken(tokenFile),
     labels: { ...labels, pool },
     data: resolve(data),
+    tools: tool.map((one) => one.slice(one.indexOf("=") + 1)),
     sandbox: rest.sandbox,
     hide: hide.map((folder) => resolve(folder)),
   };

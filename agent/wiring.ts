@@ -1,10 +1,10 @@
 import { hash, randomUUID } from "node:crypto";
-import { existsSync, mkdirSync, realpathSync } from "node:fs";
+import { mkdirSync, realpathSync } from "node:fs";
 import { arch, hostname, platform } from "node:os";
 import { join } from "node:path";
 import { create } from "@bufbuild/protobuf";
 import { createClient } from "@connectrpc/connect";
-import { type AgentInfo, AgentInfoSchema, AgentService } from "../proto/gen/millrace/v1/agent_pb.ts";
+import { type AgentInfo, AgentInfoSchema, AgentService, ToolSchema } from "../proto/gen/millrace/v1/agent_pb.ts";
 import { LogService } from "../proto/gen/millrace/v1/log_pb.ts";
 import { connectNatsBus } from "../shared/bus/nats-bus.ts";
 import { grpcCas } from "../shared/cas/grpc-cas.ts";
@@ -16,6 +16,7 @@ import { lockFolder } from "../shared/sqlite/folder-lock.ts";
 import { version } from "../shared/version.ts";
 import { type Agent, agent } from "./agent.ts";
 import type { AgentConfig } from "./config.ts";
+import { confine } from "./confine.ts";
 import { openAgentDatabase } from "./database.ts";
 import { choosingExecutor } from "./executor/choosing-executor.ts";
 import { collectingExecutor } from "./executor/collecting-executor.ts";
@@ -25,6 +26,7 @@ import { loggingExecutor } from "./executor/logging-executor.ts";
 import { processExecutor } from "./executor/process-executor.ts";
 import { readingExecutor } from "./executor/reading-executor.ts";
 import { reportingExecutor } from "./executor/reporting-executor.ts";
+import { toolCheckingExecutor } from "./executor/tool-checking-executor.ts";
 import { inputRoots } from "./input-root/input-root.ts";
 import { inputTrees } from "./input-root/input-trees.ts";
 import { probeInputRootMode } from "./input-root/mode.ts";
@@ -36,7 +38,6 @@ import { operatingExecutor, operationForgetter } from "./operations/operating-ex
 import { patientJournal } from "./operations/patient-journal.ts";
 import { openOutbox } from "./outbox/outbox.ts";
 import { patience } from "./retry.ts";
-import { chooseSandbox } from "./runner/probe-sandbox.ts";
 import { openRunner } from "./runner/runner.ts";
 import { attempts } from "./session/attempts.ts";
 import { agentIdentity } from "./session/identity.ts";
@@ -46,6 +47,8 @@ import { evictor, freeBytesOf, storeBounds } from "./store/evictor.ts";
 import { localStore } from "./store/local-store.ts";
 import { meteredFarm } from "./store/metered-farm.ts";
 import { openUsageIndex } from "./store/usage-index.ts";
+import type { FoundTool } from "./tools/probe-tool.ts";
+import { openTools } from "./tools/tools.ts";
 import { openUnits } from "./units/units.ts";
 
 export interface AgentDependencies {
@@ -101,6 +104,16 @@ export async function wireAgent(
   // Only now is nothing left of an earlier start that could still write there.
   await Promise.all([removeTree(folder("work")), removeTree(folder("spool"))]);
 
+  const confined = await confine(config, runner, data);
+  const tools = await openTools({
+    ...{ named: config.tools, path: confined.path, clock, onError },
+    onChange: () => {
+      info.tools = tools.list().map(toolMessage);
+      membership.renew();
+    },
+  });
+  opened.defer(async () => tools.close());
+
   const files = openBlobFiles(folder("store"));
   const usage = await openUsageIndex({ database, files, clock, onError });
   const pinned = new Map<DigestKey, number>();
@@ -110,8 +123,6 @@ export async function wireAgent(
   };
   const shelf = { files, patiently, onUse, pinned, onError };
   const store = localStore({ ...shelf, farm });
-  const sandbox = await chooseSandbox(config.sandbox, runner, data);
-  const hidden = [data, ...config.hide.filter((path) => existsSync(path)).map((path) => realpathSync(path))];
   const trees = inputTrees(store, folder("trees"), onError);
   opened.defer(() => trees.close());
   const bounds = storeBounds(config.data, config.storeBytes);
@@ -126,10 +137,11 @@ export async function wireAgent(
 
   // The executor stack, innermost first: what is done to an assignment reads from the bottom up.
   const ending = new AbortController();
-  const run = processExecutor({ runner, sandbox, hidden, clock });
+  const run = processExecutor({ runner, clock, ...confined });
   const collect = collectingExecutor(run, farm, { store, patiently });
   const layOut = layingOutExecutor(collect, roots);
-  const read = readingExecutor(layOut, store);
+  const checked = toolCheckingExecutor(layOut, tools);
+  const read = readingExecutor(checked, store);
   const conclude = concludingExecutor(read);
   const log = loggingExecutor(conclude, { logs, farm, folder: folder("spool"), patiently, ending: ending.signal });
 
@@ -145,6 +157,8 @@ export async function wireAgent(
   const operation = loggingExecutor(operate, { logs, farm, patiently, ...kept });
   const executor = reportingExecutor(choosingExecutor(log, operation), id);
 
+  const features = [`input-root:${mode.kind}`, runner.feature, `sandbox:${confined.sandbox}`];
+  const info = describeAgent(id, config, features, tools.list());
   // These three know each other: what runs ends in the outbox, which sends by way of the session, which names both.
   const onChange = () => membership.announce();
   const send = (...call: Parameters<typeof membership.report>) => membership.report(...call);
@@ -153,7 +167,7 @@ export async function wireAgent(
   const forgetOperation = operationForgetter(journal, folder("operations"), onError);
   const taken = attempts({ slots: config.slots, executor, outbox, forgetOperation, clock, onChange, onError });
   const membership = session({
-    info: describeAgent(id, config, [`input-root:${mode.kind}`, runner.feature, `sandbox:${sandbox}`]),
+    info,
     coordinator: createClient(AgentService, transport),
     connectBus: ({ natsServers, natsUser, natsPassword }) =>
       connectNatsBus({ servers: natsServers, user: natsUser, password: natsPassword, name: `agent ${id}`, onError }),
@@ -179,7 +193,11 @@ export async function wireAgent(
   });
 }
 
-function describeAgent(id: string, config: AgentConfig, features: string[]): AgentInfo {
+function toolMessage({ name, version, fingerprint, path }: FoundTool) {
+  return create(ToolSchema, { name, version, fingerprint, path });
+}
+
+function describeAgent(id: string, config: AgentConfig, features: string[], tools: readonly FoundTool[]): AgentInfo {
   return create(AgentInfoSchema, {
     id,
     session: randomUUID(),
@@ -188,5 +206,6 @@ function describeAgent(id: string, config: AgentConfig, features: string[]): Age
     slots: config.slots,
     labels: { os: platform(), arch: arch(), ...config.labels },
     features,
+    tools: tools.map(toolMessage),
   });
 }

@@ -51,6 +51,7 @@ import { runSummaries, runSummarySchema } from "./delivery/run/run-summaries.ts"
 import { completenessCheckingActionCache } from "./farm/action-cache/completeness-checking-action-cache.ts";
 import { keepResults } from "./farm/action-cache/keep-results.ts";
 import { actionCacheSchema, sqliteActionCache } from "./farm/action-cache/sqlite-action-cache.ts";
+import { isConnected, offerOf } from "./farm/agents/agent-registry.ts";
 import { agentSchema, busAgentRegistry } from "./farm/agents/bus-agent-registry.ts";
 import { openFileLogStore } from "./farm/logs/file-log-store.ts";
 import { busDispatcher } from "./farm/scheduler/dispatcher.ts";
@@ -121,6 +122,7 @@ export async function startCoordinator(config: CoordinatorConfig, log: Logger): 
       scheduler,
       environments,
       clock,
+      offers: () => agents.list().filter(isConnected).map(offerOf),
       onEvent: meters.onEvent,
       onError,
     });

@@ -177,6 +177,12 @@ export const limits = {
   inputRootProbeMs: 5_000,
   /** For the last reports of an agent to be answered once every task was ended. */
   lastReportsMs: 2_000,
+  /** For a tool to say its version; one that takes longer is known by its digest alone. */
+  toolProbeMs: 10_000,
+  /** Of what a tool says of its version; the rest is not read. */
+  toolVersionBytes: 64 * 1024,
+  /** Between an agent's looks whether a tool was replaced: two of them in the time of a lease. */
+  toolCheckMs: 2_000,
   /** Actions an agent may be told to run at a time. */
   agentSlots: 1024,
   /** The first pause before an agent tries a call again; doubled each time, with jitter. */

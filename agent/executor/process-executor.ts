@@ -1,6 +1,6 @@
 import { appendFile } from "node:fs/promises";
 import { constants } from "node:os";
-import { dirname, join } from "node:path";
+import { join } from "node:path";
 import { create } from "@bufbuild/protobuf";
 import { durationFromMs } from "@bufbuild/protobuf/wkt";
 import {
@@ -18,19 +18,21 @@ import type { Sandbox } from "../runner/runner-protocol.ts";
 import { type Conclusion, conclusion, type Executor, type LaidOutTask, Stopped } from "./executor.ts";
 import { workingDirectory } from "./output-paths.ts";
 
-/** Where programs are looked for when the Command does not say: the usual places, then the agent's own Node. */
-export const defaultPath = `/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin:${dirname(process.execPath)}`;
-
 export interface ProcessExecutorOptions {
   readonly runner: Pick<Runner, "start" | "feature">;
   readonly sandbox: Level;
+  /** PATH of tasks that do not say. */
+  readonly path: string;
+  /** Folders that tasks in a sandbox see although they lie in hidden or temporary ones; absolute and real. */
+  readonly readable: readonly string[];
   /** Folders that tasks in a sandbox do not see; absolute and real. */
   readonly hidden: readonly string[];
   readonly clock: Clock;
 }
 
 /** Runs the process to its end, its time-out, or the stop signal. */
-export function processExecutor({ runner, sandbox, hidden, clock }: ProcessExecutorOptions): Executor<LaidOutTask> {
+export function processExecutor(options: ProcessExecutorOptions): Executor<LaidOutTask> {
+  const { runner, sandbox, path, clock } = options;
   const confinement = create(ConfinementSchema, {
     sandbox: sandbox === "bubblewrap" ? SandboxLevel.BUBBLEWRAP : SandboxLevel.NONE,
     // A process namespace ends with its first process, whatever the others do.
@@ -49,11 +51,11 @@ export function processExecutor({ runner, sandbox, hidden, clock }: ProcessExecu
           executionId: task.executionId,
           attempt: task.attempt,
           arguments: task.command.arguments,
-          environment: environmentOf(task),
+          environment: environmentOf(task, path),
           workingFolder: join(task.root.path, workingDirectory(task.command)),
           spool: task.spool,
           ...(task.root.mount === undefined ? {} : { mount: task.root.mount }),
-          ...(sandbox === "none" ? {} : { sandbox: sandboxOf(task, hidden) }),
+          ...(sandbox === "none" ? {} : { sandbox: sandboxOf(task, options) }),
         });
         done = await toEnd(running, task.timeoutMs, stop, clock);
         done.confinement = confinement;
@@ -68,15 +70,16 @@ export function processExecutor({ runner, sandbox, hidden, clock }: ProcessExecu
   };
 }
 
-function sandboxOf({ root: { path, home, temporary } }: LaidOutTask, hidden: readonly string[]): Sandbox {
-  return { hidden, writable: [path, home, temporary], temporary };
+function sandboxOf({ root }: LaidOutTask, { hidden, readable }: ProcessExecutorOptions): Sandbox {
+  const { path, home, temporary } = root;
+  return { hidden, readable, writable: [path, home, temporary], temporary };
 }
 
 /** Exactly the Command's and the volatile variables, over the few that every program may count on. */
-function environmentOf({ command, volatileEnvironment, root }: LaidOutTask): Record<string, string> {
+function environmentOf({ command, volatileEnvironment, root }: LaidOutTask, path: string): Record<string, string> {
   const keyed = Object.fromEntries(command.environmentVariables.map(({ name, value }) => [name, value]));
   return {
-    PATH: defaultPath,
+    PATH: path,
     LANG: "C.UTF-8",
     HOME: root.home,
     TMPDIR: root.temporary,

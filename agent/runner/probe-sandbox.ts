@@ -6,6 +6,14 @@ import type { Runner } from "./runner.ts";
 /** What stands between a task and the machine; see sandbox.mjs. */
 export type SandboxLevel = "bubblewrap" | "none";
 
+/** Absolute and real. */
+export interface SandboxFolders {
+  /** Of the agent; the probe works in it and cleans up behind itself. */
+  readonly data: string;
+  /** What tasks must not see; `data` is one of them or in one. */
+  readonly hidden: readonly string[];
+}
+
 /** Does what a task may and may not do, and ends as `exit 139` would if nobody looked closely. */
 const script = `set -e
 [ ! -e "$1/hidden" ]
@@ -18,16 +26,15 @@ kill -SEGV $$`;
 /**
  * The level to run tasks at: the one asked for, else bubblewrap where it works. It is tried with two real tasks, since
  * kernels, containers and programs differ too much to be asked.
- * @param data absolute and real: the folder that tasks must not see; the probe works in it and cleans up behind itself
  * @throws MillraceError failed_precondition when bubblewrap was asked for and does not work
  */
 export async function chooseSandbox(
   wanted: SandboxLevel | undefined,
   runner: Pick<Runner, "start">,
-  data: string,
+  folders: SandboxFolders,
 ): Promise<SandboxLevel> {
   if (wanted === "none") return "none";
-  const why = await whyNot(runner, data);
+  const why = await whyNot(runner, folders);
   if (why === undefined) return "bubblewrap";
   if (wanted === undefined) return "none";
   throw new MillraceError(
@@ -38,7 +45,7 @@ export async function chooseSandbox(
 }
 
 /** Why tasks cannot be put in a sandbox here; undefined when they can. */
-async function whyNot(runner: Pick<Runner, "start">, data: string): Promise<string | undefined> {
+async function whyNot(runner: Pick<Runner, "start">, { data, hidden }: SandboxFolders): Promise<string | undefined> {
   const folder = join(data, `sandbox-probe-${process.pid}`);
   const [own, temporary] = [join(folder, "own"), join(folder, "tmp")];
   const run = async (...program: string[]) => {
@@ -49,7 +56,7 @@ async function whyNot(runner: Pick<Runner, "start">, data: string): Promise<stri
       environment: { PATH: "/usr/bin:/bin", TMPDIR: temporary },
       workingFolder: own,
       spool: join(folder, "spool"),
-      sandbox: { hidden: [data], writable: [own, temporary], temporary },
+      sandbox: { hidden, readable: [], writable: [own, temporary], temporary },
     });
     return await task.ended;
   };

@@ -30,6 +30,8 @@ export interface StartMessage {
 export interface Sandbox {
   /** Folders whose contents are not there. */
   readonly hidden: readonly string[];
+  /** Folders that can be read although they lie in hidden or temporary ones. */
+  readonly readable: readonly string[];
   /** Folders that can be written to, also below hidden ones. */
   readonly writable: readonly string[];
   /** Stands behind /tmp and /var/tmp. */

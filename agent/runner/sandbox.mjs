@@ -9,7 +9,7 @@
 // - Every process in the namespace ends when the runner does, also by kill -9: no process of ours must live for that.
 
 import { accessSync, constants, statSync, writeFileSync } from "node:fs";
-import { dirname, resolve } from "node:path";
+import { resolve } from "node:path";
 import { textOf } from "./proc-files.mjs";
 
 /** The namespaces that a task does not share with the machine; it does share the network. */
@@ -34,7 +34,7 @@ const shellVariables = ["PWD", "OLDPWD", "SHLVL"];
  * @param {import("./runner-protocol.ts").StartMessage} task @param {import("./runner-protocol.ts").Sandbox} sandbox
  * @returns {string[]}
  */
-export function sandboxed(task, { hidden, writable, temporary }) {
+export function sandboxed(task, { hidden, readable, writable, temporary }) {
   const binds = writable.flatMap((path) => ["--bind", path, path]);
   const script = scriptOf(task.arguments, task.environment);
   const long = Buffer.byteLength(script) > argumentBytesMax;
@@ -45,13 +45,10 @@ export function sandboxed(task, { hidden, writable, temporary }) {
     ...namespaces,
     ...["--ro-bind", "/", "/", "--dev", "/dev", "--proc", "/proc"],
     ...temporaryFolders.filter(isFolder).flatMap((path) => ["--bind", temporary, path]),
-    // Our own program is one that tasks may count on, wherever it was installed.
-    ...temporaryFolders.flatMap((path) =>
-      process.execPath.startsWith(`${path}/`) ? readable(dirname(process.execPath)) : [],
-    ),
     ...hidden.flatMap((path) => ["--tmpfs", path]),
+    ...readable.flatMap(readOnly),
     ...binds,
-    ...(long ? readable(scriptFile) : []),
+    ...(long ? readOnly(scriptFile) : []),
     ...hidden.flatMap((path) => ["--remount-ro", path]),
     ...["--chdir", task.workingFolder, "--", awk, shim, long ? `. ${quoted(scriptFile)}` : script],
   ];
@@ -111,7 +108,7 @@ export function sparing(outside) {
 }
 
 /** @param {string} path */
-const readable = (path) => ["--ro-bind", path, path];
+const readOnly = (path) => ["--ro-bind", path, path];
 
 /** @param {string} text */
 const quoted = (text) => `'${text.replaceAll("'", `'\\''`)}'`;

@@ -29,6 +29,8 @@ export interface Session {
   start(): Promise<void>;
   /** Something changed that a heartbeat says: one is sent in this turn of the loop. */
   announce(): void;
+  /** Joins again, since what the agent offers has changed. */
+  renew(): void;
   /** Sends a report. */
   readonly report: SendReport;
   /** Says goodbye when nothing is held, and leaves the bus. */
@@ -193,6 +195,7 @@ export function session(options: SessionOptions): Session {
         beat();
       });
     },
+    renew: rejoin,
     async report(report, signal) {
       if (bus === undefined) throw new MillraceError("unavailable", "the agent has not joined the farm yet");
       return await bus.request(subjects.report(info.id), report, { timeoutMs: limits.reportTimeoutMs, signal });

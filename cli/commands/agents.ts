@@ -68,6 +68,12 @@ async function listAgents(options: AgentsOptions): Promise<void> {
     slotsUsed: agent.slotsUsed,
     labels: agent.info?.labels ?? {},
     features: agent.info?.features ?? [],
+    tools: (agent.info?.tools ?? []).map(({ name, version, fingerprint, path }) => ({
+      name,
+      version,
+      fingerprint,
+      path,
+    })),
     executions: agent.executions,
     lastHeartbeatMs: timeOf(agent.lastHeartbeatTime),
   }));

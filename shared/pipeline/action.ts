@@ -12,6 +12,7 @@ import type { Blob } from "../cas/cas.ts";
 import { type Digest, digestOf, digestToMessage } from "../digest.ts";
 import { compareUtf8 } from "../merkle/tree-path.ts";
 import type { Task } from "./pipeline.ts";
+import { toolProperty } from "./tool-property.ts";
 
 /**
  * The Action of a planned task on its final input root: the declared inputs, with used artifacts in place. Its digest is
@@ -42,9 +43,14 @@ export function commandBlob(task: Task): Blob {
   return messageBlob(CommandSchema, command);
 }
 
-/** What an agent must offer; undefined when any will do, so that saying nothing has one encoding only. */
-export function platformOf(task: Task): Platform | undefined {
-  const properties = sortedPairs(task.agents);
+/** What an agent must offer, labels and exact tools; undefined when any will do, so that saying nothing has one encoding only. */
+export function platformOf(
+  { agents }: Pick<Task, "agents">,
+  toolFingerprints: Readonly<Record<string, string>>,
+): Platform | undefined {
+  const asked: Record<string, string> = { ...agents };
+  for (const [name, fingerprint] of Object.entries(toolFingerprints)) asked[toolProperty(name)] = fingerprint;
+  const properties = sortedPairs(asked);
   return properties.length === 0 ? undefined : create(PlatformSchema, { properties });
 }
 

@@ -122,6 +122,14 @@ function buildTask(
     env: sortedRecord({ ...defaults.env, ...task.env }),
     timeoutMs: task.timeout ?? defaults.timeout ?? limits.taskTimeoutMs,
     agents: sortedRecord({ ...defaults.agents, ...task.agents }),
+    tools: Object.entries(sortedRecord({ ...defaults.tools, ...task.tools })).map(([tool, version]) => ({
+      name: tool,
+      version,
+      position:
+        task.tools?.[tool] === undefined
+          ? source.position(path, "key")
+          : source.position([...path, "tools", tool], "key"),
+    })),
     cache: task.cache ?? true,
     priority: task.priority ?? 0,
   };

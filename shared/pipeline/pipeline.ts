@@ -42,6 +42,8 @@ export interface Task {
   readonly timeoutMs: number;
   /** Labels an agent must have, sorted by name. */
   readonly agents: Readonly<Record<string, string>>;
+  /** Tools that it runs with, sorted by name; see resolve-tools.ts. */
+  readonly tools: readonly WantedTool[];
   readonly cache: boolean;
   /** Greater goes first. */
   readonly priority: number;
@@ -71,6 +73,15 @@ export interface Deployment {
   readonly app: string;
   readonly probeUrl: string;
   readonly probeTimeoutMs: number;
+}
+
+/** A tool that a task asks for. */
+export interface WantedTool {
+  readonly name: string;
+  /** The beginning of a version, in whole numbers, or `any`. */
+  readonly version: string;
+  /** Of its entry; of the task's name when it comes from the defaults. */
+  readonly position: Position;
 }
 
 export interface InputGlob {

@@ -1,5 +1,6 @@
 import { create } from "@bufbuild/protobuf";
 import { durationFromMs } from "@bufbuild/protobuf/wkt";
+import type { Platform } from "../../proto/gen/build/bazel/remote/execution/v2/remote_execution_pb.ts";
 import { GateDecision, type PlannedTask, PlannedTaskSchema } from "../../proto/gen/millrace/v1/event_pb.ts";
 import type { Blob } from "../cas/cas.ts";
 import { type Digest, type DigestKey, digestKey, digestToMessage } from "../digest.ts";
@@ -8,6 +9,7 @@ import type { TreeEntry } from "../merkle/tree-entry.ts";
 import { commandBlob, platformOf } from "./action.ts";
 import { orderByNeeds } from "./order.ts";
 import type { Deployment, Gate, Pipeline, Position, Problem, Task } from "./pipeline.ts";
+import { resolveTools, type ToolOffer } from "./resolve-tools.ts";
 import { type InputSet, inputSelector } from "./select-inputs.ts";
 import { type Selection, selectTasks, taskGraph, taskId } from "./select-tasks.ts";
 
@@ -15,6 +17,8 @@ export interface PlanRequest extends Selection {
   readonly pipeline: Pipeline;
   /** Files, symlinks and empty directories of the source tree. */
   readonly source: readonly TreeEntry[];
+  /** What connected agents have; tasks that ask for tools get exact ones from here. */
+  readonly offers: readonly ToolOffer[];
 }
 
 /** What a run will do. With problems there is nothing else in it. */
@@ -46,12 +50,21 @@ export function planRun(request: PlanRequest): RunPlan {
   const inputs = selectAll(pipeline, source, tasks);
   if (inputs.problems.length > 0) return failed(inputs.problems);
 
+  const tools = resolveAll(
+    pipeline,
+    tasks.filter(({ gate }) => gate === undefined),
+    request.offers,
+  );
+  if (tools.problems.length > 0) return failed(tools.problems);
+
   const blobs = new Map<DigestKey, Blob>(inputs.directories);
   const planned = inputs.chosen.map(({ task, set }) => {
     if (task.gate !== undefined) return plannedGate(task, task.gate, graph.needsOf(taskId(task)));
+    const platform = platformOf(task, tools.fingerprints.get(task) ?? {});
     const command = commandBlob(task);
     blobs.set(digestKey(command.digest), command);
-    return plannedTask(task, graph.needsOf(taskId(task)), command.digest, set.root);
+    const needs = graph.needsOf(taskId(task));
+    return plannedTask(task, { needs, command: command.digest, inputRoot: set.root, platform });
   });
   return { tasks: planned, blobs: [...blobs.values()], problems: [] };
 }
@@ -60,8 +73,14 @@ function failed(problems: readonly Problem[]): RunPlan {
   return { tasks: [], blobs: [], problems: problems.slice(0, limits.pipelineProblems) };
 }
 
-function plannedTask(task: Task, needs: readonly string[], command: Digest, inputRoot: Digest): PlannedTask {
-  const platform = platformOf(task);
+interface Parts {
+  readonly needs: readonly string[];
+  readonly command: Digest;
+  readonly inputRoot: Digest;
+  readonly platform: Platform | undefined;
+}
+
+function plannedTask(task: Task, { needs, command, inputRoot, platform }: Parts): PlannedTask {
   return create(PlannedTaskSchema, {
     stage: task.stage,
     name: task.name,
@@ -104,6 +123,17 @@ function needsProblem(pipeline: Pipeline): Problem | undefined {
   if (count <= limits.runNeeds) return undefined;
   const message = `the tasks of this pipeline need each other ${count} times; at most ${limits.runNeeds} are possible`;
   return problemAt(pipeline, { line: 1, column: 1 }, message, "put a stage with one task between large stages");
+}
+
+function resolveAll(pipeline: Pipeline, tasks: readonly Task[], offers: readonly ToolOffer[]) {
+  const fingerprints = new Map<Task, Readonly<Record<string, string>>>();
+  const problems: Problem[] = [];
+  for (const task of tasks) {
+    const resolved = resolveTools(task, offers);
+    if ("problem" in resolved) problems.push({ file: pipeline.file, ...resolved.problem });
+    else fingerprints.set(task, resolved.fingerprints);
+  }
+  return { fingerprints, problems };
 }
 
 function selectAll(pipeline: Pipeline, source: readonly TreeEntry[], tasks: readonly Task[]) {

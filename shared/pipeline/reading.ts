@@ -34,6 +34,27 @@ export function readLabel(text: string): Reading<string> {
   };
 }
 
+const toolPattern = /^[a-z0-9][a-z0-9+._-]{0,62}$/;
+const toolVersionPattern = /^(any|[0-9]+(\.[0-9]+)*)$/;
+
+/** The name of a program that agents announce, such as `node` or `g++`. */
+export function readTool(text: string): Reading<string> {
+  if (toolPattern.test(text)) return { value: text };
+  return {
+    wrong: `is not the name of a tool: ${JSON.stringify(text)}`,
+    hint: "lowercase letters, digits, +, ., _ and -, and begin with a letter or digit, for example node",
+  };
+}
+
+/** The version of a tool, or the beginning of one. */
+export function readToolVersion(text: string): Reading<string> {
+  if (toolVersionPattern.test(text)) return { value: text };
+  return {
+    wrong: `is not a version: ${JSON.stringify(text)}`,
+    hint: 'write the beginning of one, such as "24" or "3.11", or any',
+  };
+}
+
 /** Text that reaches a process: everything but NUL, which ends strings there. */
 export function readText(text: string): Reading<string> {
   return text.includes("\0") ? { wrong: "contains a NUL character" } : { value: text };

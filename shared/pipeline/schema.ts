@@ -14,6 +14,8 @@ import {
   readPriority,
   readScript,
   readText,
+  readTool,
+  readToolVersion,
   readVariable,
 } from "./reading.ts";
 import { readRelativePath } from "./relative-path.ts";
@@ -34,6 +36,7 @@ function scalar<T>(read: (text: string) => Reading<T>) {
 const name = scalar(readName);
 const label = scalar(readLabel);
 const environment = z.record(scalar(readVariable), scalar(readText));
+const tools = z.record(scalar(readTool), scalar(readToolVersion));
 const agents = z.record(label, label);
 const timeout = scalar(readTimeout);
 const reference = z.string();
@@ -53,6 +56,7 @@ const task = z.strictObject({
   env: environment.optional(),
   timeout: timeout.optional(),
   agents: agents.optional(),
+  tools: tools.optional(),
   cache: scalar(readBoolean).optional(),
   priority: scalar(readPriority).optional(),
 });
@@ -90,6 +94,7 @@ const stage = z.strictObject({
 
 const defaults = z.strictObject({
   agents: agents.optional(),
+  tools: tools.optional(),
   env: environment.optional(),
   timeout: timeout.optional(),
 });
@@ -112,7 +117,7 @@ export interface Level {
   readonly later: readonly string[];
 }
 
-const laterEverywhere = ["retry", "tools", "caches", "services", "secrets", "params", "when", "finally", "concurrency"];
+const laterEverywhere = ["retry", "caches", "services", "secrets", "params", "when", "finally", "concurrency"];
 
 /** From the outside in. */
 export const levels: {

@@ -15,6 +15,7 @@ import { formatProblem } from "../../../shared/pipeline/format-problem.ts";
 import { parsePipeline } from "../../../shared/pipeline/parse.ts";
 import type { Problem } from "../../../shared/pipeline/pipeline.ts";
 import { planRun } from "../../../shared/pipeline/plan.ts";
+import type { ToolOffer } from "../../../shared/pipeline/resolve-tools.ts";
 
 export interface SourcePlan {
   readonly pipeline: string;
@@ -29,7 +30,7 @@ export interface SourcePlan {
  * violation (`field` is file:line:column), `failed_precondition` when blobs of the tree are missing, naming some.
  */
 export async function planSource(
-  cas: Cas,
+  { cas, offers }: { readonly cas: Cas; readonly offers: () => readonly ToolOffer[] },
   request: RunRequest,
   source: Digest,
   signal: AbortSignal,
@@ -51,7 +52,7 @@ export async function planSource(
   const parsed = parsePipeline(text, pipelinePath);
   if (parsed.pipeline === undefined) throw invalidPipeline(parsed.problems);
   const { stages, tasks } = request;
-  const plan = planRun({ pipeline: parsed.pipeline, source: entries, stages, tasks });
+  const plan = planRun({ pipeline: parsed.pipeline, source: entries, stages, tasks, offers: offers() });
   if (plan.problems.length > 0) throw invalidPipeline(plan.problems);
   return { pipeline: parsed.pipeline.name, pipelinePath, tasks: plan.tasks, blobs: plan.blobs };
 }

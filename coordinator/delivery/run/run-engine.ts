@@ -6,6 +6,7 @@ import { type Digest, digestToMessage } from "../../../shared/digest.ts";
 import { MillraceError } from "../../../shared/errors.ts";
 import type { Component } from "../../../shared/lifecycle.ts";
 import { limits } from "../../../shared/limits.ts";
+import type { ToolOffer } from "../../../shared/pipeline/resolve-tools.ts";
 import type { ActionCache } from "../../farm/action-cache/action-cache.ts";
 import type { Scheduler } from "../../farm/scheduler/scheduler.ts";
 import type { EventStore } from "../../store/event-store.ts";
@@ -36,6 +37,8 @@ export interface RunEngineDeps {
   readonly scheduler: Scheduler;
   readonly environments: Environments;
   readonly clock: Clock;
+  /** What connected agents have at this moment. */
+  readonly offers: () => readonly ToolOffer[];
   /** Told of every event of every run once it is on disk: metrics, later notifications. */
   readonly onEvent: (event: Event) => void;
   readonly onError: (error: unknown) => void;
@@ -134,7 +137,7 @@ export class RunEngine implements Runs, Gates, RunHistories, Component {
   }
 
   async #submit(asker: Asker, request: RunRequest, source: Digest, signal: AbortSignal): Promise<string> {
-    const { pipeline, pipelinePath, tasks, blobs } = await planSource(this.#deps.cas, request, source, signal);
+    const { pipeline, pipelinePath, tasks, blobs } = await planSource(this.#deps, request, source, signal);
     await this.#deps.cas.writeMany(blobs, signal);
     const run = runName(++this.#lastNumber);
     const actor = this.#actor(run);

@@ -2,7 +2,7 @@ import { AgentState } from "../../../proto/gen/millrace/v1/agent_pb.ts";
 import type { Clock } from "../../../shared/clock.ts";
 import { limits } from "../../../shared/limits.ts";
 import type { AgentRegistry } from "../agents/agent-registry.ts";
-import type { Place } from "./placement.ts";
+import { type Place, placeOf } from "./placement.ts";
 
 /**
  * The agents that may be given work now: online and heard, not resting, and only while the bus can reach them.
@@ -45,7 +45,7 @@ export function agentPlaces({ agents, clock, used, onChange }: AgentPlacesDeps):
         .filter(({ state, heard, info: { id } }) => {
           return state === AgentState.ONLINE && heard && !refusing.has(id) && !resting.has(id);
         })
-        .map(({ info: { id, labels, slots } }) => ({ id, labels: { ...labels, agent: id }, slots, used: used(id) }));
+        .map(({ info }) => placeOf(info, used(info.id)));
     },
     busChanged(isUp) {
       busUp = isUp;

@@ -27,7 +27,8 @@ async function setup(skip: TestContext["skip"], containment: string[] = []) {
     clock: systemClock,
   });
   onTestFinished(() => runner.close());
-  if ((await chooseSandbox(undefined, runner, data)) === "none") skip("bubblewrap does not work here");
+  if ((await chooseSandbox(undefined, runner, { data, hidden: [data] })) === "none")
+    skip("bubblewrap does not work here");
   const spool = at("spool");
   writeFileSync(spool, "");
   const output = () => readFileSync(spool, "utf8");
@@ -38,7 +39,7 @@ async function setup(skip: TestContext["skip"], containment: string[] = []) {
     environment: { PATH: "/usr/bin:/bin", HOME: at("home"), TMPDIR: at("tmp") },
     workingFolder: at("own"),
     spool,
-    sandbox: { hidden: [data], writable: ["own", "home", "tmp"].map(at), temporary: at("tmp") },
+    sandbox: { hidden: [data], readable: [], writable: ["own", "home", "tmp"].map(at), temporary: at("tmp") },
   });
   return {
     ...{ runner, data, at, plan, output },
@@ -151,7 +152,7 @@ describe("a task in a sandbox", () => {
 
   test("that cannot be set up is the farm's failure and says why", async ({ skip }) => {
     const { runner, plan, output } = await setup(skip);
-    const broken = { hidden: [], writable: ["/no/such/folder"], temporary: "/no/such/folder" };
+    const broken = { hidden: [], readable: [], writable: ["/no/such/folder"], temporary: "/no/such/folder" };
     const task = await runner.start({ ...plan("true"), sandbox: broken });
     await expect(task.ended).rejects.toMatchObject({ code: "internal" });
     expect(output()).toContain("/no/such/folder");
@@ -160,10 +161,12 @@ describe("a task in a sandbox", () => {
 
 test("an agent that is told to use bubblewrap where it does not work says what to do", async () => {
   const broken = { start: () => Promise.reject(new Error("spawn bwrap ENOENT")) };
-  await expect(chooseSandbox("bubblewrap", broken, tempDir())).rejects.toMatchObject({
+  const data = tempDir();
+  const folders = { data, hidden: [data] };
+  await expect(chooseSandbox("bubblewrap", broken, folders)).rejects.toMatchObject({
     code: "failed_precondition",
     message: expect.stringContaining("spawn bwrap ENOENT"),
   });
-  expect(await chooseSandbox(undefined, broken, tempDir())).toBe("none");
-  expect(await chooseSandbox("none", broken, tempDir())).toBe("none");
+  expect(await chooseSandbox(undefined, broken, folders)).toBe("none");
+  expect(await chooseSandbox("none", broken, folders)).toBe("none");
 });

@@ -14,7 +14,7 @@ import type { Message, UnknownEnum } from "@bufbuild/protobuf";
  * Describes the file millrace/v1/agent.proto.
  */
 export const file_millrace_v1_agent: GenFile = /*@__PURE__*/
-  fileDesc("ChdtaWxscmFjZS92MS9hZ2VudC5wcm90bxILbWlsbHJhY2UudjEiNwoXU2V0QWdlbnREcmFpbmluZ1JlcXVlc3QSCgoCaWQYASABKAkSEAoIZHJhaW5pbmcYAiABKAgiPQoYU2V0QWdlbnREcmFpbmluZ1Jlc3BvbnNlEiEKBWFnZW50GAEgASgLMhIubWlsbHJhY2UudjEuQWdlbnQiLwoSUmVtb3ZlQWdlbnRSZXF1ZXN0EgoKAmlkGAEgASgJEg0KBWZvcmNlGAIgASgIIhUKE1JlbW92ZUFnZW50UmVzcG9uc2UiOAoPSm9pbkZhcm1SZXF1ZXN0EiUKBWFnZW50GAEgASgLMhYubWlsbHJhY2UudjEuQWdlbnRJbmZvIs8BCglBZ2VudEluZm8SCgoCaWQYASABKAkSDwoHc2Vzc2lvbhgCIAEoCRIQCghob3N0bmFtZRgDIAEoCRIPCgd2ZXJzaW9uGAQgASgJEg0KBXNsb3RzGAUgASgFEjIKBmxhYmVscxgGIAMoCzIiLm1pbGxyYWNlLnYxLkFnZW50SW5mby5MYWJlbHNFbnRyeRIQCghmZWF0dXJlcxgHIAMoCRotCgtMYWJlbHNFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBIsIBChBKb2luRmFybVJlc3BvbnNlEhQKDG5hdHNfc2VydmVycxgBIAMoCRIRCgluYXRzX3VzZXIYAiABKAkSFQoNbmF0c19wYXNzd29yZBgDIAEoCRI1ChJoZWFydGJlYXRfaW50ZXJ2YWwYBCABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SKAoFbGVhc2UYBSABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SDQoFZHJhaW4YBiABKAgiEwoRTGlzdEFnZW50c1JlcXVlc3QiOAoSTGlzdEFnZW50c1Jlc3BvbnNlEiIKBmFnZW50cxgBIAMoCzISLm1pbGxyYWNlLnYxLkFnZW50IrYBCgVBZ2VudBIkCgRpbmZvGAEgASgLMhYubWlsbHJhY2UudjEuQWdlbnRJbmZvEiYKBXN0YXRlGAIgASgOMhcubWlsbHJhY2UudjEuQWdlbnRTdGF0ZRI3ChNsYXN0X2hlYXJ0YmVhdF90aW1lGAMgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBISCgpzbG90c191c2VkGAQgASgFEhIKCmV4ZWN1dGlvbnMYBSADKAkqcQoKQWdlbnRTdGF0ZRIbChdBR0VOVF9TVEFURV9VTlNQRUNJRklFRBAAEhYKEkFHRU5UX1NUQVRFX09OTElORRABEhgKFEFHRU5UX1NUQVRFX0RSQUlOSU5HEAISFAoQQUdFTlRfU1RBVEVfTE9TVBADMtkCCgxBZ2VudFNlcnZpY2USRwoISm9pbkZhcm0SHC5taWxscmFjZS52MS5Kb2luRmFybVJlcXVlc3QaHS5taWxscmFjZS52MS5Kb2luRmFybVJlc3BvbnNlEk0KCkxpc3RBZ2VudHMSHi5taWxscmFjZS52MS5MaXN0QWdlbnRzUmVxdWVzdBofLm1pbGxyYWNlLnYxLkxpc3RBZ2VudHNSZXNwb25zZRJfChBTZXRBZ2VudERyYWluaW5nEiQubWlsbHJhY2UudjEuU2V0QWdlbnREcmFpbmluZ1JlcXVlc3QaJS5taWxscmFjZS52MS5TZXRBZ2VudERyYWluaW5nUmVzcG9uc2USUAoLUmVtb3ZlQWdlbnQSHy5taWxscmFjZS52MS5SZW1vdmVBZ2VudFJlcXVlc3QaIC5taWxscmFjZS52MS5SZW1vdmVBZ2VudFJlc3BvbnNlYgZwcm90bzM", [file_google_protobuf_duration, file_google_protobuf_timestamp]);
+  fileDesc("ChdtaWxscmFjZS92MS9hZ2VudC5wcm90bxILbWlsbHJhY2UudjEiNwoXU2V0QWdlbnREcmFpbmluZ1JlcXVlc3QSCgoCaWQYASABKAkSEAoIZHJhaW5pbmcYAiABKAgiPQoYU2V0QWdlbnREcmFpbmluZ1Jlc3BvbnNlEiEKBWFnZW50GAEgASgLMhIubWlsbHJhY2UudjEuQWdlbnQiLwoSUmVtb3ZlQWdlbnRSZXF1ZXN0EgoKAmlkGAEgASgJEg0KBWZvcmNlGAIgASgIIhUKE1JlbW92ZUFnZW50UmVzcG9uc2UiOAoPSm9pbkZhcm1SZXF1ZXN0EiUKBWFnZW50GAEgASgLMhYubWlsbHJhY2UudjEuQWdlbnRJbmZvIvEBCglBZ2VudEluZm8SCgoCaWQYASABKAkSDwoHc2Vzc2lvbhgCIAEoCRIQCghob3N0bmFtZRgDIAEoCRIPCgd2ZXJzaW9uGAQgASgJEg0KBXNsb3RzGAUgASgFEjIKBmxhYmVscxgGIAMoCzIiLm1pbGxyYWNlLnYxLkFnZW50SW5mby5MYWJlbHNFbnRyeRIQCghmZWF0dXJlcxgHIAMoCRIgCgV0b29scxgIIAMoCzIRLm1pbGxyYWNlLnYxLlRvb2waLQoLTGFiZWxzRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4ASJICgRUb29sEgwKBG5hbWUYASABKAkSDwoHdmVyc2lvbhgCIAEoCRITCgtmaW5nZXJwcmludBgDIAEoCRIMCgRwYXRoGAQgASgJIsIBChBKb2luRmFybVJlc3BvbnNlEhQKDG5hdHNfc2VydmVycxgBIAMoCRIRCgluYXRzX3VzZXIYAiABKAkSFQoNbmF0c19wYXNzd29yZBgDIAEoCRI1ChJoZWFydGJlYXRfaW50ZXJ2YWwYBCABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SKAoFbGVhc2UYBSABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SDQoFZHJhaW4YBiABKAgiEwoRTGlzdEFnZW50c1JlcXVlc3QiOAoSTGlzdEFnZW50c1Jlc3BvbnNlEiIKBmFnZW50cxgBIAMoCzISLm1pbGxyYWNlLnYxLkFnZW50IrYBCgVBZ2VudBIkCgRpbmZvGAEgASgLMhYubWlsbHJhY2UudjEuQWdlbnRJbmZvEiYKBXN0YXRlGAIgASgOMhcubWlsbHJhY2UudjEuQWdlbnRTdGF0ZRI3ChNsYXN0X2hlYXJ0YmVhdF90aW1lGAMgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBISCgpzbG90c191c2VkGAQgASgFEhIKCmV4ZWN1dGlvbnMYBSADKAkqcQoKQWdlbnRTdGF0ZRIbChdBR0VOVF9TVEFURV9VTlNQRUNJRklFRBAAEhYKEkFHRU5UX1NUQVRFX09OTElORRABEhgKFEFHRU5UX1NUQVRFX0RSQUlOSU5HEAISFAoQQUdFTlRfU1RBVEVfTE9TVBADMtkCCgxBZ2VudFNlcnZpY2USRwoISm9pbkZhcm0SHC5taWxscmFjZS52MS5Kb2luRmFybVJlcXVlc3QaHS5taWxscmFjZS52MS5Kb2luRmFybVJlc3BvbnNlEk0KCkxpc3RBZ2VudHMSHi5taWxscmFjZS52MS5MaXN0QWdlbnRzUmVxdWVzdBofLm1pbGxyYWNlLnYxLkxpc3RBZ2VudHNSZXNwb25zZRJfChBTZXRBZ2VudERyYWluaW5nEiQubWlsbHJhY2UudjEuU2V0QWdlbnREcmFpbmluZ1JlcXVlc3QaJS5taWxscmFjZS52MS5TZXRBZ2VudERyYWluaW5nUmVzcG9uc2USUAoLUmVtb3ZlQWdlbnQSHy5taWxscmFjZS52MS5SZW1vdmVBZ2VudFJlcXVlc3QaIC5taWxscmFjZS52MS5SZW1vdmVBZ2VudFJlc3BvbnNlYgZwcm90bzM", [file_google_protobuf_duration, file_google_protobuf_timestamp]);
 
 /**
  * See AgentService.SetAgentDraining.
@@ -167,6 +167,13 @@ export type AgentInfo = Message<"millrace.v1.AgentInfo"> & {
    * @generated from field: repeated string features = 7;
    */
   features: string[];
+
+  /**
+   * Programs that tasks can ask for with `tools`. An agent joins again when one of them has changed.
+   *
+   * @generated from field: repeated millrace.v1.Tool tools = 8;
+   */
+  tools: Tool[];
 };
 
 /**
@@ -175,6 +182,48 @@ export type AgentInfo = Message<"millrace.v1.AgentInfo"> & {
  */
 export const AgentInfoSchema: GenMessage<AgentInfo> = /*@__PURE__*/
   messageDesc(file_millrace_v1_agent, 5);
+
+/**
+ * A program on an agent's machine.
+ *
+ * @generated from message millrace.v1.Tool
+ */
+export type Tool = Message<"millrace.v1.Tool"> & {
+  /**
+   * As tasks call it, for example `node`.
+   *
+   * @generated from field: string name = 1;
+   */
+  name: string;
+
+  /**
+   * For example `24.21.0`, or `unknown`.
+   *
+   * @generated from field: string version = 2;
+   */
+  version: string;
+
+  /**
+   * Differs for tools that differ. Placement compares it with the platform property `tool:<name>`.
+   *
+   * @generated from field: string fingerprint = 3;
+   */
+  fingerprint: string;
+
+  /**
+   * The executable on that machine, for a person.
+   *
+   * @generated from field: string path = 4;
+   */
+  path: string;
+};
+
+/**
+ * Describes the message millrace.v1.Tool.
+ * Use `create(ToolSchema)` to create a new message.
+ */
+export const ToolSchema: GenMessage<Tool> = /*@__PURE__*/
+  messageDesc(file_millrace_v1_agent, 6);
 
 /**
  * How to reach the bus, and the farm's times.
@@ -222,7 +271,7 @@ export type JoinFarmResponse = Message<"millrace.v1.JoinFarmResponse"> & {
  * Use `create(JoinFarmResponseSchema)` to create a new message.
  */
 export const JoinFarmResponseSchema: GenMessage<JoinFarmResponse> = /*@__PURE__*/
-  messageDesc(file_millrace_v1_agent, 6);
+  messageDesc(file_millrace_v1_agent, 7);
 
 /**
  * See AgentService.ListAgents.
@@ -237,7 +286,7 @@ export type ListAgentsRequest = Message<"millrace.v1.ListAgentsRequest"> & {
  * Use `create(ListAgentsRequestSchema)` to create a new message.
  */
 export const ListAgentsRequestSchema: GenMessage<ListAgentsRequest> = /*@__PURE__*/
-  messageDesc(file_millrace_v1_agent, 7);
+  messageDesc(file_millrace_v1_agent, 8);
 
 /**
  * See AgentService.ListAgents.
@@ -256,7 +305,7 @@ export type ListAgentsResponse = Message<"millrace.v1.ListAgentsResponse"> & {
  * Use `create(ListAgentsResponseSchema)` to create a new message.
  */
 export const ListAgentsResponseSchema: GenMessage<ListAgentsResponse> = /*@__PURE__*/
-  messageDesc(file_millrace_v1_agent, 8);
+  messageDesc(file_millrace_v1_agent, 9);
 
 /**
  * An agent as the coordinator sees it.
@@ -297,7 +346,7 @@ export type Agent = Message<"millrace.v1.Agent"> & {
  * Use `create(AgentSchema)` to create a new message.
  */
 export const AgentSchema: GenMessage<Agent> = /*@__PURE__*/
-  messageDesc(file_millrace_v1_agent, 9);
+  messageDesc(file_millrace_v1_agent, 10);
 
 /**
  * Whether an agent can be given work.

@@ -34,7 +34,7 @@ function actions(files: ReadonlyMap<string, Buffer>): Map<string, string> {
   });
   const { pipeline, problems } = parsePipeline(files.get("millrace.yaml")?.toString() ?? "", "millrace.yaml");
   if (pipeline === undefined) throw new Error(problems.map(formatProblem).join("\n"));
-  const plan = planRun({ pipeline, source, stages: [], tasks: [] });
+  const plan = planRun({ pipeline, source, offers: [], stages: [], tasks: [] });
   expect(plan.problems).toEqual([]);
   return new Map(
     plan.tasks.map((task) => [

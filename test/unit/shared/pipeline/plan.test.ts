@@ -25,7 +25,7 @@ const source = ["README.md", "src/a.js", "src/lib/b.js", "src/lib/b.test.js", "t
 function plan(text: string, { stages = [] as string[], tasks = [] as string[], entries = source } = {}): RunPlan {
   const { pipeline, problems } = parsePipeline(text, "millrace.yaml");
   if (pipeline === undefined) throw new Error(problems.map(formatProblem).join("\n"));
-  return planRun({ pipeline, source: entries, stages, tasks });
+  return planRun({ pipeline, source: entries, offers: [], stages, tasks });
 }
 
 const ids = (result: RunPlan) => result.tasks.map((task) => `${task.stage}/${task.name}`);
@@ -348,7 +348,7 @@ describe("the cost of planning", () => {
     const { pipeline } = parsePipeline(text, "millrace.yaml");
     if (pipeline === undefined) throw new Error("it must parse");
     const started = performance.now();
-    const { tasks, problems } = planRun({ pipeline, source: entries, stages: [], tasks: [] });
+    const { tasks, problems } = planRun({ pipeline, source: entries, offers: [], stages: [], tasks: [] });
     const tookMs = performance.now() - started;
     expect(problems).toEqual([]);
     expect(tasks.length).toBe(500);
