@@ -5,6 +5,7 @@ const benches: Readonly<Record<string, () => Promise<BenchReport>>> = {
   cas: async () => (await import("./cas.ts")).casReport(),
   dispatch: async () => (await import("./dispatch.ts")).dispatchReport(),
   incremental: async () => (await import("./incremental.ts")).incrementalReport(),
+  sandbox: async () => (await import("./sandbox.ts")).sandboxReport(),
 };
 
 const asked = process.argv.slice(2);

@@ -1,7 +1,6 @@
 import { type AgentInfo, AgentState } from "../../../proto/gen/millrace/v1/agent_pb.ts";
 import type { HeldExecution } from "../../../proto/gen/millrace/v1/dispatch_pb.ts";
 import type { ToolOffer } from "../../../shared/pipeline/resolve-tools.ts";
-import { toolProperty } from "../../../shared/pipeline/tool-property.ts";
 
 /** An agent as the farm knows it. */
 export interface AgentRecord {
@@ -21,13 +20,6 @@ export function isConnected({ state }: AgentRecord): boolean {
 /** What it offers to the tasks of a pipeline. */
 export function offerOf({ info: { labels, tools } }: AgentRecord): ToolOffer {
   return { labels, tools };
-}
-
-/** What placement compares with platform properties: its labels, and its tools by their fingerprints. */
-export function propertiesOf({ labels, tools }: AgentInfo): Readonly<Record<string, string>> {
-  const properties = new Map(Object.entries(labels));
-  for (const { name, fingerprint } of tools) properties.set(toolProperty(name), fingerprint);
-  return Object.fromEntries(properties);
 }
 
 /** Something that happened to an agent. */

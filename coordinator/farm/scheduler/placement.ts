@@ -1,12 +1,22 @@
+import type { AgentInfo } from "../../../proto/gen/millrace/v1/agent_pb.ts";
+import { toolProperty } from "../../../shared/pipeline/tool-property.ts";
 import { type Requirement, satisfies } from "./requirement.ts";
 import type { Waiting, WaitingQueue } from "./waiting-queue.ts";
 
 /** An agent as placement sees it. */
 export interface Place {
   readonly id: string;
+  /** What is compared with platform properties: its labels, and its tools by their fingerprints. */
   readonly labels: Readonly<Record<string, string>>;
   readonly slots: number;
   readonly used: number;
+}
+
+/** The place that an agent is while it holds so many executions. */
+export function placeOf({ id, labels, tools, slots }: AgentInfo, used: number): Place {
+  const properties = new Map(Object.entries(labels));
+  for (const { name, fingerprint } of tools) properties.set(toolProperty(name), fingerprint);
+  return { id, labels: Object.fromEntries(properties), slots, used };
 }
 
 /** The next execution and where it goes; undefined when nothing that waits fits anywhere now. */

@@ -288,6 +288,24 @@ test("a killed agent takes its tasks along, and the next start clears what they 
   expect(existsSync(join(agent.data, "work"))).toBe(false);
 });
 
+test("when agent and runner are killed at once, the kernel ends a hostile task without either", async ({ skip }) => {
+  const farm = await fakeFarm();
+  const agent = await startAgent(farm);
+  if (!(farm.joined[0]?.features.includes("sandbox:bubblewrap") ?? false)) return skip("no sandbox here");
+  const tag = `${process.pid}05`;
+  const inputs = { "hostile.sh": readFileSync(hostile, "utf8") };
+  await farm.assign(agent.id, "exe_1", { command: ["bash", "hostile.sh", tag], inputs });
+  await farm.until(() => farm.log("exe_1").text.includes("started"));
+  const left = processesAbout(`7777.${tag}`);
+  expect(left.length).toBeGreaterThan(5);
+  const runner = processesAbout(join(agent.data, "containment")).map(({ pid }) => pid);
+  expect(runner).toHaveLength(1);
+  agent.child.kill("SIGSTOP"); // so that it does not see its runner die
+  for (const pid of [...runner, agent.child.pid ?? 0]) process.kill(pid, "SIGKILL");
+  await once(agent.child, "exit");
+  while (processesAbout(`7777.${tag}`).length > 0) await new Promise(setImmediate);
+});
+
 test("a second agent in the same folder is turned away", async () => {
   const farm = await fakeFarm();
   const agent = await startAgent(farm);
