@@ -89,7 +89,18 @@ function buildGate(manual: ManualShape, stage: string, source: YamlSource): Task
   const { title, checklist = [], approvers = [], timeout = limits.gateTimeoutMs, on_timeout = "reject" } = manual;
   return {
     ...{ stage, name: gateTask, position: source.position(["stages", stage, "manual"], "key") },
-    ...{ needs: [], run: "", inputs: [], outputs: [], use: [], env: {}, agents: {}, cache: false, priority: 0 },
+    ...{
+      needs: [],
+      run: "",
+      inputs: [],
+      outputs: [],
+      use: [],
+      env: {},
+      agents: {},
+      tools: [],
+      cache: false,
+      priority: 0,
+    },
     timeoutMs: timeout,
     gate: { title, checklist, approvers: unique(approvers), timeoutMs: timeout, onTimeout: on_timeout },
   };
