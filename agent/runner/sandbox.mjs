@@ -25,8 +25,8 @@ const [bubblewrap, awk] = ["bwrap", "awk"].map((program) => {
 const argumentBytesMax = 100_000;
 /** Folders that every program may use for what is temporary; each task has its own behind them. */
 const temporaryFolders = ["/tmp", "/var/tmp"];
-/** Variables that shells and bubblewrap set without being asked. */
-const shellVariables = ["PWD", "OLDPWD", "SHLVL"];
+/** Variables that shells, bubblewrap and containment set without the task having asked for them. */
+const strangeVariables = ["PWD", "OLDPWD", "SHLVL", "MILLRACE_CONTAINED"];
 
 /**
  * The command that runs a task in its sandbox. Its standard output is the channel of the shim (see `waitStatus`), its
@@ -70,7 +70,7 @@ export function waitStatus(said) {
  * @param {readonly string[]} args @param {Readonly<Record<string, string>>} environment
  */
 function scriptOf(args, environment) {
-  const strangers = shellVariables.filter((name) => !(name in environment));
+  const strangers = strangeVariables.filter((name) => !(name in environment));
   // A shell drops variables whose names it could not use itself.
   const lost = Object.entries(environment).filter(([name]) => !/^[A-Za-z_]\w*$/.test(name));
   const again = lost.length === 0 ? [] : ["env", "--", ...lost.map(([name, value]) => `${name}=${value}`)];

@@ -71,7 +71,11 @@ test("a process sees exactly the environment it was given, and no input", async 
     environment: { A: "1" },
   });
   expect((await task.ended).code).toBe(0);
-  expect(output().split("\n").sort()).toEqual(["", "0022", "A=1"]);
+  // Where there is no cgroup, a marker is what processes are found by.
+  const lines = output()
+    .replace(/^MILLRACE_CONTAINED=.*\n/m, "")
+    .split("\n");
+  expect(lines.sort()).toEqual(["", "0022", "A=1"]);
 });
 
 test("a signal that ends a process is named", async () => {

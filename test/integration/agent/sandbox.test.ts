@@ -13,7 +13,7 @@ const hostile = readFileSync(fileURLToPath(new URL("./fixtures/hostile.sh", impo
 let tags = 0;
 
 /** A runner whose tasks run in a sandbox: in `own`, below a folder that is hidden. */
-async function setup(skip: TestContext["skip"], containment: string[] = []) {
+async function setup(skip: TestContext["skip"], containment: string[] = [], user: string[] = []) {
   const data = tempDir();
   const at = (name: string) => join(data, name);
   for (const name of ["own", "home", "tmp", "other"]) mkdirSync(at(name));
@@ -22,7 +22,7 @@ async function setup(skip: TestContext["skip"], containment: string[] = []) {
     name: `millrace-test-${process.pid}-sandbox-${++tags}`,
     stateFile: at("containment"),
     startsFile: at("process-starts.log"),
-    namespace: ["unshare", "--mount", "--propagation", "private"],
+    namespace: ["unshare", ...user, "--mount", "--propagation", "private"],
     containment,
     clock: systemClock,
   });
@@ -148,6 +148,19 @@ describe("a task in a sandbox", () => {
     process.kill(victim?.pid ?? 0, "SIGKILL");
     await expect(task.ended).rejects.toMatchObject({ code: "unavailable" });
     expect(pids.filter(isRunning)).toEqual([]);
+  });
+
+  test("is kept and told of in the same way without privileges", async ({ skip }) => {
+    const { run, runner, plan, at, printed } = await setup(skip, ["best-effort"], ["--user", "--map-root-user"]);
+    expect(await run("sh", "-c", "kill -SEGV $$")).toMatchObject({ signal: "SIGSEGV" });
+    expect(await run("sh", "-c", "! touch /etc/new; exit 139")).toMatchObject({ code: 139 });
+    writeFileSync(at("own/hostile.sh"), hostile);
+    const tag = `${process.pid}5${++tags}`;
+    const task = await runner.start(plan("bash", "hostile.sh", tag));
+    await printed("started");
+    task.kill(20);
+    await task.ended;
+    expect(processesAbout(`7777.${tag}`)).toEqual([]);
   });
 
   test("that cannot be set up is the farm's failure and says why", async ({ skip }) => {
