@@ -7,12 +7,14 @@ import { createClient } from "@connectrpc/connect";
 import { type AgentInfo, AgentInfoSchema, AgentService, ToolSchema } from "../proto/gen/millrace/v1/agent_pb.ts";
 import { LogService } from "../proto/gen/millrace/v1/log_pb.ts";
 import { connectNatsBus } from "../shared/bus/nats-bus.ts";
+import type { Cas } from "../shared/cas/cas.ts";
 import { grpcCas } from "../shared/cas/grpc-cas.ts";
 import type { Clock } from "../shared/clock.ts";
 import type { DigestKey } from "../shared/digest.ts";
 import type { MillraceError } from "../shared/errors.ts";
 import { grpcTransport } from "../shared/rpc/grpc-transport.ts";
 import { lockFolder } from "../shared/sqlite/folder-lock.ts";
+import type { Sqlite } from "../shared/sqlite/sqlite.ts";
 import { version } from "../shared/version.ts";
 import { type Agent, agent } from "./agent.ts";
 import type { AgentConfig } from "./config.ts";
@@ -37,7 +39,7 @@ import { sqliteJournal } from "./operations/journal.ts";
 import { operatingExecutor, operationForgetter } from "./operations/operating-executor.ts";
 import { patientJournal } from "./operations/patient-journal.ts";
 import { openOutbox } from "./outbox/outbox.ts";
-import { patience } from "./retry.ts";
+import { type Patiently, patience } from "./retry.ts";
 import { openRunner } from "./runner/runner.ts";
 import { attempts } from "./session/attempts.ts";
 import { agentIdentity } from "./session/identity.ts";
@@ -114,22 +116,16 @@ export async function wireAgent(
   });
   opened.defer(async () => tools.close());
 
-  const files = openBlobFiles(folder("store"));
-  const usage = await openUsageIndex({ database, files, clock, onError });
-  const pinned = new Map<DigestKey, number>();
-  const onUse = (used: readonly StoredFile[]) => {
-    usage.used(used);
-    eviction.check();
-  };
-  const shelf = { files, patiently, onUse, pinned, onError };
-  const store = localStore({ ...shelf, farm });
-  const trees = inputTrees(store, folder("trees"), onError);
-  opened.defer(() => trees.close());
-  const bounds = storeBounds(config.data, config.storeBytes);
-  const freeBytes = () => freeBytesOf(config.data);
-  const eviction = evictor({ files, usage, pinned, bounds, freeBytes, onDiskLow: trees.removeIdle, onError });
-  opened.defer(() => eviction.close());
-  eviction.check();
+  const { shelf, store, trees } = await wireStore({
+    config,
+    folder,
+    database,
+    farm,
+    patiently,
+    clock,
+    onError,
+    opened,
+  });
   const roots = inputRoots({ mode, store, trees, runner, folder: folder("work"), onError });
   opened.defer(() => roots.close());
   const logs = logStreamer({ client: createClient(LogService, transport), clock, onError });
@@ -195,6 +191,38 @@ export async function wireAgent(
 
 function toolMessage({ name, version, fingerprint, path }: FoundTool) {
   return create(ToolSchema, { name, version, fingerprint, path });
+}
+
+interface StoreParts {
+  readonly config: AgentConfig;
+  readonly folder: (name: string) => string;
+  readonly database: Sqlite;
+  readonly farm: Cas;
+  readonly patiently: Patiently;
+  readonly clock: Clock;
+  readonly onError: (error: MillraceError) => void;
+  readonly opened: AsyncDisposableStack;
+}
+
+/** The local store with the trees laid out from it, and what keeps both within bounds. */
+async function wireStore({ config, folder, database, farm, patiently, clock, onError, opened }: StoreParts) {
+  const files = openBlobFiles(folder("store"));
+  const usage = await openUsageIndex({ database, files, clock, onError });
+  const pinned = new Map<DigestKey, number>();
+  const onUse = (used: readonly StoredFile[]) => {
+    usage.used(used);
+    eviction.check();
+  };
+  const shelf = { files, patiently, onUse, pinned, onError };
+  const store = localStore({ ...shelf, farm });
+  const trees = inputTrees(store, folder("trees"), onError);
+  opened.defer(() => trees.close());
+  const bounds = storeBounds(config.data, config.storeBytes);
+  const freeBytes = () => freeBytesOf(config.data);
+  const eviction = evictor({ files, usage, pinned, bounds, freeBytes, onDiskLow: trees.removeIdle, onError });
+  opened.defer(() => eviction.close());
+  eviction.check();
+  return { shelf, store, trees };
 }
 
 function describeAgent(id: string, config: AgentConfig, features: string[], tools: readonly FoundTool[]): AgentInfo {

@@ -9,7 +9,7 @@ root=$(CDPATH='' cd "$(dirname "$0")/.." && pwd -P)
 work=$(mktemp -d "${TMPDIR:-/tmp}/millrace-demo.XXXXXX")
 mkdir "$work/config"
 # The demo's farm is its own: it neither uses nor overwrites what the user's command line knows.
-export XDG_CONFIG_HOME="$work/config" MILLRACE_DATA="$work/data"
+export XDG_CONFIG_HOME="$work/config" XDG_CACHE_HOME="$work/cache" MILLRACE_DATA="$work/data"
 unset MILLRACE_ADDRESS MILLRACE_TOKEN
 up_pid=
 

@@ -3,7 +3,7 @@ import { once } from "node:events";
 import { closeSync, openSync } from "node:fs";
 import { homedir, tmpdir } from "node:os";
 import { MillraceError } from "../../shared/errors.ts";
-import { defaultPath } from "../executor/process-executor.ts";
+import { taskPath } from "../tools/task-path.ts";
 import { processAt, type UnitProcess, unitVariable } from "./unit-process.ts";
 
 /** What a unit runs. */
@@ -29,7 +29,7 @@ export async function startUnitProcess(
   const [file = "", ...rest] = spec.arguments;
   const output = openSync(log, "a", 0o644);
   try {
-    const environment = { PATH: defaultPath, LANG: "C.UTF-8", HOME: homedir(), TMPDIR: tmpdir(), ...spec.environment };
+    const environment = { PATH: taskPath([]), LANG: "C.UTF-8", HOME: homedir(), TMPDIR: tmpdir(), ...spec.environment };
     const child = spawn(file, rest, {
       cwd: spec.folder,
       env: { ...environment, [unitVariable]: token },

@@ -14,7 +14,8 @@ export interface Place {
 
 /** The place that an agent is while it holds so many executions. */
 export function placeOf({ id, labels, tools, slots }: AgentInfo, used: number): Place {
-  const properties = new Map(Object.entries(labels));
+  // The reserved label `agent` ties an execution to one agent.
+  const properties = new Map(Object.entries({ ...labels, agent: id }));
   for (const { name, fingerprint } of tools) properties.set(toolProperty(name), fingerprint);
   return { id, labels: Object.fromEntries(properties), slots, used };
 }
