@@ -31,7 +31,7 @@ import { reportingExecutor } from "./executor/reporting-executor.ts";
 import { toolCheckingExecutor } from "./executor/tool-checking-executor.ts";
 import { inputRoots } from "./input-root/input-root.ts";
 import { inputTrees } from "./input-root/input-trees.ts";
-import { probeInputRootMode } from "./input-root/mode.ts";
+import { type InputRootMode, probeInputRootMode } from "./input-root/mode.ts";
 import { removeTree } from "./input-root/remove-tree.ts";
 import { logStreamer } from "./logs/log-streamer.ts";
 import type { DeployStep } from "./operations/deploy-state.ts";
@@ -93,15 +93,7 @@ export async function wireAgent(
 
   mkdirSync(folder("work"), { recursive: true });
   const mode = await probeInputRootMode(folder("work"));
-  const runner = await openRunner({
-    // Of the folder and not of the id: two farms on one machine may both have an "agent-1".
-    name: `millrace-${hash("sha256", realpathSync(config.data)).slice(0, 16)}`,
-    stateFile: folder("containment"),
-    startsFile: folder("process-starts.log"),
-    namespace: mode.kind === "overlay" ? mode.namespace : [],
-    clock,
-    onRestart: onError,
-  });
+  const runner = await wireRunner(data, mode, clock, onError);
   opened.defer(() => runner.close());
   // Only now is nothing left of an earlier start that could still write there.
   await Promise.all([removeTree(folder("work")), removeTree(folder("spool"))]);
@@ -116,16 +108,8 @@ export async function wireAgent(
   });
   opened.defer(async () => tools.close());
 
-  const { shelf, store, trees } = await wireStore({
-    config,
-    folder,
-    database,
-    farm,
-    patiently,
-    clock,
-    onError,
-    opened,
-  });
+  const parts = { config, folder, database, farm, patiently, clock, onError, opened };
+  const { shelf, store, trees } = await wireStore(parts);
   const roots = inputRoots({ mode, store, trees, runner, folder: folder("work"), onError });
   opened.defer(() => roots.close());
   const logs = logStreamer({ client: createClient(LogService, transport), clock, onError });
@@ -191,6 +175,19 @@ export async function wireAgent(
 
 function toolMessage({ name, version, fingerprint, path }: FoundTool) {
   return create(ToolSchema, { name, version, fingerprint, path });
+}
+
+/** @param data the agent's folder, absolute and real */
+function wireRunner(data: string, mode: InputRootMode, clock: Clock, onRestart: (error: MillraceError) => void) {
+  return openRunner({
+    // Of the folder and not of the id: two farms on one machine may both have an "agent-1".
+    name: `millrace-${hash("sha256", data).slice(0, 16)}`,
+    stateFile: join(data, "containment"),
+    startsFile: join(data, "process-starts.log"),
+    namespace: mode.kind === "overlay" ? mode.namespace : [],
+    clock,
+    onRestart,
+  });
 }
 
 interface StoreParts {

@@ -107,10 +107,10 @@ describe("a task in a sandbox", () => {
   test("gets SIGTERM and its grace, and so does what it started", async ({ skip }) => {
     const { runner, plan, printed, output } = await setup(skip);
     const child = "(trap 'echo child cleaned; exit' TERM; echo child up; while :; do sleep 0.01; done) &";
-    const script = `${child} trap 'wait; echo cleaned; exit 3' TERM; echo up; while :; do sleep 0.01; done`;
+    const script = `${child} trap 'wait; echo cleaned; exit 3' TERM; echo parent is ready; while :; do sleep 0.01; done`;
     const polite = await runner.start(plan("sh", "-c", script));
     await printed("child up");
-    await printed("\nup".slice(1));
+    await printed("parent is ready");
     polite.kill(10_000);
     expect(await polite.ended).toMatchObject({ code: 3 });
     expect(output()).toMatch(/child cleaned\n(.*\n)*cleaned/);
