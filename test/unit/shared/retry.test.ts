@@ -31,7 +31,7 @@ test("tries again after longer and longer waits until it succeeds", async () => 
     return "done";
   }, options);
   for (const [attempts, waitMs] of [50, 100, 200].entries()) {
-    await vi.waitUntil(() => at.length === attempts + 1);
+    await vi.waitUntil(() => at.length === attempts + 1, 10_000);
     await Promise.resolve();
     clock.advance(waitMs);
   }
@@ -59,7 +59,7 @@ test("an error that trying again cannot mend is thrown as it is", async () => {
 test("aborting ends the wait with canceled and leaves nothing behind", async () => {
   const { options, stop } = setup();
   const result = retry(() => Promise.reject(away), options);
-  await vi.waitUntil(() => getEventListeners(stop.signal, "abort").length === 1);
+  await vi.waitUntil(() => getEventListeners(stop.signal, "abort").length === 1, 10_000);
   stop.abort();
   await expect(result).rejects.toMatchObject({ code: "canceled" });
   expect(getEventListeners(stop.signal, "abort")).toHaveLength(0);

@@ -102,7 +102,7 @@ describe("a child of up", () => {
     const grandchild = await child.start();
     child.kill();
     await child.stop();
-    await vi.waitFor(() => expect(isRunning(grandchild)).toBe(false));
+    await vi.waitFor(() => expect(isRunning(grandchild)).toBe(false), 10_000);
   });
 });
 

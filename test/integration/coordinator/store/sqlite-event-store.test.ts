@@ -65,11 +65,11 @@ test("a commit that is appended while a watcher's last read is still on its way 
   const stop = new AbortController();
   onTestFinished(() => stop.abort());
   const first = store.subscribe(0, stop.signal)[Symbol.asyncIterator]().next();
-  await vi.waitUntil(() => reads.length === 1); // it has read that there is nothing, and does not know yet
+  await vi.waitUntil(() => reads.length === 1, 10_000); // it has read that there is nothing, and does not know yet
   await store.append("run-1", emptyStream, commitOf("a"));
   const second = store.subscribe(0, stop.signal)[Symbol.asyncIterator]().next(); // shares that read
   reads[0]?.resolve();
-  await vi.waitUntil(() => reads.length === 2);
+  await vi.waitUntil(() => reads.length === 2, 10_000);
   reads[1]?.resolve();
   expect((await first).value).toMatchObject({ stream: "run-1" });
   expect((await second).value).toMatchObject({ stream: "run-1" });

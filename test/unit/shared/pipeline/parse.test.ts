@@ -232,10 +232,8 @@ stages:
 
 describe("a hostile pipeline file", () => {
   function quickly(text: string): string[] {
-    const started = performance.now();
+    // Nothing superlinear: such files took minutes before they were bounded, longer than a test may.
     const problems = problemsOf(text);
-    // Nothing superlinear: such files took minutes before they were bounded. Generous, as the machine may be busy.
-    expect(performance.now() - started).toBeLessThan(20_000);
     expect(problems.length).toBeGreaterThan(0);
     expect(problems.length).toBeLessThanOrEqual(limits.pipelineProblems);
     return problems;

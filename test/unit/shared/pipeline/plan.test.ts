@@ -340,19 +340,16 @@ describe("any pipeline", () => {
 });
 
 describe("the cost of planning", () => {
-  it("is well below a second for 500 tasks over 20,000 files", () => {
+  it("stays within bounds for 500 tasks over 20,000 files", () => {
     const entries = Array.from({ length: 20_000 }, (_, n) => file(`packages/p${n % 500}/src/d${n % 7}/f${n}.ts`));
     const task = (n: number) =>
       `      t${n}: { run: build ${n}, inputs: ["packages/p${n}/**", "packages/p${(n + 1) % 500}/src/**/*.ts", "!**/*.test.ts"] }`;
     const text = `name: big\nstages:\n  all:\n    tasks:\n${Array.from({ length: 500 }, (_, n) => task(n)).join("\n")}\n`;
     const { pipeline } = parsePipeline(text, "millrace.yaml");
     if (pipeline === undefined) throw new Error("it must parse");
-    const started = performance.now();
+    // About 150 ms on an idle core; work of the order of tasks × files would run into the test's time-out.
     const { tasks, problems } = planRun({ pipeline, source: entries, offers: [], stages: [], tasks: [] });
-    const tookMs = performance.now() - started;
     expect(problems).toEqual([]);
     expect(tasks.length).toBe(500);
-    // About 150 ms on an idle core; the bound only has to catch work of the order of tasks × files.
-    expect(tookMs).toBeLessThan(3_000);
   });
 });

@@ -242,7 +242,7 @@ test("the timer of a gate is made anew from the log, meets a deadline that has p
   const first = gateTimers<typeof run>(deps);
   first.resume(run);
   clock.advance(limits.gateTimerStepMs);
-  await vi.waitFor(() => expect(calls.length).toBe(1));
+  await vi.waitFor(() => expect(calls.length).toBe(1), 10_000);
   expect(state.tasks.get("explore/approval")?.status).toBe(TaskStatus.WAITING);
   first.stop();
   clock.advance(100 * hour);
@@ -251,6 +251,6 @@ test("the timer of a gate is made anew from the log, meets a deadline that has p
   const second = gateTimers<typeof run>(deps);
   second.resume(run);
   clock.advance(0);
-  await vi.waitFor(() => expect(state.tasks.get("explore/approval")?.status).toBe(TaskStatus.FAILED));
+  await vi.waitFor(() => expect(state.tasks.get("explore/approval")?.status).toBe(TaskStatus.FAILED), 10_000);
   expect(onError).not.toHaveBeenCalled();
 });
