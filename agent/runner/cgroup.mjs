@@ -9,6 +9,19 @@ export function enter(folder) {
   writeFileSync(join(folder, "cgroup.procs"), "0");
 }
 
+/**
+ * Calls the function while this process is in a group; what it spawns is in there from birth.
+ * @template T @param {string} folder @param {string} home where this process belongs @param {() => T} spawn
+ */
+export function visiting(folder, home, spawn) {
+  enter(folder);
+  try {
+    return spawn();
+  } finally {
+    enter(home);
+  }
+}
+
 /** Where a cgroup file system is mounted. @param {(type: string, options: string[]) => boolean} wanted */
 export function cgroupMount(wanted) {
   for (const line of textOf("/proc/self/mountinfo").split("\n")) {

@@ -4,11 +4,11 @@
 // A task may leave its process group, its session, its parent and its environment, so only the kernel knows all of it.
 // Measured on a hostile task of 8 processes: a cgroup finds 8, a process group none, the environment marker 6.
 
-import { existsSync, mkdirSync, readdirSync, rmdirSync, watch, writeFileSync } from "node:fs";
+import { closeSync, existsSync, fstatSync, mkdirSync, readdirSync, rmdirSync, watch, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { accounted, openAccounting } from "./accounting.mjs";
-import { cgroupMount, enter, ownCgroup, processesOf, removeGroup, subfolders } from "./cgroup.mjs";
-import { field, linkOf, textOf } from "./proc-files.mjs";
+import { cgroupMount, enter, ownCgroup, processesOf, removeGroup, subfolders, visiting } from "./cgroup.mjs";
+import { field, numberOf, openQuietly, textOf } from "./proc-files.mjs";
 
 /** From a kill to the last process being gone. Beyond it (uninterruptible sleep) the task is reported all the same. */
 const goneMs = 5_000;
@@ -88,14 +88,7 @@ function cgroupV2(name) {
       mkdirSync(folder, { recursive: true });
       return {
         environment: {},
-        spawnInside(spawn) {
-          enter(folder);
-          try {
-            return spawn();
-          } finally {
-            enter(home);
-          }
-        },
+        spawnInside: (spawn) => visiting(folder, home, spawn),
         adopt() {},
         signal: (signal, isFor) => signalAll(processesOf(folder).filter(isFor), signal),
         empty: () => unpopulated(folder),
@@ -158,14 +151,7 @@ function cgroupV1Freezer(name) {
       mkdirSync(folder, { recursive: true });
       return {
         environment: {},
-        spawnInside(spawn) {
-          enter(folder);
-          try {
-            return spawn();
-          } finally {
-            enter(home);
-          }
-        },
+        spawnInside: (spawn) => visiting(folder, home, spawn),
         adopt() {},
         signal: (signal, isFor) => signalAll(processesOf(folder).filter(isFor), signal),
         empty: () => repeatUntil(() => processesOf(folder).length === 0),
@@ -201,27 +187,22 @@ function bestEffort(name) {
     /** @param {string} task @returns {Group} */
     create(task) {
       let leader = 0;
-      /** @type {string | undefined} */
-      let namespace;
+      const namespace = pidNamespaceBelow();
       const find = () => [
-        ...new Set([
-          ...marked(`${name}/${task}/`),
-          ...processesOfGroup(leader),
-          ...(namespace === undefined ? [] : processesWithin(namespace)),
-        ]),
+        ...new Set([...marked(`${name}/${task}/`), ...processesOfGroup(leader), ...namespace.processes()]),
       ];
       return {
         environment: { [marker]: `${name}/${task}/` },
         spawnInside: (spawn) => spawn(),
         adopt(pid, sandboxed) {
           leader = pid;
-          if (sandboxed) void pidNamespaceBelow(pid).then((found) => (namespace = found));
+          if (sandboxed) void namespace.look(pid);
         },
         signal: (signal, isFor) => signalAll(find().filter(isFor), signal),
         empty: () => repeatUntil(() => find().length === 0),
         killAll: () => kill(find),
         usage: () => ({ cpuMs: 0, peakMemoryBytes: 0, outOfMemory: false }),
-        close() {},
+        close: namespace.close,
       };
     },
     sweep: () => kill(() => marked(`${name}/`)),
@@ -255,32 +236,58 @@ function processesMarked(entry) {
 /**
  * The process namespace that a program makes for its child, once there is a child. What is in it ends with the program,
  * by the kernel; we only want to see when.
- * @param {number} pid @returns {Promise<string | undefined>}
+ *
+ * Held open from the first sight to `close`: the kernel gives the number of a namespace that is gone to the next one,
+ * and that one is another task's.
  */
-async function pidNamespaceBelow(pid) {
-  const ours = linkOf("/proc/self/ns/pid");
-  for (let round = 0; round < killRounds; round++) {
-    const [child] = textOf(`/proc/${pid}/task/${pid}/children`).split(" ");
-    const namespace = child === undefined || child === "" ? undefined : linkOf(`/proc/${child}/ns/pid`);
-    if (namespace !== undefined) return namespace === ours ? undefined : namespace;
-    await pause(roundMs);
-  }
-  return undefined;
-}
-
-/** @param {string} namespace @returns {number[]} */
-function processesWithin(namespace) {
-  return processIds().filter((pid) => linkOf(`/proc/${pid}/ns/pid`) === namespace);
+function pidNamespaceBelow() {
+  /** @type {number | undefined} */
+  let held;
+  let closed = false;
+  return {
+    /** @param {number} pid of the program */
+    async look(pid) {
+      const ours = numberOf("/proc/self/ns/pid");
+      for (let round = 0; round < killRounds && !closed; round++) {
+        const [child] = textOf(`/proc/${pid}/task/${pid}/children`).split(" ");
+        const found = child === undefined || child === "" ? undefined : openQuietly(`/proc/${child}/ns/pid`);
+        if (found !== undefined && fstatSync(found).ino !== ours) {
+          held = found;
+          return;
+        }
+        if (found !== undefined) closeSync(found); // bubblewrap before it has parted from us
+        await pause(roundMs);
+      }
+    },
+    /** @returns {number[]} */
+    processes() {
+      if (held === undefined) return [];
+      const number = fstatSync(held).ino;
+      // One that is dead and not reaped yet stays in its namespace, for as long as the machine's init takes.
+      return processIds().filter((pid) => numberOf(`/proc/${pid}/ns/pid`) === number && statOf(pid).state !== "Z");
+    },
+    close() {
+      closed = true;
+      if (held !== undefined) closeSync(held);
+      held = undefined;
+    },
+  };
 }
 
 /** @param {number} group @returns {number[]} */
 function processesOfGroup(group) {
   if (group === 0) return [];
   return processIds().filter((pid) => {
-    // After the name in parentheses: state, parent, group, session.
-    const [state, , processGroup, session] = textOf(`/proc/${pid}/stat`).split(") ").at(-1)?.split(" ") ?? [];
-    return state !== "Z" && (Number(processGroup) === group || Number(session) === group);
+    const { state, processGroup, session } = statOf(pid);
+    return state !== "Z" && (processGroup === group || session === group);
   });
+}
+
+/** What the kernel says of a process; all undefined or NaN when it is gone. @param {number} pid */
+function statOf(pid) {
+  // After the name in parentheses, which may hold anything: state, parent, group, session.
+  const fields = textOf(`/proc/${pid}/stat`).split(") ").at(-1)?.split(" ") ?? [];
+  return { state: fields[0], processGroup: Number(fields[2]), session: Number(fields[3]) };
 }
 
 function processIds() {

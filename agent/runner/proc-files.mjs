@@ -1,6 +1,6 @@
 // Reading what the kernel tells of processes, in /proc.
 
-import { readFileSync, readlinkSync } from "node:fs";
+import { openSync, readFileSync, statSync } from "node:fs";
 
 /** A file that may vanish while its process or group does. @param {string} path */
 export function textOf(path) {
@@ -19,10 +19,19 @@ export function field(path, name) {
   return Number(line?.split(" ")[1] ?? 0);
 }
 
-/** Where a link of /proc leads; undefined when its process is gone. @param {string} path */
-export function linkOf(path) {
+/** A descriptor of a file that may be gone, or not be ours to see; undefined then. @param {string} path */
+export function openQuietly(path) {
   try {
-    return readlinkSync(path);
+    return openSync(path, "r");
+  } catch {
+    return undefined;
+  }
+}
+
+/** The inode that a path of /proc leads to; undefined when its process is gone or not ours to see. @param {string} path */
+export function numberOf(path) {
+  try {
+    return statSync(path).ino;
   } catch {
     return undefined;
   }

@@ -136,6 +136,17 @@ describe("a task in a sandbox", () => {
     expect(processesAbout(`7777.${tag}`)).toEqual([]);
   });
 
+  test("is left alone by the end of another, whose namespace's number the kernel gives to it", async ({ skip }) => {
+    const { run } = await setup(skip, ["best-effort"]);
+    const several = async () => {
+      const ends = [];
+      for (let n = 0; n < 30; n++) ends.push(await run("sh", "-c", "sleep 0.02"));
+      return ends;
+    };
+    const ends = await Promise.all(Array.from({ length: 8 }, several));
+    expect(ends.flat().filter(({ code }) => code !== 0)).toEqual([]);
+  });
+
   test("ends with the runner, by kill -9, when nobody is there to clean up", async ({ skip }) => {
     // A next runner finds by their environment only those that kept one: the rest must have ended by the namespace.
     const { runner, plan, at, printed } = await setup(skip, ["best-effort"]);
