@@ -5,6 +5,7 @@ import { z } from "zod";
 import { type ConfigSources, readConfig, secret } from "../shared/config.ts";
 import { from, MillraceError } from "../shared/errors.ts";
 import { limits } from "../shared/limits.ts";
+import { nestingOf } from "../shared/nesting.ts";
 import type { SandboxLevel } from "./runner/probe-sandbox.ts";
 
 /** What an agent is told at its start. */
@@ -26,6 +27,8 @@ export interface AgentConfig {
   readonly sandbox: SandboxLevel | undefined;
   /** Folders that tasks in a sandbox do not see, beside `data`; absolute. */
   readonly hide: readonly string[];
+  /** Farms that this agent is inside of. */
+  readonly nesting: number;
 }
 
 /** A name, or a name and a file that is called so, since tasks call it by its name. */
@@ -62,7 +65,7 @@ const schema = z.object({
   hide: z.array(z.string()).default([]),
 });
 
-/** @throws MillraceError invalid_argument naming everything that is wrong */
+/** @throws MillraceError invalid_argument naming everything that is wrong; failed_precondition inside of too many farms */
 export function readAgentConfig(sources: ConfigSources): AgentConfig {
   const { token, tokenFile, pool, label, data, hide, tool, ...rest } = readConfig(schema, sources);
   const labels = Object.fromEntries(
@@ -79,6 +82,7 @@ export function readAgentConfig(sources: ConfigSources): AgentConfig {
     tools: tool.map((one) => one.slice(one.indexOf("=") + 1)),
     sandbox: rest.sandbox,
     hide: hide.map((folder) => resolve(folder)),
+    nesting: nestingOf(sources.env),
   };
 }
 

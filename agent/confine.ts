@@ -16,7 +16,7 @@ export type Confined = Omit<ProcessExecutorOptions, "runner" | "clock">;
  * @throws MillraceError failed_precondition when the sandbox that was asked for does not work here
  */
 export async function confine(
-  config: Pick<AgentConfig, "sandbox" | "hide" | "tools">,
+  config: Pick<AgentConfig, "sandbox" | "hide" | "tools" | "nesting">,
   runner: Pick<Runner, "start">,
   data: string,
 ): Promise<Confined> {
@@ -27,6 +27,7 @@ export async function confine(
     sandbox: await chooseSandbox(config.sandbox, runner, { data, hidden }),
     path: taskPath(toolFiles),
     hidden,
+    nesting: config.nesting,
     readable: outOfSight(
       [process.execPath, ...toolFiles].map((file) => dirname(file)),
       hidden,

@@ -183,6 +183,8 @@ export const limits = {
   toolVersionBytes: 64 * 1024,
   /** Between an agent's looks whether a tool was replaced: two of them in the time of a lease. */
   toolCheckMs: 2_000,
+  /** Farms that an agent may be inside of: tests in a task start farms, and those of a farm's own tests no more. */
+  farmNesting: 1,
   /** Actions an agent may be told to run at a time. */
   agentSlots: 1024,
   /** The first pause before an agent tries a call again; doubled each time, with jitter. */

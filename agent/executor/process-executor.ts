@@ -12,6 +12,7 @@ import {
 } from "../../proto/gen/millrace/v1/event_pb.ts";
 import type { Clock } from "../../shared/clock.ts";
 import { limits } from "../../shared/limits.ts";
+import { nestedIn } from "../../shared/nesting.ts";
 import type { SandboxLevel as Level } from "../runner/probe-sandbox.ts";
 import { type ProcessEnd, type Runner, StartRefused, type TaskProcess } from "../runner/runner.ts";
 import type { Sandbox } from "../runner/runner-protocol.ts";
@@ -27,12 +28,14 @@ export interface ProcessExecutorOptions {
   readonly readable: readonly string[];
   /** Folders that tasks in a sandbox do not see; absolute and real. */
   readonly hidden: readonly string[];
+  /** Farms that the agent is inside of. */
+  readonly nesting: number;
   readonly clock: Clock;
 }
 
 /** Runs the process to its end, its time-out, or the stop signal. */
 export function processExecutor(options: ProcessExecutorOptions): Executor<LaidOutTask> {
-  const { runner, sandbox, path, clock } = options;
+  const { runner, sandbox, clock } = options;
   const confinement = create(ConfinementSchema, {
     sandbox: sandbox === "bubblewrap" ? SandboxLevel.BUBBLEWRAP : SandboxLevel.NONE,
     // A process namespace ends with its first process, whatever the others do.
@@ -51,7 +54,7 @@ export function processExecutor(options: ProcessExecutorOptions): Executor<LaidO
           executionId: task.executionId,
           attempt: task.attempt,
           arguments: task.command.arguments,
-          environment: environmentOf(task, path),
+          environment: environmentOf(task, options),
           workingFolder: join(task.root.path, workingDirectory(task.command)),
           spool: task.spool,
           ...(task.root.mount === undefined ? {} : { mount: task.root.mount }),
@@ -76,13 +79,17 @@ function sandboxOf({ root }: LaidOutTask, { hidden, readable }: ProcessExecutorO
 }
 
 /** Exactly the Command's and the volatile variables, over the few that every program may count on. */
-function environmentOf({ command, volatileEnvironment, root }: LaidOutTask, path: string): Record<string, string> {
+function environmentOf(
+  { command, volatileEnvironment, root }: LaidOutTask,
+  { path, nesting }: Pick<ProcessExecutorOptions, "path" | "nesting">,
+): Record<string, string> {
   const keyed = Object.fromEntries(command.environmentVariables.map(({ name, value }) => [name, value]));
   return {
     PATH: path,
     LANG: "C.UTF-8",
     HOME: root.home,
     TMPDIR: root.temporary,
+    ...nestedIn(nesting),
     ...volatileEnvironment,
     ...keyed,
   };

@@ -1,6 +1,7 @@
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { from, MillraceError } from "../../shared/errors.ts";
+import { nestingOf } from "../../shared/nesting.ts";
 import { lockFolder } from "../../shared/sqlite/folder-lock.ts";
 import { type StoredCredentials, userCredentialsFile } from "../credentials.ts";
 import { type Child, type ChildOptions, superviseChild } from "./child.ts";
@@ -44,8 +45,12 @@ export interface Farm {
   kill(): void;
 }
 
-/** Starts NATS, the coordinator and the agents, in this order; when one does not come up, none stays. */
+/**
+ * Starts NATS, the coordinator and the agents, in this order; when one does not come up, none stays.
+ * @throws MillraceError failed_precondition inside of too many farms
+ */
 export async function startFarm(options: FarmOptions): Promise<Farm> {
+  nestingOf(options.env); // what its agents would refuse, said once and at once
   const lock = lockFolder(options.dataDir, "`millrace up`");
   /** In the order of start; those of one inner list stop together. */
   const groups: Child<unknown>[][] = [];

@@ -1,5 +1,5 @@
 import { chmodSync, mkdirSync, writeFileSync } from "node:fs";
-import { join } from "node:path";
+import { join, resolve } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { project, type RunningCli, startFarm, type TestFarm } from "../support/farm.ts";
 
@@ -117,5 +117,15 @@ describe("a task", () => {
       expect(stdout).toContain("first");
       expect(stdout).not.toContain("second");
     }
+  });
+});
+
+describe("a pipeline that runs itself", () => {
+  it("ends at the second farm inside of another, and says why", async () => {
+    const millrace = resolve(import.meta.dirname, "../../bin/millrace");
+    const dir = project(pipeline(`{ run: "${millrace} run . --local", inputs: [millrace.yaml] }`));
+    const { status, stdout } = await farm.cli(["run", dir]);
+    expect(status).toBe(1);
+    expect(stdout).toContain("this would be a farm inside of 2 others (MILLRACE_NESTING=2)");
   });
 });

@@ -32,4 +32,10 @@ describe("an agent's settings", () => {
     const config = readAgentConfig({ flags: { coordinator: "h:1", label: ["a=b=c"], pool: "linux" }, env: {} });
     expect(config.labels).toEqual({ a: "b=c", pool: "linux" });
   });
+
+  test("are refused inside of too many farms", () => {
+    const flags = { coordinator: "h:1" };
+    expect(readAgentConfig({ flags, env: { MILLRACE_NESTING: "1" } }).nesting).toBe(1);
+    expect(() => readAgentConfig({ flags, env: { MILLRACE_NESTING: "2" } })).toThrow(/inside of 2 others/);
+  });
 });
