@@ -4,13 +4,13 @@
 
 import { existsSync, mkdirSync, rmdirSync } from "node:fs";
 import { join } from "node:path";
-import { cgroupMount, enter, ownCgroup, removeGroup } from "./cgroup.mjs";
+import { cgroupMount, enter, move, ownCgroup, removeGroup } from "./cgroup.mjs";
 import { field, textOf } from "./proc-files.mjs";
 
 /**
  * The account of one task.
  * @typedef {object} Account
- * @property {<T>(spawn: () => T) => T} within runs the function; processes it starts are counted from birth
+ * @property {(pid: number) => Promise<void>} take moves a process here: from then on it counts, and what it starts
  * @property {() => Partial<ReturnType<import("./containment.mjs").Group["usage"]>>} usage only what is measured
  * @property {() => void} close when no process of the task is left
  */
@@ -42,13 +42,8 @@ export function openAccounting(name, wanted) {
       const groups = open.map(({ home, usage }) => ({ home, usage, folder: join(home, name, task) }));
       for (const { folder } of groups) mkdirSync(folder, { recursive: true });
       return {
-        within(spawn) {
-          try {
-            for (const { folder } of groups) enter(folder);
-            return spawn();
-          } finally {
-            for (const { home } of groups) enter(home);
-          }
+        async take(pid) {
+          await Promise.all(groups.map(({ folder }) => move(folder, pid)));
         },
         usage: () => Object.assign({}, ...groups.map(({ usage, folder }) => usage(folder))),
         close() {
@@ -93,7 +88,9 @@ function usable(home, name) {
 export function accounted(group, account) {
   return {
     ...group,
-    spawnInside: (spawn) => account.within(() => group.spawnInside(spawn)),
+    async take(pid) {
+      await Promise.all([group.take(pid), account.take(pid)]);
+    },
     usage: () => ({ ...group.usage(), ...account.usage() }),
     close() {
       account.close();

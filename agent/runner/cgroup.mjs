@@ -1,25 +1,18 @@
 // Control groups as files: version 1 and version 2 alike.
 
 import { readdirSync, rmdirSync, writeFileSync } from "node:fs";
+import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { textOf } from "./proc-files.mjs";
 
-/** Moves this process; children started meanwhile are born inside. @param {string} folder */
+/** Moves this process: to see whether it can. @param {string} folder */
 export function enter(folder) {
   writeFileSync(join(folder, "cgroup.procs"), "0");
 }
 
-/**
- * Calls the function while this process is in a group; what it spawns is in there from birth.
- * @template T @param {string} folder @param {string} home where this process belongs @param {() => T} spawn
- */
-export function visiting(folder, home, spawn) {
-  enter(folder);
-  try {
-    return spawn();
-  } finally {
-    enter(home);
-  }
+/** Moves a process that has started nothing yet. A thread waits for the kernel, we do not. @param {string} folder @param {number} pid */
+export async function move(folder, pid) {
+  await writeFile(join(folder, "cgroup.procs"), String(pid));
 }
 
 /** Where a cgroup file system is mounted. @param {(type: string, options: string[]) => boolean} wanted */

@@ -7,7 +7,7 @@
 import { closeSync, existsSync, fstatSync, mkdirSync, readdirSync, rmdirSync, watch, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { accounted, openAccounting } from "./accounting.mjs";
-import { cgroupMount, enter, ownCgroup, processesOf, removeGroup, subfolders, visiting } from "./cgroup.mjs";
+import { cgroupMount, enter, move, ownCgroup, processesOf, removeGroup, subfolders } from "./cgroup.mjs";
 import { field, numberOf, openQuietly, textOf } from "./proc-files.mjs";
 
 /** From a kill to the last process being gone. Beyond it (uninterruptible sleep) the task is reported all the same. */
@@ -17,14 +17,14 @@ const killRounds = 50;
 /** Between two such rounds. */
 const roundMs = 5;
 /** The variable that marks processes where no cgroup is to be had. */
-const marker = "MILLRACE_CONTAINED";
+export const marker = "MILLRACE_CONTAINED";
 
 /**
  * What holds the processes of one task.
  * @typedef {object} Group
  * @property {Record<string, string>} environment what the task's environment needs beside its own
- * @property {<T>(spawn: () => T) => T} spawnInside runs the function; processes it starts are in the group from birth
- * @property {(pid: number, sandboxed: boolean) => void} adopt told the first process once it runs
+ * @property {(pid: number) => Promise<void>} take makes a process the first one; what it starts is in the group from birth
+ * @property {(pid: number) => void} becomesSandbox told when the first process is about to
  * @property {(signal: NodeJS.Signals, isFor: (pid: number) => boolean) => void} signal sends to those processes, once
  * @property {() => Promise<void>} empty resolves when the last process is gone by itself
  * @property {() => Promise<void>} killAll SIGKILL to all; resolves when the last one is gone, or after a bound
@@ -88,8 +88,8 @@ function cgroupV2(name) {
       mkdirSync(folder, { recursive: true });
       return {
         environment: {},
-        spawnInside: (spawn) => visiting(folder, home, spawn),
-        adopt() {},
+        take: (pid) => move(folder, pid),
+        becomesSandbox() {},
         signal: (signal, isFor) => signalAll(processesOf(folder).filter(isFor), signal),
         empty: () => unpopulated(folder),
         async killAll() {
@@ -151,8 +151,8 @@ function cgroupV1Freezer(name) {
       mkdirSync(folder, { recursive: true });
       return {
         environment: {},
-        spawnInside: (spawn) => visiting(folder, home, spawn),
-        adopt() {},
+        take: (pid) => move(folder, pid),
+        becomesSandbox() {},
         signal: (signal, isFor) => signalAll(processesOf(folder).filter(isFor), signal),
         empty: () => repeatUntil(() => processesOf(folder).length === 0),
         killAll: () => killFolder(folder),
@@ -193,11 +193,10 @@ function bestEffort(name) {
       ];
       return {
         environment: { [marker]: `${name}/${task}/` },
-        spawnInside: (spawn) => spawn(),
-        adopt(pid, sandboxed) {
+        async take(pid) {
           leader = pid;
-          if (sandboxed) void namespace.look(pid);
         },
+        becomesSandbox: (pid) => void namespace.look(pid),
         signal: (signal, isFor) => signalAll(find().filter(isFor), signal),
         empty: () => repeatUntil(() => find().length === 0),
         killAll: () => kill(find),

@@ -9,7 +9,8 @@ import { spawn } from "node:child_process";
 import { appendFileSync, closeSync, openSync, readFileSync } from "node:fs";
 import { constants } from "node:os";
 import { openContainment } from "./containment.mjs";
-import { refuseUnlessRunnable, sandboxed, sparing, waitStatus } from "./sandbox.mjs";
+import { become, launchers } from "./launcher.mjs";
+import { refuseUnlessRunnable, sparing, waitStatus } from "./sandbox.mjs";
 
 const [, , name = "", stateFile = "", startsFile = "", allowed = ""] = process.argv;
 process.umask(0o022);
@@ -27,9 +28,11 @@ const tasks = new Map();
 /** Of the shim, which says one number: anything beyond is not its own. */
 const statusCharacters = 16;
 let groups = 0;
+const spares = launchers(name, () => containment.create(`${process.pid}-${++groups}`));
 
 process.on("disconnect", async () => {
   containment.killAllNow();
+  await spares.close();
   await containment.sweep(containment.root);
   containment.close();
   process.exit(0);
@@ -37,6 +40,7 @@ process.on("disconnect", async () => {
 // A signal to the whole foreground group (Ctrl-C) is the agent's business: it drains, and then lets go of us.
 for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"]) process.on(signal, () => {});
 process.on("message", (message) => void handle(message));
+spares.refill();
 tell({ type: "ready", feature: containment.feature });
 
 /** @param {any} message */
@@ -57,8 +61,8 @@ async function handle(message) {
 /** @param {import("./runner-protocol.ts").StartMessage} task */
 async function start(task) {
   const { id } = task;
-  let group;
-  let spool;
+  /** @type {import("./launcher.mjs").Launcher | undefined} */
+  let launcher;
   let step = "setup";
   const oomKillsBefore = oomKills();
   try {
@@ -66,42 +70,28 @@ async function start(task) {
       const { folder, options, target } = task.mount;
       await run("mount", ["-t", "overlay", "overlay", "-o", options, target], folder);
     }
-    group = containment.create(`${process.pid}-${++groups}`);
-    spool = openSync(task.spool, "a", 0o644);
+    closeSync(openSync(task.spool, "a", 0o644)); // whoever cannot open it later has nowhere to say so
     step = "exec";
-    if (task.sandbox !== undefined) refuseUnlessRunnable(task);
-    const child = group.spawnInside(() => spawnTask(task, group.environment, spool));
-    if (child.pid === undefined) throw await new Promise((resolve) => child.once("error", resolve));
-    child.on("error", (error) => console.error(`millrace runner: process ${child.pid}: ${error.message}`));
-    group.adopt(child.pid, task.sandbox !== undefined);
-    const isFor = task.sandbox === undefined ? () => true : sparing(child.pid);
+    refuseUnlessRunnable(task);
+    step = "setup";
+    launcher = await spares.take();
+    const { group, child, pid } = launcher;
+    const isFor = task.sandbox === undefined ? () => true : sparing(pid);
     tasks.set(id, { group, killed: undefined, oomKillsBefore, isFor });
     if (task.sandbox === undefined) child.once("exit", (code, signal) => void ended(id, { code, signal }));
     else listen(id, child);
+    become(launcher, task);
+    if (task.sandbox !== undefined) group.becomesSandbox(pid);
     if (task.executionId !== "")
-      appendFileSync(startsFile, `${new Date().toISOString()} ${task.executionId} ${task.attempt} ${child.pid}\n`);
-    tell({ type: "started", id, pid: child.pid });
+      appendFileSync(startsFile, `${new Date().toISOString()} ${task.executionId} ${task.attempt} ${pid}\n`);
+    tell({ type: "started", id, pid });
+    setImmediate(spares.refill);
   } catch (error) {
-    await group?.killAll(); // of a process whose start could not be written down
-    group?.close();
+    tasks.delete(id);
+    await launcher?.group.killAll(); // of a process whose start could not be written down
+    launcher?.group.close();
     tell({ type: "failed", id, step, code: error.code ?? "", message: error.message });
-  } finally {
-    if (spool !== undefined) closeSync(spool);
   }
-}
-
-/**
- * Its own session and process group, no input, exactly the environment that it was given.
- * @param {import("./runner-protocol.ts").StartMessage} task @param {Record<string, string>} contained @param {number} spool
- */
-function spawnTask(task, contained, spool) {
-  const [file, ...rest] = task.sandbox === undefined ? task.arguments : sandboxed(task, task.sandbox);
-  return spawn(file, rest, {
-    cwd: task.sandbox === undefined ? task.workingFolder : "/",
-    env: { ...task.environment, ...contained },
-    stdio: ["ignore", task.sandbox === undefined ? spool : "pipe", spool],
-    detached: true,
-  });
 }
 
 /**

@@ -10,7 +10,9 @@
 
 import { accessSync, constants, statSync, writeFileSync } from "node:fs";
 import { resolve } from "node:path";
+import { marker } from "./containment.mjs";
 import { textOf } from "./proc-files.mjs";
+import { becoming, quoted } from "./shell-script.mjs";
 
 /** The namespaces that a task does not share with the machine; it does share the network. */
 const namespaces = ["--unshare-pid", "--unshare-ipc", "--unshare-uts", "--die-with-parent"];
@@ -25,8 +27,6 @@ const [bubblewrap, awk] = ["bwrap", "awk"].map((program) => {
 const argumentBytesMax = 100_000;
 /** Folders that every program may use for what is temporary; each task has its own behind them. */
 const temporaryFolders = ["/tmp", "/var/tmp"];
-/** Variables that shells, bubblewrap and containment set without the task having asked for them. */
-const strangeVariables = ["PWD", "OLDPWD", "SHLVL", "MILLRACE_CONTAINED"];
 
 /**
  * The command that runs a task in its sandbox. Its standard output is the channel of the shim (see `waitStatus`), its
@@ -36,7 +36,8 @@ const strangeVariables = ["PWD", "OLDPWD", "SHLVL", "MILLRACE_CONTAINED"];
  */
 export function sandboxed(task, { hidden, readable, writable, temporary }) {
   const binds = writable.flatMap((path) => ["--bind", path, path]);
-  const script = scriptOf(task.arguments, task.environment);
+  // The process namespace finds what the marker would.
+  const script = `exec >&2; unset ${marker}; ${becoming(task.arguments, task.environment)}`;
   const long = Buffer.byteLength(script) > argumentBytesMax;
   const scriptFile = `${task.spool}.command`;
   if (long) writeFileSync(scriptFile, script);
@@ -66,19 +67,7 @@ export function waitStatus(said) {
 }
 
 /**
- * What a shell is told to run: exactly this program with exactly this environment.
- * @param {readonly string[]} args @param {Readonly<Record<string, string>>} environment
- */
-function scriptOf(args, environment) {
-  const strangers = strangeVariables.filter((name) => !(name in environment));
-  // A shell drops variables whose names it could not use itself.
-  const lost = Object.entries(environment).filter(([name]) => !/^[A-Za-z_]\w*$/.test(name));
-  const again = lost.length === 0 ? [] : ["env", "--", ...lost.map(([name, value]) => `${name}=${value}`)];
-  return `exec >&2; unset ${strangers.join(" ")}; exec ${[...again, ...args].map(quoted).join(" ")}`;
-}
-
-/**
- * Refuses a program that cannot be run as a plain start would, since a shell's 127 could be the program's own.
+ * Refuses a program that cannot be run, since a shell's 127 could be the program's own.
  * @param {import("./runner-protocol.ts").StartMessage} task
  */
 export function refuseUnlessRunnable({ arguments: [program = ""], environment, workingFolder }) {
@@ -109,9 +98,6 @@ export function sparing(outside) {
 
 /** @param {string} path */
 const readOnly = (path) => ["--ro-bind", path, path];
-
-/** @param {string} text */
-const quoted = (text) => `'${text.replaceAll("'", `'\\''`)}'`;
 
 /** @param {string} path */
 const isFolder = (path) => statSync(path, { throwIfNoEntry: false })?.isDirectory() ?? false;

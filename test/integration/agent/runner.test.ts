@@ -1,11 +1,11 @@
 import { once } from "node:events";
-import { accessSync, constants, readFileSync, watch } from "node:fs";
+import { accessSync, constants, existsSync, readFileSync, watch } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { expect, onTestFinished, test } from "vitest";
+import { expect, onTestFinished, test, vi } from "vitest";
 import { openRunner, type ProcessPlan, type Runner, StartRefused } from "../../../agent/runner/runner.ts";
 import { systemClock } from "../../../shared/clock.ts";
-import { processesAbout } from "../../support/process-state.ts";
+import { isRunning, processesAbout } from "../../support/process-state.ts";
 import { tempDir } from "../../support/temp-dir.ts";
 
 const hostile = fileURLToPath(new URL("./fixtures/hostile.sh", import.meta.url));
@@ -13,6 +13,7 @@ let tags = 0;
 
 interface Setup {
   readonly runner: Runner;
+  readonly name: string;
   readonly folder: string;
   readonly spool: string;
   plan(...command: string[]): ProcessPlan;
@@ -24,8 +25,9 @@ interface Setup {
 async function setup(containment: string[] = []): Promise<Setup> {
   const folder = tempDir();
   const spool = join(folder, "spool");
+  const name = `millrace-test-${process.pid}-${++tags}`;
   const runner = await openRunner({
-    name: `millrace-test-${process.pid}-${++tags}`,
+    name,
     stateFile: join(folder, "containment"),
     startsFile: join(folder, "process-starts.log"),
     namespace: [],
@@ -36,6 +38,7 @@ async function setup(containment: string[] = []): Promise<Setup> {
   const output = () => readFileSync(spool, "utf8");
   return {
     runner,
+    name,
     folder,
     spool,
     plan: (...command) => ({
@@ -139,7 +142,7 @@ test("what a task leaves in the background ends with it", async () => {
 });
 
 test("when the runner dies, its tasks are ended and the next one serves", async () => {
-  const { runner, plan, printed, folder } = await setup();
+  const { runner, name, plan, printed, folder } = await setup();
   const tag = `${process.pid}${++tags}`;
   const task = await runner.start(
     plan("sh", "-c", `echo up; trap '' TERM; setsid sleep 7777.${tag} & sleep 7777.${tag}`),
@@ -147,11 +150,40 @@ test("when the runner dies, its tasks are ended and the next one serves", async 
   await printed("up");
   const [victim] = processesAbout(join(folder, "containment"));
   expect(victim?.command).toContain("runner-process");
+  const waiting = processesAbout(`${name}: waits for a task`);
+  expect(waiting.length).toBeGreaterThan(0);
   process.kill(victim?.pid ?? 0, "SIGKILL");
   await expect(task.ended).rejects.toMatchObject({ code: "unavailable" });
   expect(processesAbout(`7777.${tag}`)).toEqual([]);
+  expect(waiting.filter(({ pid }) => isRunning(pid))).toEqual([]);
   const next = await runner.start(plan("true"));
   expect((await next.ended).code).toBe(0);
+});
+
+test("a launcher that somebody ended is not used", async () => {
+  const { runner, name, plan } = await setup();
+  const waiting = processesAbout(`${name}: waits for a task`);
+  for (const { pid } of waiting) process.kill(pid, "SIGKILL");
+  await vi.waitUntil(() => waiting.every(({ pid }) => !existsSync(`/proc/${pid}`)), 10_000);
+  for (let n = 0; n < 3; n++) expect(await (await runner.start(plan("true"))).ended).toMatchObject({ code: 0 });
+});
+
+test("the environment of a process is in no list of processes while it starts", async () => {
+  const { runner, name, plan } = await setup();
+  const seen = new Set<string>();
+  const look = () => {
+    for (const { command } of [...processesAbout("exit 5"), ...processesAbout(name)]) seen.add(command);
+    looking = setImmediate(look);
+  };
+  let looking = setImmediate(look);
+  for (let n = 0; n < 20; n++) {
+    const secret = { PATH: "/usr/bin:/bin", PASSWORD: "hunter2" };
+    const task = await runner.start({ ...plan("sh", "-c", "sleep 0.02; exit 5"), environment: secret });
+    expect(await task.ended).toMatchObject({ code: 5 });
+  }
+  clearImmediate(looking);
+  expect([...seen].join("\n")).toContain("exit 5");
+  expect([...seen].join("\n")).not.toContain("hunter2");
 });
 
 test("processor time is counted, also of what had no time to be seen", async () => {

@@ -1,0 +1,31 @@
+// Scripts of a POSIX shell that become the process of a task.
+
+/** Variables that shells set without having been asked for them. */
+const strangeVariables = ["PWD", "OLDPWD", "SHLVL"];
+
+/** @param {string} text */
+export const quoted = (text) => `'${text.replaceAll("'", `'\\''`)}'`;
+
+/** @param {string} name */
+const isName = (name) => /^[A-Za-z_]\w*$/.test(name);
+
+/**
+ * What gives a shell this environment. For scripts that nobody else can read: values may be secrets.
+ * @param {Readonly<Record<string, string>>} environment
+ */
+export function exporting(environment) {
+  const named = Object.entries(environment).filter(([name]) => isName(name));
+  return named.map(([name, value]) => `export ${name}=${quoted(value)}; `).join("");
+}
+
+/**
+ * What turns a shell that has this environment into a program that has exactly this environment.
+ * @param {readonly string[]} command @param {Readonly<Record<string, string>>} environment
+ */
+export function becoming(command, environment) {
+  const strangers = strangeVariables.filter((name) => !(name in environment));
+  // A shell drops variables whose names it could not use itself.
+  const lost = Object.entries(environment).filter(([name]) => !isName(name));
+  const again = lost.length === 0 ? [] : ["env", "--", ...lost.map(([name, value]) => `${name}=${value}`)];
+  return `unset ${strangers.join(" ")}; exec ${[...again, ...command].map(quoted).join(" ")}`;
+}
