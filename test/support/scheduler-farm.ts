@@ -3,7 +3,12 @@ import { create } from "@bufbuild/protobuf";
 import { expect, onTestFinished } from "vitest";
 import { agentSchema, busAgentRegistry } from "../../coordinator/farm/agents/bus-agent-registry.ts";
 import { busDispatcher } from "../../coordinator/farm/scheduler/dispatcher.ts";
-import { executionSchema, nextTerm, sqliteExecutionTable } from "../../coordinator/farm/scheduler/execution-table.ts";
+import {
+  type ExecutionTable,
+  executionSchema,
+  nextTerm,
+  sqliteExecutionTable,
+} from "../../coordinator/farm/scheduler/execution-table.ts";
 import { FarmScheduler } from "../../coordinator/farm/scheduler/farm-scheduler.ts";
 import type { ExecutionRequest, ExecutionUpdate } from "../../coordinator/farm/scheduler/scheduler.ts";
 import { ActionSchema, CommandSchema } from "../../proto/gen/build/bazel/remote/execution/v2/remote_execution_pb.ts";
@@ -26,11 +31,16 @@ export interface SchedulerFarm {
   stop(): Promise<void>;
 }
 
-/** Starts a scheduler; `dir` and `broker` of an earlier one make it a restart. */
+/**
+ * Starts a scheduler; `dir` and `broker` of an earlier one make it a restart. `decorate` stands between it and its table;
+ * who makes that fail says what errors may come.
+ */
 export async function startSchedulerFarm({
   dir = tempDir(),
   broker = inProcessBus(),
   clock = fakeClock(),
+  decorate = (table: ExecutionTable): ExecutionTable => table,
+  onError = (error: unknown): void => expect.unreachable(String(error)),
 } = {}): Promise<SchedulerFarm> {
   const sqlite = await openSqlite({
     path: join(dir, "farm.db"),
@@ -38,14 +48,13 @@ export async function startSchedulerFarm({
   });
   const bus = broker.connect();
   const term = await nextTerm(sqlite);
-  const onError = (error: unknown): void => expect.unreachable(String(error));
   const agents = busAgentRegistry({ bus, sqlite, clock, term, onError });
   const ended: string[] = [];
   const scheduler = new FarmScheduler({
     bus,
     agents,
     dispatcher: busDispatcher(bus),
-    table: sqliteExecutionTable(sqlite),
+    table: decorate(sqliteExecutionTable(sqlite)),
     clock,
     term,
     keep: async () => {},

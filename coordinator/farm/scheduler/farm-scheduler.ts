@@ -146,8 +146,8 @@ export class FarmScheduler implements Scheduler, Component {
   async forget(id: string): Promise<void> {
     const waiter = this.#merging.waiter(id);
     if (waiter?.outcome === undefined) return;
-    this.#merging.forget(waiter);
     await this.#deps.table.remove(id);
+    this.#merging.forget(waiter);
   }
 
   subscribe(listener: (update: ExecutionUpdate) => void): () => void {
