@@ -72,12 +72,10 @@ export async function openLogFile(path: string): Promise<LogFile> {
   async function sync(): Promise<void> {
     if (files === undefined || (synced === size && !isNew)) return;
     const written = size;
-    await files.log.datasync();
-    if (isNew) {
-      await syncFolder(dirname(path));
-      await syncFolder(dirname(dirname(path)));
-      isNew = false;
-    }
+    const folder = dirname(path);
+    const names = isNew ? [syncFolder(folder), syncFolder(dirname(folder))] : [];
+    await Promise.all([files.log.datasync(), ...names]); // at the same time: the disk makes one of them
+    isNew = false;
     synced = Math.max(synced, written);
   }
 
