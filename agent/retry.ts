@@ -1,5 +1,5 @@
 import type { Clock } from "../shared/clock.ts";
-import { from, type MillraceError } from "../shared/errors.ts";
+import { from, isRemote, type MillraceError } from "../shared/errors.ts";
 import { limits } from "../shared/limits.ts";
 import { retry, retryDelayMs } from "../shared/retry.ts";
 
@@ -7,7 +7,8 @@ const pace = { baseMs: limits.retryMinMs, maxMs: limits.retryMaxMs, random: Math
 
 /**
  * Makes a call until it goes well; while the farm cannot be reached it waits for ever, for a task's inputs and outputs are
- * worth more than a quick answer while the coordinator restarts.
+ * worth more than a quick answer while the coordinator restarts. A coordinator that is there but short of something, which
+ * may be disk, is asked `limits.exhaustedAttempts` times.
  * @throws MillraceError the first error that trying again cannot cure, or `canceled` when the signal aborts
  */
 export type Patiently = <T>(signal: AbortSignal, doing: string, call: () => Promise<T>) => Promise<T>;
@@ -15,8 +16,10 @@ export type Patiently = <T>(signal: AbortSignal, doing: string, call: () => Prom
 /** `onWait` is told why, at each attempt that failed and will be made again. */
 export function patience(clock: Clock, onWait: (error: MillraceError) => void): Patiently {
   return async (signal, doing, call) => {
+    let exhausted = 0;
     const isRetryable = (error: unknown) => {
-      if (!isAway(error)) return false;
+      const isShort = from(error).code === "resource_exhausted" && isRemote(error);
+      if (isShort ? ++exhausted >= limits.exhaustedAttempts : !isAway(error)) return false;
       onWait(from(error, doing));
       return true;
     };

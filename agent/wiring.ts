@@ -11,6 +11,7 @@ import type { Cas } from "../shared/cas/cas.ts";
 import { grpcCas } from "../shared/cas/grpc-cas.ts";
 import type { Clock } from "../shared/clock.ts";
 import type { DigestKey } from "../shared/digest.ts";
+import { diskSpace } from "../shared/disk-space.ts";
 import type { MillraceError } from "../shared/errors.ts";
 import { grpcTransport } from "../shared/rpc/grpc-transport.ts";
 import { lockFolder } from "../shared/sqlite/folder-lock.ts";
@@ -23,6 +24,7 @@ import { openAgentDatabase } from "./database.ts";
 import { choosingExecutor } from "./executor/choosing-executor.ts";
 import { collectingExecutor } from "./executor/collecting-executor.ts";
 import { concludingExecutor } from "./executor/concluding-executor.ts";
+import { diskWatchingExecutor } from "./executor/disk-watching-executor.ts";
 import { layingOutExecutor } from "./executor/laying-out-executor.ts";
 import { loggingExecutor } from "./executor/logging-executor.ts";
 import { processExecutor } from "./executor/process-executor.ts";
@@ -45,7 +47,7 @@ import { attempts } from "./session/attempts.ts";
 import { agentIdentity } from "./session/identity.ts";
 import { session } from "./session/session.ts";
 import { openBlobFiles, type StoredFile } from "./store/blob-files.ts";
-import { evictor, freeBytesOf, storeBounds } from "./store/evictor.ts";
+import { evictor, storeBounds } from "./store/evictor.ts";
 import { localStore } from "./store/local-store.ts";
 import { meteredFarm } from "./store/metered-farm.ts";
 import { openUsageIndex } from "./store/usage-index.ts";
@@ -117,12 +119,13 @@ export async function wireAgent(
 
   // The executor stack, innermost first: what is done to an assignment reads from the bottom up.
   const ending = new AbortController();
-  const run = processExecutor({ runner, clock, ...confined });
+  const own = { owner: `${id} on ${hostname()}`, folder: data };
+  const run = diskWatchingExecutor(processExecutor({ runner, clock, ...confined }), { own, clock });
   const collect = collectingExecutor(run, farm, { store, patiently });
   const layOut = layingOutExecutor(collect, roots);
   const checked = toolCheckingExecutor(layOut, tools);
   const read = readingExecutor(checked, store);
-  const conclude = concludingExecutor(read);
+  const conclude = concludingExecutor(read, own);
   const log = loggingExecutor(conclude, { logs, farm, folder: folder("spool"), patiently, ending: ending.signal });
 
   // Beside it, what outlives its task: the same two ends, and between them no input root and no runner.
@@ -135,7 +138,7 @@ export async function wireAgent(
   const operate = readingExecutor(operatingExecutor({ journal, units, storeOf, ...hosting }), store);
   const kept = { folder: folder("operations"), durable: { onRefused: onError }, ending: ending.signal };
   const operation = loggingExecutor(operate, { logs, farm, patiently, ...kept });
-  const executor = reportingExecutor(choosingExecutor(log, operation), id);
+  const executor = reportingExecutor(choosingExecutor(log, operation), { agentId: id, own });
 
   const features = [`input-root:${mode.kind}`, runner.feature, `sandbox:${confined.sandbox}`];
   const info = describeAgent(id, config, features, tools.list());
@@ -152,6 +155,7 @@ export async function wireAgent(
     connectBus: ({ natsServers, natsUser, natsPassword }) =>
       connectNatsBus({ servers: natsServers, user: natsUser, password: natsPassword, name: `agent ${id}`, onError }),
     attempts: taken,
+    disk: () => diskSpace(data),
     clock,
     onReachable: outbox.kick,
     onError,
@@ -215,7 +219,7 @@ async function wireStore({ config, folder, database, farm, patiently, clock, onE
   const trees = inputTrees(store, folder("trees"), onError);
   opened.defer(() => trees.close());
   const bounds = storeBounds(config.data, config.storeBytes);
-  const freeBytes = () => freeBytesOf(config.data);
+  const freeBytes = () => diskSpace(config.data).freeBytes;
   const eviction = evictor({ files, usage, pinned, bounds, freeBytes, onDiskLow: trees.removeIdle, onError });
   opened.defer(() => eviction.close());
   eviction.check();

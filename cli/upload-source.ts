@@ -5,13 +5,13 @@ import { grpcCas } from "../shared/cas/grpc-cas.ts";
 import type { Clock } from "../shared/clock.ts";
 import { digestToMessage } from "../shared/digest.ts";
 import { from, type MillraceError } from "../shared/errors.ts";
+import { formatBytes } from "../shared/format-bytes.ts";
 import { limits } from "../shared/limits.ts";
 import { scanTree } from "../shared/merkle/scan.ts";
 import { type Uploaded, uploadSnapshot } from "../shared/merkle/upload-tree.ts";
 import { openStatCache } from "../shared/stat-cache/sqlite-stat-cache.ts";
 import type { Connection } from "./connection.ts";
 import type { Console } from "./output/console.ts";
-import { formatBytes } from "./output/format.ts";
 import { spinner, statusLine } from "./output/status-line.ts";
 import { sourceFilter } from "./source-filter.ts";
 

@@ -20,8 +20,10 @@ import { openDiskCas } from "../shared/cas/disk-cas.ts";
 import { diskCasSchema } from "../shared/cas/disk-index.ts";
 import { verifyingCas } from "../shared/cas/verifying-cas.ts";
 import { systemClock } from "../shared/clock.ts";
+import { diskSpace } from "../shared/disk-space.ts";
 import { type Component, type Lifecycle, lifecycle } from "../shared/lifecycle.ts";
 import { limits } from "../shared/limits.ts";
+import { openDiskReserve, reservedSqlite } from "../shared/sqlite/disk-reserve.ts";
 import { lockFolder } from "../shared/sqlite/folder-lock.ts";
 import { openSqlite } from "../shared/sqlite/open.ts";
 import { rolesOf } from "./api/access.ts";
@@ -85,7 +87,9 @@ export async function startCoordinator(config: CoordinatorConfig, log: Logger): 
     // store
     const lock = lockFolder(config.data, "coordinator");
     opened.push({ name: "data folder", stop: async () => lock.release() });
-    const sqlite = own("database", await openSqlite({ path: join(config.data, "coordinator.db"), schema, onError }));
+    const database = own("database", await openSqlite({ path: join(config.data, "coordinator.db"), schema, onError }));
+    const reserve = own("reserve", openDiskReserve({ file: join(config.data, "reserve"), clock, onError }));
+    const sqlite = reservedSqlite(database, reserve);
     const store = sqliteEventStore({ sqlite });
     const bus = own("bus", await connectNatsBus({ ...config.bus, name: "coordinator", onError }));
 
@@ -142,7 +146,7 @@ export async function startCoordinator(config: CoordinatorConfig, log: Logger): 
         mounted(LogService, logService({ logs, runs, cas })),
         mounted(EnvironmentService, environmentService(environments)),
         mounted(AgentService, agentService({ agents, scheduler, bus: config.agentBus })),
-        mounted(AdminService, adminService({ tokens, clock })),
+        mounted(AdminService, adminService({ tokens, clock, disk: () => diskSpace(config.data) })),
       ],
       { tokens, meters, stopping: stopping.signal },
     );

@@ -113,6 +113,20 @@ export function toConnectError(error: unknown): ConnectErrorType {
   return new ConnectError(known.message, code, undefined, [...known.details], known);
 }
 
+/** Whether it was our own disk that had no room: a full disk on the other side of a call is that side's `resource_exhausted`. */
+export function isDiskFull(error: unknown): boolean {
+  for (let cause = error; cause instanceof Error; cause = cause.cause) {
+    if ("code" in cause && (cause.code === "ENOSPC" || cause.code === "EDQUOT")) return true;
+  }
+  return false;
+}
+
+/** Whether the other side of a call said so, and not we. */
+export function isRemote(error: unknown): boolean {
+  for (let cause = error; cause instanceof Error; cause = cause.cause) if (cause instanceof ConnectError) return true;
+  return false;
+}
+
 /** Whether trying the same call again can help. Decides on the code alone. */
 export function isTransient(error: unknown): boolean {
   const { code } = from(error);

@@ -195,10 +195,24 @@ export const limits = {
   storeBytes: 32 * 1024 * 1024 * 1024,
   /** Share of its greatest size to which an eviction brings the store. */
   storeLowMark: 0.8,
-  /** Room that an agent leaves on its disk for tasks and for others … */
-  storeFreeBytesMin: 1024 * 1024 * 1024,
+  /** Room that should be free on the disk of an agent and of the coordinator, for tasks and for others … */
+  diskFreeBytesMin: 1024 * 1024 * 1024,
   /** … or this share of the disk, where that is less. */
-  storeFreeShareMin: 0.05,
+  diskFreeShareMin: 0.05,
+  /** A disk with less than this free is full: the last pages are not worth starting anything for. */
+  diskFullBytes: 1024 * 1024,
+  /** What the coordinator keeps of its disk for writing down how runs end when nothing else is free. */
+  diskReserveBytes: 4 * 1024 * 1024,
+  /** With this much free, the reserve is taken (again). */
+  diskReservePlentyBytes: 16 * 1024 * 1024,
+  /** Between looks whether the reserve can be taken again. */
+  diskReserveCheckMs: 5_000,
+  /** Between an agent's looks at its disk while a task runs. */
+  diskCheckMs: 500,
+  /** A disk that stays full for this long while a task runs ends the task: it may be what fills it. */
+  diskFullMs: 5_000,
+  /** Attempts at a call of an agent that the coordinator answers with `resource_exhausted`: what is short may come back, a full disk will not. */
+  exhaustedAttempts: 5,
   /** Blobs evicted in one go before the event loop gets its turn: about 5 ms. */
   evictionSlice: 128,
   /** An output up to this size is copied into the local store for the tasks that follow; larger ones cost too much disk. */

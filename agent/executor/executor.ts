@@ -15,13 +15,15 @@ import {
   type Ending,
   EndingKind,
   EndingSchema,
+  FailureScope,
   type ResourceUsage,
   ResourceUsageSchema,
 } from "../../proto/gen/millrace/v1/event_pb.ts";
 import type { Blob } from "../../shared/cas/cas.ts";
 import type { Clock } from "../../shared/clock.ts";
 import type { Digest } from "../../shared/digest.ts";
-import { from, MillraceError } from "../../shared/errors.ts";
+import { describeFullDisk, diskSpace, type StorageOwner } from "../../shared/disk-space.ts";
+import { from, isDiskFull, isRemote, MillraceError } from "../../shared/errors.ts";
 import type { InputRoot } from "../input-root/input-root.ts";
 
 /**
@@ -84,6 +86,7 @@ export function conclusion(ending: {
   exitCode?: number;
   signal?: string;
   detail?: string;
+  scope?: FailureScope;
 }): Conclusion {
   return {
     ending: create(EndingSchema, ending),
@@ -108,11 +111,29 @@ export class Stopped extends MillraceError {
   }
 }
 
-/** The conclusion of an attempt that was interrupted: as its stop signal says, else the farm's own failure. */
-export function interrupted(error: unknown, stop: AbortSignal): Conclusion {
+/** What the task asks for is nothing that any agent does: tried again, it would end in the same way. */
+export class Refused extends MillraceError {
+  constructor(detail: string, options: { readonly cause?: unknown } = {}) {
+    super("invalid_argument", detail, options);
+  }
+}
+
+/**
+ * The conclusion of an attempt that was interrupted: as its stop signal says, as a refusal, else as the farm's own
+ * failure. A full disk does not empty itself: ours would fail the next attempt here, the coordinator's all of them.
+ */
+export function interrupted(error: unknown, stop: AbortSignal, own: StorageOwner): Conclusion {
   const reason: unknown = stop.reason;
   if (reason instanceof Stopped) return conclusion({ kind: reason.kind, detail: reason.message });
-  return conclusion({ kind: EndingKind.INFRASTRUCTURE, detail: from(error).message });
+  const { code, message } = from(error);
+  if (error instanceof Refused) return conclusion({ kind: EndingKind.REFUSED, detail: message });
+  const kind = EndingKind.INFRASTRUCTURE;
+  if (isDiskFull(error)) {
+    const detail = `${message}: ${describeFullDisk(own.owner, diskSpace(own.folder))}`;
+    return conclusion({ kind, detail, scope: FailureScope.AGENT });
+  }
+  const isEverywhere = code === "resource_exhausted" && isRemote(error);
+  return conclusion({ kind, detail: message, ...(isEverywhere ? { scope: FailureScope.FARM } : {}) });
 }
 
 /**

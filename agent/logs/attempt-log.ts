@@ -34,6 +34,8 @@ export interface AttemptLog {
   readonly key: LogKey;
   /** What the coordinator has on disk for sure. */
   readonly stored: number;
+  /** Somebody waits for its end. */
+  readonly sealed: boolean;
   /** Counts resumptions. */
   readonly resumption: number;
   /** Where the last resumption began, until more than that was stored. */
@@ -103,6 +105,9 @@ export async function attemptLog({ key, spool: path, bounds, clock, wake }: Atte
     key,
     get stored() {
       return stored;
+    },
+    get sealed() {
+      return sealed;
     },
     get resumption() {
       return resumption;

@@ -166,10 +166,13 @@ export function logStreamer({ client, clock, onError, bounds: some }: LogStreame
     running = undefined;
   }
 
+  /** Those of tasks that have ended: while a task runs, there is time for a full disk to be enlarged. */
   function giveUp(failure: MillraceError): void {
-    refusals = 0;
-    for (const log of logs) log.fail(failure);
-    logs.clear();
+    for (const log of logs) {
+      if (!log.sealed) continue;
+      log.fail(failure);
+      logs.delete(log);
+    }
   }
 
   return {

@@ -20,8 +20,11 @@ export type SendReport = (report: Uint8Array, signal: AbortSignal) => Promise<Ui
 
 /** Reports that the coordinator has not answered. They are on disk before they are sent, and outlive the agent. */
 export interface Outbox {
-  /** Resolves when the report is on disk; sending goes on behind. */
-  put(report: Report): Promise<void>;
+  /**
+   * Resolves when the report is on disk; sending goes on behind. When the disk refuses it throws, unless `evenUnsaved`:
+   * then the report is sent all the same, and only the end of the agent before the answer would lose it.
+   */
+  put(report: Report, options?: { readonly evenUnsaved: boolean }): Promise<void>;
   /** For heartbeats. */
   held(): HeldExecution[];
   /** The coordinator seems to be there (again): sends everything now. */
@@ -115,14 +118,17 @@ export async function openOutbox(options: OutboxOptions): Promise<Outbox> {
   for (const { report } of rows) add(fromBinary(ReportSchema, report), report);
 
   return {
-    async put(report) {
+    async put(report, { evenUnsaved } = { evenUnsaved: false }) {
       const { bytes, sent } = fitting(report);
-      await database.write([
-        {
-          sql: "INSERT OR REPLACE INTO outbox (execution_id, attempt, report) VALUES (?, ?, ?)",
-          params: [report.executionId, report.attempt, bytes],
-        },
-      ]);
+      const { executionId, attempt } = report;
+      const sql = "INSERT OR REPLACE INTO outbox (execution_id, attempt, report) VALUES (?, ?, ?)";
+      try {
+        await database.write([{ sql, params: [executionId, attempt, bytes] }]);
+      } catch (error) {
+        const failure = from(error, `keeping the report on ${executionId}`);
+        if (!evenUnsaved) throw failure;
+        onError(failure);
+      }
       add(sent, bytes);
       pump();
     },
@@ -156,8 +162,8 @@ function fitting(report: Report): { bytes: Uint8Array; sent: Report } {
   const bytes = toBinary(ReportSchema, report);
   if (bytes.byteLength <= limits.busMessageBytes) return { bytes, sent: report };
   const ending = create(EndingSchema, {
-    kind: EndingKind.INFRASTRUCTURE,
-    detail: `the result takes ${bytes.byteLength} bytes and ${limits.busMessageBytes} is the most: declare directories instead of many single outputs`,
+    kind: EndingKind.REFUSED,
+    detail: `its result takes ${bytes.byteLength} bytes and ${limits.busMessageBytes} is the most: declare directories instead of many single outputs`,
   });
   const sent = create(ReportSchema, { ...report, ending, result: create(ActionResultSchema) });
   return { bytes: toBinary(ReportSchema, sent), sent };

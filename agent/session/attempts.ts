@@ -78,7 +78,7 @@ export function attempts(options: AttemptsOptions): Attempts {
     if (!(attempt.isOperation && isCutShort)) {
       report.epoch = attempt.epoch;
       report.attempt = attempt.attempt;
-      const isKept = await keep(report);
+      const isKept = await keep(report, attempt.isOperation);
       if (isKept && attempt.isOperation) await forgetOperation?.(report);
     }
     running.delete(attempt);
@@ -87,13 +87,14 @@ export function attempts(options: AttemptsOptions): Attempts {
   }
 
   /** The outbox must have it before the slot is free, or nobody would hold the execution. */
-  async function keep(report: Report): Promise<boolean> {
+  async function keep(report: Report, isOperation: boolean): Promise<boolean> {
     try {
-      await outbox.put(report);
+      // A host operation is forgotten by its journal only when its end is on disk.
+      await outbox.put(report, { evenUnsaved: !isOperation });
       return true;
     } catch (error) {
       // The disk refuses. The execution is held no longer, so the coordinator will place it anew.
-      onError(from(error, `keeping the report on ${report.executionId}`));
+      onError(from(error));
       return false;
     }
   }

@@ -14,6 +14,7 @@ import {
 import type { Bus, BusMessage } from "../../shared/bus/bus.ts";
 import { subjects } from "../../shared/bus/subjects.ts";
 import type { Clock } from "../../shared/clock.ts";
+import { type DiskSpace, diskMessage } from "../../shared/disk-space.ts";
 import { type ErrorCode, from, MillraceError } from "../../shared/errors.ts";
 import { limits } from "../../shared/limits.ts";
 import type { SendReport } from "../outbox/outbox.ts";
@@ -42,6 +43,8 @@ export interface SessionOptions {
   readonly coordinator: Pick<Client<typeof AgentService>, "joinFarm">;
   readonly connectBus: (address: BusAddress) => Promise<Bus>;
   readonly attempts: Attempts;
+  /** Of the agent's data folder, now; said in heartbeats. */
+  readonly disk: () => DiskSpace;
   readonly clock: Clock;
   /** The coordinator can be reached (again). */
   readonly onReachable: () => void;
@@ -61,7 +64,7 @@ const finalCodes: ReadonlySet<ErrorCode> = new Set([
 ]);
 
 export function session(options: SessionOptions): Session {
-  const { info, coordinator, connectBus, attempts, clock, onReachable, onError, onExpelled } = options;
+  const { info, coordinator, connectBus, attempts, disk, clock, onReachable, onError, onExpelled } = options;
   const closing = new AbortController();
   let bus: Bus | undefined;
   let address: BusAddress | undefined;
@@ -176,8 +179,13 @@ export function session(options: SessionOptions): Session {
     if (closing.signal.aborted) return;
     cancelHeartbeat = clock.after(heartbeatMs, beat);
     const { id: agentId, session: ofSession } = info;
-    const held = attempts.held();
-    const heartbeat = create(HeartbeatSchema, { agentId, session: ofSession, draining: attempts.draining(), held });
+    const heartbeat = create(HeartbeatSchema, {
+      agentId,
+      session: ofSession,
+      draining: attempts.draining(),
+      held: attempts.held(),
+      disk: diskMessage(disk()),
+    });
     bus?.publish(subjects.heartbeat(agentId), toBinary(HeartbeatSchema, heartbeat));
   }
 

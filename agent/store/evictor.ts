@@ -1,5 +1,5 @@
-import { statfsSync } from "node:fs";
 import { type DigestKey, digestKey } from "../../shared/digest.ts";
+import { diskFloorBytes, diskSpace } from "../../shared/disk-space.ts";
 import { from, MillraceError } from "../../shared/errors.ts";
 import { limits } from "../../shared/limits.ts";
 import type { BlobFiles } from "./blob-files.ts";
@@ -77,18 +77,11 @@ export function evictor(options: EvictorOptions): Evictor {
   };
 }
 
-/** Bytes that a program without privileges may still write to the disk of a folder. */
-export function freeBytesOf(folder: string): number {
-  const { bavail, bsize } = statfsSync(folder);
-  return bavail * bsize;
-}
-
 /** The bounds of a store of at most `maxBytes` in a folder; on a small disk the floor is a part of that. */
 export function storeBounds(folder: string, maxBytes: number): StoreBounds {
-  const { blocks, bsize } = statfsSync(folder);
   return {
     highBytes: maxBytes,
     lowBytes: maxBytes * limits.storeLowMark,
-    freeBytesMin: Math.min(limits.storeFreeBytesMin, blocks * bsize * limits.storeFreeShareMin),
+    freeBytesMin: diskFloorBytes(diskSpace(folder).sizeBytes),
   };
 }

@@ -1,6 +1,8 @@
 import { Command } from "commander";
+import type { DiskSpace } from "../../proto/gen/millrace/v1/agent_pb.ts";
+import { formatBytes } from "../../shared/format-bytes.ts";
 import { type ConnectionOptions, withConnection, withConnectionOptions } from "../connection.ts";
-import { processConsole } from "../output/console.ts";
+import { type Colors, processConsole } from "../output/console.ts";
 import { formatAgo } from "../output/format.ts";
 import { agentStateLabel, paintStatus, timeOf } from "../output/labels.ts";
 import { table } from "../output/table.ts";
@@ -75,6 +77,7 @@ async function listAgents(options: AgentsOptions): Promise<void> {
       path,
     })),
     executions: agent.executions,
+    disk: diskOf(agent.disk),
     lastHeartbeatMs: timeOf(agent.lastHeartbeatTime),
   }));
   if (options.json) return console.writeJson({ agents: known });
@@ -90,7 +93,20 @@ async function listAgents(options: AgentsOptions): Promise<void> {
       .map(([name, value]) => `${name}=${value}`)
       .sort()
       .join(" "),
+    describeDisk(console.colors, agent.disk),
     agent.lastHeartbeatMs === undefined ? "" : formatAgo(agent.lastHeartbeatMs, nowMs),
   ]);
-  await console.write(table(["AGENT", "STATE", "SLOTS", "HOST", "VERSION", "LABELS", "HEARD"], rows));
+  await console.write(table(["AGENT", "STATE", "SLOTS", "HOST", "VERSION", "LABELS", "FREE DISK", "HEARD"], rows));
+}
+
+function diskOf(disk: DiskSpace | undefined) {
+  if (disk === undefined) return undefined;
+  const { folder, freeBytes, sizeBytes, floorBytes } = disk;
+  return { folder, freeBytes: Number(freeBytes), sizeBytes: Number(sizeBytes), isLow: freeBytes < floorBytes };
+}
+
+function describeDisk(colors: Colors, disk: ReturnType<typeof diskOf>): string {
+  if (disk === undefined) return "";
+  const free = formatBytes(disk.freeBytes);
+  return disk.isLow ? colors.yellow(`${free}, low`) : free;
 }

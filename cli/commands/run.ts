@@ -1,7 +1,7 @@
 import { randomUUID } from "node:crypto";
 import { resolve } from "node:path";
 import { Command, Option } from "commander";
-import { RunStatus } from "../../proto/gen/millrace/v1/event_pb.ts";
+import { EndingKind, RunStatus, TaskStatus } from "../../proto/gen/millrace/v1/event_pb.ts";
 import type { Run } from "../../proto/gen/millrace/v1/run_pb.ts";
 import { systemClock } from "../../shared/clock.ts";
 import { MillraceError } from "../../shared/errors.ts";
@@ -148,10 +148,18 @@ function statusOf(run: Run): number {
     case RunStatus.SUCCEEDED:
       return exitStatus.success;
     case RunStatus.FAILED:
-      return exitStatus.runFailed;
+      return isFarmsFailure(run) ? exitStatus.infrastructure : exitStatus.runFailed;
     default:
       return exitStatus.infrastructure;
   }
+}
+
+/** No task failed by itself. Tasks that were skipped or cancelled for it do not count. */
+function isFarmsFailure({ tasks }: Run): boolean {
+  return tasks.every(({ status, ending }) => {
+    const kind = ending?.kind ?? EndingKind.UNSPECIFIED;
+    return status !== TaskStatus.FAILED || kind === EndingKind.INFRASTRUCTURE || kind === EndingKind.AGENT_LOST;
+  });
 }
 
 function collect(value: string, values: readonly string[]): readonly string[] {

@@ -1,10 +1,11 @@
 import { Command } from "commander";
 import type { Run, Task } from "../../proto/gen/millrace/v1/run_pb.ts";
+import { formatBytes } from "../../shared/format-bytes.ts";
 import { type ConnectionOptions, withConnection, withConnectionOptions } from "../connection.ts";
 import { fetchRun } from "../fetch-run.ts";
 import { type Console, processConsole } from "../output/console.ts";
 import { describeGate } from "../output/describe-gate.ts";
-import { formatAgo, formatBytes, formatDuration } from "../output/format.ts";
+import { formatAgo, formatDuration } from "../output/format.ts";
 import {
   confinementLabels,
   endingLabel,

@@ -1,9 +1,10 @@
 import { timestampMs } from "@bufbuild/protobuf/wkt";
 import type { Client } from "@connectrpc/connect";
 import type { AdminService, DescribeCoordinatorResponse } from "../../proto/gen/millrace/v1/admin_pb.ts";
-import { type Agent, type AgentService, AgentState } from "../../proto/gen/millrace/v1/agent_pb.ts";
+import { type Agent, type AgentService, AgentState, type DiskSpace } from "../../proto/gen/millrace/v1/agent_pb.ts";
 import type { Clock } from "../../shared/clock.ts";
 import { from } from "../../shared/errors.ts";
+import { formatBytes } from "../../shared/format-bytes.ts";
 import { limits } from "../../shared/limits.ts";
 import { fitsVersion, version } from "../../shared/version.ts";
 import type { Finding } from "./finding.ts";
@@ -32,6 +33,7 @@ export async function checkFarm({ address, admin, agents, clock }: FarmDoctorDep
     { check: "token", status: "ok", detail: described.principal },
     judgeClock(theirMs - (askedMs + answeredMs) / 2, answeredMs - askedMs),
     judgeVersion("command line", version, described.version),
+    ...judgeDiskOf("coordinator disk", described.disk),
   ];
   try {
     return [...findings, ...judgeAgents((await agents.listAgents({}, options)).agents, described.version)];
@@ -88,7 +90,7 @@ export function judgeVersion(check: string, theirs: string, coordinator: string)
   return { check, status: "warning", detail: `version ${theirs}, the coordinator has ${coordinator}`, fix };
 }
 
-/** Who is there, whether their versions fit, and what their machines cannot do. */
+/** Who is there, whether their versions fit, whether they have room, and what their machines cannot do. */
 export function judgeAgents(agents: readonly Agent[], coordinator: string): Finding[] {
   const online = agents.filter(({ state }) => state === AgentState.ONLINE);
   const others = agents.length - online.length;
@@ -98,9 +100,10 @@ export function judgeAgents(agents: readonly Agent[], coordinator: string): Find
     const fix = "start one with `millrace agent`, or resume one with `millrace agents resume ID`";
     findings.push({ check: "agents", status: "failed", detail, fix });
   } else findings.push({ check: "agents", status: "ok", detail });
-  for (const { info } of online) {
+  for (const { info, disk } of online) {
     if (info === undefined) continue;
     if (info.version !== coordinator) findings.push(judgeVersion(`agent ${info.id}`, info.version, coordinator));
+    findings.push(...judgeDiskOf(`agent ${info.id}`, disk));
     for (const feature of info.features) {
       const degraded = degradedFeatures.find(({ pattern }) => pattern.test(feature));
       if (degraded === undefined) continue;
@@ -108,6 +111,15 @@ export function judgeAgents(agents: readonly Agent[], coordinator: string): Find
     }
   }
   return findings;
+}
+
+/** Whether a part of the farm has room for the next task; nothing when it has, or does not say. */
+export function judgeDiskOf(check: string, disk: DiskSpace | undefined): Finding[] {
+  if (disk === undefined || disk.freeBytes >= disk.floorBytes) return [];
+  const [free, size] = [disk.freeBytes, disk.sizeBytes].map((bytes) => formatBytes(Number(bytes)));
+  const status = disk.freeBytes < limits.diskFullBytes ? "failed" : "warning";
+  const fix = "free some space there or enlarge it: tasks will fail for want of it";
+  return [{ check, status, detail: `${disk.folder} has ${free} of ${size} free`, fix }];
 }
 
 const degradedFeatures: readonly { readonly pattern: RegExp; readonly fix: string }[] = [

@@ -1,9 +1,10 @@
-import { accessSync, constants, existsSync, statfsSync } from "node:fs";
+import { accessSync, constants, existsSync } from "node:fs";
 import { homedir } from "node:os";
 import { dirname, join } from "node:path";
+import { diskSpace } from "../../shared/disk-space.ts";
 import { from } from "../../shared/errors.ts";
+import { formatBytes } from "../../shared/format-bytes.ts";
 import { limits } from "../../shared/limits.ts";
-import { formatBytes } from "../output/format.ts";
 import { findNatsServer, natsVersionOf } from "../up/nats.ts";
 import type { Finding } from "./finding.ts";
 
@@ -62,8 +63,7 @@ export function checkDataFolder(env: Environment): Finding[] {
     const fix = "give it to this user, or name another with MILLRACE_DATA";
     findings.push({ check: "data folder", status: "failed", detail: `${present} cannot be written`, fix });
   }
-  const { bavail, bsize } = statfsSync(present);
-  findings.push(judgeDisk(bavail * bsize));
+  findings.push(judgeDisk(diskSpace(present).freeBytes));
   return findings;
 }
 

@@ -88,6 +88,8 @@ export function endingLabel(ending: Ending | undefined): string {
       return `could not be deployed${detail}`;
     case EndingKind.INFRASTRUCTURE:
       return `could not be run${detail}`;
+    case EndingKind.REFUSED:
+      return `asks for what no agent does${detail}`;
     default:
       return `ended${detail}`;
   }

@@ -36,7 +36,6 @@ export function runDetailJson(run: Run) {
     tasks: run.tasks.map((task) => ({
       ...taskResultJson(task),
       needs: task.needs,
-      ending: endingLabel(task.ending),
       skipReason: task.skipReason === "" ? undefined : task.skipReason,
       wait:
         task.wait === undefined
@@ -115,6 +114,8 @@ function taskResultJson(task: Task) {
     durationMs: Math.round(millisOf(task.duration) ?? 0),
     /** Null when no process came to its own end: signalled, timed out, skipped. */
     exit: exited ? (task.ending?.exitCode ?? null) : null,
+    /** Empty for a plain success. */
+    ending: endingLabel(task.ending),
     /** Null where it was not measured. */
     cpuMs: task.usage?.cpu === undefined ? null : Math.round(millisOf(task.usage.cpu) ?? 0),
     peakMemoryBytes: Number(task.usage?.peakMemoryBytes ?? 0) || null,

@@ -1,5 +1,6 @@
 import { closeSync, mkdirSync, openSync, renameSync, statSync, writeSync } from "node:fs";
 import { dirname } from "node:path";
+import { isDiskFull } from "../../shared/errors.ts";
 import { limits } from "../../shared/limits.ts";
 
 /** The file that keeps what a child says. */
@@ -8,23 +9,29 @@ export interface ChildLog {
   close(): void;
 }
 
-/** Appends to the file; when it is full it becomes `<file>.1` (the one before is dropped) and a new one begins. */
+/** Appends to the file, and drops what a full disk does not take; when it is full it becomes `<file>.1` (the one before is dropped) and a new one begins. */
 export function childLog(file: string): ChildLog {
   mkdirSync(dirname(file), { recursive: true, mode: 0o700 });
   let descriptor = openSync(file, "a", 0o600);
   let sizeBytes = statSync(file).size;
 
   function rotate(): void {
-    closeSync(descriptor);
     renameSync(file, `${file}.1`);
+    const full = descriptor;
     descriptor = openSync(file, "a", 0o600);
+    closeSync(full);
     sizeBytes = 0;
   }
 
   return {
     line(text) {
-      if (sizeBytes >= limits.childLogBytes) rotate();
-      sizeBytes += writeSync(descriptor, `${text}\n`);
+      try {
+        if (sizeBytes >= limits.childLogBytes) rotate();
+        sizeBytes += writeSync(descriptor, `${text}\n`);
+      } catch (error) {
+        // A supervisor that fell over a full disk would take all that it keeps running with it.
+        if (!isDiskFull(error)) throw error;
+      }
     },
     close: () => closeSync(descriptor),
   };

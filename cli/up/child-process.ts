@@ -1,5 +1,6 @@
 import { spawn } from "node:child_process";
 import { createInterface } from "node:readline";
+import { from, isDiskFull } from "../../shared/errors.ts";
 import { limits } from "../../shared/limits.ts";
 import { childLog, problemIn } from "./child-log.ts";
 import { forgetProcess, killGroup, recordProcess } from "./process-record.ts";
@@ -54,7 +55,7 @@ export function launchChild<Ready>(command: ChildCommand, options: LaunchOptions
     stdio: command.channel ? ["ignore", "pipe", "pipe", "ipc"] : ["ignore", "pipe", "pipe"],
   });
   const { pid } = child;
-  if (pid !== undefined) recordProcess(options.recordFile, pid);
+  if (pid !== undefined) record(pid, options);
   const kill = () => {
     if (pid !== undefined && !isOver) killGroup(pid);
   };
@@ -106,4 +107,17 @@ export function launchChild<Ready>(command: ChildCommand, options: LaunchOptions
     terminate: () => void child.kill("SIGTERM"),
     kill,
   };
+}
+
+/** A disk that is full is no reason to fall: then only a kill -9 of ours leaves the child to itself. */
+function record(
+  pid: number,
+  { recordFile, onProblem }: Pick<LaunchOptions<unknown>, "recordFile" | "onProblem">,
+): void {
+  try {
+    recordProcess(recordFile, pid);
+  } catch (error) {
+    if (!isDiskFull(error)) throw error;
+    onProblem(from(error, `writing down process ${pid}`).message);
+  }
 }

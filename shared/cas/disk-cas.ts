@@ -3,6 +3,7 @@ import { dirname, join } from "node:path";
 import { Readable } from "node:stream";
 import { type Clock, systemClock } from "../clock.ts";
 import { type Digest, type DigestKey, digestKey } from "../digest.ts";
+import { storageFailure } from "../disk-space.ts";
 import { from, MillraceError } from "../errors.ts";
 import { limits } from "../limits.ts";
 import type { Sqlite } from "../sqlite/sqlite.ts";
@@ -40,6 +41,7 @@ export type DiskCas = Cas & {
  * that nothing names: they are cut off or removed at the next start, which reads the index and no blob.
  */
 export async function openDiskCas({ dir, sqlite, clock = systemClock }: DiskCasOptions): Promise<DiskCas> {
+  const storage = { owner: "the coordinator", folder: dir };
   const temp = join(dir, "temp");
   await rm(temp, { recursive: true, force: true });
   await mkdir(temp, { recursive: true });
@@ -52,7 +54,8 @@ export async function openDiskCas({ dir, sqlite, clock = systemClock }: DiskCasO
     await index.put(blobs, usedAtSeconds);
     for (const blob of blobs) table.set(blob.digest, blob, usedAtSeconds);
   };
-  const packer = packInto(segments, (digest) => has(digest), commit);
+  const failed = (error: unknown) => storageFailure(error, "storing small blobs", storage);
+  const packer = packInto({ segments, has, commit, failed });
   let tempFiles = 0;
   let closed = false;
 
@@ -109,8 +112,9 @@ export async function openDiskCas({ dir, sqlite, clock = systemClock }: DiskCasO
       await syncDirectory(dirname(path));
       await commit([{ digest, segment: 0, offset: 0 }]);
     } catch (error) {
+      const failure = storageFailure(error, `storing blob ${digestKey(digest)}`, storage); // while it still is as it was
       await rm(unfinished, { force: true });
-      throw from(error, `storing blob ${digestKey(digest)}`);
+      throw failure;
     }
   }
 
@@ -195,12 +199,16 @@ interface Packer {
   idle(): Promise<void>;
 }
 
+interface PackerDeps {
+  readonly segments: Segments;
+  has(digest: Digest): boolean;
+  commit(blobs: readonly PlacedBlob[]): Promise<void>;
+  /** What writers are told of an error. */
+  failed(error: unknown): MillraceError;
+}
+
 /** Many writers, one append at a time: what arrives during one fsync shares the next. */
-function packInto(
-  segments: Segments,
-  has: (digest: Digest) => boolean,
-  commit: (blobs: readonly PlacedBlob[]) => Promise<void>,
-): Packer {
+function packInto({ segments, has, commit, failed }: PackerDeps): Packer {
   interface Waiting {
     readonly blobs: readonly Blob[];
     readonly bytes: number;
@@ -221,7 +229,7 @@ function packInto(
         await commit(await segments.append(fresh));
         for (const { done } of group) done.resolve();
       } catch (error) {
-        const failure = from(error, "storing small blobs");
+        const failure = failed(error);
         for (const { done } of group) done.reject(failure);
       } finally {
         for (const { bytes } of group) waitingBytes -= bytes;

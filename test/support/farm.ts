@@ -68,6 +68,7 @@ export interface RunResult {
     readonly peakMemoryBytes: number | null;
     readonly sandbox: string | null;
     readonly containment: string | null;
+    readonly ending: string;
   }[];
 }
 

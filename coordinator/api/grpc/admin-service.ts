@@ -2,6 +2,7 @@ import { durationMs, timestampFromMs } from "@bufbuild/protobuf/wkt";
 import type { ServiceImpl } from "@connectrpc/connect";
 import { type AdminService, Role } from "../../../proto/gen/millrace/v1/admin_pb.ts";
 import type { Clock } from "../../../shared/clock.ts";
+import { type DiskSpace, diskMessage } from "../../../shared/disk-space.ts";
 import { MillraceError } from "../../../shared/errors.ts";
 import { version } from "../../../shared/version.ts";
 import type { Role as RoleName } from "../../delivery/access/principal.ts";
@@ -11,10 +12,12 @@ import { principalOf } from "../guard.ts";
 export interface AdminServiceDeps {
   readonly tokens: Tokens;
   readonly clock: Clock;
+  /** Of the coordinator's data folder, now. */
+  readonly disk: () => DiskSpace;
 }
 
 /** AdminService: tokens, and the coordinator as it is now. */
-export function adminService({ tokens, clock }: AdminServiceDeps): ServiceImpl<typeof AdminService> {
+export function adminService({ tokens, clock, disk }: AdminServiceDeps): ServiceImpl<typeof AdminService> {
   return {
     async createToken({ role, name, ttl }) {
       const named = roleNames.get(role);
@@ -37,7 +40,13 @@ export function adminService({ tokens, clock }: AdminServiceDeps): ServiceImpl<t
 
     describeCoordinator(_request, context) {
       const { name, role } = principalOf(context);
-      return { version, time: timestampFromMs(clock.nowMs()), principal: name, role: roles[role] };
+      return {
+        version,
+        time: timestampFromMs(clock.nowMs()),
+        principal: name,
+        role: roles[role],
+        disk: diskMessage(disk()),
+      };
     },
   };
 }

@@ -69,12 +69,13 @@ export function agentService({ agents, scheduler, bus }: AgentServiceDeps): Serv
   };
 }
 
-function shown({ info, state, lastHeartbeatMs }: AgentRecord, executions: readonly string[]) {
+function shown({ info, state, lastHeartbeatMs, disk }: AgentRecord, executions: readonly string[]) {
   return {
     info,
     state,
     slotsUsed: executions.length,
     executions: [...executions],
+    ...(disk === undefined ? {} : { disk }),
     ...(lastHeartbeatMs === 0 ? {} : { lastHeartbeatTime: timestampFromMs(lastHeartbeatMs) }),
   };
 }

@@ -1,4 +1,4 @@
-import { type AgentInfo, AgentState } from "../../../proto/gen/millrace/v1/agent_pb.ts";
+import { type AgentInfo, AgentState, type DiskSpace } from "../../../proto/gen/millrace/v1/agent_pb.ts";
 import type { HeldExecution } from "../../../proto/gen/millrace/v1/dispatch_pb.ts";
 import type { ToolOffer } from "../../../shared/pipeline/resolve-tools.ts";
 
@@ -10,6 +10,8 @@ export interface AgentRecord {
   readonly heard: boolean;
   /** Wall time. */
   readonly lastHeartbeatMs: number;
+  /** As of its last heartbeat. */
+  readonly disk?: DiskSpace | undefined;
 }
 
 /** Whether tasks may be planned for it. */

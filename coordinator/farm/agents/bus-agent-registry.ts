@@ -1,5 +1,10 @@
 import { create, fromBinary, toBinary } from "@bufbuild/protobuf";
-import { type AgentInfo, AgentInfoSchema, AgentState } from "../../../proto/gen/millrace/v1/agent_pb.ts";
+import {
+  type AgentInfo,
+  AgentInfoSchema,
+  AgentState,
+  type DiskSpace,
+} from "../../../proto/gen/millrace/v1/agent_pb.ts";
 import {
   DrainSchema,
   type Goodbye,
@@ -42,6 +47,7 @@ interface Entry {
   /** Somebody asked for it; the agent may drain for a reason of its own, too. */
   draining: boolean;
   lastHeartbeatMs: number;
+  disk?: DiskSpace | undefined;
   /** On the monotonic clock: when its silence began to count. */
   silentSinceMs: number;
 }
@@ -95,6 +101,7 @@ export function busAgentRegistry(deps: BusAgentRegistryDeps): AgentRegistry & Co
     if (heartbeat.draining !== agent.draining) sayDrain(agent);
     agent.heard = true;
     agent.lastHeartbeatMs = clock.nowMs();
+    agent.disk = heartbeat.disk;
     agent.silentSinceMs = clock.monotonicMs();
     if (wasAway) tell({ kind: "joined", agent: record(agent) });
     tell({ kind: "heartbeat", agent: record(agent), held: heartbeat.held });
@@ -204,6 +211,6 @@ export function busAgentRegistry(deps: BusAgentRegistryDeps): AgentRegistry & Co
   };
 }
 
-function record({ info, state, heard, lastHeartbeatMs }: Entry): AgentRecord {
-  return { info, state, heard, lastHeartbeatMs };
+function record({ info, state, heard, lastHeartbeatMs, disk }: Entry): AgentRecord {
+  return { info, state, heard, lastHeartbeatMs, disk };
 }

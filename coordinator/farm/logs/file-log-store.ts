@@ -1,7 +1,8 @@
 import { mkdir } from "node:fs/promises";
 import { type Changes, changes } from "../../../shared/changes.ts";
 import type { Clock } from "../../../shared/clock.ts";
-import { from, MillraceError } from "../../../shared/errors.ts";
+import { storageFailure } from "../../../shared/disk-space.ts";
+import { MillraceError } from "../../../shared/errors.ts";
 import { limits } from "../../../shared/limits.ts";
 import { handlePool } from "./handle-pool.ts";
 import { type LogCursor, type LogFile, openLogFile } from "./log-file.ts";
@@ -38,7 +39,7 @@ export async function openFileLogStore({
     try {
       return await files.use(path, work);
     } catch (error) {
-      throw from(error, `${doing} ${path}.log`);
+      throw storageFailure(error, `${doing} ${path}.log`, { owner: "the coordinator", folder: dir });
     }
   }
 

@@ -1,8 +1,11 @@
 import { AgentState } from "../../../proto/gen/millrace/v1/agent_pb.ts";
+import { FailureScope } from "../../../proto/gen/millrace/v1/event_pb.ts";
 import type { Clock } from "../../../shared/clock.ts";
 import { limits } from "../../../shared/limits.ts";
 import type { AgentRegistry } from "../agents/agent-registry.ts";
+import { type Execution, type FarmFailure, failedAttempt, type LostAttempt } from "./execution.ts";
 import { type Place, placeOf } from "./placement.ts";
+import { satisfies } from "./requirement.ts";
 
 /**
  * The agents that may be given work now: online and heard, not resting, and only while the bus can reach them.
@@ -18,7 +21,11 @@ export interface AgentPlaces {
   busChanged(isUp: boolean): void;
   refused(agentId: string): void;
   heard(agentId: string): void;
-  failed(agentId: string): void;
+  /**
+   * What its failure means for the attempt; noted on the execution when it would fail there again. The agent rests, unless
+   * the failure was the whole farm's.
+   */
+  failed(agentId: string, failure: FarmFailure, execution: Execution): LostAttempt;
   worked(agentId: string): void;
 }
 
@@ -37,6 +44,23 @@ export function agentPlaces({ agents, clock, used, onChange }: AgentPlacesDeps):
   const resting = new Set<string>();
   let busUp = false;
 
+  function rest(agentId: string): void {
+    const count = (failures.get(agentId) ?? 0) + 1;
+    failures.set(agentId, count);
+    resting.add(agentId);
+    clock.after(Math.min(limits.agentRestMaxMs, limits.agentRestMs * 2 ** (count - 1)), () => {
+      resting.delete(agentId);
+      onChange();
+    });
+  }
+
+  /** Whether an agent, busy or resting, could have it that has not said the contrary. */
+  function fitsAny({ requirement, unfit }: Execution): boolean {
+    return agents.list().some(({ state, info }) => {
+      return state === AgentState.ONLINE && !unfit.has(info.id) && satisfies(placeOf(info, 0).labels, requirement);
+    });
+  }
+
   return {
     now() {
       if (!busUp) return [];
@@ -53,14 +77,10 @@ export function agentPlaces({ agents, clock, used, onChange }: AgentPlacesDeps):
     },
     refused: (agentId) => refusing.add(agentId),
     heard: (agentId) => refusing.delete(agentId),
-    failed(agentId) {
-      const count = (failures.get(agentId) ?? 0) + 1;
-      failures.set(agentId, count);
-      resting.add(agentId);
-      clock.after(Math.min(limits.agentRestMaxMs, limits.agentRestMs * 2 ** (count - 1)), () => {
-        resting.delete(agentId);
-        onChange();
-      });
+    failed(agentId, failure, execution) {
+      if (failure.scope !== FailureScope.FARM) rest(agentId);
+      if (failure.scope === FailureScope.AGENT) execution.unfit.add(agentId);
+      return failedAttempt(failure, fitsAny(execution));
     },
     worked: (agentId) => failures.delete(agentId),
   };

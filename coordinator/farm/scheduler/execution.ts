@@ -1,7 +1,14 @@
 import { create } from "@bufbuild/protobuf";
 import { type Epoch as EpochMessage, type Report, ReportSchema } from "../../../proto/gen/millrace/v1/dispatch_pb.ts";
-import { EndingKind, EndingSchema, WaitCause } from "../../../proto/gen/millrace/v1/event_pb.ts";
+import {
+  type Ending,
+  EndingKind,
+  EndingSchema,
+  FailureScope,
+  WaitCause,
+} from "../../../proto/gen/millrace/v1/event_pb.ts";
 import type { MillraceError } from "../../../shared/errors.ts";
+import { limits } from "../../../shared/limits.ts";
 import { isEpoch } from "./dispatcher.ts";
 import type { Lease } from "./execution-table.ts";
 import { describeRequirement, type Requirement, requirementOf } from "./requirement.ts";
@@ -39,6 +46,8 @@ export interface Execution {
   readonly waiters: Set<Waiter>;
   phase: Phase;
   attempts: number;
+  /** Agents on which it would fail again, by their own word; lost with a restart, which costs attempts at most. */
+  readonly unfit: Set<string>;
   /** Nobody wants it any more. */
   cancelReason: string | undefined;
   /** What listeners were told last. */
@@ -65,6 +74,7 @@ export function newExecution(request: ExecutionRequest): Execution {
     waiters: new Set(),
     phase: { kind: "storing" },
     attempts: 0,
+    unfit: new Set(),
     cancelReason: undefined,
     wait: undefined,
   };
@@ -136,10 +146,32 @@ export function sameAttempt(a: Report, b: Report): boolean {
   return a.epoch !== undefined && a.epoch.term === b.epoch?.term && a.epoch.number === b.epoch.number;
 }
 
-/** Why an attempt came to nothing, and how the execution ends when it was the last one. */
+/** Why an attempt came to nothing, how the execution ends when it was the last one, and whether it must be. */
 export interface LostAttempt {
   readonly why: string;
   readonly ending?: EndingKind;
+  readonly isLast?: boolean;
+}
+
+/** What an agent says of a failure that was not the task's. */
+export interface FarmFailure {
+  readonly detail: string;
+  /** Where it would fail again; undefined when nobody knows. */
+  readonly scope?: FailureScope;
+}
+
+/** The attempt that a failure of the farm ended. `isElsewhere`: another agent could have it. */
+export function failedAttempt({ detail, scope }: FarmFailure, isElsewhere: boolean): LostAttempt {
+  const isLast = scope === FailureScope.FARM || (scope === FailureScope.AGENT && !isElsewhere);
+  return { why: detail, ending: EndingKind.INFRASTRUCTURE, isLast };
+}
+
+/** How an execution ends that comes to nothing with this attempt; undefined when it is placed again. */
+export function endOfLost({ attempts }: Execution, lost: LostAttempt | undefined): Ending | undefined {
+  if (lost === undefined || (attempts < limits.infrastructureAttempts && lost.isLast !== true)) return undefined;
+  const kind = lost.ending ?? EndingKind.AGENT_LOST;
+  const detail = attempts === 1 ? lost.why : `${attempts} attempts came to nothing, the last one because ${lost.why}`;
+  return create(EndingSchema, { kind, detail });
 }
 
 /** Whether trying to keep the same report again must fail in the same way. */

@@ -13,6 +13,8 @@ import { type Durably, durably } from "./durably.ts";
 import {
   type Execution,
   endedAttempts,
+  endOfLost,
+  type FarmFailure,
   isPinned,
   isStray,
   isUnkeepable,
@@ -246,12 +248,11 @@ export class FarmScheduler implements Scheduler, Component {
     if (lost !== undefined) this.#durably(() => this.#deps.attemptEnded(id, lease.attempt));
     const { attempts } = execution;
     this.#durably(() => this.#deps.table.lease(waitingIds(execution), attempts, undefined));
+    const end = endOfLost(execution, lost);
     if (execution.cancelReason !== undefined) {
       this.#endWithoutReport(execution, EndingKind.CANCELLED, execution.cancelReason);
-    } else if (attempts >= limits.infrastructureAttempts && lost !== undefined) {
-      const detail = `${attempts} attempts came to nothing, the last one because ${lost.why}`;
-      this.#endWithoutReport(execution, lost.ending ?? EndingKind.AGENT_LOST, detail);
-    } else {
+    } else if (end !== undefined) this.#endWithoutReport(execution, end.kind, end.detail);
+    else {
       this.#enqueue(execution);
       if (lost !== undefined) this.#tellWait(execution, WaitCause.AGENT_LOST, `attempt ${lease.attempt}: ${lost.why}`);
     }
@@ -316,7 +317,7 @@ export class FarmScheduler implements Scheduler, Component {
     // It may have run faster than its acceptance travelled.
     if (phase.kind === "assigning") this.#started(execution, lease);
     if (report.ending?.kind === EndingKind.INFRASTRUCTURE && !isPinned(execution)) {
-      this.#farmFailed(execution, lease, report.ending.detail);
+      this.#farmFailed(execution, lease, report.ending);
       return true;
     }
     const done = this.#conclude(execution, lease, { ...report, attempt: lease.attempt });
@@ -330,9 +331,8 @@ export class FarmScheduler implements Scheduler, Component {
   }
 
   /** The farm failed, not the task: that is tried again, on the farm's own budget and not at once on the same agent. */
-  #farmFailed(execution: Execution, lease: Lease, why: string): void {
-    this.#places.failed(lease.agentId);
-    this.#giveBack(execution, lease, { why, ending: EndingKind.INFRASTRUCTURE });
+  #farmFailed(execution: Execution, lease: Lease, ending: FarmFailure): void {
+    this.#giveBack(execution, lease, this.#places.failed(lease.agentId, ending, execution));
   }
 
   async #conclude(execution: Execution, lease: Lease, report: Report): Promise<void> {
@@ -353,7 +353,7 @@ export class FarmScheduler implements Scheduler, Component {
   #notConcluded(execution: Execution, lease: Lease, error: MillraceError): void {
     execution.phase = { kind: "held", lease };
     const agent = this.#deps.agents.list().find(({ info }) => info.id === lease.agentId);
-    if (isUnkeepable(error)) this.#farmFailed(execution, lease, error.message);
+    if (isUnkeepable(error)) this.#farmFailed(execution, lease, { detail: error.message });
     else if (agent === undefined || agent.state === AgentState.LOST) {
       this.#giveBack(execution, lease, { why: `${lease.agentId} was lost before its result was kept` });
     } else throw error;

@@ -7,6 +7,7 @@ import { logStreamer } from "../../../agent/logs/log-streamer.ts";
 import { type GrpcServer, grpcServer, mounted } from "../../../coordinator/api/grpc/grpc-server.ts";
 import { type AppendLogRequest, LogService } from "../../../proto/gen/millrace/v1/log_pb.ts";
 import { systemClock } from "../../../shared/clock.ts";
+import { limits } from "../../../shared/limits.ts";
 import { grpcTransport } from "../../../shared/rpc/grpc-transport.ts";
 import { tempDir } from "../../support/temp-dir.ts";
 
@@ -24,6 +25,7 @@ async function setup(behave: Behaviour, bounds: Partial<LogBounds> = {}) {
           const { executionId, attempt, offset, data, finish } = request;
           const act = behave(request, ++count);
           if (act === "break") throw new ConnectError("on purpose", Code.Unavailable);
+          if (act === "refuse") changed();
           if (act === "refuse") throw new ConnectError("never", Code.PermissionDenied);
           if (act === "forget") stored = stored.subarray(0, Math.floor(stored.byteLength / 2));
           else if (Number(offset) <= stored.byteLength)
@@ -121,6 +123,16 @@ describe("a log on its way", () => {
     appendFileSync(spool, "after\n");
     await log.finish();
     expect(stored()).toBe("before the cut\nafter\n");
+  });
+
+  test("is not given up while its task runs, however often it is refused", async () => {
+    let refusing = true;
+    const { spool, log, stored, requests, until } = await setup(() => (refusing ? "refuse" : "store"));
+    appendFileSync(spool, "kept");
+    await until(() => requests() > limits.logRefusals);
+    refusing = false;
+    await log.finish();
+    expect(stored()).toBe("kept");
   });
 
   test("is given up when the coordinator keeps refusing it", async () => {

@@ -19,9 +19,19 @@ const answer = (outcome: ReportOutcome) => toBinary(ReportReplySchema, create(Re
 const report = (executionId: string, init = {}) =>
   create(ReportSchema, { executionId, attempt: 1, epoch: { term: 1n, number: 1n }, ...init });
 
-async function open(folder: string, send: SendReport) {
+async function open(folder: string, send: SendReport, refuse = false) {
   const database = await openAgentDatabase({ path: join(folder, "agent.sqlite"), onError: () => {} });
-  const outbox = await openOutbox({ database, send, clock: systemClock, onChange: () => {}, onError: () => {} });
+  const full = {
+    query: database.query,
+    write: () => Promise.reject(new MillraceError("resource_exhausted", "the disk is full")),
+  };
+  const outbox = await openOutbox({
+    database: refuse ? full : database,
+    send,
+    clock: systemClock,
+    onChange: () => {},
+    onError: () => {},
+  });
   let closed = false;
   const close = async () => {
     if (closed) return;
@@ -74,6 +84,20 @@ describe("the outbox", () => {
     expect(received.map(({ executionId }) => executionId)).toEqual(["kept"]);
   });
 
+  test("sends a report that the disk refuses where that is asked for, and else refuses it, too", async () => {
+    const sent: string[] = [];
+    const send: SendReport = async (bytes) => {
+      sent.push(fromBinary(ReportSchema, bytes).executionId);
+      return answer(ReportOutcome.ACCEPTED);
+    };
+    const { outbox } = await open(tempDir(), send, true);
+    await outbox.put(report("sent"), { evenUnsaved: true });
+    await outbox.empty(forever);
+    await expect(outbox.put(report("refused"))).rejects.toMatchObject({ code: "resource_exhausted" });
+    expect(outbox.held()).toEqual([]);
+    expect(sent).toEqual(["sent"]);
+  });
+
   test("turns a report that fits into no message into a failure that says so", async () => {
     const received: Report[] = [];
     const { outbox } = await open(tempDir(), async (bytes) => {
@@ -86,7 +110,7 @@ describe("the outbox", () => {
     }));
     await outbox.put(report("large", { ending: { kind: EndingKind.EXITED }, result: { outputFiles } }));
     await outbox.empty(forever);
-    expect(received[0]?.ending?.kind).toBe(EndingKind.INFRASTRUCTURE);
+    expect(received[0]?.ending?.kind).toBe(EndingKind.REFUSED);
     expect(received[0]?.ending?.detail).toContain("declare directories");
   });
 });

@@ -1,10 +1,10 @@
 import { create } from "@bufbuild/protobuf";
 import fc from "fast-check";
 import { expect, test } from "vitest";
-import { judgeAgents, judgeClock, judgeVersion } from "../../../cli/doctor/farm.ts";
+import { judgeAgents, judgeClock, judgeDiskOf, judgeVersion } from "../../../cli/doctor/farm.ts";
 import { type Finding, isHealthy } from "../../../cli/doctor/finding.ts";
 import { checkNode, judgeDisk, judgeNats } from "../../../cli/doctor/machine.ts";
-import { AgentSchema, AgentState } from "../../../proto/gen/millrace/v1/agent_pb.ts";
+import { AgentSchema, AgentState, DiskSpaceSchema } from "../../../proto/gen/millrace/v1/agent_pb.ts";
 import { limits } from "../../../shared/limits.ts";
 
 const agent = (id: string, state: AgentState, features: string[] = [], version = "0.1.0") =>
@@ -27,6 +27,24 @@ test("a farm without an agent that works is not healthy; one with a degraded age
     ["agent b", "warning", "version 0.0.9, the coordinator has 0.1.0"],
   ]);
   for (const { status, fix } of findings) expect(fix !== undefined).toBe(status !== "ok");
+});
+
+test("a part of the farm whose disk has less free than it should is told of; a full one fails", () => {
+  const disk = (freeBytes: number) =>
+    create(DiskSpaceSchema, {
+      folder: "/d",
+      freeBytes: BigInt(freeBytes),
+      sizeBytes: 2n ** 30n,
+      floorBytes: 2n ** 25n,
+    });
+  expect(judgeDiskOf("agent a", undefined)).toEqual([]);
+  expect(judgeDiskOf("agent a", disk(2 ** 25))).toEqual([]);
+  expect(judgeDiskOf("agent a", disk(2 ** 24))).toMatchObject([
+    { check: "agent a", status: "warning", detail: "/d has 16.0 MiB of 1.0 GiB free" },
+  ]);
+  expect(judgeDiskOf("agent a", disk(0))).toMatchObject([{ status: "failed" }]);
+  const online = create(AgentSchema, { state: AgentState.ONLINE, info: { id: "a", version: "0.1.0" }, disk: disk(0) });
+  expect(isHealthy(judgeAgents([online], "0.1.0"))).toBe(false);
 });
 
 test("clocks may differ by what a call takes and a little more", () => {

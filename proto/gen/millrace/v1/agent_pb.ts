@@ -14,7 +14,7 @@ import type { Message, UnknownEnum } from "@bufbuild/protobuf";
  * Describes the file millrace/v1/agent.proto.
  */
 export const file_millrace_v1_agent: GenFile = /*@__PURE__*/
-  fileDesc("ChdtaWxscmFjZS92MS9hZ2VudC5wcm90bxILbWlsbHJhY2UudjEiNwoXU2V0QWdlbnREcmFpbmluZ1JlcXVlc3QSCgoCaWQYASABKAkSEAoIZHJhaW5pbmcYAiABKAgiPQoYU2V0QWdlbnREcmFpbmluZ1Jlc3BvbnNlEiEKBWFnZW50GAEgASgLMhIubWlsbHJhY2UudjEuQWdlbnQiLwoSUmVtb3ZlQWdlbnRSZXF1ZXN0EgoKAmlkGAEgASgJEg0KBWZvcmNlGAIgASgIIhUKE1JlbW92ZUFnZW50UmVzcG9uc2UiOAoPSm9pbkZhcm1SZXF1ZXN0EiUKBWFnZW50GAEgASgLMhYubWlsbHJhY2UudjEuQWdlbnRJbmZvIvEBCglBZ2VudEluZm8SCgoCaWQYASABKAkSDwoHc2Vzc2lvbhgCIAEoCRIQCghob3N0bmFtZRgDIAEoCRIPCgd2ZXJzaW9uGAQgASgJEg0KBXNsb3RzGAUgASgFEjIKBmxhYmVscxgGIAMoCzIiLm1pbGxyYWNlLnYxLkFnZW50SW5mby5MYWJlbHNFbnRyeRIQCghmZWF0dXJlcxgHIAMoCRIgCgV0b29scxgIIAMoCzIRLm1pbGxyYWNlLnYxLlRvb2waLQoLTGFiZWxzRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4ASJICgRUb29sEgwKBG5hbWUYASABKAkSDwoHdmVyc2lvbhgCIAEoCRITCgtmaW5nZXJwcmludBgDIAEoCRIMCgRwYXRoGAQgASgJIsIBChBKb2luRmFybVJlc3BvbnNlEhQKDG5hdHNfc2VydmVycxgBIAMoCRIRCgluYXRzX3VzZXIYAiABKAkSFQoNbmF0c19wYXNzd29yZBgDIAEoCRI1ChJoZWFydGJlYXRfaW50ZXJ2YWwYBCABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SKAoFbGVhc2UYBSABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SDQoFZHJhaW4YBiABKAgiEwoRTGlzdEFnZW50c1JlcXVlc3QiOAoSTGlzdEFnZW50c1Jlc3BvbnNlEiIKBmFnZW50cxgBIAMoCzISLm1pbGxyYWNlLnYxLkFnZW50IrYBCgVBZ2VudBIkCgRpbmZvGAEgASgLMhYubWlsbHJhY2UudjEuQWdlbnRJbmZvEiYKBXN0YXRlGAIgASgOMhcubWlsbHJhY2UudjEuQWdlbnRTdGF0ZRI3ChNsYXN0X2hlYXJ0YmVhdF90aW1lGAMgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBISCgpzbG90c191c2VkGAQgASgFEhIKCmV4ZWN1dGlvbnMYBSADKAkqcQoKQWdlbnRTdGF0ZRIbChdBR0VOVF9TVEFURV9VTlNQRUNJRklFRBAAEhYKEkFHRU5UX1NUQVRFX09OTElORRABEhgKFEFHRU5UX1NUQVRFX0RSQUlOSU5HEAISFAoQQUdFTlRfU1RBVEVfTE9TVBADMtkCCgxBZ2VudFNlcnZpY2USRwoISm9pbkZhcm0SHC5taWxscmFjZS52MS5Kb2luRmFybVJlcXVlc3QaHS5taWxscmFjZS52MS5Kb2luRmFybVJlc3BvbnNlEk0KCkxpc3RBZ2VudHMSHi5taWxscmFjZS52MS5MaXN0QWdlbnRzUmVxdWVzdBofLm1pbGxyYWNlLnYxLkxpc3RBZ2VudHNSZXNwb25zZRJfChBTZXRBZ2VudERyYWluaW5nEiQubWlsbHJhY2UudjEuU2V0QWdlbnREcmFpbmluZ1JlcXVlc3QaJS5taWxscmFjZS52MS5TZXRBZ2VudERyYWluaW5nUmVzcG9uc2USUAoLUmVtb3ZlQWdlbnQSHy5taWxscmFjZS52MS5SZW1vdmVBZ2VudFJlcXVlc3QaIC5taWxscmFjZS52MS5SZW1vdmVBZ2VudFJlc3BvbnNlYgZwcm90bzM", [file_google_protobuf_duration, file_google_protobuf_timestamp]);
+  fileDesc("ChdtaWxscmFjZS92MS9hZ2VudC5wcm90bxILbWlsbHJhY2UudjEiNwoXU2V0QWdlbnREcmFpbmluZ1JlcXVlc3QSCgoCaWQYASABKAkSEAoIZHJhaW5pbmcYAiABKAgiPQoYU2V0QWdlbnREcmFpbmluZ1Jlc3BvbnNlEiEKBWFnZW50GAEgASgLMhIubWlsbHJhY2UudjEuQWdlbnQiLwoSUmVtb3ZlQWdlbnRSZXF1ZXN0EgoKAmlkGAEgASgJEg0KBWZvcmNlGAIgASgIIhUKE1JlbW92ZUFnZW50UmVzcG9uc2UiOAoPSm9pbkZhcm1SZXF1ZXN0EiUKBWFnZW50GAEgASgLMhYubWlsbHJhY2UudjEuQWdlbnRJbmZvIvEBCglBZ2VudEluZm8SCgoCaWQYASABKAkSDwoHc2Vzc2lvbhgCIAEoCRIQCghob3N0bmFtZRgDIAEoCRIPCgd2ZXJzaW9uGAQgASgJEg0KBXNsb3RzGAUgASgFEjIKBmxhYmVscxgGIAMoCzIiLm1pbGxyYWNlLnYxLkFnZW50SW5mby5MYWJlbHNFbnRyeRIQCghmZWF0dXJlcxgHIAMoCRIgCgV0b29scxgIIAMoCzIRLm1pbGxyYWNlLnYxLlRvb2waLQoLTGFiZWxzRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4ASJICgRUb29sEgwKBG5hbWUYASABKAkSDwoHdmVyc2lvbhgCIAEoCRITCgtmaW5nZXJwcmludBgDIAEoCRIMCgRwYXRoGAQgASgJIsIBChBKb2luRmFybVJlc3BvbnNlEhQKDG5hdHNfc2VydmVycxgBIAMoCRIRCgluYXRzX3VzZXIYAiABKAkSFQoNbmF0c19wYXNzd29yZBgDIAEoCRI1ChJoZWFydGJlYXRfaW50ZXJ2YWwYBCABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SKAoFbGVhc2UYBSABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SDQoFZHJhaW4YBiABKAgiEwoRTGlzdEFnZW50c1JlcXVlc3QiOAoSTGlzdEFnZW50c1Jlc3BvbnNlEiIKBmFnZW50cxgBIAMoCzISLm1pbGxyYWNlLnYxLkFnZW50ItwBCgVBZ2VudBIkCgRpbmZvGAEgASgLMhYubWlsbHJhY2UudjEuQWdlbnRJbmZvEiYKBXN0YXRlGAIgASgOMhcubWlsbHJhY2UudjEuQWdlbnRTdGF0ZRI3ChNsYXN0X2hlYXJ0YmVhdF90aW1lGAMgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBISCgpzbG90c191c2VkGAQgASgFEhIKCmV4ZWN1dGlvbnMYBSADKAkSJAoEZGlzaxgGIAEoCzIWLm1pbGxyYWNlLnYxLkRpc2tTcGFjZSJYCglEaXNrU3BhY2USDgoGZm9sZGVyGAEgASgJEhIKCmZyZWVfYnl0ZXMYAiABKAMSEgoKc2l6ZV9ieXRlcxgDIAEoAxITCgtmbG9vcl9ieXRlcxgEIAEoAypxCgpBZ2VudFN0YXRlEhsKF0FHRU5UX1NUQVRFX1VOU1BFQ0lGSUVEEAASFgoSQUdFTlRfU1RBVEVfT05MSU5FEAESGAoUQUdFTlRfU1RBVEVfRFJBSU5JTkcQAhIUChBBR0VOVF9TVEFURV9MT1NUEAMy2QIKDEFnZW50U2VydmljZRJHCghKb2luRmFybRIcLm1pbGxyYWNlLnYxLkpvaW5GYXJtUmVxdWVzdBodLm1pbGxyYWNlLnYxLkpvaW5GYXJtUmVzcG9uc2USTQoKTGlzdEFnZW50cxIeLm1pbGxyYWNlLnYxLkxpc3RBZ2VudHNSZXF1ZXN0Gh8ubWlsbHJhY2UudjEuTGlzdEFnZW50c1Jlc3BvbnNlEl8KEFNldEFnZW50RHJhaW5pbmcSJC5taWxscmFjZS52MS5TZXRBZ2VudERyYWluaW5nUmVxdWVzdBolLm1pbGxyYWNlLnYxLlNldEFnZW50RHJhaW5pbmdSZXNwb25zZRJQCgtSZW1vdmVBZ2VudBIfLm1pbGxyYWNlLnYxLlJlbW92ZUFnZW50UmVxdWVzdBogLm1pbGxyYWNlLnYxLlJlbW92ZUFnZW50UmVzcG9uc2ViBnByb3RvMw", [file_google_protobuf_duration, file_google_protobuf_timestamp]);
 
 /**
  * See AgentService.SetAgentDraining.
@@ -339,6 +339,13 @@ export type Agent = Message<"millrace.v1.Agent"> & {
    * @generated from field: repeated string executions = 5;
    */
   executions: string[];
+
+  /**
+   * Of its data folder, as of its last heartbeat.
+   *
+   * @generated from field: millrace.v1.DiskSpace disk = 6;
+   */
+  disk?: DiskSpace | undefined;
 };
 
 /**
@@ -347,6 +354,48 @@ export type Agent = Message<"millrace.v1.Agent"> & {
  */
 export const AgentSchema: GenMessage<Agent> = /*@__PURE__*/
   messageDesc(file_millrace_v1_agent, 10);
+
+/**
+ * The room that a part of the farm has for what it keeps.
+ *
+ * @generated from message millrace.v1.DiskSpace
+ */
+export type DiskSpace = Message<"millrace.v1.DiskSpace"> & {
+  /**
+   * For a person.
+   *
+   * @generated from field: string folder = 1;
+   */
+  folder: string;
+
+  /**
+   * For programs without privileges.
+   *
+   * @generated from field: int64 free_bytes = 2;
+   */
+  freeBytes: bigint;
+
+  /**
+   * Of the whole file system.
+   *
+   * @generated from field: int64 size_bytes = 3;
+   */
+  sizeBytes: bigint;
+
+  /**
+   * There should be more free than this: less may not do for the next task.
+   *
+   * @generated from field: int64 floor_bytes = 4;
+   */
+  floorBytes: bigint;
+};
+
+/**
+ * Describes the message millrace.v1.DiskSpace.
+ * Use `create(DiskSpaceSchema)` to create a new message.
+ */
+export const DiskSpaceSchema: GenMessage<DiskSpace> = /*@__PURE__*/
+  messageDesc(file_millrace_v1_agent, 11);
 
 /**
  * Whether an agent can be given work.

@@ -1,6 +1,6 @@
 import { expect, test } from "vitest";
 import { ReportOutcome } from "../../../../proto/gen/millrace/v1/dispatch_pb.ts";
-import { EndingKind, WaitCause } from "../../../../proto/gen/millrace/v1/event_pb.ts";
+import { EndingKind, FailureScope, WaitCause } from "../../../../proto/gen/millrace/v1/event_pb.ts";
 import { inProcessBus } from "../../../../shared/bus/in-process-bus.ts";
 import { limits } from "../../../../shared/limits.ts";
 import { execution, startSchedulerFarm } from "../../../support/scheduler-farm.ts";
@@ -153,6 +153,38 @@ test("what the farm failed at is placed again, and fails for good only when the 
     kind: EndingKind.INFRASTRUCTURE,
     detail: expect.stringContaining("the disk is full"),
   });
+});
+
+test("what would fail on every agent is not placed again, and no agent rests for it", async () => {
+  const farm = await startSchedulerFarm();
+  const agent = await farm.agent({ id: "a" });
+  await farm.agent({ id: "b", slots: 1 });
+  const failure = { kind: EndingKind.INFRASTRUCTURE, detail: "no room", scope: FailureScope.FARM };
+  await farm.scheduler.submit(execution("x"));
+  await agent.report(await agent.nextAssign(), failure);
+  const { ending, attempt } = (await farm.next("x", "finished")).outcome;
+  expect(ending).toMatchObject({ kind: EndingKind.INFRASTRUCTURE, detail: "no room" });
+  expect(attempt).toBe(1);
+  await farm.scheduler.submit(execution("y"));
+  await agent.report(await agent.nextAssign());
+});
+
+test("what would fail on the same agent is placed on another, and ends when none is left that could have it", async () => {
+  const farm = await startSchedulerFarm();
+  const small = await farm.agent({ id: "a", labels: { cpu: "fast" } });
+  const large = await farm.agent({ id: "b" });
+  const failure = { kind: EndingKind.INFRASTRUCTURE, detail: "no room", scope: FailureScope.AGENT };
+  await farm.scheduler.submit(execution("anywhere"));
+  await small.report(await small.nextAssign(), failure);
+  const second = await large.nextAssign();
+  expect(second).toMatchObject({ executionId: "anywhere", attempt: 2 });
+  await large.report(second, failure);
+  expect((await farm.next("anywhere", "finished")).outcome.attempt).toBe(2);
+
+  farm.clock.advance(limits.agentRestMs);
+  await farm.scheduler.submit(execution("fast", { labels: { cpu: "fast" } }));
+  await small.report(await small.nextAssign(), failure);
+  expect((await farm.next("fast", "finished")).outcome).toMatchObject({ ending: { detail: "no room" }, attempt: 1 });
 });
 
 test("an agent that fails at everything does not eat the queue", async () => {

@@ -2,11 +2,12 @@ import fc from "fast-check";
 import pc from "picocolors";
 import { describe, expect, it } from "vitest";
 import { coloursWanted } from "../../../../cli/output/console.ts";
-import { formatAgo, formatBytes, formatDuration } from "../../../../cli/output/format.ts";
+import { formatAgo, formatDuration } from "../../../../cli/output/format.ts";
 import { lineSplitter } from "../../../../cli/output/line-splitter.ts";
 import { safeText } from "../../../../cli/output/safe-text.ts";
 import { table } from "../../../../cli/output/table.ts";
 import { taskPrefixes } from "../../../../cli/output/task-prefix.ts";
+import { formatBytes } from "../../../../shared/format-bytes.ts";
 
 describe("lines of a log", () => {
   it("are the same however the bytes are cut", () => {
