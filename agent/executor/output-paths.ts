@@ -1,6 +1,6 @@
 import { posix } from "node:path";
 import type { Command } from "../../proto/gen/build/bazel/remote/execution/v2/remote_execution_pb.ts";
-import { MillraceError } from "../../shared/errors.ts";
+import { Refused } from "./executor.ts";
 
 /** An output that the Command promises. */
 export interface PromisedOutput {
@@ -10,14 +10,14 @@ export interface PromisedOutput {
   readonly fromRoot: string;
 }
 
-/** @throws MillraceError invalid_argument when it leads out of the input root. */
+/** @throws Refused when it leads out of the input root. */
 export function workingDirectory(command: Command): string {
   return withinRoot("working_directory", "", command.workingDirectory);
 }
 
 /**
  * What the Command promises, from `output_paths` or, when that is empty, from the older fields.
- * @throws MillraceError invalid_argument when one leads out of the input root.
+ * @throws Refused when one leads out of the input root.
  */
 export function promisedOutputs(command: Command): PromisedOutput[] {
   const from = workingDirectory(command);
@@ -35,10 +35,7 @@ export function foldersToMake(command: Command): string[] {
 function withinRoot(what: string, from: string, path: string): string {
   const joined = posix.join(from, path).replace(/\/+$/, "");
   if (path.startsWith("/") || joined === ".." || joined.startsWith("../") || path.includes("\0")) {
-    throw new MillraceError(
-      "invalid_argument",
-      `${what} "${path}" leads out of the input root; make it relative to it`,
-    );
+    throw new Refused(`${what} "${path}" leads out of the input root; make it relative to it`);
   }
   return joined === "." ? "" : joined;
 }

@@ -6,10 +6,10 @@ import {
   CommandSchema,
 } from "../../proto/gen/build/bazel/remote/execution/v2/remote_execution_pb.ts";
 import { type Digest, digestFromMessage, digestKey } from "../../shared/digest.ts";
-import { from, MillraceError } from "../../shared/errors.ts";
+import { from } from "../../shared/errors.ts";
 import { limits } from "../../shared/limits.ts";
 import type { LocalStore } from "../store/local-store.ts";
-import type { Executor, LoggedTask, ReadTask } from "./executor.ts";
+import { type Executor, type LoggedTask, type ReadTask, Refused } from "./executor.ts";
 
 /** Reads the Action and its Command. What came with the assignment goes into the store first, so nothing of it is fetched. */
 export function readingExecutor(
@@ -21,7 +21,7 @@ export function readingExecutor(
     try {
       return fromBinary(schema, found.get(digestKey(digest)) ?? new Uint8Array());
     } catch (error) {
-      throw from(error, `blob ${digestKey(digest)} is no ${schema.name}`);
+      throw new Refused(`blob ${digestKey(digest)} is no ${schema.name}: ${from(error).message}`, { cause: error });
     }
   }
 
@@ -47,10 +47,7 @@ function timeoutOf(action: Action): number {
   const timeoutMs = durationMs(action.timeout);
   if (timeoutMs <= 0) return limits.taskTimeoutMs;
   if (timeoutMs > limits.taskTimeoutMaxMs) {
-    throw new MillraceError(
-      "invalid_argument",
-      `the action asks for a time-out of ${timeoutMs} ms; ${limits.taskTimeoutMaxMs} ms is the most`,
-    );
+    throw new Refused(`the action asks for a time-out of ${timeoutMs} ms; ${limits.taskTimeoutMaxMs} ms is the most`);
   }
   return timeoutMs;
 }

@@ -103,7 +103,11 @@ export function localStore({ files, farm, patiently, onUse, pinned, onError }: L
       const data = found.get(digestKey(digest));
       return data === undefined ? [] : [{ digest, data }];
     });
-    await putAll(blobs);
+    try {
+      await putAll(blobs);
+    } catch (error) {
+      throw asSent(error);
+    }
     return new Set(blobs.map(({ digest }) => digestKey(digest)));
   }
 
@@ -114,7 +118,7 @@ export function localStore({ files, farm, patiently, onUse, pinned, onError }: L
       );
     } catch (error) {
       if (from(error).code === "not_found") return new Set();
-      throw error;
+      throw asSent(error);
     }
     return new Set([digestKey(digest)]);
   }
@@ -229,6 +233,12 @@ export function localStore({ files, farm, patiently, onUse, pinned, onError }: L
     },
     place: (file, path, how) => files.place(file, path, how),
   };
+}
+
+/** Bytes that are not those of their digest are nobody's argument when the farm has sent them. */
+function asSent(error: unknown): unknown {
+  const { code, message } = from(error);
+  return code === "invalid_argument" ? new MillraceError("data_loss", message, { cause: error }) : error;
 }
 
 /** Small blobs together, each large one alone. */

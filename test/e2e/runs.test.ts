@@ -85,6 +85,27 @@ stages:
     expect(processesAbout(mark)).toEqual([]);
   });
 
+  it("whose task no agent could end well fails at its first attempt with 1 and says why", async () => {
+    const folder = Array.from({ length: 8 }, (_, level) => String(level).repeat(250)).join("/");
+    const outputs = Array.from({ length: 150 }, (_, index) => `          o${index}: ${folder}/${index}\n`).join("");
+    const dir = project({
+      "millrace.yaml": `name: bulky
+stages:
+  build:
+    tasks:
+      bulk:
+        run: cd ${folder} && for i in $(seq 0 149); do echo $i > $i; done
+        outputs:
+${outputs}`,
+    });
+    const { status, stdout } = await farm.cli(["run", dir]);
+    expect(stdout).toMatch(
+      /^build\/bulk +│ failed: asks for what no agent does: its result takes \d+ bytes and 262144/m,
+    );
+    expect(stdout).not.toMatch(/attempt 2/);
+    expect(status).toBe(1);
+  });
+
   it("is cancelled by Ctrl-C, ends with 3, and its tasks are stopped", async () => {
     const dir = project({
       "millrace.yaml": `name: endless

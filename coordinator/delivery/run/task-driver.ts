@@ -124,7 +124,7 @@ export class TaskDriver {
     const next = await prepareTask(deps, actor.state, task, this.#stopped.signal).catch((error: unknown) =>
       from(error, `preparing ${task.name} of ${actor.state.run}`),
     );
-    if (next instanceof MillraceError) return infrastructureFailure(task.name, next.message);
+    if (next instanceof MillraceError) return unrunnable(task.name, next);
     if (next.kind === "cached") return next.command;
     const executionId = executionIdOf(actor, task.name);
     this.#prepared.set(executionId, next.prepared);
@@ -154,8 +154,7 @@ export class TaskDriver {
       if (cancelReason !== undefined) this.#deps.scheduler.cancel(executionId, cancelReason);
       await submitted;
     } catch (error) {
-      const { message } = from(error, `submitting ${task.name} of ${run}`);
-      await this.#do(actor, infrastructureFailure(task.name, message));
+      await this.#do(actor, unrunnable(task.name, from(error, `submitting ${task.name} of ${run}`)));
     }
   }
 
@@ -197,8 +196,7 @@ export class TaskDriver {
         outcome: { ...outcome, ...(actionDigest === undefined ? {} : { actionDigest }) },
       };
     } catch (error) {
-      const { message } = from(error, `reading the result of ${name} of ${actor.state.run}`);
-      return infrastructureFailure(name, message);
+      return unrunnable(name, from(error, `reading the result of ${name} of ${actor.state.run}`));
     }
   }
 
@@ -256,7 +254,8 @@ function hostOperationOf({ deployment }: PlannedTask): { hostOperation?: HostOpe
   return { hostOperation: create(HostOperationSchema, { kind: { case: "deploy", value: deployment } }) };
 }
 
-function infrastructureFailure(task: string, detail: string): RunCommand {
-  const ending = { kind: EndingKind.INFRASTRUCTURE, detail };
-  return { kind: "finish", task, outcome: { status: TaskStatus.FAILED, ending } };
+/** The farm's failure, or the task's own when what it asks for is wrong: artifacts that get in each other's way. */
+function unrunnable(task: string, { code, message }: MillraceError): RunCommand {
+  const kind = code === "invalid_argument" ? EndingKind.REFUSED : EndingKind.INFRASTRUCTURE;
+  return { kind: "finish", task, outcome: { status: TaskStatus.FAILED, ending: { kind, detail: message } } };
 }

@@ -107,7 +107,7 @@ test("each way of ending is told by its kind", async () => {
   expect(lacking.ending?.detail).toContain(digestOf(Buffer.from("not uploaded")).hash);
 
   const hostilePath = await run("escape", { command: ["true"], outputs: ["../../etc"] });
-  expect(hostilePath.ending?.kind).toBe(EndingKind.INFRASTRUCTURE);
+  expect(hostilePath.ending?.kind).toBe(EndingKind.REFUSED);
   expect(agent.starts()).toHaveLength(4);
 });
 
