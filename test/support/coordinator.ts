@@ -38,11 +38,14 @@ export async function startTestCoordinator(data = tempDir()) {
   const bus = { servers: [nats.url], user: nats.user, password: nats.password };
   const config = { data, host: "127.0.0.1", grpcPort: 0, httpPort: 0, bus, agentBus: bus };
   const coordinator = await startCoordinator(config, pino({ level: "silent" }));
-  onTestFinished(() => coordinator.stop());
+  let stopping: Promise<void> | undefined;
+  const stop = () => (stopping ??= coordinator.stop());
+  onTestFinished(stop);
   const address = `127.0.0.1:${coordinator.grpcPort}`;
   const tokenOf = (role: "admin" | "agent"): string => readFileSync(join(data, "tokens", role), "utf8").trim();
   return {
     address,
+    stop,
     http: `http://127.0.0.1:${coordinator.httpPort}`,
     tokenOf,
     as: (role: "admin" | "agent") => clientsOf(address, tokenOf(role)),

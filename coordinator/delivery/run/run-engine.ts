@@ -73,6 +73,7 @@ export class RunEngine implements Runs, Gates, RunHistories, Component {
       this.#driver.resume(actor);
       this.#gateTimers.resume(actor);
     }
+    this.#driver.forgetLeftovers();
   }
 
   async stop(): Promise<void> {

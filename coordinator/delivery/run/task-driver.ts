@@ -21,6 +21,7 @@ import { outcomeOfExecution } from "./outcome.ts";
 import { type PreparedAction, prepareTask, readPrepared } from "./prepare-task.ts";
 import type { RunActor } from "./run-actor.ts";
 import { isOpen, type TaskState } from "./run-state.ts";
+import { runNumber } from "./runs.ts";
 
 export interface TaskDriverDeps {
   readonly cas: Cas;
@@ -67,6 +68,16 @@ export class TaskDriver {
       if (!isOpen(task)) continue;
       if (task.status !== TaskStatus.WAITING) this.#background(this.#submit(actor, task));
       else if (task.unmetNeeds === 0 && task.planned.gate === undefined) this.#prepare(actor, task);
+    }
+  }
+
+  /**
+   * Forgets what a crash between the end of a task and the farm's forgetting has left: once all runs that go on are
+   * resumed, nobody asks for what else has ended.
+   */
+  forgetLeftovers(): void {
+    for (const id of [...this.#deps.scheduler.stats().concluded]) {
+      if (isOfRun(id) && !this.#executions.has(id)) this.#background(this.#deps.scheduler.forget(id));
     }
   }
 
@@ -236,6 +247,11 @@ export class TaskDriver {
 /** Chosen by us, so that submitting again after a crash is the same execution. `task` is `stage/task`. */
 function executionIdOf({ state }: RunActor, task: string): string {
   return `${state.run}.${task.replace("/", ".")}`;
+}
+
+/** Whether a run has submitted it. */
+function isOfRun(executionId: string): boolean {
+  return runNumber(executionId.slice(0, Math.max(0, executionId.indexOf(".")))) !== undefined;
 }
 
 /** What a task is told but its key does not depend on. TRACEPARENT is what OpenTelemetry's tools look for. */

@@ -158,7 +158,7 @@ export class FarmScheduler implements Scheduler, Component {
   }
 
   stats(): SchedulerStats {
-    return { queued: this.#queue.size, ...this.#slots.stats() };
+    return { queued: this.#queue.size, concluded: this.#merging.concluded(), ...this.#slots.stats() };
   }
 
   #enqueue(execution: Execution): void {

@@ -9,6 +9,8 @@ import type { ExecutionRequest } from "./scheduler.ts";
 export interface Merging {
   waiter(id: string): Waiter | undefined;
   execution(id: string): Execution | undefined;
+  /** Ids of the requests that have ended and were not forgotten. */
+  concluded(): Generator<string>;
   /** Shares the execution that is in flight for the same Action, else makes one; `store` puts the request on disk. */
   join(request: ExecutionRequest, store: (execution: Execution) => Promise<void>): Waiter;
   /** It waits no longer for its execution, but is known until it is forgotten. */
@@ -67,6 +69,9 @@ export function merging(): Merging {
   return {
     waiter: (id) => waiters.get(id),
     execution: (id) => executions.get(id),
+    *concluded() {
+      for (const [id, { outcome }] of waiters) if (outcome !== undefined) yield id;
+    },
     join(request, store) {
       const shared = request.action.doNotCache ? undefined : open.get(digestKey(request.actionDigest));
       const execution = shared ?? add(newExecution(request));

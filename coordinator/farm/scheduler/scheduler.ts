@@ -67,6 +67,8 @@ export interface SchedulerStats {
   readonly running: number;
   /** Ids of executions by the agent that holds them. */
   readonly heldBy: ReadonlyMap<string, readonly string[]>;
+  /** Ids of requests that have ended and were not forgotten; to be read at once, if at all. */
+  readonly concluded: Iterable<string>;
 }
 
 /**

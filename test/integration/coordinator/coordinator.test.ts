@@ -1,39 +1,17 @@
 import { Code, ConnectError } from "@connectrpc/connect";
-import { pack } from "tar-stream";
 import { expect, test } from "vitest";
 import { BadRequestSchema } from "../../../proto/gen/google/rpc/error_details_pb.ts";
 import { AgentState } from "../../../proto/gen/millrace/v1/agent_pb.ts";
-import type { Assign } from "../../../proto/gen/millrace/v1/dispatch_pb.ts";
 import { GateDecision, RunStatus, TaskStatus } from "../../../proto/gen/millrace/v1/event_pb.ts";
 import type { RunRequest } from "../../../proto/gen/millrace/v1/run_pb.ts";
-import { type BusAgent, busAgent } from "../../support/bus-agent.ts";
+import { busAgent } from "../../support/bus-agent.ts";
 import { type Clients, startTestCoordinator } from "../../support/coordinator.ts";
+import { archive, submitText, tarOf, work } from "../../support/runs.ts";
 
 const pipeline = "name: p\nstages: { s: { tasks: { t: { run: echo hi } } } }\n";
 
-async function tarOf(files: Readonly<Record<string, string>>): Promise<Buffer> {
-  const packer = pack();
-  for (const [name, text] of Object.entries(files)) packer.entry({ name }, text);
-  packer.finalize();
-  const chunks: Buffer[] = [];
-  for await (const chunk of packer as AsyncIterable<Buffer>) chunks.push(chunk);
-  return Buffer.concat(chunks);
-}
-
-type Part = Parameters<Clients["runs"]["submitRunArchive"]>[0] extends AsyncIterable<infer P> ? P : never;
-
-async function* archive(
-  tar: Buffer,
-  start: Partial<RunRequest> = {},
-  totalBytes = tar.byteLength,
-): AsyncGenerator<Part> {
-  yield { part: { case: "start", value: start as never } };
-  yield { part: { case: "chunk", value: tar } };
-  yield { part: { case: "finish", value: { totalBytes: BigInt(totalBytes) } } };
-}
-
-async function submit({ runs }: Clients, start: Partial<RunRequest> = {}, text = pipeline): Promise<string> {
-  return (await runs.submitRunArchive(archive(await tarOf({ "millrace.yaml": text }), start))).run;
+function submit(clients: Clients, start: Partial<RunRequest> = {}, text = pipeline): Promise<string> {
+  return submitText(clients, text, start);
 }
 
 async function failureOf(call: Promise<unknown>): Promise<ConnectError> {
@@ -43,16 +21,6 @@ async function failureOf(call: Promise<unknown>): Promise<ConnectError> {
       (error: unknown) => error,
     ),
   );
-}
-
-/** Sends the output of an attempt as an agent does, then reports success. */
-async function work(agent: BusAgent, { logs }: Clients, assign: Assign, text: string): Promise<void> {
-  const { executionId, attempt } = assign;
-  async function* chunks() {
-    yield { executionId, attempt, offset: 0n, data: Buffer.from(text), finish: true };
-  }
-  for await (const answer of logs.appendLog(chunks())) expect(answer.finished).toBe(true);
-  await agent.report(assign);
 }
 
 test("a run goes from a tar to its outcome, and can be watched and read from any point", async () => {
