@@ -153,23 +153,24 @@ export function logStreamer({ client, clock, onError, bounds: some }: LogStreame
   async function run(): Promise<void> {
     const pauses = backoff(clock);
     while (!closing.signal.aborted && logs.size > 0) {
+      const waitedFor = [...logs].filter((log) => log.sealed);
       try {
         await stream(pauses);
       } catch (error) {
         if (closing.signal.aborted) break;
         const failure = from(error, "sending logs");
         onError(failure);
-        if (!isTransient(failure) && failure.code !== "canceled" && ++refusals >= limits.logRefusals) giveUp(failure);
+        if (!isTransient(failure) && failure.code !== "canceled" && ++refusals >= limits.logRefusals)
+          giveUp(waitedFor, failure);
       }
       await pauses.pause(closing.signal);
     }
     running = undefined;
   }
 
-  /** Those of tasks that have ended: while a task runs, there is time for a full disk to be enlarged. */
-  function giveUp(failure: MillraceError): void {
-    for (const log of logs) {
-      if (!log.sealed) continue;
+  /** Those of tasks that had ended before: while a task runs, there is time for a full disk to be enlarged. */
+  function giveUp(waitedFor: readonly AttemptLog[], failure: MillraceError): void {
+    for (const log of waitedFor) {
       log.fail(failure);
       logs.delete(log);
     }
