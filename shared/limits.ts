@@ -97,6 +97,8 @@ export const limits = {
   openLogs: 1_000,
   /** Logs that are brought to disk at the same time: half of libuv's four threads, so that other files get theirs. */
   logSyncs: 2,
+  /** Chunks of one stream that are on their way to the disk: what an agent may have in flight. */
+  logAppendsAhead: 64,
   /** What a reader of a log takes from the disk at a time. */
   logReadBytes: 256 * 1024,
   /** Logs of one run that are read at a time for one reader; at least as many as attempts run at a time, or some wait. */

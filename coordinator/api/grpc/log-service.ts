@@ -12,6 +12,7 @@ import type { Task } from "../../../proto/gen/millrace/v1/run_pb.ts";
 import type { Cas } from "../../../shared/cas/cas.ts";
 import { digestFromMessage } from "../../../shared/digest.ts";
 import { from, MillraceError } from "../../../shared/errors.ts";
+import { inOrder } from "../../../shared/in-order.ts";
 import { limits } from "../../../shared/limits.ts";
 import { merge } from "../../../shared/merge.ts";
 import type { Runs } from "../../delivery/run/runs.ts";
@@ -34,9 +35,8 @@ export interface LogServiceDeps {
 /** LogService: agents append, people read and follow. */
 export function logService({ logs, runs, cas }: LogServiceDeps): ServiceImpl<typeof LogService> {
   return {
-    async *appendLog(requests) {
-      for await (const request of requests) yield await append(logs, request);
-    },
+    // Chunks do not wait for each other's disk: those of one log that come meanwhile share its next fsync.
+    appendLog: (requests) => inOrder(requests, (request) => append(logs, request), { ahead: limits.logAppendsAhead }),
 
     async *readLog(request, { signal }) {
       const reading = new AbortController();
