@@ -28,6 +28,8 @@ export const agentSchema: SchemaPart = {
   migrations: [
     "CREATE TABLE agent (id TEXT PRIMARY KEY, info BLOB NOT NULL) STRICT",
     "ALTER TABLE agent ADD COLUMN draining INTEGER NOT NULL DEFAULT 0",
+    // Wall time; null while it is there.
+    "ALTER TABLE agent ADD COLUMN lost_at_ms INTEGER",
   ],
 };
 
@@ -40,6 +42,12 @@ export interface BusAgentRegistryDeps {
   readonly onError: (error: unknown) => void;
 }
 
+interface Row {
+  info: Uint8Array;
+  draining: number;
+  lost_at_ms: number | null;
+}
+
 interface Entry {
   info: AgentInfo;
   state: AgentState;
@@ -48,6 +56,8 @@ interface Entry {
   draining: boolean;
   lastHeartbeatMs: number;
   disk?: DiskSpace | undefined;
+  /** Wall time, kept over restarts; undefined while it is there. */
+  lostAtMs?: number | undefined;
   /** On the monotonic clock: when its silence began to count. */
   silentSinceMs: number;
 }
@@ -85,9 +95,34 @@ export function busAgentRegistry(deps: BusAgentRegistryDeps): AgentRegistry & Co
     for (const agent of agents.values()) {
       if (!busUp || agent.state === AgentState.LOST || nowMs - agent.silentSinceMs < limits.leaseMs) continue;
       agent.state = AgentState.LOST;
+      rememberLoss(agent, agent.lostAtMs ?? clock.nowMs());
       tell({ kind: "lost", agent: record(agent) });
     }
+    dropForgotten();
     cancelCheck = clock.after(limits.heartbeatIntervalMs, check);
+  }
+
+  /** Best effort: what is not written down is found out again a restart later. */
+  function rememberLoss(agent: Entry, lostAtMs: number | undefined): void {
+    if (agent.lostAtMs === lostAtMs) return;
+    agent.lostAtMs = lostAtMs;
+    const sql = "UPDATE agent SET lost_at_ms = ? WHERE id = ?";
+    deps.sqlite.write([{ sql, params: [lostAtMs ?? null, agent.info.id] }]).catch(deps.onError);
+  }
+
+  /** An agent that nobody has heard for so long will not come back; if it does, it joins again. */
+  function dropForgotten(): void {
+    const before = clock.nowMs() - limits.lostAgentKeptMs;
+    for (const { info, lostAtMs } of agents.values()) {
+      if (lostAtMs !== undefined && lostAtMs < before) drop(info.id).catch(deps.onError);
+    }
+  }
+
+  async function drop(id: string): Promise<void> {
+    const agent = known(id);
+    await deps.sqlite.write([{ sql: "DELETE FROM agent WHERE id = ?", params: [id] }]);
+    if (!agents.delete(id)) return; // twice at a time
+    tell({ kind: "left", agent: { ...record(agent), state: AgentState.LOST } });
   }
 
   function onHeartbeat(heartbeat: Heartbeat): void {
@@ -100,6 +135,7 @@ export function busAgentRegistry(deps: BusAgentRegistryDeps): AgentRegistry & Co
     agent.state = heartbeat.draining || agent.draining ? AgentState.DRAINING : AgentState.ONLINE;
     if (heartbeat.draining !== agent.draining) sayDrain(agent);
     agent.heard = true;
+    rememberLoss(agent, undefined);
     agent.lastHeartbeatMs = clock.nowMs();
     agent.disk = heartbeat.disk;
     agent.silentSinceMs = clock.monotonicMs();
@@ -121,6 +157,7 @@ export function busAgentRegistry(deps: BusAgentRegistryDeps): AgentRegistry & Co
     const agent = agents.get(goodbye.agentId);
     if (agent === undefined || agent.info.session !== goodbye.session) return;
     agent.state = AgentState.LOST;
+    rememberLoss(agent, agent.lostAtMs ?? clock.nowMs());
     tell({ kind: "left", agent: record(agent) });
   }
 
@@ -128,7 +165,7 @@ export function busAgentRegistry(deps: BusAgentRegistryDeps): AgentRegistry & Co
     name: "agent registry",
 
     async start() {
-      const rows = await deps.sqlite.query<{ info: Uint8Array; draining: number }>("SELECT info, draining FROM agent");
+      const rows = await deps.sqlite.query<Row>("SELECT info, draining, lost_at_ms FROM agent");
       for (const row of rows) {
         const info = fromBinary(AgentInfoSchema, row.info);
         agents.set(info.id, {
@@ -137,6 +174,7 @@ export function busAgentRegistry(deps: BusAgentRegistryDeps): AgentRegistry & Co
           heard: false,
           draining: row.draining === 1,
           lastHeartbeatMs: 0,
+          lostAtMs: row.lost_at_ms ?? undefined,
           silentSinceMs: clock.monotonicMs(),
         });
       }
@@ -174,6 +212,7 @@ export function busAgentRegistry(deps: BusAgentRegistryDeps): AgentRegistry & Co
       const draining = agents.get(info.id)?.draining ?? false;
       const agent: Entry = {
         info,
+        lostAtMs: agents.get(info.id)?.lostAtMs,
         state: draining ? AgentState.DRAINING : AgentState.ONLINE,
         heard: false,
         draining,
@@ -195,12 +234,7 @@ export function busAgentRegistry(deps: BusAgentRegistryDeps): AgentRegistry & Co
       return record(agent);
     },
 
-    async remove(id) {
-      const agent = known(id);
-      await deps.sqlite.write([{ sql: "DELETE FROM agent WHERE id = ?", params: [id] }]);
-      agents.delete(id);
-      tell({ kind: "left", agent: { ...record(agent), state: AgentState.LOST } });
-    },
+    remove: drop,
 
     list: () => [...agents.values()].map(record),
 
