@@ -1,7 +1,7 @@
 import { once } from "node:events";
-import { mkdir } from "node:fs/promises";
 import { Command } from "commander";
 import { pino } from "pino";
+import { makeFolder } from "../shared/make-folder.ts";
 import { readCoordinatorConfig } from "./config.ts";
 import { startCoordinator } from "./wiring.ts";
 
@@ -22,7 +22,7 @@ export function coordinatorCommand(): Command {
     )
     .action(async (flags: { json?: boolean }) => {
       const config = await readCoordinatorConfig({ flags, env: process.env });
-      await mkdir(config.data, { recursive: true, mode: 0o700 });
+      makeFolder(config.data);
       const log = pino({ name: "coordinator" }, pino.destination({ dest: 2, sync: true }));
       const ended = Promise.race([once(process, "SIGTERM"), once(process, "SIGINT")]);
       const coordinator = await startCoordinator(config, log);

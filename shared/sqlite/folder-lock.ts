@@ -1,7 +1,8 @@
-import { mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import Database from "better-sqlite3";
 import { MillraceError } from "../errors.ts";
+import { makeFolder } from "../make-folder.ts";
 
 /** A folder that belongs to this process until it is released or the process is gone. */
 export interface FolderLock {
@@ -13,10 +14,10 @@ export interface FolderLock {
  * thus of an open file), so a kill -9 leaves nothing behind that could be mistaken for a holder, and no process id is
  * ever trusted.
  * @param holder who takes it, for the message to the next one, such as `agent`
- * @throws MillraceError failed_precondition, with the holder's process id, when another process has it
+ * @throws MillraceError invalid_argument when it cannot be made, failed_precondition, with the holder's process id, when another process has it
  */
 export function lockFolder(folder: string, holder: string): FolderLock {
-  mkdirSync(folder, { recursive: true, mode: 0o700 });
+  makeFolder(folder);
   const holderFile = join(folder, "lock.pid");
   const database = new Database(join(folder, "lock"), { timeout: 0 });
   try {

@@ -119,6 +119,9 @@ describe("up", () => {
     const open = await startCli(["up", "--data", join(dir, "d"), "--host", "0.0.0.0"], env).result;
     expect(open.status).toBe(2);
     expect(open.stderr).toContain("--insecure");
+    const nowhere = await startCli(["up", "--data", "/proc/millrace/d"], env).result;
+    expect(nowhere.status).toBe(2);
+    expect(nowhere.stderr).toContain("/proc/millrace/d cannot be made: making the folder /proc/millrace: ENOENT");
     expect(processesAbout(join(dir, "d"))).toEqual([]);
     expect(existsSync(join(dir, "config"))).toBe(false);
   });
