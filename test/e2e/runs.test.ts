@@ -145,7 +145,9 @@ stages:
     expect(stderr).toContain(`left ${name} alone`);
     const follower = await farm.cli(["logs", name, "-f"]); // Ends when the run does.
     expect(follower.status).toBe(0);
-    expect((await farm.cli(["cancel", name, "--json"])).status).toBe(0);
+    const late = await farm.cli(["cancel", name, "--json"]);
+    expect([late.status, JSON.parse(late.stdout)]).toEqual([0, { run: name, status: "cancelled" }]);
+    expect((await farm.cli(["cancel", name])).stderr).toContain(`${name} had ended already: it is cancelled`);
     const shown = JSON.parse((await farm.cli(["show", name, "--json"])).stdout);
     expect(shown).toMatchObject({ run: name, status: "cancelled" });
   });

@@ -58,8 +58,7 @@ export function runService({ runs, gates, cas }: RunServiceDeps): ServiceImpl<ty
 
     async cancelRun({ run, reason }, context) {
       const asker = askerOf(context);
-      await runs.cancel(asker, run, reason || `cancelled by ${asker.principal.name}`);
-      return {};
+      return { status: await runs.cancel(asker, run, reason || `cancelled by ${asker.principal.name}`) };
     },
 
     async decideGate({ run, stage, decision, comment, binding }, context) {

@@ -1,4 +1,4 @@
-import type { Event } from "../../../proto/gen/millrace/v1/event_pb.ts";
+import type { Event, RunStatus } from "../../../proto/gen/millrace/v1/event_pb.ts";
 import type { Run, RunRequest } from "../../../proto/gen/millrace/v1/run_pb.ts";
 import type { Cas } from "../../../shared/cas/cas.ts";
 import type { Clock } from "../../../shared/clock.ts";
@@ -117,9 +117,11 @@ export class RunEngine implements Runs, Gates, RunHistories, Component {
     yield* actor.watch(afterSequence, signal);
   }
 
-  async cancel(asker: Asker, run: string, reason: string): Promise<void> {
+  async cancel(asker: Asker, run: string, reason: string): Promise<RunStatus> {
     const actor = await this.#find(run);
+    const { status } = actor.state;
     await actor.do({ kind: "cancel", reason }, this.#origin(asker, actor.state.project));
+    return status;
   }
 
   async decideGate(asker: Asker, { run, ...word }: GateWord): Promise<void> {

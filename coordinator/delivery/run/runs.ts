@@ -1,4 +1,4 @@
-import type { Event, GateDecision } from "../../../proto/gen/millrace/v1/event_pb.ts";
+import type { Event, GateDecision, RunStatus } from "../../../proto/gen/millrace/v1/event_pb.ts";
 import type { Run, RunRequest } from "../../../proto/gen/millrace/v1/run_pb.ts";
 import type { Digest } from "../../../shared/digest.ts";
 import type { Principal } from "../access/principal.ts";
@@ -29,8 +29,11 @@ export interface Runs {
   list(options: { readonly before?: number; readonly limit: number }): Promise<Run[]>;
   /** The run's events after a sequence, then live ones until it has finished. Throws `not_found`. */
   watch(run: string, afterSequence: number, signal: AbortSignal): AsyncIterable<RunEvent>;
-  /** Asks for its end; resolves when that is recorded. A finished run stays as it is. Throws `not_found`. */
-  cancel(asker: Asker, run: string, reason: string): Promise<void>;
+  /**
+   * Asks for its end; resolves, when that is recorded, with how it stood before. A finished run stays as it is. Throws
+   * `not_found`.
+   */
+  cancel(asker: Asker, run: string, reason: string): Promise<RunStatus>;
 }
 
 /** A person's word at the gate of a manual stage. */
