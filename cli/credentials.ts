@@ -2,6 +2,7 @@ import { readFileSync } from "node:fs";
 import { homedir } from "node:os";
 import { join } from "node:path";
 import { from, MillraceError } from "../shared/errors.ts";
+import { limits } from "../shared/limits.ts";
 
 /** Where the coordinator is, and the right to use it. */
 export interface Credentials {
@@ -10,7 +11,7 @@ export interface Credentials {
   readonly token: string;
 }
 
-/** What `millrace up` leaves for the command line of the same user. */
+/** What `millrace up` leaves for the command line of the same user: for each farm, the last started first. */
 export interface StoredCredentials extends Credentials {
   /** Root of the HTTP server. */
   readonly http: string;
@@ -34,7 +35,8 @@ export function resolveCredentials(sources: CredentialSources): Credentials {
   if (address !== undefined && token !== undefined) return { address, token };
 
   const files = credentialFiles(sources.env);
-  const stored = files.map(readStored).find((found) => found !== undefined);
+  const farms = files.flatMap(readStored);
+  const stored = address === undefined ? farms[0] : farms.find((farm) => farm.address === address);
   if (address === undefined && stored === undefined) {
     throw new MillraceError(
       "failed_precondition",
@@ -43,7 +45,7 @@ export function resolveCredentials(sources: CredentialSources): Credentials {
     );
   }
   const chosen = address ?? stored?.address ?? "";
-  const chosenToken = token ?? (stored?.address === chosen ? stored.token : undefined);
+  const chosenToken = token ?? stored?.token;
   if (chosenToken === undefined) {
     throw new MillraceError(
       "failed_precondition",
@@ -64,37 +66,63 @@ export function userCredentialsFile(env: CredentialSources["env"]): string {
   return join(nonEmpty(env.XDG_CONFIG_HOME) ?? join(homedir(), ".config"), "millrace", "credentials.json");
 }
 
-function readStored(file: string): StoredCredentials | undefined {
+/**
+ * The text of the user's file once this farm has been started: first, and so the one that is meant when no address is
+ * given. Those started before stay known by their addresses, the last `limits.storedFarms` of them.
+ */
+export function withFarm(file: string, farm: StoredCredentials): string {
+  const others = readKnown(file).filter(({ address }) => address !== farm.address);
+  return `${JSON.stringify({ ...farm, others: others.slice(0, limits.storedFarms - 1) })}\n`;
+}
+
+/** A file that is broken is no reason not to start: it is replaced. */
+function readKnown(file: string): StoredCredentials[] {
+  try {
+    return readStored(file);
+  } catch (error) {
+    if (from(error).code === "failed_precondition") return [];
+    throw error;
+  }
+}
+
+/** The farms in a file, the last started first; none when it is not there. */
+function readStored(file: string): StoredCredentials[] {
   let text: string;
   try {
     text = readFileSync(file, "utf8");
   } catch (error) {
     const failure = from(error, `reading the stored credentials in ${file}`);
-    if (failure.code === "not_found") return undefined;
+    if (failure.code === "not_found") return [];
     throw failure;
   }
-  const stored = parseStored(text);
-  if (stored !== undefined) return stored;
+  const farms = parseStored(text);
+  if (farms !== undefined) return farms;
   throw new MillraceError(
     "failed_precondition",
     `${file} is not what \`millrace up\` writes. Delete it and start \`millrace up\` again.`,
   );
 }
 
-function parseStored(text: string): StoredCredentials | undefined {
+function parseStored(text: string): StoredCredentials[] | undefined {
   let value: unknown;
   try {
     value = JSON.parse(text);
   } catch {
     return undefined; // Not JSON; the caller says so.
   }
+  const others: unknown = typeof value === "object" && value !== null && "others" in value ? value.others : [];
+  if (!Array.isArray(others)) return undefined;
+  const farms = [value, ...(others as unknown[])].map(farmIn);
+  return farms.every((farm) => farm !== undefined) ? farms : undefined;
+}
+
+function farmIn(value: unknown): StoredCredentials | undefined {
   if (typeof value !== "object" || value === null) return undefined;
   if (!("address" in value && "http" in value && "token" in value)) return undefined;
   const { address, http, token } = value;
   if (typeof address !== "string" || typeof http !== "string" || typeof token !== "string") return undefined;
   return { address, http, token };
 }
-
 function nonEmpty(text: string | undefined): string | undefined {
   return text === "" ? undefined : text;
 }

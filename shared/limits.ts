@@ -253,6 +253,8 @@ export const limits = {
   unitLogBytes: 16 * 1024 * 1024,
   /** Idempotency keys of the last submits that are kept at hand; all others are looked up. */
   idempotencyKeys: 10_000,
+  /** Farms of one user on one machine whose addresses and tokens `millrace up` keeps. */
+  storedFarms: 20,
   /** The first call of `millrace doctor`: a coordinator that takes longer is not reached. */
   doctorCallMs: 5_000,
   /** Clocks that differ by more are worth a word: logs of both sides are read together. */

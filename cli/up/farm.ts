@@ -3,7 +3,7 @@ import { join } from "node:path";
 import { from, MillraceError } from "../../shared/errors.ts";
 import { nestingOf } from "../../shared/nesting.ts";
 import { lockFolder } from "../../shared/sqlite/folder-lock.ts";
-import { type StoredCredentials, userCredentialsFile } from "../credentials.ts";
+import { type StoredCredentials, userCredentialsFile, withFarm } from "../credentials.ts";
 import { type Child, type ChildOptions, superviseChild } from "./child.ts";
 import type { ChildCommand } from "./child-process.ts";
 import { hostPort, localHost } from "./host.ts";
@@ -155,9 +155,10 @@ function ownCommand(options: FarmOptions, args: readonly string[]): ChildCommand
 
 /** Where the command line of the same user finds them, and that of whoever has the data folder. */
 function leaveCredentials(options: FarmOptions, credentials: StoredCredentials): void {
-  const text = `${JSON.stringify(credentials)}\n`;
-  writePrivateFile(join(options.dataDir, "credentials.json"), text);
-  if (options.isPrivate !== true) writePrivateFile(userCredentialsFile(options.env), text);
+  writePrivateFile(join(options.dataDir, "credentials.json"), `${JSON.stringify(credentials)}\n`);
+  if (options.isPrivate === true) return;
+  const file = userCredentialsFile(options.env);
+  writePrivateFile(file, withFarm(file, credentials));
 }
 
 function readToken(file: string): string {

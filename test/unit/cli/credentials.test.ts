@@ -1,7 +1,8 @@
 import { mkdirSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { describe, expect, it } from "vitest";
-import { resolveCredentials } from "../../../cli/credentials.ts";
+import { resolveCredentials, userCredentialsFile, withFarm } from "../../../cli/credentials.ts";
+import { limits } from "../../../shared/limits.ts";
 import { tempDir } from "../../support/temp-dir.ts";
 
 function store(file: string, value: unknown): void {
@@ -43,13 +44,39 @@ describe("credentials", () => {
     );
   });
 
+  it("of farms that were started before stay known by their addresses, up to a bound", () => {
+    const env = { XDG_CONFIG_HOME: tempDir() };
+    const file = userCredentialsFile(env);
+    const farm = (port: number, token = `of-${port}`) => ({ address: `h:${port}`, http: "", token });
+    store(file, farm(1)); // as it was written before there were several
+    for (const port of [2, 3, 1, 2]) store(file, withFarm(file, farm(port)));
+    expect(resolveCredentials({ env })).toEqual({ address: "h:2", token: "of-2" });
+    for (const port of [1, 2, 3]) expect(resolveCredentials({ address: `h:${port}`, env }).token).toBe(`of-${port}`);
+    store(file, withFarm(file, farm(3, "renewed")));
+    expect(resolveCredentials({ env }).token).toBe("renewed");
+    for (let port = 10; port < 10 + limits.storedFarms; port += 1) store(file, withFarm(file, farm(port)));
+    expect(() => resolveCredentials({ address: "h:1", env })).toThrow(/no token is known/);
+    expect(resolveCredentials({ address: "h:10", env }).token).toBe("of-10");
+  });
+
+  it("that are broken are replaced when a farm starts", () => {
+    const env = { XDG_CONFIG_HOME: tempDir() };
+    const file = userCredentialsFile(env);
+    store(file, "{");
+    store(file, withFarm(file, stored));
+    expect(resolveCredentials({ env }).token).toBe("from-file");
+  });
+
   it("say what to do when there are none", () => {
     expect(() => resolveCredentials({ env: { XDG_CONFIG_HOME: tempDir() } })).toThrow(/millrace up/);
   });
 
-  it.each(["", "{", "[]", '{"address":1,"http":"","token":""}'])("say which file is broken: %j", (text) => {
-    const config = tempDir();
-    store(join(config, "millrace", "credentials.json"), text);
-    expect(() => resolveCredentials({ env: { XDG_CONFIG_HOME: config } })).toThrow(join(config, "millrace"));
-  });
+  it.each(["", "{", "[]", '{"address":1,"http":"","token":""}', '{"address":"","http":"","token":"","others":1}'])(
+    "say which file is broken: %j",
+    (text) => {
+      const config = tempDir();
+      store(join(config, "millrace", "credentials.json"), text);
+      expect(() => resolveCredentials({ env: { XDG_CONFIG_HOME: config } })).toThrow(join(config, "millrace"));
+    },
+  );
 });
