@@ -9,7 +9,7 @@ import { verifyingCas } from "../shared/cas/verifying-cas.ts";
 import { type Digest, digestOf, hasher } from "../shared/digest.ts";
 import { limits } from "../shared/limits.ts";
 import { openSqlite } from "../shared/sqlite/open.ts";
-import { type BenchReport, type Figure, report } from "./bench.ts";
+import { type Figure, type Measured, timed } from "./bench.ts";
 
 /** Of the coordinator's store, without the wire. Rates are of one run. */
 export interface CasFigures {
@@ -28,8 +28,8 @@ export interface CasBenchOptions {
   readonly largeBytes?: number;
 }
 
-/** The figures of three runs against their targets. */
-export async function casReport(): Promise<BenchReport> {
+/** The figures of three runs of the store alone, against the targets of the store over the wire. */
+export async function cas(): Promise<Measured> {
   const runs: CasFigures[] = [];
   for (let run = 0; run < 3; run += 1) runs.push(await casBench());
   const figure = (name: string, unit: string, key: keyof CasFigures, target: string): Figure => ({
@@ -38,14 +38,15 @@ export async function casReport(): Promise<BenchReport> {
     samples: runs.map((figures) => figures[key]),
     target,
   });
-  return report("cas", [
+  const figures = [
     figure("100k blobs of 1-4 KiB written", "blobs/s", "writesPerSecond", ">= 20000"),
     figure("the same read and verified", "blobs/s", "readsPerSecond", ">= 20000"),
     figure("FindMissing of 100k", "ms", "findMissingMs", "<= 400"),
     figure("opened again", "ms", "openMs", ""),
     figure("1 GiB written", "MiB/s", "largeWriteMebibytesPerSecond", ">= 300"),
     figure("1 GiB read and verified", "MiB/s", "largeReadMebibytesPerSecond", ">= 350"),
-  ]);
+  ];
+  return { figures };
 }
 
 /**
@@ -138,10 +139,4 @@ async function drain(cas: Cas, digest: Digest): Promise<void> {
   let bytes = 0;
   for await (const chunk of cas.read(digest)) bytes += chunk.byteLength;
   if (bytes !== digest.sizeBytes) throw new Error(`${bytes} of ${digest.sizeBytes} bytes came back`);
-}
-
-async function timed(run: () => Promise<unknown>): Promise<number> {
-  const start = performance.now();
-  await run();
-  return performance.now() - start;
 }

@@ -1,57 +1,91 @@
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { startFarm } from "../test/support/farm.ts";
-import { at, type BenchReport, report } from "./bench.ts";
+import type { RunResult } from "../test/support/farm.ts";
+import { type Figure, type Measured, must, quantile } from "./bench.ts";
+import {
+  type BenchFarm,
+  checkRun,
+  eventsOf,
+  eventTimeMs,
+  pipelineOf,
+  processStartsMs,
+  sandboxOf,
+  withFarm,
+  writeProject,
+} from "./bench-farm.ts";
 
 const chainLength = 50;
-const runs = 5;
+const runs = 7;
 
 /**
  * How fast an idle farm hands out work: chains of no-op tasks, each of which needs the one before, through the command
- * line on real processes. What a chain takes, divided by its tasks, is a whole turn: outcome stored, next task prepared,
- * placed, started, ended and reported.
+ * line on real processes, so that the farm is idle at each of them.
+ *
+ * A task is READY when the last of its needs finished: the time of that TaskFinished, taken by the coordinator when it
+ * decides, before it is on disk. Its process is started when the runner has spawned it: the time in the agent's
+ * process-starts.log. Both are the wall clock of this one machine, in whole milliseconds.
  */
-export async function dispatchReport(): Promise<BenchReport> {
-  const farm = await startFarm({ agents: 2 });
-  const dir = mkdtempSync(join(tmpdir(), "millrace-bench-"));
-  try {
+export async function dispatch(): Promise<Measured> {
+  return withFarm({ agents: 2 }, async (farm) => {
     const chains: number[] = [];
+    const dispatched: number[] = [];
+    let sandbox = "";
     for (let run = 0; run <= runs; run += 1) {
-      const project = join(dir, String(run));
-      mkdirSync(project);
-      writeFileSync(join(project, "millrace.yaml"), chain(run));
-      const { status, durationMs } = await farm.run(project);
-      if (status !== "succeeded") throw new Error(`the chain ${status}`);
-      if (run > 0) chains.push(durationMs); // the first warms up
+      const project = join(farm.scratch, String(run));
+      writeProject(project, { "millrace.yaml": chain(run) });
+      const result = await farm.run(project);
+      checkRun(result, { tasks: chainLength, cached: false });
+      sandbox = sandboxOf(result);
+      if (run === 0) continue; // warms up
+      chains.push(result.durationMs);
+      dispatched.push(...(await dispatchesOf(farm, result)));
     }
-    return report("dispatch", [
-      { name: `${chainLength} chained no-op tasks`, unit: "ms", samples: chains, target: "<= 1000" },
-      { name: "a turn, in the mean", unit: "ms", samples: chains.map((ms) => ms / chainLength), target: "" },
+    const of = `of ${dispatched.length} dispatches`;
+    const figures: Figure[] = [
       {
-        name: "slowest chain",
+        name: "READY to process started, p50",
         unit: "ms",
-        samples: [
-          at(
-            chains.toSorted((a, b) => a - b),
-            1,
-          ),
-        ],
-        target: "",
+        samples: [quantile(dispatched, 0.5)],
+        target: "<= 8",
+        note: of,
       },
-    ]);
-  } finally {
-    rmSync(dir, { recursive: true, force: true });
-    await farm.stop();
-    await farm.remove();
+      {
+        name: "READY to process started, p99",
+        unit: "ms",
+        samples: [quantile(dispatched, 0.99)],
+        target: "<= 40",
+        note: of,
+      },
+      { name: "READY to process started", unit: "ms", samples: dispatched, target: "" },
+      { name: `${chainLength} chained no-op tasks`, unit: "ms", samples: chains, target: "<= 1000" },
+      { name: "a turn, in the mean of a chain", unit: "ms", samples: chains.map((ms) => ms / chainLength), target: "" },
+    ];
+    return { sandbox, figures };
+  });
+}
+
+/** From READY to the start of the process, of each task but the first, whose run has to be planned before. */
+async function dispatchesOf(farm: BenchFarm, { run }: RunResult): Promise<number[]> {
+  const starts = processStartsMs(farm);
+  const finishedMs = new Map<string, number>();
+  const executions = new Map<string, string>();
+  for (const event of await eventsOf(farm, run)) {
+    const { kind } = event;
+    if (kind.case === "taskFinished") finishedMs.set(kind.value.task, eventTimeMs(event));
+    if (kind.case === "taskSubmitted") executions.set(kind.value.task, kind.value.executionId);
   }
+  return Array.from({ length: chainLength - 1 }, (_, index) => {
+    const readyMs = finishedMs.get(`s/t${index}`) ?? Number.NaN;
+    const startMs = starts.get(executions.get(`s/t${index + 1}`) ?? "") ?? Number.NaN;
+    must(startMs >= readyMs, `task ${index + 1} of ${run} was ready at ${readyMs} and started at ${startMs}`);
+    return startMs - readyMs;
+  });
 }
 
 /** Distinct in each run, so that nothing comes from the cache. */
 function chain(run: number): string {
-  const tasks = Array.from({ length: chainLength }, (_, index) => {
+  const task = (index: number): [string, string] => {
     const needs = index === 0 ? "" : `needs: [t${index - 1}], `;
-    return `      t${index}: { ${needs}run: "true # ${run} ${index}", inputs: [millrace.yaml] }`;
-  });
-  return ["name: chain", "stages:", "  s:", "    tasks:", ...tasks, ""].join("\n");
+    return [`t${index}`, `{ ${needs}run: "true # ${run} ${index}", inputs: [millrace.yaml] }`];
+  };
+  return pipelineOf("chain", Object.fromEntries(Array.from({ length: chainLength }, (_, index) => task(index))));
 }

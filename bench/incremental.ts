@@ -8,7 +8,7 @@ import { RunService } from "../proto/gen/millrace/v1/run_pb.ts";
 import { systemClock } from "../shared/clock.ts";
 import { grpcTransport } from "../shared/rpc/grpc-transport.ts";
 import { startFarm } from "../test/support/farm.ts";
-import { type BenchReport, report } from "./bench.ts";
+import type { Measured } from "./bench.ts";
 
 const folders = 1_000;
 const filesPerFolder = 20;
@@ -18,7 +18,7 @@ const runs = 7;
  * One file of 20,000 has changed: what it takes until the run is planned, from a warm stat cache, against a real farm.
  * `git status` on the same tree at the same moment is the peer: it too looks at every file and reads what has changed.
  */
-export async function incrementalReport(): Promise<BenchReport> {
+export async function incremental(): Promise<Measured> {
   const dir = mkdtempSync(join(tmpdir(), "millrace-bench-"));
   const farm = await startFarm({ agents: 1 });
   const transport = grpcTransport({ address: farm.grpc, token: farm.token });
@@ -65,14 +65,15 @@ export async function incrementalReport(): Promise<BenchReport> {
       await farm.cli(["run", source, "--detach"]);
       wholeCli.push(performance.now() - cliStart);
     }
-    return report("incremental", [
+    const figures = [
       { name: "one of 20,000 changed: snapshot, upload, plan", unit: "ms", samples: total, target: "<= 400" },
       { name: "of which snapshot and upload", unit: "ms", samples: snapshot, target: "" },
       { name: "blob bytes sent", unit: "B", samples: sentBytes, target: "<= changed + 65536" },
       { name: "peer: git status on the same tree", unit: "ms", samples: peer, target: "" },
       { name: "nothing changed: millrace run --detach, whole process", unit: "ms", samples: wholeCli, target: "" },
       { name: "the first time: everything read and sent", unit: "ms", samples: [firstMs], target: "" },
-    ]);
+    ];
+    return { figures };
   } finally {
     transport.close();
     await farm.stop();

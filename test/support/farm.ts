@@ -78,18 +78,24 @@ export interface FarmOptions {
   readonly slots?: number;
   /** A folder that an earlier farm left; default a new one. */
   readonly dir?: string;
+  /** Added to the environment of all its processes. */
+  readonly env?: Readonly<Record<string, string>>;
+  /** The `millrace` that is started; default the one of the checkout. */
+  readonly program?: string;
 }
 
 /** Starts a farm on free ports in a folder of its own. Whoever starts it calls `remove`. */
 export async function startFarm(options: FarmOptions): Promise<TestFarm> {
   const dir = options.dir ?? mkdtempSync(join(tmpdir(), "millrace-farm-"));
   const dataDir = join(dir, "data");
-  const env = cliEnvironment(dir);
+  const env = { ...cliEnvironment(dir), ...options.env };
+  const { program } = options;
   const slots = options.slots === undefined ? [] : ["--slots", String(options.slots)];
   const anyPort = ["--grpc-port", "0", "--http-port", "0", "--nats-port", "0"];
   const up = startCli(
     ["up", "--data", dataDir, "--agents", String(options.agents), ...slots, ...anyPort, "--json"],
     env,
+    program,
   );
   const ended = once(up.process, "exit").then(([status]) => status as number | null);
   const ready = await up.line(/^\{"grpc"/).catch(async (error: unknown) => {
@@ -99,14 +105,14 @@ export async function startFarm(options: FarmOptions): Promise<TestFarm> {
   const { grpc, http, pid } = JSON.parse(ready) as { grpc: string; http: string; pid: number };
   const { token } = JSON.parse(readFileSync(join(dataDir, "credentials.json"), "utf8")) as { token: string };
 
-  const cli = (args: readonly string[]) => startCli(args, env).result;
+  const cli = (args: readonly string[]) => startCli(args, env, program).result;
   const stop = () => {
     up.process.kill("SIGTERM");
     return ended;
   };
   return {
     ...{ grpc, http, token, dataDir, pid, cli, stop },
-    startCli: (args) => startCli(args, env),
+    startCli: (args) => startCli(args, env, program),
     async run(source, ...args) {
       const result = await cli(["run", source, "--json", ...args]);
       if (result.stdout === "") throw new Error(`run gave no JSON, status ${result.status}: ${result.stderr}`);
@@ -135,8 +141,8 @@ export function cliEnvironment(dir: string): NodeJS.ProcessEnv {
 }
 
 /** Starts the command line as a person would, from outside. */
-export function startCli(args: readonly string[], env: NodeJS.ProcessEnv): RunningCli {
-  const child = spawn(millrace, args, { env, stdio: ["ignore", "pipe", "pipe"] });
+export function startCli(args: readonly string[], env: NodeJS.ProcessEnv, program = millrace): RunningCli {
+  const child = spawn(program, args, { env, stdio: ["ignore", "pipe", "pipe"] });
   const lines: string[] = [];
   const waiting = new Set<{ pattern: RegExp; resolve(line: string): void; reject(error: Error): void }>();
   for (const stream of [child.stdout, child.stderr]) {

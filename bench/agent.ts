@@ -1,0 +1,89 @@
+import { execFileSync } from "node:child_process";
+import { globSync, readdirSync, readFileSync } from "node:fs";
+import { join, resolve } from "node:path";
+import { setTimeout as delay } from "node:timers/promises";
+import { type Figure, type Measured, must } from "./bench.ts";
+import { checkRun, pipelineOf, withFarm, writeProject } from "./bench-farm.ts";
+
+const root = resolve(import.meta.dirname, "..");
+const settleMs = 8_000;
+const windows = 3;
+const windowMs = 10_000;
+
+/**
+ * What an idle agent costs, in the form that is shipped (`npm run package`): memory as the proportional set size of the
+ * agent and its runner together, and processor time from the kernel's accounting of all their threads. The agent has done
+ * a few tasks before, as one in use has.
+ */
+export async function agent(): Promise<Measured> {
+  execFileSync("sh", [join(root, "deploy/package.sh")], { stdio: ["ignore", "ignore", "inherit"] });
+  const program = join(root, "dist/package/bin/millrace");
+  return withFarm({ agents: 1, program }, async (farm) => {
+    const project = join(farm.scratch, "project");
+    const tasks = Array.from({ length: 20 }, (_, n) => [`t${n}`, `{ run: "true # ${n}", inputs: [] }`] as const);
+    writeProject(project, { "millrace.yaml": pipelineOf("agent", Object.fromEntries(tasks)) });
+    checkRun(await farm.run(project), { tasks: tasks.length, cached: false });
+    const { agent: agentPid, runner: runnerPid } = processesOf(farm.pid);
+    await delay(settleMs);
+    const samples: Record<"agent" | "runner" | "together" | "cpu", number[]> = {
+      agent: [],
+      runner: [],
+      together: [],
+      cpu: [],
+    };
+    for (let window = 0; window < windows; window += 1) {
+      const before = cpuMs(agentPid) + cpuMs(runnerPid);
+      const startMs = performance.now();
+      await delay(windowMs);
+      samples.cpu.push(((cpuMs(agentPid) + cpuMs(runnerPid) - before) / (performance.now() - startMs)) * 100);
+      const [agentMb, runnerMb] = [pssMb(agentPid), pssMb(runnerPid)];
+      samples.agent.push(agentMb);
+      samples.runner.push(runnerMb);
+      samples.together.push(agentMb + runnerMb);
+    }
+    const figures: Figure[] = [
+      { name: "agent and runner together, PSS", unit: "MB", samples: samples.together, target: "<= 110" },
+      { name: "of which the agent", unit: "MB", samples: samples.agent, target: "" },
+      { name: "of which the runner", unit: "MB", samples: samples.runner, target: "" },
+      { name: "processor of both, idle", unit: "%", samples: samples.cpu, target: "<= 0.2", note: "of one processor" },
+    ];
+    return { figures };
+  });
+}
+
+/** The agent below the supervisor and the runner below the agent. */
+function processesOf(supervisor: number): { agent: number; runner: number } {
+  const agentPid = childrenOf(supervisor).find((pid) => argumentsOf(pid).includes("agent"));
+  must(agentPid !== undefined, "no agent runs");
+  const runnerPid = childrenOf(agentPid).find((pid) =>
+    argumentsOf(pid).some((arg) => arg.endsWith("runner-process.mjs")),
+  );
+  must(runnerPid !== undefined, "no runner runs");
+  return { agent: agentPid, runner: runnerPid };
+}
+
+function childrenOf(pid: number): number[] {
+  return globSync(`/proc/${pid}/task/*/children`).flatMap((file) =>
+    readFileSync(file, "utf8").split(" ").filter(Boolean).map(Number),
+  );
+}
+
+function argumentsOf(pid: number): string[] {
+  return readFileSync(`/proc/${pid}/cmdline`, "utf8").split("\0");
+}
+
+/** In megabytes of a million bytes. */
+function pssMb(pid: number): number {
+  const [, kib] = /^Pss:\s+(\d+) kB$/m.exec(readFileSync(`/proc/${pid}/smaps_rollup`, "utf8")) ?? [];
+  must(kib !== undefined, "the kernel tells no Pss");
+  return (Number(kib) * 1024) / 1e6;
+}
+
+/** Of all threads; the kernel counts in nanoseconds. */
+function cpuMs(pid: number): number {
+  let ns = 0;
+  for (const thread of readdirSync(`/proc/${pid}/task`)) {
+    ns += Number(readFileSync(`/proc/${pid}/task/${thread}/schedstat`, "utf8").split(" ")[0]);
+  }
+  return ns / 1e6;
+}
