@@ -12,6 +12,8 @@ import {
   withFarm,
   writeProject,
 } from "./bench-farm.ts";
+import { measureBuildbot } from "./peers/buildbot.ts";
+import { notInstalled } from "./peers/peers.ts";
 
 const chainLength = 50;
 const runs = 7;
@@ -25,6 +27,11 @@ const runs = 7;
  * process-starts.log. Both are the wall clock of this one machine, in whole milliseconds.
  */
 export async function dispatch(): Promise<Measured> {
+  const { figures, sandbox, medianMs } = await ours();
+  return { sandbox, figures: [...figures, ...(await peers(medianMs))] };
+}
+
+async function ours() {
   return withFarm({ agents: 2 }, async (farm) => {
     const chains: number[] = [];
     const dispatched: number[] = [];
@@ -59,8 +66,19 @@ export async function dispatch(): Promise<Measured> {
       { name: `${chainLength} chained no-op tasks`, unit: "ms", samples: chains, target: "<= 1000" },
       { name: "a turn, in the mean of a chain", unit: "ms", samples: chains.map((ms) => ms / chainLength), target: "" },
     ];
-    return { sandbox, figures };
+    return { sandbox, figures, medianMs: quantile(dispatched, 0.5) };
   });
+}
+
+async function peers(medianMs: number): Promise<Figure[]> {
+  const found = await measureBuildbot(40);
+  const name = "peer: buildbot, trigger to process started";
+  if (found === undefined) return [notInstalled(name, "ms")];
+  const ratio = quantile(found.dispatchMs, 0.5) / medianMs;
+  return [
+    { name, unit: "ms", samples: found.dispatchMs, target: "" },
+    { name: "buildbot's p50 over ours", unit: "times", samples: [ratio], target: ">= 10" },
+  ];
 }
 
 /** From READY to the start of the process, of each task but the first, whose run has to be planned before. */

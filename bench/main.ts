@@ -1,30 +1,54 @@
 import { writeFileSync } from "node:fs";
-import { type Measured, report, table } from "./bench.ts";
+import { join } from "node:path";
+import { parseArgs } from "node:util";
+import { type BenchReport, type Measured, report, table } from "./bench.ts";
+import { installPeers } from "./peers/peers.ts";
 
-/** Each file is loaded when its bench runs: what one of them loads must not cost another time or memory. */
+/** In the order in which `all` runs them. Each file is loaded when its bench runs: one must not cost another memory. */
 const benches: Readonly<Record<string, () => Promise<Measured>>> = {
-  cas: async () => (await import("./cas.ts")).cas(),
-  incremental: async () => (await import("./incremental.ts")).incremental(),
-  sandbox: async () => (await import("./sandbox.ts")).sandbox(),
-  dispatch: async () => (await import("./dispatch.ts")).dispatch(),
-  warm: async () => (await import("./warm.ts")).warm(),
-  "cas-wire": async () => (await import("./cas-wire.ts")).casWire(),
-  logs: async () => (await import("./logs.ts")).logs(),
   agent: async () => (await import("./agent.ts")).agent(),
+  dispatch: async () => (await import("./dispatch.ts")).dispatch(),
   throughput: async () => (await import("./throughput.ts")).throughput(),
+  warm: async () => (await import("./warm.ts")).warm(),
+  incremental: async () => (await import("./incremental.ts")).incremental(),
+  "cas-wire": async () => (await import("./cas-wire.ts")).casWire(),
+  cas: async () => (await import("./cas.ts")).cas(),
+  logs: async () => (await import("./logs.ts")).logs(),
+  sandbox: async () => (await import("./sandbox.ts")).sandbox(),
 };
 
-const asked = process.argv.slice(2);
-const unknown = asked.filter((name) => !(name in benches));
-if (unknown.length > 0) {
-  process.stderr.write(`no bench "${unknown.join('", "')}"; there are: ${Object.keys(benches).join(", ")}\n`);
+/** What docs/performance.md tells; only `all` writes it, so that its figures are of one machine and one hour. */
+const keptFile = join(import.meta.dirname, "../docs/performance.json");
+
+const { positionals, values } = parseArgs({ allowPositionals: true, options: { peers: { type: "boolean" } } });
+const all = positionals.includes("all");
+const unknown = positionals.filter((name) => name !== "all" && !(name in benches));
+if (unknown.length > 0 || positionals.length === 0) {
+  if (unknown.length > 0) process.stderr.write(`no bench "${unknown.join('", "')}"\n`);
+  process.stderr.write(
+    `npm run bench -- <name>… [--peers]; the names: all, ${Object.keys(benches).join(", ")}\n` +
+      "--peers installs what ours is held against into a cache folder first; what is there is measured without it.\n",
+  );
   process.exitCode = 2;
 } else {
-  for (const [name, run] of Object.entries(benches)) {
-    if (asked.length > 0 && !asked.includes(name)) continue;
-    const found = await report(name, run);
-    const file = `bench-${name}.json`;
-    writeFileSync(file, `${JSON.stringify(found, undefined, 2)}\n`);
-    process.stdout.write(`${table(found)}\n(also in ${file})\n\n`);
+  if (values.peers === true) installPeers();
+  await run(all ? Object.keys(benches) : positionals);
+}
+
+/** One that breaks does not keep the others from being measured, but the command fails, and nothing is kept of `all`. */
+async function run(names: readonly string[]): Promise<void> {
+  const reports: BenchReport[] = [];
+  for (const [name, measure] of Object.entries(benches)) {
+    if (!names.includes(name)) continue;
+    try {
+      const found = await report(name, measure);
+      reports.push(found);
+      writeFileSync(`bench-${name}.json`, `${JSON.stringify(found, undefined, 2)}\n`);
+      process.stdout.write(`${table(found)}\n(also in bench-${name}.json)\n\n`);
+    } catch (error) {
+      process.exitCode = 1;
+      process.stderr.write(`${name} FAILED: ${error instanceof Error ? error.stack : String(error)}\n\n`);
+    }
   }
+  if (all && process.exitCode !== 1) writeFileSync(keptFile, `${JSON.stringify(reports, undefined, 2)}\n`);
 }

@@ -1,6 +1,9 @@
 import { join } from "node:path";
-import { type Figure, type Measured, must } from "./bench.ts";
+import { type Figure, type Measured, must, timed } from "./bench.ts";
 import { checkRun, pipelineOf, type Sandbox, sandboxOf, withFarm, writeProject } from "./bench-farm.ts";
+import { measureBuildbot } from "./peers/buildbot.ts";
+import { notInstalled } from "./peers/peers.ts";
+import { runProgram } from "./run-program.ts";
 
 const tasks = 1_000;
 const runs = 3;
@@ -17,7 +20,27 @@ export async function throughput(): Promise<Measured> {
   ] as const) {
     figures.push({ name: `no-op tasks, sandbox ${sandbox}`, unit: "tasks/s", samples: await rates(sandbox), target });
   }
+  figures.push(...(await peers()));
   return { figures };
+}
+
+async function peers(): Promise<Figure[]> {
+  const script = `seq ${tasks} | xargs -P 8 -n 1 sh -c true`;
+  const samples: number[] = [];
+  for (let run = 0; run < runs; run += 1) {
+    samples.push((tasks / (await timed(() => runProgram("sh", ["-c", script], { cwd: "/" })))) * 1000);
+  }
+  const floor = {
+    name: "peer: xargs -P 8 of `sh -c true`",
+    unit: "tasks/s",
+    samples,
+    target: "",
+    note: "the spawns alone",
+  };
+  const name = "peer: buildbot, builds of one no-op step";
+  const found = await measureBuildbot(40);
+  if (found === undefined) return [floor, notInstalled(name, "tasks/s")];
+  return [floor, { name, unit: "tasks/s", samples: [found.buildsPerSecond], target: "" }];
 }
 
 async function rates(sandbox: Sandbox): Promise<number[]> {

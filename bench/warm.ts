@@ -1,8 +1,10 @@
-import { utimesSync } from "node:fs";
+import { mkdtempSync, rmSync, utimesSync } from "node:fs";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { RunResult } from "../test/support/farm.ts";
 import { type Figure, type Measured, must, timed } from "./bench.ts";
 import { type BenchFarm, checkRun, pipelineOf, sandboxOf, withFarm, writeProject } from "./bench-farm.ts";
+import { monorepoFigures } from "./peers/monorepo.ts";
 
 const sizes = [
   { packages: 100, target: "<= 250", runs: 9 },
@@ -14,6 +16,16 @@ const sizes = [
  * end. One task a package, each with inputs and an output of its own.
  */
 export async function warm(): Promise<Measured> {
+  const { sandbox, figures } = await ours();
+  const scratch = mkdtempSync(join(tmpdir(), "millrace-bench-"));
+  try {
+    return { sandbox, figures: [...figures, ...(await monorepoFigures(scratch, 100, 5))] };
+  } finally {
+    rmSync(scratch, { recursive: true, force: true });
+  }
+}
+
+async function ours() {
   return withFarm({ agents: 2, slots: 2 }, async (farm) => {
     const figures: Figure[] = [];
     let sandbox = "";
@@ -62,7 +74,7 @@ async function floor(farm: BenchFarm): Promise<Figure> {
 }
 
 /** As old as a checkout usually is. Each package has ten sources and a build that writes one file. */
-export function writeWorkspace(dir: string, packages: number): void {
+function writeWorkspace(dir: string, packages: number): void {
   const tasks: Record<string, string> = {};
   const agedS = Date.now() / 1000 - 3_600;
   for (let index = 0; index < packages; index += 1) {
