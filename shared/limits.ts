@@ -169,8 +169,11 @@ export const limits = {
   sqliteBusyMs: 5_000,
   /** Compiled statements one SQLite worker keeps. */
   sqliteStatements: 500,
-  /** Tasks whose Actions are put together at a time: each reads trees and writes blobs. */
-  preparingTasks: 32,
+  /**
+   * Tasks whose Actions are put together at a time: each reads trees and writes blobs. Each also waits for the next
+   * commit of events, so a cached run of 1,000 tasks takes 1,000 / this many commits.
+   */
+  preparingTasks: 256,
   /** Executions queued in the scheduler. */
   queuedExecutions: 500_000,
   /** For one JoinFarm; then it is tried again. */

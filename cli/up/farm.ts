@@ -31,6 +31,9 @@ export interface FarmOptions {
   report: ChildOptions["report"];
 }
 
+/** Of Node, as in bin/millrace: a small young generation makes an agent 50 MB smaller, and no slower. */
+const agentFlags = ["--max-semi-space-size=1"];
+
 /** A farm on this machine. */
 export interface Farm {
   readonly grpc: string;
@@ -114,12 +117,16 @@ async function startParts(options: FarmOptions, groups: Child<unknown>[][]) {
       {
         name,
         command: () =>
-          ownCommand(options, [
-            ...["agent", "--coordinator", address, "--token-file", join(coordinatorDir, "tokens", "agent")],
-            ...["--data", join(dataDir, "agents", String(index + 1)), "--name", name, "--hide", dataDir],
-            ...(options.slots === undefined ? [] : ["--slots", String(options.slots)]),
-            "--json",
-          ]),
+          ownCommand(
+            options,
+            [
+              ...["agent", "--coordinator", address, "--token-file", join(coordinatorDir, "tokens", "agent")],
+              ...["--data", join(dataDir, "agents", String(index + 1)), "--name", name, "--hide", dataDir],
+              ...(options.slots === undefined ? [] : ["--slots", String(options.slots)]),
+              "--json",
+            ],
+            agentFlags,
+          ),
         readyFrom: (line) => (isReadyLine(line) ? true : undefined),
       },
       childOptions,
@@ -149,8 +156,8 @@ async function startNats(
   return { url: `nats://127.0.0.1:${taken}`, credentialsFile: spec.credentialsFile, port: taken };
 }
 
-function ownCommand(options: FarmOptions, args: readonly string[]): ChildCommand {
-  return { file: options.self.file, args: [...options.self.args, ...args], channel: true };
+function ownCommand(options: FarmOptions, args: readonly string[], flags: readonly string[] = []): ChildCommand {
+  return { file: options.self.file, args: [...flags, ...options.self.args, ...args], channel: true };
 }
 
 /** Where the command line of the same user finds them, and that of whoever has the data folder. */
