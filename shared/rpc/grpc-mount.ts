@@ -1,5 +1,5 @@
 import { once } from "node:events";
-import { create, type DescMethod, type DescService, fromBinary, type Message, toBinary } from "@bufbuild/protobuf";
+import { create, type DescMethod, type DescService, fromBinary, type Message } from "@bufbuild/protobuf";
 import { Code, ConnectError, createHandlerContext, type HandlerContext, type ServiceImpl } from "@connectrpc/connect";
 import type {
   Metadata,
@@ -12,7 +12,8 @@ import type {
   sendUnaryData,
   UntypedServiceImplementation,
 } from "@grpc/grpc-js";
-import { asBuffer, grpcStatusOf, headersFromMetadata, metadataFromHeaders } from "./grpc-status.ts";
+import { encodeMessage } from "./encode-message.ts";
+import { grpcStatusOf, headersFromMetadata, metadataFromHeaders } from "./grpc-status.ts";
 import { pullMessages } from "./pull-messages.ts";
 
 type Call = ServerUnaryCall<Message, Message> &
@@ -38,9 +39,9 @@ export function mountGrpc<S extends DescService>(server: Server, service: S, imp
       originalName: method.localName,
       requestStream: takesStream(method),
       responseStream: givesStream(method),
-      requestSerialize: (message: Message) => asBuffer(toBinary(method.input, message)),
+      requestSerialize: (message: Message) => encodeMessage(method.input, message),
       requestDeserialize: (bytes: Buffer) => fromBinary(method.input, bytes),
-      responseSerialize: (message: Message) => asBuffer(toBinary(method.output, message)),
+      responseSerialize: (message: Message) => encodeMessage(method.output, message),
       responseDeserialize: (bytes: Buffer) => fromBinary(method.output, bytes),
     };
     const bound = handler.bind(impl);

@@ -5,7 +5,6 @@ import {
   fromBinary,
   type MessageInitShape,
   type MessageShape,
-  toBinary,
 } from "@bufbuild/protobuf";
 import { Code, ConnectError, createContextValues, type Transport } from "@connectrpc/connect";
 import { runStreamingCall, runUnaryCall } from "@connectrpc/connect/protocol";
@@ -18,13 +17,8 @@ import {
   type ServiceError,
 } from "@grpc/grpc-js";
 import { limits } from "../limits.ts";
-import {
-  asBuffer,
-  connectErrorOf,
-  type HeadersInput,
-  headersFromMetadata,
-  metadataFromHeaders,
-} from "./grpc-status.ts";
+import { encodeMessage } from "./encode-message.ts";
+import { connectErrorOf, type HeadersInput, headersFromMetadata, metadataFromHeaders } from "./grpc-status.ts";
 import { pullMessages } from "./pull-messages.ts";
 
 export interface GrpcTransportOptions {
@@ -77,7 +71,7 @@ export function grpcTransport(options: GrpcTransportOptions): ClosableTransport 
           const message = await new Promise<MessageShape<typeof method.output>>((resolve, reject) => {
             const call = client.makeUnaryRequest(
               `/${method.parent.typeName}/${method.name}`,
-              (value: typeof request.message) => asBuffer(toBinary(method.input, value)),
+              (value: typeof request.message) => encodeMessage(method.input, value),
               (bytes) => fromBinary(method.output, bytes),
               request.message,
               metadataFromHeaders(request.header),
@@ -99,7 +93,7 @@ export function grpcTransport(options: GrpcTransportOptions): ClosableTransport 
         next: async (request) => {
           const call = client.makeBidiStreamRequest(
             `/${method.parent.typeName}/${method.name}`,
-            (value: MessageShape<typeof method.input>) => asBuffer(toBinary(method.input, value)),
+            (value: MessageShape<typeof method.input>) => encodeMessage(method.input, value),
             (bytes) => fromBinary(method.output, bytes),
             metadataFromHeaders(request.header),
             deadline(timeoutMs),
