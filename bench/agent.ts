@@ -25,10 +25,11 @@ export async function agent(): Promise<Measured> {
     checkRun(await farm.run(project), { tasks: tasks.length, cached: false });
     const { agent: agentPid, runner: runnerPid } = processesOf(farm.pid);
     await delay(settleMs);
-    const samples: Record<"agent" | "runner" | "together" | "cpu", number[]> = {
+    const samples: Record<"agent" | "runner" | "together" | "own" | "cpu", number[]> = {
       agent: [],
       runner: [],
       together: [],
+      own: [],
       cpu: [],
     };
     for (let window = 0; window < windows; window += 1) {
@@ -36,7 +37,8 @@ export async function agent(): Promise<Measured> {
       const startMs = performance.now();
       await delay(windowMs);
       samples.cpu.push(((cpuMs(agentPid) + cpuMs(runnerPid) - before) / (performance.now() - startMs)) * 100);
-      const [agentMb, runnerMb] = [pssMb(agentPid), pssMb(runnerPid)];
+      const [agentMb, runnerMb] = [memoryMb(agentPid, "Pss"), memoryMb(runnerPid, "Pss")];
+      samples.own.push([agentPid, runnerPid].reduce((sum, pid) => sum + ownMb(pid), 0));
       samples.agent.push(agentMb);
       samples.runner.push(runnerMb);
       samples.together.push(agentMb + runnerMb);
@@ -45,6 +47,7 @@ export async function agent(): Promise<Measured> {
       { name: "agent and runner together, PSS", unit: "MB", samples: samples.together, target: "<= 110" },
       { name: "of which the agent", unit: "MB", samples: samples.agent, target: "" },
       { name: "of which the runner", unit: "MB", samples: samples.runner, target: "" },
+      { name: "of both, what no other process shares", unit: "MB", samples: samples.own, target: "" },
       { name: "processor of both, idle", unit: "%", samples: samples.cpu, target: "<= 0.2", note: "of one processor" },
     ];
     return { figures };
@@ -72,11 +75,16 @@ function argumentsOf(pid: number): string[] {
   return readFileSync(`/proc/${pid}/cmdline`, "utf8").split("\0");
 }
 
-/** In megabytes of a million bytes. */
-function pssMb(pid: number): number {
-  const [, kib] = /^Pss:\s+(\d+) kB$/m.exec(readFileSync(`/proc/${pid}/smaps_rollup`, "utf8")) ?? [];
-  must(kib !== undefined, "the kernel tells no Pss");
+/** In megabytes of a million bytes. The proportional size is smaller the more processes run the same program. */
+function memoryMb(pid: number, kind: string): number {
+  const rollup = readFileSync(`/proc/${pid}/smaps_rollup`, "utf8");
+  const [, kib] = new RegExp(`^${kind}:\\s+(\\d+) kB$`, "m").exec(rollup) ?? [];
+  must(kib !== undefined, `the kernel tells no ${kind}`);
   return (Number(kib) * 1024) / 1e6;
+}
+
+function ownMb(pid: number): number {
+  return memoryMb(pid, "Private_Clean") + memoryMb(pid, "Private_Dirty");
 }
 
 /** Of all threads; the kernel counts in nanoseconds. */

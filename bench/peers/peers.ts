@@ -5,7 +5,7 @@ import { delimiter, join } from "node:path";
 import type { Figure } from "../bench.ts";
 
 /** The scripts that install peers, beside this file. */
-const installers = ["npm.sh", "buildbot.sh", "bazel.sh"];
+const installers = ["npm.sh", "buildbot.sh"];
 
 /** Where peers are: MILLRACE_BENCH_PEERS, else in the user's cache. Nothing of ours depends on them. */
 export function peersFolder(): string {
