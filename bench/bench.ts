@@ -82,16 +82,18 @@ function isMet(value: number, target: string): boolean | undefined {
   return relation === "<=" ? value <= Number(bound) : value >= Number(bound);
 }
 
-/** The report as a table for people, in Markdown. */
+/** The report as a table for people, in Markdown, under a line that says where it was taken. */
 export function table({ bench, commit, machine, sandbox, load, figures }: BenchReport): string {
   const rows = figures.map(({ name, unit, min, median, max, target, met, note }) => {
     const numbers = [min, median, max].map((value) => (value === undefined ? "-" : rounded(value)));
-    return [name, unit, ...numbers, target, met === undefined ? "" : met ? "met" : "MISSED", note ?? ""];
+    return [name, unit, ...numbers, target, met === undefined ? "" : met ? "met" : "**missed**", note ?? ""];
   });
   const head = ["figure", "unit", "min", "median", "max", "target", "", "note"];
   const level = sandbox === undefined ? "" : `, sandbox ${sandbox}`;
+  const loads = `load ${load.before.toFixed(1)} before, ${load.after.toFixed(1)} after`;
   return [
-    `${bench} at ${commit} on ${machine}${level}, load ${load.before.toFixed(1)} before, ${load.after.toFixed(1)} after`,
+    `\`npm run bench -- ${bench}\` at ${commit} on ${machine}${level}, ${loads}`,
+    "",
     ...[head, head.map(() => "---"), ...rows].map((cells) => `| ${cells.join(" | ")} |`),
   ].join("\n");
 }

@@ -1,4 +1,4 @@
-import { writeFileSync } from "node:fs";
+import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { type BenchReport, type Measured, report, table } from "./bench.ts";
@@ -18,7 +18,7 @@ const benches: Readonly<Record<string, () => Promise<Measured>>> = {
 };
 
 /** What docs/performance.md tells; only `all` writes it, so that its figures are of one machine and one hour. */
-const keptFile = join(import.meta.dirname, "../docs/performance.json");
+const docs = join(import.meta.dirname, "../docs");
 
 const { positionals, values } = parseArgs({ allowPositionals: true, options: { peers: { type: "boolean" } } });
 const all = positionals.includes("all");
@@ -50,5 +50,15 @@ async function run(names: readonly string[]): Promise<void> {
       process.stderr.write(`${name} FAILED: ${error instanceof Error ? error.stack : String(error)}\n\n`);
     }
   }
-  if (all && process.exitCode !== 1) writeFileSync(keptFile, `${JSON.stringify(reports, undefined, 2)}\n`);
+  if (all && process.exitCode !== 1) keep(reports);
+}
+
+/** As JSON, and as tables between the two marks of the page. */
+function keep(reports: readonly BenchReport[]): void {
+  writeFileSync(join(docs, "performance.json"), `${JSON.stringify(reports, undefined, 2)}\n`);
+  const page = join(docs, "performance.md");
+  const [before, , after] = readFileSync(page, "utf8").split(/^<!-- (?:begin|end) of figures -->\n/m);
+  if (after === undefined) throw new Error(`${page} has no marks between which the figures stand`);
+  const tables = reports.map((found) => `### ${found.bench}\n\n${table(found)}\n`).join("\n");
+  writeFileSync(page, `${before}<!-- begin of figures -->\n\n${tables}\n<!-- end of figures -->\n${after}`);
 }
