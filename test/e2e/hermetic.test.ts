@@ -122,10 +122,21 @@ describe("a task", () => {
 
 describe("a pipeline that runs itself", () => {
   it("ends at the second farm inside of another, and says why", async () => {
-    const millrace = resolve(import.meta.dirname, "../../bin/millrace");
-    const dir = project(pipeline(`{ run: "${millrace} run . --local", inputs: [millrace.yaml] }`));
+    // Without a sandbox, which shows a task nothing of a checkout below /tmp.
+    const open = farm.startCli([
+      ...["agent", "--coordinator", farm.grpc, "--token-file", join(farm.dataDir, "coordinator/tokens/agent")],
+      ...["--data", join(farm.dataDir, "..", "open"), "--sandbox", "none", "--label", "walls=none", "--json"],
+    ]);
+    await open.line(/online/);
+    const again = `MILLRACE_SANDBOX=none ${resolve(import.meta.dirname, "../../bin/millrace")} run --local`;
+    const dir = project({
+      ...pipeline(`{ run: "${again} inner", inputs: ["inner/**"], agents: { walls: none } }`),
+      "inner/millrace.yaml": pipeline(`{ run: "${again} .", inputs: [millrace.yaml] }`)["millrace.yaml"],
+    });
     const { status, stdout } = await farm.cli(["run", dir]);
     expect(status).toBe(1);
     expect(stdout).toContain("this would be a farm inside of 2 others (MILLRACE_NESTING=2)");
+    open.process.kill("SIGTERM");
+    await open.result;
   });
 });
