@@ -3,7 +3,7 @@ import { join } from "node:path";
 import { type Figure, must, timed } from "../bench.ts";
 import { writeProject } from "../bench-farm.ts";
 import { runProgram } from "../run-program.ts";
-import { notInstalled, peerProgram, peersFolder } from "./peers.ts";
+import { notInstalled, orBroken, peerProgram, peersFolder } from "./peers.ts";
 
 /** A tool that runs one `build` in each package of a repository and remembers what was done. */
 interface Tool {
@@ -86,7 +86,10 @@ export async function monorepoFigures(scratch: string, packages: number, runs: n
     const name = `peer: ${tool.name}, ${packages} packages`;
     const program = peerProgram(tool.name, "npm/node_modules/.bin");
     if (program === undefined) figures.push(notInstalled(`${name}, nothing to do`, "ms"));
-    else figures.push(...(await measure({ tool, program, name, dir: join(scratch, tool.name), packages, runs })));
+    else {
+      const measurement = { tool, program, name, dir: join(scratch, tool.name), packages, runs };
+      figures.push(...(await orBroken(name, () => measure(measurement))));
+    }
   }
   return figures;
 }

@@ -38,6 +38,18 @@ function isProgram(file: string): boolean {
   }
 }
 
+/**
+ * What a peer measures, or a line that says that it broke: that is said loudly, but takes nothing from our own figures.
+ */
+export async function orBroken(name: string, measure: () => Promise<Figure[]>): Promise<Figure[]> {
+  try {
+    return await measure();
+  } catch (error) {
+    process.stderr.write(`${name} BROKE: ${error instanceof Error ? error.message : String(error)}\n`);
+    return [{ name, unit: "", samples: [], target: "", note: "broke in this run" }];
+  }
+}
+
 /** The line of a peer that is not there: never left out without a word. */
 export function notInstalled(name: string, unit: string): Figure {
   return { name, unit, samples: [], target: "", note: "not installed; --peers installs it where it can be had" };
