@@ -129,8 +129,15 @@ export function runView(console: Console, startedMs = performance.now()): RunVie
 }
 
 /** The other causes are the ordinary course of things. */
+const worthSaying: ReadonlySet<WaitCause | undefined> = new Set([
+  WaitCause.NO_AGENT_MATCHES,
+  WaitCause.AGENT_LOST,
+  WaitCause.AGENT_DRAINING,
+  WaitCause.GATE,
+]);
+
 function needsAttention(cause: WaitCause | undefined): boolean {
-  return cause === WaitCause.NO_AGENT_MATCHES || cause === WaitCause.AGENT_LOST || cause === WaitCause.GATE;
+  return worthSaying.has(cause);
 }
 
 /** Shows nothing, for `--json` and `--quiet`. */

@@ -33,6 +33,7 @@ const waitCauses = new Map<WaitCause, string>([
   [WaitCause.AGENTS_BUSY, "all matching agents are busy"],
   [WaitCause.NO_AGENT_MATCHES, "no agent matches"],
   [WaitCause.AGENT_LOST, "its agent was lost"],
+  [WaitCause.AGENT_DRAINING, "all matching agents are draining"],
   [WaitCause.GATE, "a person has to decide"],
   [WaitCause.PLACING, "is being placed"],
 ]);

@@ -1,6 +1,9 @@
+import { once } from "node:events";
 import { readFileSync } from "node:fs";
+import { createServer } from "node:http";
+import type { AddressInfo } from "node:net";
 import { join } from "node:path";
-import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
+import { afterAll, beforeAll, describe, expect, it, onTestFinished, vi } from "vitest";
 import { project, startFarm, type TestFarm } from "../support/farm.ts";
 
 let farm: TestFarm;
@@ -15,6 +18,9 @@ interface Printed {
   readonly tokens: readonly { readonly name: string }[];
   readonly agents: readonly { readonly state: string }[];
   readonly draining: boolean;
+  readonly executions: readonly string[];
+  readonly waiting: readonly { readonly task: string; readonly code: string; readonly detail: string }[];
+  readonly tasks: readonly { readonly attempts: number; readonly agent: string }[];
   readonly run: string;
   readonly status: string;
   readonly healthy: boolean;
@@ -61,6 +67,47 @@ describe("an agent that was told to drain", () => {
   });
 });
 
+describe("an agent with work", () => {
+  it("finishes it when it is told to drain, and what comes after waits and says for what", async () => {
+    const held = await heldTask();
+    const { run } = await json("run", held.project, "--detach");
+    const release = await held.begun();
+    expect((await json("agents", "drain", "agent-1")).executions).toEqual([`${run}.a.b`]);
+    const next = await json("run", project({ "millrace.yaml": pipeline }), "--detach");
+    await vi.waitFor(
+      async () => {
+        const { waiting } = await json("why", next.run);
+        expect(waiting).toMatchObject([
+          { task: "a/b", code: "agent-draining", detail: expect.stringContaining("agent-1") },
+        ]);
+      },
+      { timeout: 30_000 },
+    );
+    expect((await farm.cli(["why", next.run])).stdout).toContain("every agent is draining: agent-1");
+    release();
+    await succeeded(run);
+    expect((await json("show", run)).tasks).toMatchObject([{ attempts: 1, agent: "agent-1" }]);
+    expect((await json("why", next.run)).waiting).toHaveLength(1);
+    await json("agents", "resume", "agent-1");
+    await succeeded(next.run);
+  }, 90_000);
+
+  it("is not removed but by force, and then its work is placed again", async () => {
+    const held = await heldTask();
+    const { run } = await json("run", held.project, "--detach");
+    await held.begun();
+    const refused = await farm.cli(["agents", "remove", "agent-1"]);
+    expect(refused.status).not.toBe(0);
+    expect(refused.stderr).toContain(`agent-1 holds ${run}.a.b`);
+    expect((await farm.cli(["agents", "remove", "agent-1", "--force"])).status).toBe(0);
+    // It still runs, so it joins again, ends its first attempt and is given the second.
+    const release = await held.begun();
+    release();
+    await succeeded(run);
+    expect((await json("show", run)).tasks).toMatchObject([{ attempts: 2, agent: "agent-1" }]);
+  }, 90_000);
+});
+
 describe("doctor", () => {
   it("finds a farm that works, and says in which check one that does not fails", async () => {
     const well = await json("doctor");
@@ -75,6 +122,35 @@ describe("doctor", () => {
     expect(await failedOf("--address", "127.0.0.1:1", "--token", "mr_unknown")).toEqual(["coordinator"]);
   });
 });
+
+/** A project whose one task ends when the test says so. */
+async function heldTask() {
+  const begun: (() => void)[] = [];
+  const server = createServer((_request, response) => {
+    begun.push(() => void response.end());
+    server.emit("begun");
+  }).listen(0, "127.0.0.1");
+  await once(server, "listening");
+  onTestFinished(() => {
+    server.closeAllConnections();
+    server.close();
+  });
+  const { port } = server.address() as AddressInfo;
+  return {
+    project: project({
+      "millrace.yaml": `name: held\nstages:\n  a:\n    tasks:\n      b: { run: node hold.mjs, cache: false }\n`,
+      "hold.mjs": `await fetch("http://127.0.0.1:${port}/");`,
+    }),
+    /** Resolves with its release when the task, or its next attempt, has begun. */
+    async begun(): Promise<() => void> {
+      while (begun.length === 0) await once(server, "begun");
+      return begun.shift() ?? (() => {});
+    },
+  };
+}
+
+const succeeded = (run: string) =>
+  vi.waitFor(async () => expect((await json("show", run)).status).toBe("succeeded"), { timeout: 30_000 });
 
 const pipeline = `name: waits
 stages:

@@ -1,6 +1,7 @@
 import { join } from "node:path";
 import { create } from "@bufbuild/protobuf";
 import { expect, onTestFinished } from "vitest";
+import type { AgentRegistry } from "../../coordinator/farm/agents/agent-registry.ts";
 import { agentSchema, busAgentRegistry } from "../../coordinator/farm/agents/bus-agent-registry.ts";
 import { busDispatcher } from "../../coordinator/farm/scheduler/dispatcher.ts";
 import {
@@ -22,6 +23,7 @@ import { tempDir } from "./temp-dir.ts";
 /** A scheduler on real parts but for the bus, which is in this process, and the clock. */
 export interface SchedulerFarm {
   readonly scheduler: FarmScheduler;
+  readonly agents: AgentRegistry;
   readonly clock: FakeClock;
   readonly broker: InProcessBroker;
   readonly ended: string[];
@@ -72,6 +74,7 @@ export async function startSchedulerFarm({
   let stopped = false;
   const farm: SchedulerFarm = {
     scheduler,
+    agents,
     clock,
     broker,
     ended,
@@ -87,7 +90,7 @@ export async function startSchedulerFarm({
         watchers.add(look);
         look();
       }),
-    agent: (options) => joinAgent(broker, (info) => agents.join(info), options),
+    agent: (options) => joinAgent(broker, agents, options),
     async stop() {
       if (stopped) return;
       stopped = true;
@@ -100,14 +103,17 @@ export async function startSchedulerFarm({
   return farm;
 }
 
-async function joinAgent(
-  broker: InProcessBroker,
-  join: (info: Awaited<ReturnType<typeof busAgent>>["info"]) => Promise<unknown>,
-  options: BusAgentOptions,
-) {
+/** Resolves when its first heartbeat was heard: from then on it may be given work. */
+async function joinAgent(broker: InProcessBroker, agents: AgentRegistry, options: BusAgentOptions) {
   const agent = await busAgent(broker.connect(), options);
-  await join(agent.info);
+  await agents.join(agent.info);
+  const { promise, resolve } = Promise.withResolvers<void>();
+  const unsubscribe = agents.subscribe((change) => {
+    if (change.kind === "heartbeat" && change.agent.info.id === agent.info.id) resolve();
+  });
   agent.heartbeat();
+  await promise;
+  unsubscribe();
   return agent;
 }
 

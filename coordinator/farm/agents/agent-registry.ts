@@ -32,8 +32,10 @@ export type AgentChange =
   | { readonly kind: "heartbeat"; readonly agent: AgentRecord; readonly held: readonly HeldExecution[] }
   /** Silent for longer than its lease: what it holds must be placed anew. */
   | { readonly kind: "lost"; readonly agent: AgentRecord }
-  /** Left on purpose, holding nothing, or was removed. */
-  | { readonly kind: "left"; readonly agent: AgentRecord };
+  /** Left on purpose, holding nothing. */
+  | { readonly kind: "left"; readonly agent: AgentRecord }
+  /** Somebody had it forgotten: what it holds must be placed anew. */
+  | { readonly kind: "removed"; readonly agent: AgentRecord };
 
 /** Which agents there are. Started and stopped by the wiring. */
 export interface AgentRegistry {

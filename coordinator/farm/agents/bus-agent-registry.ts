@@ -122,7 +122,7 @@ export function busAgentRegistry(deps: BusAgentRegistryDeps): AgentRegistry & Co
     const agent = known(id);
     await deps.sqlite.write([{ sql: "DELETE FROM agent WHERE id = ?", params: [id] }]);
     if (!agents.delete(id)) return; // twice at a time
-    tell({ kind: "left", agent: { ...record(agent), state: AgentState.LOST } });
+    tell({ kind: "removed", agent: { ...record(agent), state: AgentState.LOST } });
   }
 
   function onHeartbeat(heartbeat: Heartbeat): void {

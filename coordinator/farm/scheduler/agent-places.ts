@@ -8,7 +8,8 @@ import { type Place, placeOf } from "./placement.ts";
 import { satisfies } from "./requirement.ts";
 
 /**
- * The agents that may be given work now: online and heard, not resting, and only while the bus can reach them.
+ * The agents that work may be meant for: heard and not lost, and only while the bus can reach them. Those that take some
+ * now are open.
  *
  * One that refused something is left alone until its next heartbeat. One that failed at something that was not the
  * task's fault rests, longer each time, until something goes well on it: else one agent with a full disk, always the
@@ -57,19 +58,24 @@ export function agentPlaces({ agents, clock, used, onChange }: AgentPlacesDeps):
   /** Whether an agent, busy or resting, could have it that has not said the contrary. */
   function fitsAny({ requirement, unfit }: Execution): boolean {
     return agents.list().some(({ state, info }) => {
-      return state === AgentState.ONLINE && !unfit.has(info.id) && satisfies(placeOf(info, 0).labels, requirement);
+      return (
+        state === AgentState.ONLINE &&
+        !unfit.has(info.id) &&
+        satisfies(placeOf(info, { used: 0, standing: "open" }).labels, requirement)
+      );
     });
   }
 
   return {
     now() {
       if (!busUp) return [];
-      return agents
-        .list()
-        .filter(({ state, heard, info: { id } }) => {
-          return state === AgentState.ONLINE && heard && !refusing.has(id) && !resting.has(id);
-        })
-        .map(({ info }) => placeOf(info, used(info.id)));
+      return agents.list().flatMap(({ state, heard, info }) => {
+        const { id } = info;
+        if (state === AgentState.DRAINING) return [placeOf(info, { used: used(id), standing: "draining" })];
+        if (state !== AgentState.ONLINE || !heard) return [];
+        const standing = refusing.has(id) || resting.has(id) ? "closed" : "open";
+        return [placeOf(info, { used: used(id), standing })];
+      });
     },
     busChanged(isUp) {
       busUp = isUp;

@@ -1,17 +1,16 @@
 import { create } from "@bufbuild/protobuf";
-import { type Epoch as EpochMessage, type Report, ReportSchema } from "../../../proto/gen/millrace/v1/dispatch_pb.ts";
+import { type Report, ReportSchema } from "../../../proto/gen/millrace/v1/dispatch_pb.ts";
 import {
   type Ending,
   EndingKind,
   EndingSchema,
   FailureScope,
-  WaitCause,
+  type WaitCause,
 } from "../../../proto/gen/millrace/v1/event_pb.ts";
 import type { MillraceError } from "../../../shared/errors.ts";
 import { limits } from "../../../shared/limits.ts";
-import { isEpoch } from "./dispatcher.ts";
 import type { Lease } from "./execution-table.ts";
-import { describeRequirement, type Requirement, requirementOf } from "./requirement.ts";
+import { type Requirement, requirementOf } from "./requirement.ts";
 import type { ExecutionRequest, ExecutionUpdate } from "./scheduler.ts";
 
 /**
@@ -51,7 +50,14 @@ export interface Execution {
   /** Nobody wants it any more. */
   cancelReason: string | undefined;
   /** What listeners were told last. */
-  wait: { readonly cause: WaitCause; readonly detail: string } | undefined;
+  wait: WaitReason | undefined;
+}
+
+/** Why an execution waits. */
+export interface WaitReason {
+  readonly cause: WaitCause;
+  /** For a person. */
+  readonly detail: string;
 }
 
 /** A request as it was submitted: one row on disk, whether it shares its execution or not. */
@@ -83,23 +89,6 @@ export function newExecution(request: ExecutionRequest): Execution {
 /** Whether no agent but the first may have it. */
 export function isPinned({ request }: Execution): boolean {
   return request.hostOperation !== undefined;
-}
-
-/** Whether an agent holds with this epoch what it should not hold. */
-export function isStray(known: Execution | undefined, epoch: EpochMessage): boolean {
-  const phase = known?.phase;
-  // The next placement of a host operation takes over what runs there; to cancel it would undo it.
-  if (known !== undefined && isPinned(known) && phase?.kind !== "finished") return false;
-  return phase === undefined || !("lease" in phase) || !isEpoch(epoch, phase.lease.epoch);
-}
-
-/** Why it waits, for a person. */
-export function waitDetail({ requirement }: Execution, cause: WaitCause): string {
-  const wanted = describeRequirement(requirement);
-  if (cause === WaitCause.NO_AGENT_MATCHES) {
-    return wanted === "" ? "no agent is connected" : `no connected agent offers ${wanted}`;
-  }
-  return wanted === "" ? "every agent is busy" : `every agent that offers ${wanted} is busy`;
 }
 
 /** What to tell a submitter that has come back; undefined when there is nothing to tell yet. */
@@ -139,11 +128,6 @@ function finishedUpdate(id: string, report: Report): Extract<ExecutionUpdate, { 
 /** The outcome of an execution that no report will end. */
 export function outcomeWithoutReport({ request, attempts }: Execution, kind: EndingKind, detail: string): Report {
   return create(ReportSchema, { executionId: request.id, attempt: attempts, ending: { kind, detail } });
-}
-
-/** Whether two reports tell of the same attempt. */
-export function sameAttempt(a: Report, b: Report): boolean {
-  return a.epoch !== undefined && a.epoch.term === b.epoch?.term && a.epoch.number === b.epoch.number;
 }
 
 /** Why an attempt came to nothing, how the execution ends when it was the last one, and whether it must be. */

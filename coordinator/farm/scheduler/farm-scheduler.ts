@@ -16,20 +16,18 @@ import {
   endOfLost,
   type FarmFailure,
   isPinned,
-  isStray,
   isUnkeepable,
   type LostAttempt,
   outcomeWithoutReport,
-  presentUpdate,
-  sameAttempt,
   type Waiter,
-  waitDetail,
 } from "./execution.ts";
 import type { ExecutionTable, Lease } from "./execution-table.ts";
+import { isStray, type Parting, partings, sameAttempt, wordOn } from "./fencing.ts";
 import { finishAll, isWorthSharing, merging, priorityOf, standingOf, waitingIds } from "./merging.ts";
 import { nextPlacement } from "./placement.ts";
 import type { ExecutionRequest, ExecutionUpdate, Scheduler, SchedulerStats } from "./scheduler.ts";
 import { slots } from "./slots.ts";
+import { submitters } from "./submitters.ts";
 import { waitCauses } from "./wait-causes.ts";
 import { waitingQueue } from "./waiting-queue.ts";
 
@@ -59,7 +57,7 @@ export class FarmScheduler implements Scheduler, Component {
   readonly #durably: Durably;
   readonly #stopped = new AbortController();
   readonly #causes = waitCauses();
-  readonly #listeners = new Set<(update: ExecutionUpdate) => void>();
+  readonly #submitters = submitters();
   readonly #ends: (() => void)[] = [];
   #epochs = 0;
   #placing = false;
@@ -73,6 +71,10 @@ export class FarmScheduler implements Scheduler, Component {
   async start(): Promise<void> {
     for (const execution of this.#merging.restore(await this.#deps.table.load())) this.#resume(execution);
     const { agents, bus } = this.#deps;
+    // Whose agent was removed just before the coordinator ended: nobody would ever call it lost.
+    const { heldBy } = this.#slots.stats();
+    const known = new Set(agents.list().map(({ info }) => info.id));
+    for (const id of heldBy.keys()) if (!known.has(id)) this.#allGone(id, "removed");
     this.#ends.push(
       bus.watchConnection((up) => this.#places.busChanged(up)),
       agents.subscribe((change) => this.#onAgent(change)),
@@ -89,7 +91,7 @@ export class FarmScheduler implements Scheduler, Component {
     const known = this.#merging.waiter(request.id);
     if (known !== undefined) {
       await known.stored;
-      return known.isTold ? this.#tellPresent(known) : undefined;
+      return known.isTold ? this.#submitters.tell(known) : undefined;
     }
     if (this.#queue.size >= limits.queuedExecutions) {
       throw new MillraceError("resource_exhausted", `${this.#queue.size} executions are queued; try again later`);
@@ -108,7 +110,7 @@ export class FarmScheduler implements Scheduler, Component {
       throw from(error, `storing the execution ${request.id}`);
     }
     waiter.isTold = true;
-    if (execution.phase.kind !== "storing" || waiter.outcome !== undefined) this.#tellPresent(waiter);
+    if (execution.phase.kind !== "storing" || waiter.outcome !== undefined) this.#submitters.tell(waiter);
     else if (execution.cancelReason === undefined) this.#enqueue(execution);
     else this.#endWithoutReport(execution, EndingKind.CANCELLED, execution.cancelReason);
   }
@@ -141,7 +143,7 @@ export class FarmScheduler implements Scheduler, Component {
     const { isTold } = waiter;
     this.#durably(async () => {
       await this.#deps.table.finish([request.id], outcome);
-      if (isTold) this.#tellPresent(waiter);
+      if (isTold) this.#submitters.tell(waiter);
     });
   }
 
@@ -153,8 +155,7 @@ export class FarmScheduler implements Scheduler, Component {
   }
 
   subscribe(listener: (update: ExecutionUpdate) => void): () => void {
-    this.#listeners.add(listener);
-    return () => this.#listeners.delete(listener);
+    return this.#submitters.subscribe(listener);
   }
 
   stats(): SchedulerStats {
@@ -190,17 +191,11 @@ export class FarmScheduler implements Scheduler, Component {
         this.#queue.remove(next.waiting.id);
         this.#background(this.#assign(execution, next.agentId));
       }
-      for (const [id, cause] of this.#causes.news(this.#queue, this.#places.now())) {
+      for (const [id, reason] of this.#causes.news(this.#queue, this.#places.now())) {
         const execution = this.#merging.execution(id);
-        if (execution?.phase.kind === "queued") this.#tellWait(execution, cause);
+        if (execution?.phase.kind === "queued") this.#submitters.tellWait(execution, reason);
       }
     });
-  }
-
-  #tellWait(execution: Execution, cause: WaitCause, detail = waitDetail(execution, cause)): void {
-    if (execution.wait?.cause === cause) return;
-    execution.wait = { cause, detail };
-    this.#tellAll(execution);
   }
 
   async #assign(execution: Execution, agentId: string): Promise<void> {
@@ -234,7 +229,7 @@ export class FarmScheduler implements Scheduler, Component {
   #started(execution: Execution, lease: Lease): void {
     execution.phase = { kind: "held", lease };
     execution.wait = undefined;
-    this.#tellAll(execution);
+    this.#submitters.tellAll(execution);
     if (execution.cancelReason !== undefined) this.#sendCancel(execution);
   }
 
@@ -254,7 +249,11 @@ export class FarmScheduler implements Scheduler, Component {
     } else if (end !== undefined) this.#endWithoutReport(execution, end.kind, end.detail);
     else {
       this.#enqueue(execution);
-      if (lost !== undefined) this.#tellWait(execution, WaitCause.AGENT_LOST, `attempt ${lease.attempt}: ${lost.why}`);
+      if (lost === undefined) return this.#place();
+      this.#submitters.tellWait(execution, {
+        cause: WaitCause.AGENT_LOST,
+        detail: `attempt ${lease.attempt}: ${lost.why}`,
+      });
     }
     this.#place();
   }
@@ -264,28 +263,35 @@ export class FarmScheduler implements Scheduler, Component {
     if (change.kind === "heartbeat") {
       this.#places.heard(id);
       this.#reconcile(id, change.held);
-    } else if (change.kind === "lost" || change.kind === "left") {
-      for (const execution of this.#slots.heldOn(id)) {
-        const { phase } = execution;
-        const why = change.kind === "left" ? `${id} left` : `${id} was not heard for ${limits.leaseMs / 1000} s`;
-        if (isPinned(execution)) this.#tellWait(execution, WaitCause.AGENT_LOST, `${why}, and only it can go on`);
-        else if (phase.kind === "assigning" || phase.kind === "held") this.#giveBack(execution, phase.lease, { why });
-      }
-    }
+    } else if (change.kind !== "joined") this.#allGone(id, change.kind);
     this.#place();
+  }
+
+  /** The agent is not there any more, and what it holds must do without it or wait. */
+  #allGone(agentId: string, how: Parting): void {
+    const why = `${agentId} ${partings[how]}`;
+    for (const execution of this.#slots.heldOn(agentId)) {
+      const { phase } = execution;
+      if (phase.kind !== "assigning" && phase.kind !== "held") continue;
+      if (!isPinned(execution)) this.#giveBack(execution, phase.lease, { why });
+      else if (how === "removed") this.#giveUp(execution, phase.lease, why);
+      else
+        this.#submitters.tellWait(execution, { cause: WaitCause.AGENT_LOST, detail: `${why}, and only it can go on` });
+    }
+  }
+
+  /** A person has said that the agent of a host operation will not come back: nobody else can tell how it ended. */
+  #giveUp(execution: Execution, lease: Lease, why: string): void {
+    this.#slots.free(execution, lease);
+    this.#durably(() => this.#deps.attemptEnded(execution.request.id, lease.attempt));
+    this.#endWithoutReport(execution, EndingKind.AGENT_LOST, `${why}: what it has left on its host is not known`);
   }
 
   /** An agent says what it holds; what we think it holds and what it should not hold are both put right. */
   #reconcile(agentId: string, held: readonly HeldExecution[]): void {
-    for (const execution of this.#slots.heldOn(agentId)) {
-      const { phase } = execution;
-      // While an assignment is under way a heartbeat may have been sent before it arrived, and proves nothing.
-      if (phase.kind !== "held") continue;
-      // It may name several attempts of one execution: one that runs, and an earlier one whose report is not answered.
-      const { id } = execution.request;
-      if (!held.some(({ executionId, epoch }) => executionId === id && isEpoch(epoch, phase.lease.epoch))) {
-        this.#giveBack(execution, phase.lease, { why: `${agentId} does not hold it any more` });
-      } else if (execution.wait?.cause === WaitCause.AGENT_LOST) this.#started(execution, phase.lease);
+    for (const [execution, lease, word] of wordOn(this.#slots.heldOn(agentId), held)) {
+      if (word === "not held") this.#giveBack(execution, lease, { why: `${agentId} does not hold it any more` });
+      else if (word === "back") this.#started(execution, lease);
       else if (execution.cancelReason !== undefined) this.#sendCancel(execution);
     }
     for (const { executionId, epoch } of held) {
@@ -373,7 +379,7 @@ export class FarmScheduler implements Scheduler, Component {
     execution.phase = { kind: "finished", outcome };
     if (!isWorthSharing(outcome)) this.#merging.close(execution);
     for (const waiter of execution.waiters) waiter.outcome = outcome;
-    this.#tellAll(execution);
+    this.#submitters.tellAll(execution);
   }
 
   /** What a former start of the coordinator left: leases stay in force until their agents have spoken. */
@@ -383,14 +389,6 @@ export class FarmScheduler implements Scheduler, Component {
     for (const attempt of endedAttempts(execution)) this.#durably(() => this.#deps.attemptEnded(request.id, attempt));
     if (phase.kind === "storing") this.#enqueue(execution);
     else if (phase.kind === "held") this.#slots.take(execution, phase.lease);
-  }
-
-  #tellAll({ waiters }: Execution): void {
-    for (const waiter of waiters) if (waiter.isTold) this.#tellPresent(waiter);
-  }
-  #tellPresent(waiter: Waiter): void {
-    const update = presentUpdate(waiter);
-    if (update !== undefined) for (const listener of this.#listeners) listener(update);
   }
 
   /** For what is said again anyhow when it is not heard. */

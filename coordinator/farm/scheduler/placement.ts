@@ -1,6 +1,6 @@
 import type { AgentInfo } from "../../../proto/gen/millrace/v1/agent_pb.ts";
 import { toolProperty } from "../../../shared/pipeline/tool-property.ts";
-import { type Requirement, satisfies } from "./requirement.ts";
+import { satisfies } from "./requirement.ts";
 import type { Waiting, WaitingQueue } from "./waiting-queue.ts";
 
 /** An agent as placement sees it. */
@@ -10,14 +10,19 @@ export interface Place {
   readonly labels: Readonly<Record<string, string>>;
   readonly slots: number;
   readonly used: number;
+  /** `closed`: it matches but takes nothing at this moment, since it refused something or failed. */
+  readonly standing: "open" | "closed" | "draining";
 }
 
 /** The place that an agent is while it holds so many executions. */
-export function placeOf({ id, labels, tools, slots }: AgentInfo, used: number): Place {
+export function placeOf(
+  { id, labels, tools, slots }: AgentInfo,
+  { used, standing }: Pick<Place, "used" | "standing">,
+): Place {
   // The reserved label `agent` ties an execution to one agent.
   const properties = new Map(Object.entries({ ...labels, agent: id }));
   for (const { name, fingerprint } of tools) properties.set(toolProperty(name), fingerprint);
-  return { id, labels: Object.fromEntries(properties), slots, used };
+  return { id, labels: Object.fromEntries(properties), slots, used, standing };
 }
 
 /** The next execution and where it goes; undefined when nothing that waits fits anywhere now. */
@@ -26,18 +31,12 @@ export function nextPlacement(
   places: Iterable<Place>,
   running: (fairGroup: string) => number,
 ): { readonly waiting: Waiting; readonly agentId: string } | undefined {
-  const free = [...places].filter((place) => place.used < place.slots);
+  const free = [...places].filter(({ standing, used, slots }) => standing === "open" && used < slots);
   if (free.length === 0) return undefined;
   const waiting = queue.next((requirement) => free.some((place) => satisfies(place.labels, requirement)), running);
   if (waiting === undefined) return undefined;
   const place = emptiest(free.filter(({ labels }) => satisfies(labels, waiting.requirement)));
   return place === undefined ? undefined : { waiting, agentId: place.id };
-}
-
-/** Why nothing with this requirement can be placed: is there any agent for it at all? */
-export function anyMatch(places: Iterable<Place>, requirement: Requirement): boolean {
-  for (const place of places) if (satisfies(place.labels, requirement)) return true;
-  return false;
 }
 
 /** Spreads the load: the agent with the greatest share of free slots, then the first by id. */

@@ -11,7 +11,7 @@ const anything = requirementOf(undefined);
 const idle = (): number => 0;
 
 function place(id: string, extra: Partial<Place> = {}): Place {
-  return { id, labels: { os: "linux" }, slots: 2, used: 0, ...extra };
+  return { id, labels: { os: "linux" }, slots: 2, used: 0, standing: "open", ...extra };
 }
 
 function queueOf(...requirements: (typeof linux)[]) {
@@ -32,19 +32,21 @@ test("an execution that fits nowhere does not hold up one that came later and fi
   expect(nextPlacement(queueOf(linux, anything), places, idle)).toMatchObject({ waiting: { id: "x1" }, agentId: "a" });
 });
 
-test("nothing is placed on an agent that is full or lacks a label, whatever the farm looks like", () => {
+test("nothing is placed on an agent that is full, takes nothing or lacks a label, whatever the farm looks like", () => {
   const places = fc.array(
     fc.record({
       id: fc.string({ minLength: 1, maxLength: 3 }),
       labels: fc.constantFrom({ os: "linux" }, { os: "mac" }, {}),
       slots: fc.integer({ min: 1, max: 3 }),
       used: fc.integer({ min: 0, max: 3 }),
+      standing: fc.constantFrom<Place["standing"]>("open", "closed", "draining"),
     }),
     { maxLength: 8 },
   );
   fc.assert(
     fc.property(places, fc.constantFrom(linux, anything), (farm: Place[], requirement) => {
-      const fits = farm.filter(({ labels, used, slots }) => used < slots && satisfies(labels, requirement));
+      const open = farm.filter(({ standing }) => standing === "open");
+      const fits = open.filter(({ labels, used, slots }) => used < slots && satisfies(labels, requirement));
       const placed = nextPlacement(queueOf(requirement), farm, idle);
       expect(placed === undefined).toBe(fits.length === 0);
       if (placed !== undefined) expect(fits.map(({ id }) => id)).toContain(placed.agentId);
