@@ -141,7 +141,7 @@ export async function startCoordinator(config: CoordinatorConfig, log: Logger): 
           ActionCacheService,
           actionCacheService({ actionCache, cas, writer: (context) => principalOf(context).name }),
         ),
-        mounted(RunService, runService({ runs, gates: runs, cas })),
+        mounted(RunService, runService({ runs, gates: runs, queue: scheduler.view, cas })),
         mounted(FlowService, flowService({ flows: flows({ runs, histories: runs, clock }) })),
         mounted(LogService, logService({ logs, runs, cas })),
         mounted(EnvironmentService, environmentService(environments)),

@@ -174,6 +174,8 @@ export const limits = {
    * commit of events, so a cached run of 1,000 tasks takes 1,000 / this many commits.
    */
   preparingTasks: 256,
+  /** Executions that hold what another one waits for, as an answer names them. */
+  queueHolders: 10,
   /** Executions queued in the scheduler. */
   queuedExecutions: 500_000,
   /** For one JoinFarm; then it is tried again. */

@@ -10,7 +10,7 @@ import { runStatusLabel, taskStatusLabel, timeOf } from "../output/labels.ts";
 import { safeText } from "../output/safe-text.ts";
 import { table } from "../output/table.ts";
 import { parseRunName } from "../run-name.ts";
-import { reasonsOf, type WaitReason } from "../wait-reasons.ts";
+import { describeStanding, isQueued, reasonsOf, type WaitReason } from "../wait-reasons.ts";
 
 interface WhyOptions extends ConnectionOptions {
   readonly run?: string;
@@ -31,12 +31,14 @@ export function whyCommand(): Command {
 async function why(subject: string, options: WhyOptions): Promise<void> {
   const console = processConsole();
   const isRun = options.run === undefined && /^(run_)?\d+$/.test(subject);
-  const run = await withConnection(options, async (connection) =>
-    fetchRun(connection, isRun ? parseRunName(subject) : await runOf(connection, options)),
-  );
+  const { run, places } = await withConnection(options, async (connection) => {
+    const run = await fetchRun(connection, isRun ? parseRunName(subject) : await runOf(connection, options));
+    const queue = isQueued(run) ? await connection.runs.listQueuePlaces({ run: run.name }) : undefined;
+    return { run, places: queue?.places ?? [] };
+  });
   const task = isRun ? undefined : taskOf(run, subject);
   const nowMs = Date.now();
-  const reasons = reasonsOf(run, nowMs).filter((reason) => task === undefined || reason.task === idOf(task));
+  const reasons = reasonsOf(run, places, nowMs).filter((reason) => task === undefined || reason.task === idOf(task));
   if (options.json) {
     const status = task === undefined ? runStatusLabel(run.status) : taskStatusLabel(task.status);
     return console.writeJson({ run: run.name, status, waiting: reasons });
@@ -62,10 +64,11 @@ function taskOf(run: Run, asked: string): Task {
 }
 
 function describe(reasons: readonly WaitReason[]): string {
-  const rows = reasons.map(({ task, code, sinceMs, detail, openNeeds }) => {
+  const rows = reasons.map(({ task, code, sinceMs, detail, openNeeds, queue }) => {
     const open = openNeeds === undefined ? "" : openNeeds.map((need) => `${need.task} (${need.status})`).join(", ");
     const since = sinceMs === null ? "" : formatDuration(sinceMs);
-    return [task, code, since, safeText(open === "" ? detail : `still open: ${open}`)];
+    const standing = queue === undefined ? "" : `: ${describeStanding(queue)}`;
+    return [task, code, since, safeText(open === "" ? `${detail}${standing}` : `still open: ${open}`)];
   });
   return table(["TASK", "WAITS FOR", "SINCE", ""], rows);
 }

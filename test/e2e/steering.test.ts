@@ -8,7 +8,7 @@ import { project, startFarm, type TestFarm } from "../support/farm.ts";
 
 let farm: TestFarm;
 beforeAll(async () => {
-  farm = await startFarm({ agents: 1 });
+  farm = await startFarm({ agents: 1, slots: 1 });
 });
 afterAll(() => farm.remove());
 
@@ -72,8 +72,17 @@ describe("an agent with work", () => {
     const held = await heldTask();
     const { run } = await json("run", held.project, "--detach");
     const release = await held.begun();
-    expect((await json("agents", "drain", "agent-1")).executions).toEqual([`${run}.a.b`]);
     const next = await json("run", project({ "millrace.yaml": pipeline }), "--detach");
+    const behind = [{ execution: `${run}.a.b`, agent: "agent-1" }];
+    const queue = { position: 1, waiting: 1, slots: 1, slotsUsed: 1, behind };
+    await vi.waitFor(
+      async () => expect((await json("why", next.run)).waiting).toMatchObject([{ code: "agents-busy", queue }]),
+      { timeout: 30_000 },
+    );
+    expect((await farm.cli(["why", next.run])).stdout).toContain(
+      `1 of 1 in the queue; 1 of 1 slots taken, by ${run}.a.b on agent-1`,
+    );
+    expect((await json("agents", "drain", "agent-1")).executions).toEqual([`${run}.a.b`]);
     await vi.waitFor(
       async () => {
         const { waiting } = await json("why", next.run);

@@ -1,6 +1,6 @@
 import { create } from "@bufbuild/protobuf";
 import type { HandlerContext, ServiceImpl } from "@connectrpc/connect";
-import type { Artifact } from "../../../proto/gen/millrace/v1/event_pb.ts";
+import { type Artifact, TaskStatus } from "../../../proto/gen/millrace/v1/event_pb.ts";
 import {
   type RunRequest,
   RunRequestSchema,
@@ -15,18 +15,20 @@ import { buildTree } from "../../../shared/merkle/build-tree.ts";
 import { exportTar, importTar } from "../../../shared/merkle/tar.ts";
 import { traceparentOf } from "../../../shared/trace-context.ts";
 import { type Asker, type Gates, type Runs, runNumber } from "../../delivery/run/runs.ts";
+import type { QueueView } from "../../farm/scheduler/queue-view.ts";
 import { principalOf } from "../guard.ts";
 
 export interface RunServiceDeps {
   readonly runs: Runs;
   readonly gates: Gates;
+  readonly queue: QueueView;
   readonly cas: Cas;
 }
 
 const pageSizeDefault = 50;
 
 /** RunService: submits runs and follows them. */
-export function runService({ runs, gates, cas }: RunServiceDeps): ServiceImpl<typeof RunService> {
+export function runService({ runs, gates, queue, cas }: RunServiceDeps): ServiceImpl<typeof RunService> {
   return {
     async submitRun({ run, source }, context) {
       const request = run ?? create(RunRequestSchema);
@@ -64,6 +66,19 @@ export function runService({ runs, gates, cas }: RunServiceDeps): ServiceImpl<ty
     async decideGate({ run, stage, decision, comment, binding }, context) {
       await gates.decideGate(askerOf(context), { run, stage, decision, comment, binding });
       return {};
+    },
+
+    async listQueuePlaces({ run }) {
+      const queued = (await runs.get(run)).tasks.filter(({ status }) => status === TaskStatus.QUEUED);
+      const places = queue.placesOf(queued.map(({ executionId }) => executionId));
+      return {
+        places: queued.flatMap(({ stage, name, executionId }) => {
+          const place = places.get(executionId);
+          if (place === undefined) return [];
+          const holders = place.holders.map(({ execution, agent }) => ({ executionId: execution, agent }));
+          return [{ ...place, holders, task: `${stage}/${name}` }];
+        }),
+      };
     },
 
     async *downloadArtifact({ run, artifact: name }, { signal }) {

@@ -8,7 +8,7 @@ import type { Component } from "../../../shared/lifecycle.ts";
 import { limits } from "../../../shared/limits.ts";
 import type { AgentChange, AgentRegistry } from "../agents/agent-registry.ts";
 import { type AgentPlaces, agentPlaces } from "./agent-places.ts";
-import { type AssignAnswer, type Dispatcher, epochOf, isEpoch, serveReports } from "./dispatcher.ts";
+import { type Dispatcher, epochOf, isEpoch, serveReports } from "./dispatcher.ts";
 import { type Durably, durably } from "./durably.ts";
 import {
   type Execution,
@@ -23,8 +23,11 @@ import {
 } from "./execution.ts";
 import type { ExecutionTable, Lease } from "./execution-table.ts";
 import { isStray, type Parting, partings, sameAttempt, wordOn } from "./fencing.ts";
+import { handOut } from "./hand-out.ts";
 import { finishAll, isWorthSharing, merging, priorityOf, standingOf, waitingIds } from "./merging.ts";
 import { nextPlacement } from "./placement.ts";
+import { queueView } from "./queue-places.ts";
+import type { QueueView } from "./queue-view.ts";
 import type { ExecutionRequest, ExecutionUpdate, Scheduler, SchedulerStats } from "./scheduler.ts";
 import { slots } from "./slots.ts";
 import { submitters } from "./submitters.ts";
@@ -49,6 +52,7 @@ export interface FarmSchedulerDeps {
 /** The scheduler of a farm: the only writer of leases. Its states are told in execution.ts, sharing in merging.ts. */
 export class FarmScheduler implements Scheduler, Component {
   readonly name = "scheduler";
+  readonly view: QueueView;
   readonly #deps: FarmSchedulerDeps;
   readonly #merging = merging();
   readonly #queue = waitingQueue();
@@ -65,6 +69,8 @@ export class FarmScheduler implements Scheduler, Component {
   constructor(deps: FarmSchedulerDeps) {
     this.#deps = deps;
     this.#places = agentPlaces({ ...deps, used: (id) => this.#slots.used(id), onChange: () => this.#place() });
+    const parts = { queue: this.#queue, places: () => this.#places.now(), slots: this.#slots };
+    this.view = queueView({ ...parts, merging: this.#merging });
     this.#durably = durably({ ...deps, signal: this.#stopped.signal });
   }
 
@@ -204,7 +210,7 @@ export class FarmScheduler implements Scheduler, Component {
     const lease: Lease = { agentId, epoch, attempt: execution.attempts };
     execution.phase = { kind: "assigning", lease };
     this.#slots.take(execution, lease);
-    const answer = await this.#hand(execution, lease);
+    const answer = await handOut(execution, lease, this.#deps);
     if (execution.phase.kind !== "assigning" || execution.phase.lease !== lease) return;
     // Whether an agent that did not answer has a host operation, its next heartbeat says.
     if (answer.kind === "accepted" || (answer.kind === "unknown" && isPinned(execution)))
@@ -213,17 +219,6 @@ export class FarmScheduler implements Scheduler, Component {
     if (answer.kind === "refused") execution.attempts -= 1;
     const why = `${agentId} did not answer: ${answer.why}`;
     this.#giveBack(execution, lease, answer.kind === "refused" ? undefined : { why });
-  }
-
-  async #hand(execution: Execution, lease: Lease): Promise<AssignAnswer> {
-    const { request, attempts } = execution;
-    try {
-      await this.#deps.table.lease(waitingIds(execution), attempts, lease);
-    } catch (error) {
-      this.#deps.onError(from(error, `storing the lease of ${request.id}`));
-      return { kind: "refused", why: "the lease could not be stored" };
-    }
-    return await this.#deps.dispatcher.assign(request, lease);
   }
 
   #started(execution: Execution, lease: Lease): void {

@@ -29,8 +29,8 @@ export function waitCauses(): WaitCauses {
       }
       reasons = now;
       for (const id of fresh) {
-        const requirement = queue.requirementOf(id);
-        const reason = requirement && now.get(requirement.key);
+        const waiting = queue.get(id);
+        const reason = waiting && now.get(waiting.requirement.key);
         if (reason !== undefined) news.set(id, reason);
       }
       fresh = new Set();

@@ -8,7 +8,8 @@ export interface Waiting {
   readonly requirement: Requirement;
 }
 
-interface Placeable extends Waiting {
+/** As it stands in the queue. */
+export interface Placeable extends Waiting {
   /** Place in the order of arrival. */
   readonly order: number;
 }
@@ -34,11 +35,11 @@ export interface WaitingQueue {
   add(waiting: Waiting): void;
   remove(id: string): boolean;
   /** Undefined when it does not wait here. */
-  requirementOf(id: string): Requirement | undefined;
+  get(id: string): Placeable | undefined;
   /** The requirements that somebody waits with. */
   requirements(): Iterable<Requirement>;
   /** All that wait with this requirement. */
-  waitingFor(requirement: Requirement): Iterable<Waiting>;
+  waitingFor(requirement: Requirement): Iterable<Placeable>;
   /** The next among the lines that pass; `running` counts the executions of a fair group that run now. */
   next(passes: (requirement: Requirement) => boolean, running: (fairGroup: string) => number): Waiting | undefined;
   readonly size: number;
@@ -85,7 +86,7 @@ export function waitingQueue(): WaitingQueue {
       return true;
     },
 
-    requirementOf: (id) => entries.get(id)?.requirement,
+    get: (id) => entries.get(id),
 
     *requirements() {
       for (const line of lines.values()) yield line.requirement;

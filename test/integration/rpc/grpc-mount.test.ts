@@ -20,6 +20,7 @@ const runs: ServiceImpl<typeof RunService> = {
   listRuns: unused,
   watchRun: unused,
   cancelRun: unused,
+  listQueuePlaces: unused,
   decideGate: unused,
   downloadArtifact: unused,
 };

@@ -18,7 +18,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file millrace/v1/run.proto.
  */
 export const file_millrace_v1_run: GenFile = /*@__PURE__*/
-  fileDesc("ChVtaWxscmFjZS92MS9ydW4ucHJvdG8SC21pbGxyYWNlLnYxImwKClJ1blJlcXVlc3QSFQoNcGlwZWxpbmVfcGF0aBgBIAEoCRIXCg9pZGVtcG90ZW5jeV9rZXkYAiABKAkSDgoGc3RhZ2VzGAMgAygJEg0KBXRhc2tzGAQgAygJEg8KB3Byb2plY3QYBSABKAkicQoQU3VibWl0UnVuUmVxdWVzdBIkCgNydW4YASABKAsyFy5taWxscmFjZS52MS5SdW5SZXF1ZXN0EjcKBnNvdXJjZRgCIAEoCzInLmJ1aWxkLmJhemVsLnJlbW90ZS5leGVjdXRpb24udjIuRGlnZXN0IiAKEVN1Ym1pdFJ1blJlc3BvbnNlEgsKA3J1bhgBIAEoCSKHAQoXU3VibWl0UnVuQXJjaGl2ZVJlcXVlc3QSKAoFc3RhcnQYASABKAsyFy5taWxscmFjZS52MS5SdW5SZXF1ZXN0SAASDwoFY2h1bmsYAiABKAxIABIpCgZmaW5pc2gYAyABKAsyFy5taWxscmFjZS52MS5BcmNoaXZlRW5kSABCBgoEcGFydCIhCgpBcmNoaXZlRW5kEhMKC3RvdGFsX2J5dGVzGAEgASgDIicKGFN1Ym1pdFJ1bkFyY2hpdmVSZXNwb25zZRILCgNydW4YASABKAkiHAoNR2V0UnVuUmVxdWVzdBILCgNydW4YASABKAkiLwoOR2V0UnVuUmVzcG9uc2USHQoDcnVuGAEgASgLMhAubWlsbHJhY2UudjEuUnVuIjgKD0xpc3RSdW5zUmVxdWVzdBIRCglwYWdlX3NpemUYASABKAUSEgoKcGFnZV90b2tlbhgCIAEoCSJLChBMaXN0UnVuc1Jlc3BvbnNlEh4KBHJ1bnMYASADKAsyEC5taWxscmFjZS52MS5SdW4SFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJIjYKD1dhdGNoUnVuUmVxdWVzdBILCgNydW4YASABKAkSFgoOYWZ0ZXJfc2VxdWVuY2UYAiABKAMiRwoQV2F0Y2hSdW5SZXNwb25zZRIQCghzZXF1ZW5jZRgBIAEoAxIhCgVldmVudBgCIAEoCzISLm1pbGxyYWNlLnYxLkV2ZW50Ii8KEENhbmNlbFJ1blJlcXVlc3QSCwoDcnVuGAEgASgJEg4KBnJlYXNvbhgCIAEoCSI7ChFDYW5jZWxSdW5SZXNwb25zZRImCgZzdGF0dXMYASABKA4yFi5taWxscmFjZS52MS5SdW5TdGF0dXMifgoRRGVjaWRlR2F0ZVJlcXVlc3QSCwoDcnVuGAEgASgJEg0KBXN0YWdlGAIgASgJEisKCGRlY2lzaW9uGAMgASgOMhkubWlsbHJhY2UudjEuR2F0ZURlY2lzaW9uEg8KB2NvbW1lbnQYBCABKAkSDwoHYmluZGluZxgFIAEoCSIUChJEZWNpZGVHYXRlUmVzcG9uc2UiOAoXRG93bmxvYWRBcnRpZmFjdFJlcXVlc3QSCwoDcnVuGAEgASgJEhAKCGFydGlmYWN0GAIgASgJIl4KGERvd25sb2FkQXJ0aWZhY3RSZXNwb25zZRIPCgVjaHVuaxgBIAEoDEgAEikKBmZpbmlzaBgCIAEoCzIXLm1pbGxyYWNlLnYxLkFyY2hpdmVFbmRIAEIGCgRwYXJ0IsACCgNSdW4SDAoEbmFtZRgBIAEoCRIQCghwaXBlbGluZRgCIAEoCRIPCgdwcm9qZWN0GAMgASgJEhEKCXByaW5jaXBhbBgEIAEoCRImCgZzdGF0dXMYBSABKA4yFi5taWxscmFjZS52MS5SdW5TdGF0dXMSNwoGc291cmNlGAYgASgLMicuYnVpbGQuYmF6ZWwucmVtb3RlLmV4ZWN1dGlvbi52Mi5EaWdlc3QSLwoLY3JlYXRlX3RpbWUYByABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEi8KC2ZpbmlzaF90aW1lGAggASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIgCgV0YXNrcxgJIAMoCzIRLm1pbGxyYWNlLnYxLlRhc2sSEAoIc2VxdWVuY2UYCiABKAMijwQKBFRhc2sSDQoFc3RhZ2UYASABKAkSDAoEbmFtZRgCIAEoCRInCgZzdGF0dXMYAyABKA4yFy5taWxscmFjZS52MS5UYXNrU3RhdHVzEg4KBmNhY2hlZBgEIAEoCBIQCghhdHRlbXB0cxgFIAEoBRINCgVhZ2VudBgGIAEoCRIrCghkdXJhdGlvbhgHIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhIjCgZlbmRpbmcYCCABKAsyEy5taWxscmFjZS52MS5FbmRpbmcSHwoEd2FpdBgJIAEoCzIRLm1pbGxyYWNlLnYxLldhaXQSDQoFbmVlZHMYCiADKAkSKAoJYXJ0aWZhY3RzGAsgAygLMhUubWlsbHJhY2UudjEuQXJ0aWZhY3QSPgoNYWN0aW9uX2RpZ2VzdBgMIAEoCzInLmJ1aWxkLmJhemVsLnJlbW90ZS5leGVjdXRpb24udjIuRGlnZXN0EhQKDGV4ZWN1dGlvbl9pZBgNIAEoCRITCgtza2lwX3JlYXNvbhgOIAEoCRIpCgV1c2FnZRgPIAEoCzIaLm1pbGxyYWNlLnYxLlJlc291cmNlVXNhZ2USLQoLY29uZmluZW1lbnQYECABKAsyGC5taWxscmFjZS52MS5Db25maW5lbWVudBIfCgRnYXRlGBQgASgLMhEubWlsbHJhY2UudjEuR2F0ZSKxAgoER2F0ZRIoCgdwbGFubmVkGAEgASgLMhcubWlsbHJhY2UudjEuTWFudWFsR2F0ZRI4CgdiaW5kaW5nGAIgASgLMicuYnVpbGQuYmF6ZWwucmVtb3RlLmV4ZWN1dGlvbi52Mi5EaWdlc3QSJwoFYm91bmQYAyABKAsyGC5taWxscmFjZS52MS5HYXRlQmluZGluZxIsCghkZWFkbGluZRgEIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASKQoHZGVjaWRlZBgFIAEoCzIYLm1pbGxyYWNlLnYxLkdhdGVEZWNpZGVkEhIKCmRlY2lkZWRfYnkYBiABKAkSLwoLZGVjaWRlX3RpbWUYByABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wMpAFCgpSdW5TZXJ2aWNlEkoKCVN1Ym1pdFJ1bhIdLm1pbGxyYWNlLnYxLlN1Ym1pdFJ1blJlcXVlc3QaHi5taWxscmFjZS52MS5TdWJtaXRSdW5SZXNwb25zZRJhChBTdWJtaXRSdW5BcmNoaXZlEiQubWlsbHJhY2UudjEuU3VibWl0UnVuQXJjaGl2ZVJlcXVlc3QaJS5taWxscmFjZS52MS5TdWJtaXRSdW5BcmNoaXZlUmVzcG9uc2UoARJBCgZHZXRSdW4SGi5taWxscmFjZS52MS5HZXRSdW5SZXF1ZXN0GhsubWlsbHJhY2UudjEuR2V0UnVuUmVzcG9uc2USRwoITGlzdFJ1bnMSHC5taWxscmFjZS52MS5MaXN0UnVuc1JlcXVlc3QaHS5taWxscmFjZS52MS5MaXN0UnVuc1Jlc3BvbnNlEkkKCFdhdGNoUnVuEhwubWlsbHJhY2UudjEuV2F0Y2hSdW5SZXF1ZXN0Gh0ubWlsbHJhY2UudjEuV2F0Y2hSdW5SZXNwb25zZTABEkoKCUNhbmNlbFJ1bhIdLm1pbGxyYWNlLnYxLkNhbmNlbFJ1blJlcXVlc3QaHi5taWxscmFjZS52MS5DYW5jZWxSdW5SZXNwb25zZRJNCgpEZWNpZGVHYXRlEh4ubWlsbHJhY2UudjEuRGVjaWRlR2F0ZVJlcXVlc3QaHy5taWxscmFjZS52MS5EZWNpZGVHYXRlUmVzcG9uc2USYQoQRG93bmxvYWRBcnRpZmFjdBIkLm1pbGxyYWNlLnYxLkRvd25sb2FkQXJ0aWZhY3RSZXF1ZXN0GiUubWlsbHJhY2UudjEuRG93bmxvYWRBcnRpZmFjdFJlc3BvbnNlMAFiBnByb3RvMw", [file_build_bazel_remote_execution_v2_remote_execution, file_google_protobuf_duration, file_google_protobuf_timestamp, file_millrace_v1_event]);
+  fileDesc("ChVtaWxscmFjZS92MS9ydW4ucHJvdG8SC21pbGxyYWNlLnYxImwKClJ1blJlcXVlc3QSFQoNcGlwZWxpbmVfcGF0aBgBIAEoCRIXCg9pZGVtcG90ZW5jeV9rZXkYAiABKAkSDgoGc3RhZ2VzGAMgAygJEg0KBXRhc2tzGAQgAygJEg8KB3Byb2plY3QYBSABKAkicQoQU3VibWl0UnVuUmVxdWVzdBIkCgNydW4YASABKAsyFy5taWxscmFjZS52MS5SdW5SZXF1ZXN0EjcKBnNvdXJjZRgCIAEoCzInLmJ1aWxkLmJhemVsLnJlbW90ZS5leGVjdXRpb24udjIuRGlnZXN0IiAKEVN1Ym1pdFJ1blJlc3BvbnNlEgsKA3J1bhgBIAEoCSKHAQoXU3VibWl0UnVuQXJjaGl2ZVJlcXVlc3QSKAoFc3RhcnQYASABKAsyFy5taWxscmFjZS52MS5SdW5SZXF1ZXN0SAASDwoFY2h1bmsYAiABKAxIABIpCgZmaW5pc2gYAyABKAsyFy5taWxscmFjZS52MS5BcmNoaXZlRW5kSABCBgoEcGFydCIhCgpBcmNoaXZlRW5kEhMKC3RvdGFsX2J5dGVzGAEgASgDIicKGFN1Ym1pdFJ1bkFyY2hpdmVSZXNwb25zZRILCgNydW4YASABKAkiHAoNR2V0UnVuUmVxdWVzdBILCgNydW4YASABKAkiLwoOR2V0UnVuUmVzcG9uc2USHQoDcnVuGAEgASgLMhAubWlsbHJhY2UudjEuUnVuIjgKD0xpc3RSdW5zUmVxdWVzdBIRCglwYWdlX3NpemUYASABKAUSEgoKcGFnZV90b2tlbhgCIAEoCSJLChBMaXN0UnVuc1Jlc3BvbnNlEh4KBHJ1bnMYASADKAsyEC5taWxscmFjZS52MS5SdW4SFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJIjYKD1dhdGNoUnVuUmVxdWVzdBILCgNydW4YASABKAkSFgoOYWZ0ZXJfc2VxdWVuY2UYAiABKAMiRwoQV2F0Y2hSdW5SZXNwb25zZRIQCghzZXF1ZW5jZRgBIAEoAxIhCgVldmVudBgCIAEoCzISLm1pbGxyYWNlLnYxLkV2ZW50Ii8KEENhbmNlbFJ1blJlcXVlc3QSCwoDcnVuGAEgASgJEg4KBnJlYXNvbhgCIAEoCSI7ChFDYW5jZWxSdW5SZXNwb25zZRImCgZzdGF0dXMYASABKA4yFi5taWxscmFjZS52MS5SdW5TdGF0dXMifgoRRGVjaWRlR2F0ZVJlcXVlc3QSCwoDcnVuGAEgASgJEg0KBXN0YWdlGAIgASgJEisKCGRlY2lzaW9uGAMgASgOMhkubWlsbHJhY2UudjEuR2F0ZURlY2lzaW9uEg8KB2NvbW1lbnQYBCABKAkSDwoHYmluZGluZxgFIAEoCSIUChJEZWNpZGVHYXRlUmVzcG9uc2UiJQoWTGlzdFF1ZXVlUGxhY2VzUmVxdWVzdBILCgNydW4YASABKAkiQgoXTGlzdFF1ZXVlUGxhY2VzUmVzcG9uc2USJwoGcGxhY2VzGAEgAygLMhcubWlsbHJhY2UudjEuUXVldWVQbGFjZSKKAQoKUXVldWVQbGFjZRIMCgR0YXNrGAEgASgJEhAKCHBvc2l0aW9uGAIgASgFEg8KB3dhaXRpbmcYAyABKAUSDQoFc2xvdHMYBCABKAUSEgoKc2xvdHNfdXNlZBgFIAEoBRIoCgdob2xkZXJzGAYgAygLMhcubWlsbHJhY2UudjEuU2xvdEhvbGRlciIxCgpTbG90SG9sZGVyEhQKDGV4ZWN1dGlvbl9pZBgBIAEoCRINCgVhZ2VudBgCIAEoCSI4ChdEb3dubG9hZEFydGlmYWN0UmVxdWVzdBILCgNydW4YASABKAkSEAoIYXJ0aWZhY3QYAiABKAkiXgoYRG93bmxvYWRBcnRpZmFjdFJlc3BvbnNlEg8KBWNodW5rGAEgASgMSAASKQoGZmluaXNoGAIgASgLMhcubWlsbHJhY2UudjEuQXJjaGl2ZUVuZEgAQgYKBHBhcnQiwAIKA1J1bhIMCgRuYW1lGAEgASgJEhAKCHBpcGVsaW5lGAIgASgJEg8KB3Byb2plY3QYAyABKAkSEQoJcHJpbmNpcGFsGAQgASgJEiYKBnN0YXR1cxgFIAEoDjIWLm1pbGxyYWNlLnYxLlJ1blN0YXR1cxI3CgZzb3VyY2UYBiABKAsyJy5idWlsZC5iYXplbC5yZW1vdGUuZXhlY3V0aW9uLnYyLkRpZ2VzdBIvCgtjcmVhdGVfdGltZRgHIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLwoLZmluaXNoX3RpbWUYCCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEiAKBXRhc2tzGAkgAygLMhEubWlsbHJhY2UudjEuVGFzaxIQCghzZXF1ZW5jZRgKIAEoAyKPBAoEVGFzaxINCgVzdGFnZRgBIAEoCRIMCgRuYW1lGAIgASgJEicKBnN0YXR1cxgDIAEoDjIXLm1pbGxyYWNlLnYxLlRhc2tTdGF0dXMSDgoGY2FjaGVkGAQgASgIEhAKCGF0dGVtcHRzGAUgASgFEg0KBWFnZW50GAYgASgJEisKCGR1cmF0aW9uGAcgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEiMKBmVuZGluZxgIIAEoCzITLm1pbGxyYWNlLnYxLkVuZGluZxIfCgR3YWl0GAkgASgLMhEubWlsbHJhY2UudjEuV2FpdBINCgVuZWVkcxgKIAMoCRIoCglhcnRpZmFjdHMYCyADKAsyFS5taWxscmFjZS52MS5BcnRpZmFjdBI+Cg1hY3Rpb25fZGlnZXN0GAwgASgLMicuYnVpbGQuYmF6ZWwucmVtb3RlLmV4ZWN1dGlvbi52Mi5EaWdlc3QSFAoMZXhlY3V0aW9uX2lkGA0gASgJEhMKC3NraXBfcmVhc29uGA4gASgJEikKBXVzYWdlGA8gASgLMhoubWlsbHJhY2UudjEuUmVzb3VyY2VVc2FnZRItCgtjb25maW5lbWVudBgQIAEoCzIYLm1pbGxyYWNlLnYxLkNvbmZpbmVtZW50Eh8KBGdhdGUYFCABKAsyES5taWxscmFjZS52MS5HYXRlIrECCgRHYXRlEigKB3BsYW5uZWQYASABKAsyFy5taWxscmFjZS52MS5NYW51YWxHYXRlEjgKB2JpbmRpbmcYAiABKAsyJy5idWlsZC5iYXplbC5yZW1vdGUuZXhlY3V0aW9uLnYyLkRpZ2VzdBInCgVib3VuZBgDIAEoCzIYLm1pbGxyYWNlLnYxLkdhdGVCaW5kaW5nEiwKCGRlYWRsaW5lGAQgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIpCgdkZWNpZGVkGAUgASgLMhgubWlsbHJhY2UudjEuR2F0ZURlY2lkZWQSEgoKZGVjaWRlZF9ieRgGIAEoCRIvCgtkZWNpZGVfdGltZRgHIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAy7gUKClJ1blNlcnZpY2USSgoJU3VibWl0UnVuEh0ubWlsbHJhY2UudjEuU3VibWl0UnVuUmVxdWVzdBoeLm1pbGxyYWNlLnYxLlN1Ym1pdFJ1blJlc3BvbnNlEmEKEFN1Ym1pdFJ1bkFyY2hpdmUSJC5taWxscmFjZS52MS5TdWJtaXRSdW5BcmNoaXZlUmVxdWVzdBolLm1pbGxyYWNlLnYxLlN1Ym1pdFJ1bkFyY2hpdmVSZXNwb25zZSgBEkEKBkdldFJ1bhIaLm1pbGxyYWNlLnYxLkdldFJ1blJlcXVlc3QaGy5taWxscmFjZS52MS5HZXRSdW5SZXNwb25zZRJHCghMaXN0UnVucxIcLm1pbGxyYWNlLnYxLkxpc3RSdW5zUmVxdWVzdBodLm1pbGxyYWNlLnYxLkxpc3RSdW5zUmVzcG9uc2USSQoIV2F0Y2hSdW4SHC5taWxscmFjZS52MS5XYXRjaFJ1blJlcXVlc3QaHS5taWxscmFjZS52MS5XYXRjaFJ1blJlc3BvbnNlMAESSgoJQ2FuY2VsUnVuEh0ubWlsbHJhY2UudjEuQ2FuY2VsUnVuUmVxdWVzdBoeLm1pbGxyYWNlLnYxLkNhbmNlbFJ1blJlc3BvbnNlEk0KCkRlY2lkZUdhdGUSHi5taWxscmFjZS52MS5EZWNpZGVHYXRlUmVxdWVzdBofLm1pbGxyYWNlLnYxLkRlY2lkZUdhdGVSZXNwb25zZRJcCg9MaXN0UXVldWVQbGFjZXMSIy5taWxscmFjZS52MS5MaXN0UXVldWVQbGFjZXNSZXF1ZXN0GiQubWlsbHJhY2UudjEuTGlzdFF1ZXVlUGxhY2VzUmVzcG9uc2USYQoQRG93bmxvYWRBcnRpZmFjdBIkLm1pbGxyYWNlLnYxLkRvd25sb2FkQXJ0aWZhY3RSZXF1ZXN0GiUubWlsbHJhY2UudjEuRG93bmxvYWRBcnRpZmFjdFJlc3BvbnNlMAFiBnByb3RvMw", [file_build_bazel_remote_execution_v2_remote_execution, file_google_protobuf_duration, file_google_protobuf_timestamp, file_millrace_v1_event]);
 
 /**
  * What to run.
@@ -451,6 +451,126 @@ export const DecideGateResponseSchema: GenMessage<DecideGateResponse> = /*@__PUR
   messageDesc(file_millrace_v1_run, 15);
 
 /**
+ * See RunService.ListQueuePlaces.
+ *
+ * @generated from message millrace.v1.ListQueuePlacesRequest
+ */
+export type ListQueuePlacesRequest = Message<"millrace.v1.ListQueuePlacesRequest"> & {
+  /**
+   * @generated from field: string run = 1;
+   */
+  run: string;
+};
+
+/**
+ * Describes the message millrace.v1.ListQueuePlacesRequest.
+ * Use `create(ListQueuePlacesRequestSchema)` to create a new message.
+ */
+export const ListQueuePlacesRequestSchema: GenMessage<ListQueuePlacesRequest> = /*@__PURE__*/
+  messageDesc(file_millrace_v1_run, 16);
+
+/**
+ * See RunService.ListQueuePlaces.
+ *
+ * @generated from message millrace.v1.ListQueuePlacesResponse
+ */
+export type ListQueuePlacesResponse = Message<"millrace.v1.ListQueuePlacesResponse"> & {
+  /**
+   * In the order of the plan; empty when none of the run's tasks is queued.
+   *
+   * @generated from field: repeated millrace.v1.QueuePlace places = 1;
+   */
+  places: QueuePlace[];
+};
+
+/**
+ * Describes the message millrace.v1.ListQueuePlacesResponse.
+ * Use `create(ListQueuePlacesResponseSchema)` to create a new message.
+ */
+export const ListQueuePlacesResponseSchema: GenMessage<ListQueuePlacesResponse> = /*@__PURE__*/
+  messageDesc(file_millrace_v1_run, 17);
+
+/**
+ * Where a task stands among all that wait for the same agents.
+ *
+ * @generated from message millrace.v1.QueuePlace
+ */
+export type QueuePlace = Message<"millrace.v1.QueuePlace"> & {
+  /**
+   * As `stage/task`.
+   *
+   * @generated from field: string task = 1;
+   */
+  task: string;
+
+  /**
+   * From 1: it is placed with so many slots that come free, if nothing joins or leaves the queue before it.
+   *
+   * @generated from field: int32 position = 2;
+   */
+  position: number;
+
+  /**
+   * How many wait for these agents, itself included.
+   *
+   * @generated from field: int32 waiting = 3;
+   */
+  waiting: number;
+
+  /**
+   * Of the agents that match and do not drain.
+   *
+   * @generated from field: int32 slots = 4;
+   */
+  slots: number;
+
+  /**
+   * @generated from field: int32 slots_used = 5;
+   */
+  slotsUsed: number;
+
+  /**
+   * What holds these slots; at most 10.
+   *
+   * @generated from field: repeated millrace.v1.SlotHolder holders = 6;
+   */
+  holders: SlotHolder[];
+};
+
+/**
+ * Describes the message millrace.v1.QueuePlace.
+ * Use `create(QueuePlaceSchema)` to create a new message.
+ */
+export const QueuePlaceSchema: GenMessage<QueuePlace> = /*@__PURE__*/
+  messageDesc(file_millrace_v1_run, 18);
+
+/**
+ * An execution that holds a slot.
+ *
+ * @generated from message millrace.v1.SlotHolder
+ */
+export type SlotHolder = Message<"millrace.v1.SlotHolder"> & {
+  /**
+   * `<run>.<stage>.<task>`.
+   *
+   * @generated from field: string execution_id = 1;
+   */
+  executionId: string;
+
+  /**
+   * @generated from field: string agent = 2;
+   */
+  agent: string;
+};
+
+/**
+ * Describes the message millrace.v1.SlotHolder.
+ * Use `create(SlotHolderSchema)` to create a new message.
+ */
+export const SlotHolderSchema: GenMessage<SlotHolder> = /*@__PURE__*/
+  messageDesc(file_millrace_v1_run, 19);
+
+/**
  * See RunService.DownloadArtifact.
  *
  * @generated from message millrace.v1.DownloadArtifactRequest
@@ -472,7 +592,7 @@ export type DownloadArtifactRequest = Message<"millrace.v1.DownloadArtifactReque
  * Use `create(DownloadArtifactRequestSchema)` to create a new message.
  */
 export const DownloadArtifactRequestSchema: GenMessage<DownloadArtifactRequest> = /*@__PURE__*/
-  messageDesc(file_millrace_v1_run, 16);
+  messageDesc(file_millrace_v1_run, 20);
 
 /**
  * One message of a download.
@@ -503,7 +623,7 @@ export type DownloadArtifactResponse = Message<"millrace.v1.DownloadArtifactResp
  * Use `create(DownloadArtifactResponseSchema)` to create a new message.
  */
 export const DownloadArtifactResponseSchema: GenMessage<DownloadArtifactResponse> = /*@__PURE__*/
-  messageDesc(file_millrace_v1_run, 17);
+  messageDesc(file_millrace_v1_run, 21);
 
 /**
  * A view of a run: a pure fold over its events.
@@ -573,7 +693,7 @@ export type Run = Message<"millrace.v1.Run"> & {
  * Use `create(RunSchema)` to create a new message.
  */
 export const RunSchema: GenMessage<Run> = /*@__PURE__*/
-  messageDesc(file_millrace_v1_run, 18);
+  messageDesc(file_millrace_v1_run, 22);
 
 /**
  * A task of a run, as it stands.
@@ -692,7 +812,7 @@ export type Task = Message<"millrace.v1.Task"> & {
  * Use `create(TaskSchema)` to create a new message.
  */
 export const TaskSchema: GenMessage<Task> = /*@__PURE__*/
-  messageDesc(file_millrace_v1_run, 19);
+  messageDesc(file_millrace_v1_run, 23);
 
 /**
  * A gate, as it stands.
@@ -749,7 +869,7 @@ export type Gate = Message<"millrace.v1.Gate"> & {
  * Use `create(GateSchema)` to create a new message.
  */
 export const GateSchema: GenMessage<Gate> = /*@__PURE__*/
-  messageDesc(file_millrace_v1_run, 20);
+  messageDesc(file_millrace_v1_run, 24);
 
 /**
  * Submits runs and follows them. Every call needs a token with the role `admin` or `developer`.
@@ -831,6 +951,16 @@ export const RunService: GenService<{
     methodKind: "unary";
     input: typeof DecideGateRequestSchema;
     output: typeof DecideGateResponseSchema;
+  },
+  /**
+   * Where those tasks of a run stand that wait for an agent, at this moment. It costs more than GetRun: ask when a person does.
+   *
+   * @generated from rpc millrace.v1.RunService.ListQueuePlaces
+   */
+  listQueuePlaces: {
+    methodKind: "unary";
+    input: typeof ListQueuePlacesRequestSchema;
+    output: typeof ListQueuePlacesResponseSchema;
   },
   /**
    * An artifact as a tar, for clients without Merkle code. The last message has `finish` set.

@@ -3,6 +3,7 @@ import { expect, test } from "vitest";
 import { HostOperationSchema, ReportOutcome } from "../../../../proto/gen/millrace/v1/dispatch_pb.ts";
 import { EndingKind, WaitCause } from "../../../../proto/gen/millrace/v1/event_pb.ts";
 import { inProcessBus } from "../../../../shared/bus/in-process-bus.ts";
+import { digestOf } from "../../../../shared/digest.ts";
 import { limits } from "../../../../shared/limits.ts";
 import { execution, startSchedulerFarm } from "../../../support/scheduler-farm.ts";
 import { tempDir } from "../../../support/temp-dir.ts";
@@ -115,4 +116,22 @@ test("an agent that was removed just before the coordinator was killed keeps not
   const after = await startSchedulerFarm({ dir, broker });
   const other = await after.agent({ id: "b" });
   expect(await other.nextAssign()).toMatchObject({ executionId: "x", attempt: 2 });
+});
+
+test("the queue tells where each waits and behind what, also those that share an execution", async () => {
+  const farm = await startSchedulerFarm();
+  const agent = await farm.agent({ id: "a" });
+  await farm.scheduler.submit(execution("running", { fairGroup: "run_1" }));
+  await agent.nextAssign();
+  const shared = { fairGroup: "run_2", actionDigest: digestOf(Buffer.from("shared")) };
+  await farm.scheduler.submit(execution("first", { fairGroup: "run_1" }));
+  await farm.scheduler.submit(execution("second", shared));
+  await farm.scheduler.submit(execution("merged", { ...shared, fairGroup: "run_3" }));
+  const places = farm.scheduler.view.placesOf(["first", "second", "merged", "running"]);
+  const busy = { waiting: 2, slots: 1, slotsUsed: 1, holders: [{ execution: "running", agent: "a" }] };
+  expect(Object.fromEntries(places)).toEqual({
+    first: { position: 2, ...busy },
+    second: { position: 1, ...busy },
+    merged: { position: 1, ...busy },
+  });
 });
