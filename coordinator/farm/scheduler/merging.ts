@@ -90,7 +90,12 @@ export function merging(): Merging {
     close,
     restore(rows) {
       for (const row of rows) if (row.outcome === undefined) restoreOne(row);
-      for (const row of rows) if (row.outcome !== undefined) restoreOne(row);
+      // Of those that are over, one that went before the end must not stand for the end.
+      const over = rows.flatMap((row) =>
+        row.outcome === undefined ? [] : [{ row, ends: isWorthSharing(row.outcome) }],
+      );
+      for (const { row, ends } of over) if (ends) restoreOne(row);
+      for (const { row, ends } of over) if (!ends) restoreOne(row);
       for (const execution of executions.values()) {
         if (execution.phase.kind === "finished" && !isWorthSharing(execution.phase.outcome)) close(execution);
       }
