@@ -77,6 +77,8 @@ export const limits = {
   leaseMs: 10_000,
   /** An agent that is lost for this long is forgotten: a machine that is gone for a month will not come back as it was. */
   lostAgentKeptMs: 30 * 24 * 60 * 60 * 1000,
+  /** An agent whose heartbeats have no answer for this long ends its host operations. */
+  hostOperationLeaseMs: 30_000,
   /** Heartbeat intervals of grace after the bus or our own loop stood still. */
   graceHeartbeats: 3,
   /** Our own loop stood still when a timer of one heartbeat comes this much late. */

@@ -96,8 +96,8 @@ export function conclusion(ending: {
   };
 }
 
-/** Somebody asked for the end, or the farm is in the way. */
-export type StoppedKind = typeof EndingKind.CANCELLED | typeof EndingKind.INFRASTRUCTURE;
+/** Somebody asked for the end, the farm is in the way, or the farm is not there and this may not go on without it. */
+export type StoppedKind = typeof EndingKind.CANCELLED | typeof EndingKind.INFRASTRUCTURE | typeof EndingKind.AGENT_LOST;
 
 /** The reason of a stop signal: what the attempt ends as, and how long its processes get to clean up. */
 export class Stopped extends MillraceError {

@@ -16,7 +16,7 @@ export type DeployStep =
  * Where a deployment stands:
  *
  *     fetching → stopping → flipping → starting → probing → succeeded
- *      |    |        |_________|__________|_________| (it failed, or the run was cancelled)
+ *      |    |        |_________|__________|_________| (it failed, was cancelled, or the lease ran out)
  *      |    |                        ↓
  *      |    |        back-stopping → back-flipping → back-starting → back-probing → failed
  *      |    |                              |____ (there is no release to go back to) ___↑

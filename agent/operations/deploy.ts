@@ -1,7 +1,9 @@
 import { appendFileSync } from "node:fs";
+import { EndingKind } from "../../proto/gen/millrace/v1/event_pb.ts";
 import type { Clock } from "../../shared/clock.ts";
 import { type Digest, parseDigestKey } from "../../shared/digest.ts";
 import { from, type MillraceError } from "../../shared/errors.ts";
+import { Stopped } from "../executor/executor.ts";
 import type { LocalStore } from "../store/local-store.ts";
 import type { Units } from "../units/units.ts";
 import { type DeployState, type DeployStep, isBack, isFinal, nextState, type StepResult } from "./deploy-state.ts";
@@ -30,7 +32,7 @@ export interface DeployPlan {
   readonly entry: JournaledDeploy;
   /** The task's log. */
   readonly log: string;
-  /** The run was cancelled: no step forward any more. */
+  /** The run was cancelled, or the lease has run out: no step forward any more. */
   readonly cancelled: AbortSignal;
   /** The agent ends: the journal stays as it is. */
   readonly ending: AbortSignal;
@@ -95,7 +97,11 @@ interface Step extends DeployPlan {
 async function takeSafely(deps: DeployDeps, step: Step): Promise<StepResult> {
   const { cancelled, ending, entry } = step;
   const isStoppable = !isBack(entry.state.step);
-  const stopped = (): StepResult => ({ kind: "failed", reason: from(cancelled.reason).message, cancelled: true });
+  const stopped = (): StepResult => {
+    const reason: unknown = cancelled.reason;
+    const isFenced = reason instanceof Stopped && reason.kind === EndingKind.AGENT_LOST;
+    return { kind: "failed", reason: from(reason).message, cancelled: !isFenced };
+  };
   if (isStoppable && cancelled.aborted) return stopped();
   const signal = isStoppable ? AbortSignal.any([cancelled, ending]) : ending;
   try {

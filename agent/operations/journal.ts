@@ -1,5 +1,6 @@
 import { fromBinary, toBinary } from "@bufbuild/protobuf";
 import { type Assign, AssignSchema } from "../../proto/gen/millrace/v1/dispatch_pb.ts";
+import { MillraceError } from "../../shared/errors.ts";
 import type { SchemaPart, Sqlite } from "../../shared/sqlite/sqlite.ts";
 import { type DeployState, firstState } from "./deploy-state.ts";
 import type { Release, Target } from "./release.ts";
@@ -16,8 +17,12 @@ export interface JournaledDeploy extends DeployNotes {
 
 /** Host operations on disk. What is not written here has not been begun. */
 export interface Journal {
-  /** The operation's entry, made when there is none: an operation that comes again goes on where it stood. */
-  begin(message: Assign): Promise<JournaledDeploy>;
+  /**
+   * The operation's entry, made when there is none: an operation that comes again goes on where it stood. A new one must
+   * have a greater epoch than every one before it on the same target.
+   * @throws MillraceError failed_precondition when it has not: it comes late, and what came after it has been done
+   */
+  begin(message: Assign, target: Target): Promise<JournaledDeploy>;
   /** Resolves when durable. Call it before the step is taken. */
   save(executionId: string, entry: JournaledDeploy): Promise<void>;
   /** The last step: with a release, that is the verified one from now on. */
@@ -50,6 +55,14 @@ export const hostOperationSchema: SchemaPart = {
      release TEXT NOT NULL,
      PRIMARY KEY (environment, app)
    ) STRICT;`,
+    `-- The greatest epoch under which something was begun.
+   CREATE TABLE host_operation_fences (
+     environment TEXT NOT NULL,
+     app TEXT NOT NULL,
+     term INTEGER NOT NULL,
+     number INTEGER NOT NULL,
+     PRIMARY KEY (environment, app)
+   ) STRICT;`,
   ],
 };
 
@@ -60,21 +73,36 @@ interface Row {
 }
 
 export function sqliteJournal(database: Pick<Sqlite, "write" | "query">): Journal {
+  async function entryOf(executionId: string): Promise<JournaledDeploy | undefined> {
+    const sql = "SELECT state, moved_bytes, probe_answer FROM host_operations WHERE execution_id = ?";
+    const [row] = await database.query<Row>(sql, [executionId]);
+    if (row === undefined) return undefined;
+    const state = JSON.parse(row.state) as DeployState;
+    return { state, movedBytes: row.moved_bytes, probeAnswer: row.probe_answer };
+  }
+
+  /** Operations on one target are begun one after another, so nothing comes between this and the entry. */
+  async function checkEpoch({ executionId, epoch }: Assign, { environment, app }: Target): Promise<void> {
+    const sql = "SELECT term, number FROM host_operation_fences WHERE environment = ? AND app = ?";
+    const [fence] = await database.query<{ term: number; number: number }>(sql, [environment, app]);
+    const { term, number } = epochOf(epoch);
+    if (fence === undefined || term > fence.term || (term === fence.term && number > fence.number)) return;
+    throw new MillraceError(
+      "failed_precondition",
+      `${executionId} has the epoch ${term}.${number}, and on this host ${fence.term}.${fence.number} of ${app} in ` +
+        `${environment} was begun already: it came late, or the coordinator was set back to an earlier state`,
+    );
+  }
+
   return {
-    async begin(message) {
+    async begin(message, target) {
+      if ((await entryOf(message.executionId)) === undefined) await checkEpoch(message, target);
       const assign = toBinary(AssignSchema, message);
       const sql = `INSERT INTO host_operations (execution_id, assign, step, state, moved_bytes, probe_answer)
                    VALUES (?, ?, ?, ?, 0, '') ON CONFLICT (execution_id) DO UPDATE SET assign = excluded.assign`;
       const params = [message.executionId, assign, firstState.step, JSON.stringify(firstState)];
-      await database.write([{ sql, params }]);
-      const rows = await database.query<Row>(
-        "SELECT state, moved_bytes, probe_answer FROM host_operations WHERE execution_id = ?",
-        [message.executionId],
-      );
-      const [row] = rows;
-      if (row === undefined) return { state: firstState, movedBytes: 0, probeAnswer: "" };
-      const state = JSON.parse(row.state) as DeployState;
-      return { state, movedBytes: row.moved_bytes, probeAnswer: row.probe_answer };
+      await database.write([{ sql, params }, raiseFence(message, target)]);
+      return (await entryOf(message.executionId)) ?? { state: firstState, movedBytes: 0, probeAnswer: "" };
     },
     async save(executionId, entry) {
       await database.write([update(executionId, entry)]);
@@ -103,4 +131,16 @@ function update(executionId: string, { state, movedBytes, probeAnswer }: Journal
   const sql =
     "UPDATE host_operations SET step = ?, state = ?, moved_bytes = ?, probe_answer = ? WHERE execution_id = ?";
   return { sql, params: [state.step, JSON.stringify(state), movedBytes, probeAnswer, executionId] };
+}
+
+function raiseFence({ epoch }: Assign, { environment, app }: Target) {
+  const sql = `INSERT INTO host_operation_fences (environment, app, term, number) VALUES (?, ?, ?, ?)
+               ON CONFLICT (environment, app) DO UPDATE SET term = excluded.term, number = excluded.number
+               WHERE (excluded.term, excluded.number) > (term, number)`;
+  const { term, number } = epochOf(epoch);
+  return { sql, params: [environment, app, term, number] };
+}
+
+function epochOf(epoch: Assign["epoch"]): { term: number; number: number } {
+  return { term: Number(epoch?.term ?? 0n), number: Number(epoch?.number ?? 0n) };
 }

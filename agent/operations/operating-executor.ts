@@ -52,7 +52,7 @@ export function operatingExecutor(options: OperatingOptions): Executor<ReadTask>
           executionId: task.executionId,
           target: { environment, app },
           release: releaseOf(task, deployment),
-          entry: await journal.begin(message),
+          entry: await journal.begin(message, { environment, app }),
           log: task.spool,
           cancelled: cancelled.signal,
           ending: ending.signal,

@@ -27,7 +27,7 @@ export function patientJournal(base: Journal, { clock, signal, onWait }: Patienc
     });
   return {
     ...base,
-    begin: (message) => patiently(() => base.begin(message)),
+    begin: (...call) => patiently(() => base.begin(...call)),
     save: (executionId, entry) => patiently(() => base.save(executionId, entry)),
     finish: (...call) => patiently(() => base.finish(...call)),
   };

@@ -37,6 +37,8 @@ export interface Attempts {
   draining(): boolean;
   /** Ends all that runs. */
   stopAll(reason: Stopped): void;
+  /** Ends the host operations: what they have done is taken back. */
+  endOperations(reason: Stopped): void;
   /** Resolves when nothing runs any more, or the signal aborts. */
   idle(signal: AbortSignal): Promise<void>;
 }
@@ -176,6 +178,9 @@ export function attempts(options: AttemptsOptions): Attempts {
     draining: () => draining || paused,
     stopAll(reason) {
       for (const { stop } of running) stop.abort(reason);
+    },
+    endOperations(reason) {
+      for (const { stop, isOperation } of running) if (isOperation) stop.abort(reason);
     },
     idle(signal) {
       if (running.size === 0 || signal.aborted) return Promise.resolve();

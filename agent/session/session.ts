@@ -11,15 +11,18 @@ import {
   GoodbyeSchema,
   HeartbeatSchema,
 } from "../../proto/gen/millrace/v1/dispatch_pb.ts";
+import { EndingKind } from "../../proto/gen/millrace/v1/event_pb.ts";
 import type { Bus, BusMessage } from "../../shared/bus/bus.ts";
 import { subjects } from "../../shared/bus/subjects.ts";
 import type { Clock } from "../../shared/clock.ts";
 import { type DiskSpace, diskMessage } from "../../shared/disk-space.ts";
 import { type ErrorCode, from, MillraceError } from "../../shared/errors.ts";
 import { limits } from "../../shared/limits.ts";
+import { Stopped } from "../executor/executor.ts";
 import type { SendReport } from "../outbox/outbox.ts";
 import { backoff } from "../retry.ts";
 import type { Attempts } from "./attempts.ts";
+import { operationLease } from "./operation-lease.ts";
 
 /** How to reach the bus; as the coordinator said when the agent joined. */
 export type BusAddress = Pick<JoinFarmResponse, "natsServers" | "natsUser" | "natsPassword">;
@@ -74,6 +77,14 @@ export function session(options: SessionOptions): Session {
   let announcing = false;
   let cancelHeartbeat: (() => void) | undefined;
   let cancelSearch: (() => void) | undefined;
+  const lease = operationLease({
+    clock,
+    leaseMs: limits.hostOperationLeaseMs,
+    onExpired(silentMs) {
+      const why = `the agent had no word of the farm for ${Math.round(silentMs / 100) / 10} s`;
+      attempts.endOperations(new Stopped(EndingKind.AGENT_LOST, why, limits.killGraceMs));
+    },
+  });
 
   /** Joins and connects, as often as it takes. */
   async function join(): Promise<void> {
@@ -86,6 +97,7 @@ export function session(options: SessionOptions): Session {
         );
         if (answer.heartbeatInterval !== undefined) heartbeatMs = durationMs(answer.heartbeatInterval);
         if (answer.lease !== undefined) leaseMs = durationMs(answer.lease);
+        if (answer.hostOperationLease !== undefined) lease.setLength(durationMs(answer.hostOperationLease));
         attempts.pause(answer.drain);
         await useBus(answer);
         return;
@@ -186,7 +198,19 @@ export function session(options: SessionOptions): Session {
       held: attempts.held(),
       disk: diskMessage(disk()),
     });
-    bus?.publish(subjects.heartbeat(agentId), toBinary(HeartbeatSchema, heartbeat));
+    if (bus !== undefined) void say(bus, subjects.heartbeat(agentId), toBinary(HeartbeatSchema, heartbeat));
+  }
+
+  /** What is not answered is said again at the next interval. */
+  async function say(on: Bus, subject: string, heartbeat: Uint8Array): Promise<void> {
+    const saidMs = clock.monotonicMs();
+    try {
+      await on.request(subject, heartbeat, { timeoutMs: leaseMs });
+      lease.heard(saidMs);
+    } catch (error) {
+      const failure = from(error, "sending a heartbeat");
+      if (failure.code !== "unavailable" && failure.code !== "deadline_exceeded") onError(failure);
+    }
   }
 
   return {
@@ -212,6 +236,7 @@ export function session(options: SessionOptions): Session {
       closing.abort(new MillraceError("canceled", "the agent ends"));
       cancelHeartbeat?.();
       cancelSearch?.();
+      lease.close();
       await joining;
       if (attempts.held().length === 0) {
         const goodbye = create(GoodbyeSchema, { agentId: info.id, session: info.session });

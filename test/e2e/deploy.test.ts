@@ -1,11 +1,10 @@
-import { once } from "node:events";
 import { mkdtempSync, readFileSync } from "node:fs";
-import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { expect, it, onTestFinished } from "vitest";
-import { project, startFarm, type TestFarm } from "../support/farm.ts";
+import { startFarm, type TestFarm } from "../support/farm.ts";
 import { processesAbout } from "../support/process-state.ts";
+import { environment, freePort, served, servers, service } from "../support/service.ts";
 
 async function farmWithTwoAgents(): Promise<TestFarm> {
   const farm = await startFarm({ agents: 2 });
@@ -13,57 +12,8 @@ async function farmWithTwoAgents(): Promise<TestFarm> {
   return farm;
 }
 
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, "127.0.0.1");
-  await once(server, "listening");
-  const address = server.address();
-  server.close();
-  return typeof address === "object" && address !== null ? address.port : 0;
-}
-
-/** A service that answers with its version; its probe fails when the version is `bad`. */
-function service(port: number, version: string, startMs = 0): string {
-  return project({
-    "millrace.yaml": `name: service
-stages:
-  build:
-    tasks:
-      bundle: { run: "mkdir dist; cp serve-${port}.mjs dist/", outputs: { app: dist } }
-  production:
-    needs: [build]
-    deploy:
-      environment: local
-      use: [app]
-      start: node serve-${port}.mjs
-      probe: { http: "http://127.0.0.1:${port}/health", timeout: ${version === "bad" ? "1s" : "30s"} }
-`,
-    [`serve-${port}.mjs`]: `import { createServer } from "node:http";
-setTimeout(() => createServer((request, response) => {
-  if (request.url === "/health" && "${version}" === "bad") response.writeHead(500);
-  response.end("${version}");
-}).listen(${port}, "127.0.0.1"), ${startMs});
-`,
-  });
-}
-
-const served = async (port: number) => await (await fetch(`http://127.0.0.1:${port}/`)).text();
 const pidOf = (farm: TestFarm, name: string): number =>
   JSON.parse(readFileSync(join(farm.dataDir, "pids", `${name}.json`), "utf8")).pid;
-
-interface EnvironmentJson {
-  readonly agent: string;
-  readonly apps: readonly {
-    release: string;
-    run: string;
-    healthy: boolean;
-    last: { run: string; wentBack: boolean };
-  }[];
-}
-
-async function environment(farm: TestFarm): Promise<EnvironmentJson> {
-  const { stdout } = await farm.cli(["env", "show", "local", "--json"]);
-  return JSON.parse(stdout) as EnvironmentJson;
-}
 
 it("deploys what was built, goes back by itself from a bad version, and shows what stands where", async () => {
   const dir = mkdtempSync(join(tmpdir(), "millrace-farm-"));
@@ -123,9 +73,7 @@ it.each(["coordinator", "agent"])(
     expect(stdout.match(/app in local is deployed/g)).toHaveLength(1);
     expect(await served(port)).toBe("two");
     expect((await environment(farm)).apps).toMatchObject([{ run: "run_2", healthy: true }]);
-    expect(processesAbout(`node serve-${port}.mjs`).filter(({ command }) => command.startsWith("node"))).toHaveLength(
-      1,
-    );
+    expect(servers(port)).toHaveLength(1);
   },
   60_000,
 );

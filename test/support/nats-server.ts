@@ -13,6 +13,9 @@ export interface TestNatsServer {
   readonly password: string;
   /** kill -9, resolved when it is gone. */
   kill(): Promise<void>;
+  /** SIGSTOP: connections stay open and nothing comes through. */
+  freeze(): void;
+  thaw(): void;
   /** Starts it again on the same port. */
   restart(): Promise<void>;
 }
@@ -43,6 +46,8 @@ export async function startNatsServer(): Promise<TestNatsServer> {
     user: "test",
     password,
     kill,
+    freeze: () => void child.kill("SIGSTOP"),
+    thaw: () => void child.kill("SIGCONT"),
     async restart() {
       child = await launch();
     },

@@ -46,6 +46,7 @@ export function agentService({ agents, scheduler, bus }: AgentServiceDeps): Serv
         natsPassword: bus.password,
         heartbeatInterval: durationFromMs(limits.heartbeatIntervalMs),
         lease: durationFromMs(limits.leaseMs),
+        hostOperationLease: durationFromMs(limits.hostOperationLeaseMs),
       };
     },
 

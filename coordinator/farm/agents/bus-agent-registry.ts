@@ -10,6 +10,7 @@ import {
   type Goodbye,
   GoodbyeSchema,
   type Heartbeat,
+  HeartbeatReplySchema,
   HeartbeatSchema,
   RejoinSchema,
   RollCallSchema,
@@ -125,12 +126,14 @@ export function busAgentRegistry(deps: BusAgentRegistryDeps): AgentRegistry & Co
     tell({ kind: "removed", agent: { ...record(agent), state: AgentState.LOST } });
   }
 
-  function onHeartbeat(heartbeat: Heartbeat): void {
+  /** @param answer is called when the agent is one that we know */
+  function onHeartbeat(heartbeat: Heartbeat, answer: () => void): void {
     const agent = agents.get(heartbeat.agentId);
     if (agent === undefined || agent.info.session !== heartbeat.session) {
       bus.publish(subjects.rejoin(heartbeat.agentId), toBinary(RejoinSchema, create(RejoinSchema)));
       return;
     }
+    answer();
     const wasAway = agent.state === AgentState.LOST || !agent.heard;
     agent.state = heartbeat.draining || agent.draining ? AgentState.DRAINING : AgentState.ONLINE;
     if (heartbeat.draining !== agent.draining) sayDrain(agent);
@@ -179,9 +182,10 @@ export function busAgentRegistry(deps: BusAgentRegistryDeps): AgentRegistry & Co
         });
       }
       ends.push(
-        await bus.subscribe(subjects.heartbeat("*"), ({ subject, data }) => {
+        await bus.subscribe(subjects.heartbeat("*"), ({ subject, data, reply }) => {
           const heartbeat = fromBinary(HeartbeatSchema, data);
-          if (subject === subjects.heartbeat(heartbeat.agentId)) onHeartbeat(heartbeat);
+          const answer = () => reply(toBinary(HeartbeatReplySchema, create(HeartbeatReplySchema)));
+          if (subject === subjects.heartbeat(heartbeat.agentId)) onHeartbeat(heartbeat, answer);
         }),
         await bus.subscribe(subjects.goodbye("*"), ({ subject, data }) => {
           const goodbye = fromBinary(GoodbyeSchema, data);

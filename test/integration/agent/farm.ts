@@ -25,6 +25,7 @@ import {
   CancelSchema,
   GoodbyeSchema,
   type Heartbeat,
+  HeartbeatReplySchema,
   HeartbeatSchema,
   type HostOperationSchema,
   type Report,
@@ -101,7 +102,7 @@ interface StoredLog {
   finished: boolean;
 }
 
-export async function fakeFarm(): Promise<FakeFarm> {
+export async function fakeFarm({ hostOperationLeaseMs = 30_000 } = {}): Promise<FakeFarm> {
   const nats = await startNatsServer();
   const cas = memoryCas();
   const events = new EventEmitter().setMaxListeners(0);
@@ -125,6 +126,7 @@ export async function fakeFarm(): Promise<FakeFarm> {
         natsPassword: nats.password,
         heartbeatInterval: durationFromMs(200),
         lease: durationFromMs(1_000),
+        hostOperationLease: durationFromMs(hostOperationLeaseMs),
       };
     },
     listAgents: () => ({}),
@@ -172,8 +174,9 @@ export async function fakeFarm(): Promise<FakeFarm> {
     await server?.close(0);
   });
 
-  await bus.subscribe(subjects.heartbeat("*"), ({ data }) => {
+  await bus.subscribe(subjects.heartbeat("*"), ({ data, reply }) => {
     heartbeats.push(fromBinary(HeartbeatSchema, data));
+    reply(toBinary(HeartbeatReplySchema, create(HeartbeatReplySchema)));
     events.emit("change");
   });
   await bus.subscribe(subjects.goodbye("*"), ({ data }) => {

@@ -125,6 +125,18 @@ describe("an agent's attempts", () => {
     expect(subject.held()).toEqual([]);
   });
 
+  test("of host operations end when the lease runs out, and are reported; tasks go on", async () => {
+    const { assign, assignOperation, finish, kept, stops, subject, turn } = setup(2);
+    assign("task", 1n);
+    assignOperation("deploy", 2n);
+    await turn();
+    subject.endOperations(new Stopped(EndingKind.AGENT_LOST, "no word of the farm", 0));
+    expect(stops).toMatchObject([{ executionId: "deploy", reason: { kind: EndingKind.AGENT_LOST } }]);
+    await finish("deploy/2");
+    expect(kept).toMatchObject([{ executionId: "deploy", ending: { kind: EndingKind.AGENT_LOST } }]);
+    expect(subject.held()).toMatchObject([{ executionId: "task" }]);
+  });
+
   test("are cancelled by the same epoch and not by an older one", async () => {
     const { assign, subject, stops, turn } = setup();
     assign("a", 5n);

@@ -19,7 +19,7 @@ import type { Message, UnknownEnum } from "@bufbuild/protobuf";
  * Describes the file millrace/v1/dispatch.proto.
  */
 export const file_millrace_v1_dispatch: GenFile = /*@__PURE__*/
-  fileDesc("ChptaWxscmFjZS92MS9kaXNwYXRjaC5wcm90bxILbWlsbHJhY2UudjEiJQoFRXBvY2gSDAoEdGVybRgBIAEoAxIOCgZudW1iZXIYAiABKAMiUwoKSW5saW5lQmxvYhI3CgZkaWdlc3QYASABKAsyJy5idWlsZC5iYXplbC5yZW1vdGUuZXhlY3V0aW9uLnYyLkRpZ2VzdBIMCgRkYXRhGAIgASgMIvYCCgZBc3NpZ24SFAoMZXhlY3V0aW9uX2lkGAEgASgJEiEKBWVwb2NoGAIgASgLMhIubWlsbHJhY2UudjEuRXBvY2gSDwoHYXR0ZW1wdBgDIAEoBRI+Cg1hY3Rpb25fZGlnZXN0GAQgASgLMicuYnVpbGQuYmF6ZWwucmVtb3RlLmV4ZWN1dGlvbi52Mi5EaWdlc3QSJgoFYmxvYnMYBSADKAsyFy5taWxscmFjZS52MS5JbmxpbmVCbG9iEkoKFHZvbGF0aWxlX2Vudmlyb25tZW50GAYgAygLMiwubWlsbHJhY2UudjEuQXNzaWduLlZvbGF0aWxlRW52aXJvbm1lbnRFbnRyeRIyCg5ob3N0X29wZXJhdGlvbhgUIAEoCzIaLm1pbGxyYWNlLnYxLkhvc3RPcGVyYXRpb24aOgoYVm9sYXRpbGVFbnZpcm9ubWVudEVudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCToCOAEiQgoNSG9zdE9wZXJhdGlvbhIpCgZkZXBsb3kYASABKAsyFy5taWxscmFjZS52MS5EZXBsb3ltZW50SABCBgoEa2luZCIwCgtBc3NpZ25SZXBseRIQCghhY2NlcHRlZBgBIAEoCBIPCgdyZWZ1c2FsGAIgASgJIlEKBkNhbmNlbBIUCgxleGVjdXRpb25faWQYASABKAkSIQoFZXBvY2gYAiABKAsyEi5taWxscmFjZS52MS5FcG9jaBIOCgZyZWFzb24YAyABKAkiHAoLQ2FuY2VsUmVwbHkSDQoFa25vd24YASABKAgikAEKCUhlYXJ0YmVhdBIQCghhZ2VudF9pZBgBIAEoCRIPCgdzZXNzaW9uGAIgASgJEhAKCGRyYWluaW5nGAMgASgIEigKBGhlbGQYBCADKAsyGi5taWxscmFjZS52MS5IZWxkRXhlY3V0aW9uEiQKBGRpc2sYBSABKAsyFi5taWxscmFjZS52MS5EaXNrU3BhY2UiSAoNSGVsZEV4ZWN1dGlvbhIUCgxleGVjdXRpb25faWQYASABKAkSIQoFZXBvY2gYAiABKAsyEi5taWxscmFjZS52MS5FcG9jaCLWAgoGUmVwb3J0EhAKCGFnZW50X2lkGAEgASgJEhQKDGV4ZWN1dGlvbl9pZBgCIAEoCRIhCgVlcG9jaBgDIAEoCzISLm1pbGxyYWNlLnYxLkVwb2NoEg8KB2F0dGVtcHQYBCABKAUSIwoGZW5kaW5nGAUgASgLMhMubWlsbHJhY2UudjEuRW5kaW5nEj0KBnJlc3VsdBgGIAEoCzItLmJ1aWxkLmJhemVsLnJlbW90ZS5leGVjdXRpb24udjIuQWN0aW9uUmVzdWx0EikKBXVzYWdlGAcgASgLMhoubWlsbHJhY2UudjEuUmVzb3VyY2VVc2FnZRItCgtjb25maW5lbWVudBgIIAEoCzIYLm1pbGxyYWNlLnYxLkNvbmZpbmVtZW50EjIKCmRlcGxveW1lbnQYFCABKAsyHi5taWxscmFjZS52MS5EZXBsb3ltZW50T3V0Y29tZSI6CgtSZXBvcnRSZXBseRIrCgdvdXRjb21lGAEgASgOMhoubWlsbHJhY2UudjEuUmVwb3J0T3V0Y29tZSIYCghSb2xsQ2FsbBIMCgR0ZXJtGAEgASgDIggKBlJlam9pbiIsCgdHb29kYnllEhAKCGFnZW50X2lkGAEgASgJEg8KB3Nlc3Npb24YAiABKAkiGQoFRHJhaW4SEAoIZHJhaW5pbmcYASABKAgqZwoNUmVwb3J0T3V0Y29tZRIeChpSRVBPUlRfT1VUQ09NRV9VTlNQRUNJRklFRBAAEhsKF1JFUE9SVF9PVVRDT01FX0FDQ0VQVEVEEAESGQoVUkVQT1JUX09VVENPTUVfRkVOQ0VEEAJiBnByb3RvMw", [file_build_bazel_remote_execution_v2_remote_execution, file_millrace_v1_agent, file_millrace_v1_event]);
+  fileDesc("ChptaWxscmFjZS92MS9kaXNwYXRjaC5wcm90bxILbWlsbHJhY2UudjEiJQoFRXBvY2gSDAoEdGVybRgBIAEoAxIOCgZudW1iZXIYAiABKAMiUwoKSW5saW5lQmxvYhI3CgZkaWdlc3QYASABKAsyJy5idWlsZC5iYXplbC5yZW1vdGUuZXhlY3V0aW9uLnYyLkRpZ2VzdBIMCgRkYXRhGAIgASgMIvYCCgZBc3NpZ24SFAoMZXhlY3V0aW9uX2lkGAEgASgJEiEKBWVwb2NoGAIgASgLMhIubWlsbHJhY2UudjEuRXBvY2gSDwoHYXR0ZW1wdBgDIAEoBRI+Cg1hY3Rpb25fZGlnZXN0GAQgASgLMicuYnVpbGQuYmF6ZWwucmVtb3RlLmV4ZWN1dGlvbi52Mi5EaWdlc3QSJgoFYmxvYnMYBSADKAsyFy5taWxscmFjZS52MS5JbmxpbmVCbG9iEkoKFHZvbGF0aWxlX2Vudmlyb25tZW50GAYgAygLMiwubWlsbHJhY2UudjEuQXNzaWduLlZvbGF0aWxlRW52aXJvbm1lbnRFbnRyeRIyCg5ob3N0X29wZXJhdGlvbhgUIAEoCzIaLm1pbGxyYWNlLnYxLkhvc3RPcGVyYXRpb24aOgoYVm9sYXRpbGVFbnZpcm9ubWVudEVudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCToCOAEiQgoNSG9zdE9wZXJhdGlvbhIpCgZkZXBsb3kYASABKAsyFy5taWxscmFjZS52MS5EZXBsb3ltZW50SABCBgoEa2luZCIwCgtBc3NpZ25SZXBseRIQCghhY2NlcHRlZBgBIAEoCBIPCgdyZWZ1c2FsGAIgASgJIlEKBkNhbmNlbBIUCgxleGVjdXRpb25faWQYASABKAkSIQoFZXBvY2gYAiABKAsyEi5taWxscmFjZS52MS5FcG9jaBIOCgZyZWFzb24YAyABKAkiHAoLQ2FuY2VsUmVwbHkSDQoFa25vd24YASABKAgikAEKCUhlYXJ0YmVhdBIQCghhZ2VudF9pZBgBIAEoCRIPCgdzZXNzaW9uGAIgASgJEhAKCGRyYWluaW5nGAMgASgIEigKBGhlbGQYBCADKAsyGi5taWxscmFjZS52MS5IZWxkRXhlY3V0aW9uEiQKBGRpc2sYBSABKAsyFi5taWxscmFjZS52MS5EaXNrU3BhY2UiEAoOSGVhcnRiZWF0UmVwbHkiSAoNSGVsZEV4ZWN1dGlvbhIUCgxleGVjdXRpb25faWQYASABKAkSIQoFZXBvY2gYAiABKAsyEi5taWxscmFjZS52MS5FcG9jaCLWAgoGUmVwb3J0EhAKCGFnZW50X2lkGAEgASgJEhQKDGV4ZWN1dGlvbl9pZBgCIAEoCRIhCgVlcG9jaBgDIAEoCzISLm1pbGxyYWNlLnYxLkVwb2NoEg8KB2F0dGVtcHQYBCABKAUSIwoGZW5kaW5nGAUgASgLMhMubWlsbHJhY2UudjEuRW5kaW5nEj0KBnJlc3VsdBgGIAEoCzItLmJ1aWxkLmJhemVsLnJlbW90ZS5leGVjdXRpb24udjIuQWN0aW9uUmVzdWx0EikKBXVzYWdlGAcgASgLMhoubWlsbHJhY2UudjEuUmVzb3VyY2VVc2FnZRItCgtjb25maW5lbWVudBgIIAEoCzIYLm1pbGxyYWNlLnYxLkNvbmZpbmVtZW50EjIKCmRlcGxveW1lbnQYFCABKAsyHi5taWxscmFjZS52MS5EZXBsb3ltZW50T3V0Y29tZSI6CgtSZXBvcnRSZXBseRIrCgdvdXRjb21lGAEgASgOMhoubWlsbHJhY2UudjEuUmVwb3J0T3V0Y29tZSIYCghSb2xsQ2FsbBIMCgR0ZXJtGAEgASgDIggKBlJlam9pbiIsCgdHb29kYnllEhAKCGFnZW50X2lkGAEgASgJEg8KB3Nlc3Npb24YAiABKAkiGQoFRHJhaW4SEAoIZHJhaW5pbmcYASABKAgqZwoNUmVwb3J0T3V0Y29tZRIeChpSRVBPUlRfT1VUQ09NRV9VTlNQRUNJRklFRBAAEhsKF1JFUE9SVF9PVVRDT01FX0FDQ0VQVEVEEAESGQoVUkVQT1JUX09VVENPTUVfRkVOQ0VEEAJiBnByb3RvMw", [file_build_bazel_remote_execution_v2_remote_execution, file_millrace_v1_agent, file_millrace_v1_event]);
 
 /**
  * Fences an attempt: of two reports for one execution only the one with the current epoch counts. Ordered by term, then
@@ -230,7 +230,7 @@ export const CancelReplySchema: GenMessage<CancelReply> = /*@__PURE__*/
   messageDesc(file_millrace_v1_dispatch, 6);
 
 /**
- * Published by each agent at the heartbeat interval and after every change.
+ * Request of each agent at the heartbeat interval and after every change; the answer is a HeartbeatReply.
  *
  * @generated from message millrace.v1.Heartbeat
  */
@@ -273,6 +273,22 @@ export const HeartbeatSchema: GenMessage<Heartbeat> = /*@__PURE__*/
   messageDesc(file_millrace_v1_dispatch, 7);
 
 /**
+ * The coordinator has heard the heartbeat and knows this session of the agent: the agent may go on with host operations
+ * for another lease, counted from when it said the heartbeat. Without it the lease runs out on the agent's own clock.
+ *
+ * @generated from message millrace.v1.HeartbeatReply
+ */
+export type HeartbeatReply = Message<"millrace.v1.HeartbeatReply"> & {
+};
+
+/**
+ * Describes the message millrace.v1.HeartbeatReply.
+ * Use `create(HeartbeatReplySchema)` to create a new message.
+ */
+export const HeartbeatReplySchema: GenMessage<HeartbeatReply> = /*@__PURE__*/
+  messageDesc(file_millrace_v1_dispatch, 8);
+
+/**
  * An execution that an agent runs, or whose result it still keeps in its outbox.
  *
  * @generated from message millrace.v1.HeldExecution
@@ -294,7 +310,7 @@ export type HeldExecution = Message<"millrace.v1.HeldExecution"> & {
  * Use `create(HeldExecutionSchema)` to create a new message.
  */
 export const HeldExecutionSchema: GenMessage<HeldExecution> = /*@__PURE__*/
-  messageDesc(file_millrace_v1_dispatch, 8);
+  messageDesc(file_millrace_v1_dispatch, 9);
 
 /**
  * Request on the farm's `report` subject: an attempt has ended. Sent again until the answer has come.
@@ -359,7 +375,7 @@ export type Report = Message<"millrace.v1.Report"> & {
  * Use `create(ReportSchema)` to create a new message.
  */
 export const ReportSchema: GenMessage<Report> = /*@__PURE__*/
-  messageDesc(file_millrace_v1_dispatch, 9);
+  messageDesc(file_millrace_v1_dispatch, 10);
 
 /**
  * The coordinator has the report on disk, or refuses it; either way the agent forgets it.
@@ -378,7 +394,7 @@ export type ReportReply = Message<"millrace.v1.ReportReply"> & {
  * Use `create(ReportReplySchema)` to create a new message.
  */
 export const ReportReplySchema: GenMessage<ReportReply> = /*@__PURE__*/
-  messageDesc(file_millrace_v1_dispatch, 10);
+  messageDesc(file_millrace_v1_dispatch, 11);
 
 /**
  * Published by the coordinator at its start: every agent answers with a heartbeat at once.
@@ -397,7 +413,7 @@ export type RollCall = Message<"millrace.v1.RollCall"> & {
  * Use `create(RollCallSchema)` to create a new message.
  */
 export const RollCallSchema: GenMessage<RollCall> = /*@__PURE__*/
-  messageDesc(file_millrace_v1_dispatch, 11);
+  messageDesc(file_millrace_v1_dispatch, 12);
 
 /**
  * Published to an agent that the coordinator does not know: it joins anew.
@@ -412,7 +428,7 @@ export type Rejoin = Message<"millrace.v1.Rejoin"> & {
  * Use `create(RejoinSchema)` to create a new message.
  */
 export const RejoinSchema: GenMessage<Rejoin> = /*@__PURE__*/
-  messageDesc(file_millrace_v1_dispatch, 12);
+  messageDesc(file_millrace_v1_dispatch, 13);
 
 /**
  * Published by an agent that leaves on purpose and holds nothing.
@@ -436,7 +452,7 @@ export type Goodbye = Message<"millrace.v1.Goodbye"> & {
  * Use `create(GoodbyeSchema)` to create a new message.
  */
 export const GoodbyeSchema: GenMessage<Goodbye> = /*@__PURE__*/
-  messageDesc(file_millrace_v1_dispatch, 13);
+  messageDesc(file_millrace_v1_dispatch, 14);
 
 /**
  * Published to an agent: it takes nothing new from now on, or again. Answered with a heartbeat at once; what is not heard
@@ -456,7 +472,7 @@ export type Drain = Message<"millrace.v1.Drain"> & {
  * Use `create(DrainSchema)` to create a new message.
  */
 export const DrainSchema: GenMessage<Drain> = /*@__PURE__*/
-  messageDesc(file_millrace_v1_dispatch, 14);
+  messageDesc(file_millrace_v1_dispatch, 15);
 
 /**
  * What became of a report.
