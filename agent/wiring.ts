@@ -3,7 +3,7 @@ import { mkdirSync, realpathSync } from "node:fs";
 import { arch, hostname, platform } from "node:os";
 import { join } from "node:path";
 import { create } from "@bufbuild/protobuf";
-import { createClient } from "@connectrpc/connect";
+import { createClient, type Transport } from "@connectrpc/connect";
 import { type AgentInfo, AgentInfoSchema, AgentService, ToolSchema } from "../proto/gen/millrace/v1/agent_pb.ts";
 import { LogService } from "../proto/gen/millrace/v1/log_pb.ts";
 import { connectNatsBus } from "../shared/bus/nats-bus.ts";
@@ -35,6 +35,7 @@ import { inputRoots } from "./input-root/input-root.ts";
 import { inputTrees } from "./input-root/input-trees.ts";
 import { type InputRootMode, probeInputRootMode } from "./input-root/mode.ts";
 import { removeTree } from "./input-root/remove-tree.ts";
+import { setAsideLeftovers } from "./logs/leftovers.ts";
 import { logStreamer } from "./logs/log-streamer.ts";
 import type { DeployStep } from "./operations/deploy-state.ts";
 import { sqliteJournal } from "./operations/journal.ts";
@@ -98,7 +99,8 @@ export async function wireAgent(
   const runner = await wireRunner(data, mode, clock, onError);
   opened.defer(() => runner.close());
   // Only now is nothing left of an earlier start that could still write there.
-  await Promise.all([removeTree(folder("work")), removeTree(folder("spool"))]);
+  await removeTree(folder("work"));
+  const { logs, leftovers } = await wireLogs({ transport, folder, clock, onError, opened });
 
   const confined = await confine(config, runner, data);
   const tools = await openTools({
@@ -114,8 +116,6 @@ export async function wireAgent(
   const { shelf, store, trees } = await wireStore(parts);
   const roots = inputRoots({ mode, store, trees, runner, folder: folder("work"), onError });
   opened.defer(() => roots.close());
-  const logs = logStreamer({ client: createClient(LogService, transport), clock, onError });
-  opened.defer(() => logs.close());
 
   // The executor stack, innermost first: what is done to an assignment reads from the bottom up.
   const ending = new AbortController();
@@ -136,8 +136,8 @@ export async function wireAgent(
     localStore({ ...shelf, farm: meteredFarm(farm, onFetched) });
   const hosting = { folder: folder("environments"), clock, onStep, onError };
   const operate = readingExecutor(operatingExecutor({ journal, units, storeOf, ...hosting }), store);
-  const kept = { folder: folder("operations"), durable: { onRefused: onError }, ending: ending.signal };
-  const operation = loggingExecutor(operate, { logs, farm, patiently, ...kept });
+  const lasting = { folder: folder("operations"), durable: { onRefused: onError }, ending: ending.signal };
+  const operation = loggingExecutor(operate, { logs, farm, patiently, ...lasting });
   const executor = reportingExecutor(choosingExecutor(log, operation), { agentId: id, own });
 
   const features = [`input-root:${mode.kind}`, runner.feature, `sandbox:${confined.sandbox}`];
@@ -168,7 +168,10 @@ export async function wireAgent(
   const everything = opened.move();
   return agent({
     id,
-    join: membership.start,
+    async join() {
+      await leftovers.send(); // before the first heartbeat, by which the coordinator ends these logs itself
+      await membership.start();
+    },
     close: () => everything.disposeAsync(),
     attempts: taken,
     outbox,
@@ -192,6 +195,22 @@ function wireRunner(data: string, mode: InputRootMode, clock: Clock, onRestart: 
     clock,
     onRestart,
   });
+}
+
+interface LogParts extends Pick<StoreParts, "folder" | "clock" | "onError" | "opened"> {
+  readonly transport: Transport;
+}
+
+/** The logs of this start, and what an earlier one left of its own. */
+async function wireLogs({ transport, folder, clock, onError, opened }: LogParts) {
+  const client = createClient(LogService, transport);
+  const open = () => {
+    const logs = logStreamer({ client, clock, onError });
+    opened.defer(() => logs.close());
+    return logs;
+  };
+  const aside = { spoolFolder: folder("spool"), folder: folder("leftovers"), logs: open() };
+  return { leftovers: await setAsideLeftovers({ ...aside, clock, onError }), logs: open() };
 }
 
 interface StoreParts {

@@ -109,7 +109,7 @@ export async function startCoordinator(config: CoordinatorConfig, log: Logger): 
       clock,
       term,
       keep: keepResults({ cas, actionCache }),
-      attemptEnded: (executionId, attempt) => logs.finish({ executionId, attempt }),
+      attemptEnded: (executionId, attempt) => logs.finish({ executionId, attempt }, "gap"),
       onError,
     });
 

@@ -232,6 +232,13 @@ export const limits = {
   inputTreesKept: 16,
   /** Reports an agent sends at a time. */
   outboxParallel: 16,
+  /** Output files of earlier starts that an agent keeps until they are sent: more than a few starts leave. */
+  leftoverLogs: 1_000,
+  /**
+   * An agent that comes back sends what an earlier start left of its logs first, for at most this long: a follower then gets
+   * it before the log ends. Well below a lease, for the tasks themselves wait to be placed anew.
+   */
+  leftoverLogsFirstMs: 2_000,
   /** Refusals in a row of the same log stream that are not for want of a connection, before its logs are given up. */
   logRefusals: 6,
   /** A deployment whose probe states no time-out. */

@@ -7,6 +7,7 @@ import { type Digest, digestToMessage, hasher } from "../../shared/digest.ts";
 import { from, type MillraceError } from "../../shared/errors.ts";
 import { limits } from "../../shared/limits.ts";
 import type { LogStreamer, OpenLog } from "../logs/log-streamer.ts";
+import { spoolName } from "../logs/spool-name.ts";
 import type { Patiently } from "../retry.ts";
 import type { Assignment, Executor, LoggedTask } from "./executor.ts";
 
@@ -28,11 +29,11 @@ export interface LoggingOptions {
 /**
  * Gives the task a spool file, has it streamed while the task runs, and keeps the whole of it in the CAS. It returns only
  * when the coordinator has every byte, so a report never comes before its log. `base` must not throw.
+ *
+ * A spool file stays behind when the agent ends before the coordinator has it all: its next start sends the rest.
  */
 export function loggingExecutor(base: Executor<LoggedTask>, options: LoggingOptions): Executor<Assignment> {
   const { logs, farm, folder, durable, patiently, ending } = options;
-  let spools = 0;
-
   async function upload(spool: string, digest: Digest): Promise<void> {
     if (digest.sizeBytes === 0) return;
     const chunks = () => readFileRange(spool, digest.sizeBytes, { start: 0, end: digest.sizeBytes }, ending);
@@ -56,28 +57,25 @@ export function loggingExecutor(base: Executor<LoggedTask>, options: LoggingOpti
   return {
     async execute(task, stop) {
       await mkdir(folder, { recursive: true });
-      const spool = join(folder, durable === undefined ? String(++spools) : spoolName(task));
+      const spool = join(folder, spoolName(task));
       const exclusive = durable === undefined ? constants.O_EXCL : 0;
       const file = await open(spool, constants.O_CREAT | exclusive | constants.O_WRONLY, 0o644);
       await file.close();
+      let isSent = false;
       try {
         const log = await logs.open({ executionId: task.executionId, attempt: task.attempt }, spool);
         const done = await base.execute({ ...task, spool }, stop);
         await finish(log);
+        isSent = true;
         const digest = await digestOfFile(spool);
         await upload(spool, digest);
         done.result.stdoutDigest = digestToMessage(digest);
         return done;
       } finally {
-        if (durable === undefined) await rm(spool, { force: true });
+        if (durable === undefined && (isSent || !ending.aborted)) await rm(spool, { force: true });
       }
     },
   };
-}
-
-/** Of a durable spool file. Each attempt has a log of its own. */
-export function spoolName({ executionId, attempt }: Pick<Assignment, "executionId" | "attempt">): string {
-  return `${executionId}.${attempt}`;
 }
 
 async function digestOfFile(path: string): Promise<Digest> {

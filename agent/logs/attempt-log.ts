@@ -21,6 +21,8 @@ export interface LogChunk {
   readonly offset: bigint;
   readonly data: Uint8Array;
   readonly finish: boolean;
+  /** With `finish`: after it, output may be missing. */
+  readonly gap: boolean;
 }
 
 /**
@@ -59,6 +61,8 @@ export interface AttemptLogOptions {
   readonly clock: Clock;
   /** Called when `next` may have something. */
   readonly wake: () => void;
+  /** Of an attempt that an earlier start of the agent ran; see LogStreamer.openLeftover. */
+  readonly isLeftover?: boolean;
 }
 
 /** Said at the end of a log that was cut. */
@@ -66,7 +70,8 @@ function cutMarker(maxBytes: number): string {
   return `\nmillrace: the log was cut here: it reached its bound of ${maxBytes} bytes\n`;
 }
 
-export async function attemptLog({ key, spool: path, bounds, clock, wake }: AttemptLogOptions): Promise<AttemptLog> {
+export async function attemptLog(options: AttemptLogOptions): Promise<AttemptLog> {
+  const { key, spool: path, bounds, clock, wake, isLeftover = false } = options;
   const marker = cutMarker(bounds.maxBytes);
   const maxUnsealed = bounds.maxBytes - Buffer.byteLength(marker);
   const done = Promise.withResolvers<void>();
@@ -99,6 +104,11 @@ export async function attemptLog({ key, spool: path, bounds, clock, wake }: Atte
   }
 
   const spool = await openSpool(path, onChange);
+  if (isLeftover) {
+    // The coordinator most likely has nearly all of it: asked about the end, it says where to go on.
+    stored = await spool.size();
+    sentBytes = stored;
+  }
   makeReady();
 
   return {
@@ -130,7 +140,7 @@ export async function attemptLog({ key, spool: path, bounds, clock, wake }: Atte
       endSent = atEnd;
       if (!atEnd && (sealed || data.byteLength === bounds.chunkBytes)) ready = true; // there is more at once
       if (data.byteLength === 0 && !atEnd) return undefined;
-      return { offset: BigInt(offset), data, finish: atEnd };
+      return { offset: BigInt(offset), data, finish: atEnd, gap: atEnd && isLeftover };
     },
     acknowledge(storedBytes) {
       stored = Math.max(stored, storedBytes);

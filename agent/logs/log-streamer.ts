@@ -17,6 +17,11 @@ import { type AttemptLog, attemptLog, type LogBounds, type LogKey } from "./atte
 export interface LogStreamer {
   /** Follows an existing spool file. */
   open(key: LogKey, spool: string): Promise<OpenLog>;
+  /**
+   * Sends what the coordinator lacks of a spool file that an earlier start of the agent left. It ends in a gap: nobody
+   * knows how the processes ended, which were killed in the midst of what they did.
+   */
+  openLeftover(key: LogKey, spool: string): Promise<OpenLog>;
   /** Ends the stream; logs that are not finished never will be. */
   close(): Promise<void>;
 }
@@ -176,24 +181,27 @@ export function logStreamer({ client, clock, onError, bounds: some }: LogStreame
     }
   }
 
+  async function follow(key: LogKey, spool: string, isLeftover: boolean): Promise<OpenLog> {
+    closing.signal.throwIfAborted();
+    const log = await attemptLog({ key, spool, bounds, clock, wake: () => wake(), isLeftover });
+    logs.add(log);
+    running ??= run();
+    wake();
+    return {
+      async finish() {
+        try {
+          return await log.finish();
+        } finally {
+          logs.delete(log);
+          await log.close();
+        }
+      },
+    };
+  }
+
   return {
-    async open(key, spool) {
-      closing.signal.throwIfAborted();
-      const log = await attemptLog({ key, spool, bounds, clock, wake: () => wake() });
-      logs.add(log);
-      running ??= run();
-      wake();
-      return {
-        async finish() {
-          try {
-            return await log.finish();
-          } finally {
-            logs.delete(log);
-            await log.close();
-          }
-        },
-      };
-    },
+    open: (key, spool) => follow(key, spool, false),
+    openLeftover: (key, spool) => follow(key, spool, true),
     async close() {
       const error = new MillraceError("canceled", "the agent ends");
       closing.abort(error);

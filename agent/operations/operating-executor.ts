@@ -13,7 +13,7 @@ import { digestFromMessage, digestKey, digestToMessage, parseDigestKey } from ".
 import { from, MillraceError } from "../../shared/errors.ts";
 import { limits } from "../../shared/limits.ts";
 import { type Conclusion, conclusion, type Executor, type ReadTask, Stopped } from "../executor/executor.ts";
-import { spoolName } from "../executor/logging-executor.ts";
+import { spoolName } from "../logs/spool-name.ts";
 import { type DeployDeps, type Deployed, deploy, shortly } from "./deploy.ts";
 import type { Journal } from "./journal.ts";
 import type { Release, Target } from "./release.ts";

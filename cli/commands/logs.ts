@@ -4,7 +4,7 @@ import { limits } from "../../shared/limits.ts";
 import { type ConnectionOptions, withConnection, withConnectionOptions } from "../connection.ts";
 import { readRunLog } from "../follow/run-streams.ts";
 import { type Console, processConsole } from "../output/console.ts";
-import { timeOf } from "../output/labels.ts";
+import { gapLabel, timeOf } from "../output/labels.ts";
 import { type LineSplitter, lineSplitter } from "../output/line-splitter.ts";
 import { safeText } from "../output/safe-text.ts";
 import { taskPrefixes } from "../output/task-prefix.ts";
@@ -58,9 +58,22 @@ interface LogPrinter {
 
 /** One task: its very bytes, so that the output can be piped and compared; made harmless on a terminal. */
 function verbatim(console: Console): LogPrinter {
-  if (!console.interactive) return { print: (chunk) => console.write(chunk.data), async end() {} };
-  return byLine(async (_chunk, lines) => {
+  // Not between the bytes: those are the task's own.
+  const noteGap = ({ task, attempt, gap }: ReadLogResponse) => {
+    if (gap) console.note(`${task}, attempt ${attempt}: ${gapLabel}`);
+  };
+  if (!console.interactive) {
+    return {
+      async print(chunk) {
+        noteGap(chunk);
+        await console.write(chunk.data);
+      },
+      async end() {},
+    };
+  }
+  return byLine(async (chunk, lines) => {
     await console.write(lines.map((line) => `${safeText(line)}\n`).join(""));
+    noteGap(chunk);
   });
 }
 
@@ -68,19 +81,22 @@ function prefixed(console: Console): LogPrinter {
   const { prefix } = taskPrefixes(console.colors);
   return byLine(async (chunk, lines) => {
     const head = prefix(chunk.task);
+    if (chunk.gap) lines.push(gapLabel);
     await console.write(lines.map((line) => `${head}${console.interactive ? safeText(line) : line}\n`).join(""));
   });
 }
 
 function jsonPrinter(console: Console): LogPrinter {
-  return byLine(async ({ task, attempt, time }, lines) => {
+  return byLine(async ({ task, attempt, time, gap }, lines) => {
     const timeMs = timeOf(time);
     const when = timeMs === undefined ? undefined : new Date(timeMs).toISOString();
-    await console.write(lines.map((text) => `${JSON.stringify({ task, attempt, time: when, text })}\n`).join(""));
+    const said: object[] = lines.map((text) => ({ task, attempt, time: when, text }));
+    if (gap) said.push({ task, attempt, gap });
+    await console.write(said.map((line) => `${JSON.stringify(line)}\n`).join(""));
   });
 }
 
-/** Hands on whole lines of each attempt, and at the end what had no newline. */
+/** Hands on whole lines of each attempt, and at the end what had no newline, with the gap if there is one. */
 function byLine(put: (from: ReadLogResponse, lines: string[]) => Promise<void>): LogPrinter {
   const open = new Map<string, { splitter: LineSplitter; last: ReadLogResponse }>();
   return {
@@ -90,7 +106,7 @@ function byLine(put: (from: ReadLogResponse, lines: string[]) => Promise<void>):
       if (chunk.finish) open.delete(key);
       else open.set(key, { splitter, last: chunk });
       const lines = chunk.finish ? splitter.flush() : splitter.push(chunk.data);
-      if (lines.length > 0) await put(chunk, lines);
+      if (lines.length > 0 || chunk.gap) await put(chunk, lines);
     },
     async end() {
       for (const { splitter, last } of open.values()) {

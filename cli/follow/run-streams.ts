@@ -1,4 +1,4 @@
-import { RunStatus } from "../../proto/gen/millrace/v1/event_pb.ts";
+import { RunStatus, TaskStatus } from "../../proto/gen/millrace/v1/event_pb.ts";
 import type { ReadLogResponse } from "../../proto/gen/millrace/v1/log_pb.ts";
 import type { WatchRunResponse } from "../../proto/gen/millrace/v1/run_pb.ts";
 import type { MillraceError } from "../../shared/errors.ts";
@@ -48,18 +48,15 @@ export async function* readRunLog(
   options: ReadRunLogOptions,
 ): AsyncGenerator<ReadLogResponse> {
   const seen = seenOutput();
-  let taskFinished = false;
   yield* resumed<ReadLogResponse>({
     ...options,
     doing: `reading the log of ${options.run}`,
-    complete: async () => !options.follow || taskFinished || (await hasFinished(connection, options)),
+    complete: async () => !options.follow || (await hasFinished(connection, options)),
     async *open(signal) {
       const request = { run: options.run, task: options.task ?? "", follow: options.follow };
       for await (const response of connection.logs.readLog(request, { signal })) {
         const news = seen(response);
-        if (news === undefined) continue;
-        taskFinished = options.task !== undefined && news.finish;
-        yield news;
+        if (news !== undefined) yield news;
       }
     },
   });
@@ -86,7 +83,11 @@ export function seenOutput(): (response: ReadLogResponse) => ReadLogResponse | u
   };
 }
 
+/** Whether the run, or the task that was asked for, writes no more. */
 async function hasFinished(connection: Pick<Connection, "runs">, options: ReadRunLogOptions): Promise<boolean> {
   const { run } = await connection.runs.getRun({ run: options.run }, { signal: options.signal });
-  return run?.status !== RunStatus.RUNNING;
+  if (run?.status !== RunStatus.RUNNING) return true;
+  const { task: wanted } = options;
+  const task = run.tasks.find(({ stage, name }) => wanted === `${stage}/${name}` || wanted === name);
+  return task !== undefined && task.status > TaskStatus.RUNNING;
 }

@@ -4,7 +4,7 @@ import type { ReadLogResponse } from "../../proto/gen/millrace/v1/log_pb.ts";
 import { limits } from "../../shared/limits.ts";
 import type { Console } from "../output/console.ts";
 import { formatDuration } from "../output/format.ts";
-import { endingLabel, millisOf, paintStatus, taskStatusLabel, waitCauseLabel } from "../output/labels.ts";
+import { endingLabel, gapLabel, millisOf, paintStatus, taskStatusLabel, waitCauseLabel } from "../output/labels.ts";
 import { type LineSplitter, lineSplitter } from "../output/line-splitter.ts";
 import { decisionLabel } from "../output/run-json.ts";
 import { safeText } from "../output/safe-text.ts";
@@ -110,6 +110,7 @@ export function runView(console: Console, startedMs = performance.now()): RunVie
       splitters.set(key, splitter);
       const texts = chunk.finish ? splitter.flush() : splitter.push(chunk.data);
       let text = lines(chunk.task, texts);
+      if (chunk.gap) text += `${prefix(chunk.task)}${colors.yellow(gapLabel)}\n`;
       if (chunk.finish) {
         splitters.delete(key);
         loggedWhole.add(chunk.task);

@@ -133,3 +133,6 @@ export function millisOf(duration: Parameters<typeof durationToMs>[0] | undefine
 export function timeOf(timestamp: Parameters<typeof timestampMs>[0] | undefined): number | undefined {
   return timestamp === undefined ? undefined : timestampMs(timestamp);
 }
+
+/** Said where a log ends in a gap. */
+export const gapLabel = "millrace: the agent was lost here; output may be missing";

@@ -61,7 +61,7 @@ export function logStoreConformance(name: string, open: () => Promise<LogStore>)
     test("a log that does not exist is empty, and so is one that was finished without a byte", async () => {
       const store = await open();
       expect(await all(store)).toEqual([]);
-      await store.finish(log);
+      await store.finish(log, "whole");
       expect(await all(store)).toEqual([]);
       await follow(store).ended;
     });
@@ -138,11 +138,51 @@ export function logStoreConformance(name: string, open: () => Promise<LogStore>)
     test("a finished log keeps its bytes, takes no more, and may be finished again", async () => {
       const store = await open();
       await store.append(log, chunk(0, "all"));
-      await store.finish(log);
-      await store.finish(log);
+      await store.finish(log, "whole");
+      await store.finish(log, "whole");
       expect(await store.append(log, chunk(0, "all"))).toBe(3);
       await expect(store.append(log, chunk(3, "more"))).rejects.toMatchObject({ code: "failed_precondition" });
       expect(textOf(await all(store))).toBe("all");
+    });
+
+    test("a log that ends in a gap takes what comes late, keeps the gap behind it, and can become whole", async () => {
+      const store = await open();
+      expect(await store.endOf(log)).toBeUndefined();
+      await store.append(log, chunk(0, "one\n", 1));
+      const early = follow(store);
+      await store.finish(log, "gap");
+      await store.finish(log, "gap");
+      await early.ended;
+      expect([textOf(early.chunks), await store.endOf(log)]).toEqual(["one\n", "gap"]);
+      expect(await store.append(log, chunk(0, "one\n"))).toBe(4);
+      expect(await store.append(log, chunk(4, "two\n", 2))).toBe(8);
+      expect(await store.append(log, chunk(6, "o\nthree\n", 3))).toBe(14);
+      const late = follow(store);
+      await late.ended;
+      expect([textOf(late.chunks), await store.endOf(log)]).toEqual(["one\ntwo\nthree\n", "gap"]);
+      expect(late.chunks.map(({ offset, timeMs }) => [offset, timeMs])).toEqual([
+        [0, 1],
+        [4, 2],
+        [8, 3],
+      ]);
+      await store.finish(log, "whole");
+      await store.finish(log, "gap");
+      expect(await store.endOf(log)).toBe("whole");
+      await expect(store.append(log, chunk(14, "four"))).rejects.toMatchObject({ code: "failed_precondition" });
+      expect(textOf(await all(store))).toBe("one\ntwo\nthree\n");
+    });
+
+    test("a reader in the midst of late bytes misses none, wherever the gaps were", async () => {
+      const store = await open();
+      await store.finish(log, "gap");
+      let output = "";
+      for (let n = 0; n < 40; n += 1) {
+        const text = textOf(await all(store, log, Math.floor(output.length / 2)));
+        expect(text).toBe(output.slice(Math.floor(output.length / 2)));
+        await store.append(log, chunk(output.length, `line ${n}\n`));
+        output += `line ${n}\n`;
+      }
+      expect([textOf(await all(store)), await store.endOf(log)]).toEqual([output, "gap"]);
     });
 
     test("followers see what is there and what comes, from before the first byte to the end", async () => {
@@ -153,7 +193,7 @@ export function logStoreConformance(name: string, open: () => Promise<LogStore>)
       const late = [follow(store), follow(store, 2), follow(store, 4), follow(store, 6)];
       await store.append(log, chunk(4, "two\n"));
       await store.append(log, chunk(8, "three\n"));
-      await store.finish(log);
+      await store.finish(log, "whole");
       await Promise.all([...early, ...late].map(({ ended }) => ended));
       for (const { chunks } of early) expect(textOf(chunks)).toBe("one\ntwo\nthree\n");
       expect(late.map(({ chunks }) => textOf(chunks))).toEqual([
@@ -167,7 +207,7 @@ export function logStoreConformance(name: string, open: () => Promise<LogStore>)
     test("a follower of a finished log gets it all and ends", async () => {
       const store = await open();
       await store.append(log, chunk(0, "all"));
-      await store.finish(log);
+      await store.finish(log, "whole");
       const late = follow(store);
       await late.ended;
       expect(textOf(late.chunks)).toBe("all");
@@ -185,7 +225,7 @@ export function logStoreConformance(name: string, open: () => Promise<LogStore>)
         output += line;
       }
       await store.append(log, chunk(output.length, ""));
-      await store.finish(log);
+      await store.finish(log, "whole");
       await Promise.all(followers.map(({ ended }) => ended));
       for (const { chunks } of followers) expect(textOf(chunks)).toBe(output);
     });
@@ -209,7 +249,7 @@ export function logStoreConformance(name: string, open: () => Promise<LogStore>)
         const refusal = { code: "invalid_argument" };
         const name = { executionId, attempt: 1 };
         await expect(async () => store.append(name, chunk(0, "x"))).rejects.toMatchObject(refusal);
-        await expect(async () => store.finish(name)).rejects.toMatchObject(refusal);
+        await expect(async () => store.finish(name, "whole")).rejects.toMatchObject(refusal);
         await expect(async () => all(store, name)).rejects.toMatchObject(refusal);
       },
     );

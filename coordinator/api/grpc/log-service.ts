@@ -1,7 +1,7 @@
 import type { MessageInitShape } from "@bufbuild/protobuf";
 import { timestampFromMs, timestampMs } from "@bufbuild/protobuf/wkt";
 import type { ServiceImpl } from "@connectrpc/connect";
-import type { Event, TaskFinished } from "../../../proto/gen/millrace/v1/event_pb.ts";
+import { type Event, type TaskFinished, TaskStatus } from "../../../proto/gen/millrace/v1/event_pb.ts";
 import type {
   AppendLogRequest,
   LogService,
@@ -51,7 +51,8 @@ export function logService({ logs, runs, cas }: LogServiceDeps): ServiceImpl<typ
   };
 }
 
-async function append(logs: LogStore, { executionId, attempt, offset, data, time, finish }: AppendLogRequest) {
+async function append(logs: LogStore, request: AppendLogRequest) {
+  const { executionId, attempt, offset, data, time, finish, gap } = request;
   if (data.byteLength > limits.logChunkBytes) {
     throw new MillraceError(
       "invalid_argument",
@@ -65,29 +66,32 @@ async function append(logs: LogStore, { executionId, attempt, offset, data, time
     if (from(error).code === "failed_precondition") return undefined;
     throw error;
   });
-  // Finished without its writer, whose lease was lost: it hears so. An error would end the stream for all its logs.
+  // Whole already: its writer hears so. An error would end the stream for all its logs.
   if (stored === undefined) return { executionId, attempt, storedBytes: BigInt(end), finished: true };
-  const whole = finish && stored >= end;
-  if (whole) await logs.finish(log);
-  return { executionId, attempt, storedBytes: BigInt(stored), finished: whole };
+  const ended = finish && stored >= end;
+  if (ended) await logs.finish(log, gap ? "gap" : "whole");
+  return { executionId, attempt, storedBytes: BigInt(stored), finished: ended };
 }
 
 /** Reads what one request asks for. */
 function logReader({ logs, runs, cas }: LogServiceDeps, request: ReadLogRequest, signal: AbortSignal) {
-  const { run, follow } = request;
+  const { run } = request;
 
-  /** The output of one attempt from an offset on. */
+  /** The output of one attempt from an offset on, and how it ended. */
   async function* attemptLog(
     task: string,
     executionId: string,
     attempt: number,
-    offset: number,
+    { offset, isOver }: { offset: number; isOver: boolean },
   ): AsyncGenerator<Piece> {
-    for await (const chunk of logs.read({ executionId, attempt }, { offset, follow, signal })) {
+    const log = { executionId, attempt };
+    const follow = request.follow && !isOver;
+    for await (const chunk of logs.read(log, { offset, follow, signal })) {
       const { data, timeMs } = chunk;
       yield { task, attempt, offset: BigInt(chunk.offset), data, time: timestampFromMs(timeMs) };
     }
-    yield { task, attempt, finish: true };
+    const end = await logs.endOf(log);
+    yield { task, attempt, finish: true, gap: end === "gap" || (end === undefined && isOver) };
   }
 
   /** The output that made a cached result: no process ran here, so it comes from the CAS. */
@@ -108,12 +112,15 @@ function logReader({ logs, runs, cas }: LogServiceDeps, request: ReadLogRequest,
     const { sequence: present } = await runs.get(run);
     for await (const { sequence, event } of runs.watch(run, 0, signal)) {
       yield event;
-      if (!follow && BigInt(sequence) >= present) return;
+      if (!request.follow && BigInt(sequence) >= present) return;
     }
   }
 
   /** The log of each attempt and of each cached result, as the run's events tell of them. */
   async function* logsOf(wanted: (task: string) => boolean, offset: number): AsyncGenerator<TaskLog> {
+    // An attempt that is over writes no more: nobody waits for the end of a log that a crash left without one.
+    const { tasks } = await runs.get(run);
+    const over = new Map(tasks.map((task) => [`${task.stage}/${task.name}`, attemptsOver(task)]));
     const executions = new Map<string, string>();
     /** A host operation goes on under the same attempt when its agent comes back: its log goes on, too. */
     const opened = new Set<string>();
@@ -125,7 +132,8 @@ function logReader({ logs, runs, cas }: LogServiceDeps, request: ReadLogRequest,
         if (opened.has(`${task} ${attempt}`)) continue;
         opened.add(`${task} ${attempt}`);
         const ran = executionId || (executions.get(task) ?? "");
-        yield { attempt, pieces: attemptLog(task, ran, attempt, offset) };
+        const isOver = attempt <= (over.get(task) ?? 0);
+        yield { attempt, pieces: attemptLog(task, ran, attempt, { offset, isOver }) };
       } else if (kind.case === "taskFinished" && wanted(kind.value.task)) {
         const { task, cached } = kind.value;
         if (cached) yield { attempt: 0, pieces: cachedLog(task, kind.value, offset) };
@@ -145,20 +153,27 @@ function logReader({ logs, runs, cas }: LogServiceDeps, request: ReadLogRequest,
       yield* merge(pieces(), limits.mergedLogs);
     },
 
-    /** The attempt that was asked for, else the last one so far. */
+    /** The attempt that was asked for, else the last one so far; a follower gets those that come after it, too. */
     async *oneTask(): AsyncGenerator<Piece> {
       const { stage, name, attempts } = findTask((await runs.get(run)).tasks, request);
       const wanted = request.attempt === 0 ? attempts : request.attempt;
       for await (const { attempt, pieces } of logsOf((task) => task === `${stage}/${name}`, Number(request.offset))) {
         if (attempt !== 0 && attempt < wanted) continue;
         yield* pieces;
-        return;
+        const isLast = attempt === 0 || request.attempt !== 0 || !request.follow;
+        if (isLast) return;
       }
     },
   };
 }
 
 async function* none(): AsyncGenerator<Piece> {}
+
+/** Attempts of a task, from the first, whose processes are gone. */
+function attemptsOver({ attempts, status }: Task): number {
+  const isOpen = status === TaskStatus.WAITING || status === TaskStatus.QUEUED || status === TaskStatus.RUNNING;
+  return isOpen ? attempts - 1 : attempts;
+}
 
 /** By `stage/task`, or by `task` where that is unique. */
 function findTask(tasks: readonly Task[], { run, task: asked }: ReadLogRequest): Task {

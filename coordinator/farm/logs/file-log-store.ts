@@ -54,13 +54,17 @@ export async function openFileLogStore({
       });
     },
 
-    async finish(log) {
+    async finish(log, end) {
       const path = logPath(dir, log);
       await use(path, "finishing", async (file) => {
         await syncs.request(file); // waits for its turn, so that little is left to do in the next call
-        await file.finish(clock.nowMs());
+        await file.finish(clock.nowMs(), end);
       });
       watched.announce(path);
+    },
+
+    async endOf(log) {
+      return await use(logPath(dir, log), "reading", async (file) => file.ended());
     },
 
     async *read(log, { offset, follow, signal }) {
@@ -71,9 +75,9 @@ export async function openFileLogStore({
         let cursor: LogCursor = { offset };
         while (!signal.aborted) {
           const version = watch.version();
-          const { chunks, next, finished } = await use(path, "reading", async (file) => {
-            const wasFinished = file.finished(); // asked first: what it says is the end, the read has seen
-            return { ...(await file.read(cursor)), finished: wasFinished };
+          const { chunks, next, hasEnded } = await use(path, "reading", async (file) => {
+            const ended = file.ended(); // asked first: what it says is the end, the read has seen
+            return { ...(await file.read(cursor)), hasEnded: ended !== undefined };
           });
           for (const chunk of chunks) {
             if (signal.aborted) return;
@@ -82,7 +86,7 @@ export async function openFileLogStore({
           const moved = next.entry !== cursor.entry;
           cursor = next;
           if (chunks.length > 0 || moved) continue;
-          if (!follow || finished) return;
+          if (!follow || hasEnded) return;
           await watch.after(version, signal);
         }
       } finally {

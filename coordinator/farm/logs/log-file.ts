@@ -2,8 +2,16 @@ import { constants, type FileHandle, mkdir, open } from "node:fs/promises";
 import { dirname } from "node:path";
 import { MillraceError } from "../../../shared/errors.ts";
 import { limits } from "../../../shared/limits.ts";
-import { encodeEntry, findEntry, type IndexSummary, indexEntryBytes, readEntries, summarise } from "./log-index.ts";
-import type { LogChunk } from "./log-store.ts";
+import {
+  encodeEntry,
+  findEntry,
+  type IndexEntry,
+  type IndexSummary,
+  indexEntryBytes,
+  readEntries,
+  summarise,
+} from "./log-index.ts";
+import type { LogChunk, LogEnd } from "./log-store.ts";
 
 /** Where a reader stands. `entry` is the index entry to look at next; absent at first. */
 export interface LogCursor {
@@ -18,15 +26,16 @@ export interface LogCursor {
  */
 export interface LogFile {
   size(): number;
-  finished(): boolean;
+  /** How it ended; undefined while it has not. */
+  ended(): LogEnd | undefined;
   /** Up to where the bytes are on disk. */
   syncedSize(): number;
   /** Adds what is new of the chunk, without waiting for the disk. Whether there was anything new. */
   write(chunk: LogChunk): Promise<boolean>;
   /** Brings to disk what was written before the call. */
   sync(): Promise<void>;
-  /** Marks the end and brings everything to disk. */
-  finish(timeMs: number): Promise<void>;
+  /** Marks the end and brings everything to disk. A gap is an end until more comes or all is there; "whole" stays. */
+  finish(timeMs: number, end: LogEnd): Promise<void>;
   /** The next pieces, at most `limits.logReadBytes` in all; none at the present end. */
   read(cursor: LogCursor): Promise<{ chunks: LogChunk[]; next: LogCursor }>;
   close(): Promise<void>;
@@ -42,10 +51,10 @@ export async function openLogFile(path: string): Promise<LogFile> {
     if (error instanceof Error && "code" in error && error.code === "ENOENT") return undefined;
     throw error;
   });
-  let { count, end: size, finished }: IndexSummary = { count: 0, end: 0, finished: false };
-  if (files !== undefined) ({ count, end: size, finished } = await repair(files));
-  // After a crash nobody knows what of an unfinished log has reached the disk.
-  let synced = finished ? size : 0;
+  let { count, end: size, ended }: IndexSummary = { count: 0, end: 0, ended: undefined };
+  if (files !== undefined) ({ count, end: size, ended } = await repair(files));
+  // After a crash nobody knows what of a log that may grow has reached the disk.
+  let synced = ended === "whole" ? size : 0;
   let isNew = false;
   let turn: Promise<unknown> = Promise.resolve();
 
@@ -64,9 +73,9 @@ export async function openLogFile(path: string): Promise<LogFile> {
     return files;
   }
 
-  async function addEntry(index: FileHandle, end: number, timeMs: number): Promise<void> {
-    await writeFully(index, encodeEntry({ end, timeMs: Math.max(1, timeMs) }), count * indexEntryBytes);
-    count += 1;
+  async function addEntries(index: FileHandle, entries: readonly IndexEntry[]): Promise<void> {
+    await writeFully(index, Buffer.concat(entries.map(encodeEntry)), count * indexEntryBytes);
+    count += entries.length;
   }
 
   async function sync(): Promise<void> {
@@ -81,7 +90,7 @@ export async function openLogFile(path: string): Promise<LogFile> {
 
   return {
     size: () => size,
-    finished: () => finished,
+    ended: () => ended,
     syncedSize: () => synced,
     sync,
     write: (chunk) =>
@@ -89,7 +98,8 @@ export async function openLogFile(path: string): Promise<LogFile> {
         if (chunk.offset > size) return false;
         const fresh = chunk.data.subarray(size - chunk.offset);
         if (fresh.byteLength === 0) return false;
-        if (finished) throw new MillraceError("failed_precondition", `${path}.log is finished and takes no more bytes`);
+        if (ended === "whole")
+          throw new MillraceError("failed_precondition", `${path}.log is finished and takes no more bytes`);
         if (size + fresh.byteLength > limits.logBytes) {
           throw new MillraceError(
             "resource_exhausted",
@@ -99,18 +109,20 @@ export async function openLogFile(path: string): Promise<LogFile> {
         const { log, index } = await existing();
         await writeFully(log, fresh, size);
         size += fresh.byteLength;
-        await addEntry(index, size, chunk.timeMs);
+        const piece = pieceEntry(size, chunk.timeMs);
+        // In one write: a log that has ended stays one that has.
+        await addEntries(index, ended === "gap" ? [piece, gapEntry(size, chunk.timeMs)] : [piece]);
         return true;
       }),
-    finish: (timeMs) =>
+    finish: (timeMs, end) =>
       inTurn(async () => {
-        if (finished) return;
+        if (ended === "whole" || ended === end) return;
         const { log, index } = await existing();
         await log.truncate(size); // a write that failed half-way may have left more
         await sync();
-        await addEntry(index, size, timeMs);
+        await addEntries(index, [end === "gap" ? gapEntry(size, timeMs) : pieceEntry(size, timeMs)]);
         await index.datasync();
-        finished = true;
+        ended = end;
       }),
     async read(cursor) {
       if (files === undefined || cursor.offset >= size) return { chunks: [], next: cursor };
@@ -122,6 +134,15 @@ export async function openLogFile(path: string): Promise<LogFile> {
       await files?.index.close();
     },
   };
+}
+
+/** Of a piece that ends there; of no piece, the end of a whole log. */
+function pieceEntry(end: number, timeMs: number): IndexEntry {
+  return { end, timeMs: Math.max(1, timeMs) };
+}
+
+function gapEntry(end: number, timeMs: number): IndexEntry {
+  return { end, timeMs: -Math.max(1, timeMs) };
 }
 
 async function openFiles(path: string, flags: number): Promise<Files> {
@@ -141,8 +162,9 @@ async function repair({ log, index }: Files): Promise<IndexSummary> {
   const found = await summarise(index, Math.floor(indexBytes / indexEntryBytes), logBytes);
   if (found.count * indexEntryBytes !== indexBytes) await index.truncate(found.count * indexEntryBytes);
   if (found.end === logBytes) return found;
-  await writeFully(index, encodeEntry({ end: logBytes, timeMs: Math.max(1, mtimeMs) }), found.count * indexEntryBytes);
-  return { count: found.count + 1, end: logBytes, finished: false };
+  const entries = [pieceEntry(logBytes, mtimeMs), ...(found.ended === "gap" ? [gapEntry(logBytes, mtimeMs)] : [])];
+  await writeFully(index, Buffer.concat(entries.map(encodeEntry)), found.count * indexEntryBytes);
+  return { count: found.count + entries.length, end: logBytes, ended: found.ended };
 }
 
 const entriesAtOnce = 256;

@@ -1,12 +1,14 @@
 import type { FileHandle } from "node:fs/promises";
+import type { LogEnd } from "./log-store.ts";
 
 /**
  * The index beside a log says when each piece of it came: fixed-size entries in the order of arrival, each with the
- * offset at which its piece ends. An entry whose piece is empty marks the end of the log.
+ * offset at which its piece ends. An entry whose piece is empty marks the end of the log; with a negative time, an end in
+ * a gap. Only after a gap may more entries follow, the last of them an end again.
  */
 export interface IndexEntry {
   readonly end: number;
-  /** Wall time; never 0, so that zeros left by a power failure are no entry. */
+  /** Wall time; never 0, so that zeros left by a power failure are no entry. Negative for a gap. */
   readonly timeMs: number;
 }
 
@@ -37,7 +39,8 @@ export interface IndexSummary {
   readonly count: number;
   /** Of the last entry; 0 when there is none. */
   readonly end: number;
-  readonly finished: boolean;
+  /** What the last entry says of the end; undefined while there is none. */
+  readonly ended: LogEnd | undefined;
 }
 
 const scanEntries = 4096;
@@ -50,20 +53,24 @@ export async function summarise(file: FileHandle, entries: number, logBytes: num
   const tail = await readEntries(file, Math.max(0, entries - 2), Math.min(2, entries));
   const last = tail.at(-1);
   const endBefore = tail.length === 2 ? tail[0]?.end : 0;
-  if (last !== undefined && last.timeMs > 0 && last.end === logBytes && last.end === endBefore) {
-    return { count: entries, end: last.end, finished: true };
+  if (last !== undefined && last.timeMs !== 0 && last.end === logBytes && last.end === endBefore) {
+    return { count: entries, end: last.end, ended: last.timeMs > 0 ? "whole" : "gap" };
   }
   let count = 0;
   let end = 0;
+  let ended: LogEnd | undefined;
   while (count < entries) {
     for (const entry of await readEntries(file, count, Math.min(scanEntries, entries - count))) {
-      const good = entry.timeMs > 0 && entry.end > end && entry.end <= logBytes;
-      if (!good) return { count, end, finished: false };
+      const isGap = entry.timeMs < 0 && entry.end === end;
+      const isPiece = entry.timeMs > 0 && entry.end > end && entry.end <= logBytes;
+      if (!isGap && !isPiece) return { count, end, ended };
       count += 1;
       end = entry.end;
+      // The bytes after a gap come from an agent that is back; until it says otherwise the gap is behind them.
+      if (isGap) ended = "gap";
     }
   }
-  return { count, end, finished: false };
+  return { count, end, ended };
 }
 
 /** The number of the first entry that ends after `offset`; `count` when there is none. Halves the range each time. */

@@ -163,8 +163,19 @@ export function isUnkeepable({ code }: MillraceError): boolean {
   return code === "failed_precondition" || code === "invalid_argument" || code === "not_found" || code === "data_loss";
 }
 
-/** Attempts of an execution that goes on which will write no more, from 1. */
-export function endedAttempts({ phase, attempts }: Execution): number[] {
-  const ended = phase.kind === "finished" ? 0 : phase.kind === "held" ? attempts - 1 : attempts;
-  return Array.from({ length: ended }, (_, index) => index + 1);
+/**
+ * Ends the logs of the first `count` attempts; a start of the coordinator does it again, for their ends may not have
+ * reached the disk. Before an execution ends on disk those of all have ended: afterwards nobody would remember them.
+ */
+export async function endLogs(
+  { request, attempts }: Execution,
+  end: (executionId: string, attempt: number) => Promise<void>,
+  count = attempts,
+): Promise<void> {
+  for (let attempt = 1; attempt <= count; attempt += 1) await end(request.id, attempt);
+}
+
+/** How many attempts, from the first, of an execution that goes on will write no more. */
+export function endedAttempts({ phase, attempts }: Execution): number {
+  return phase.kind === "finished" ? 0 : phase.kind === "held" ? attempts - 1 : attempts;
 }

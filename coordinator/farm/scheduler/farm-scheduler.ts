@@ -13,6 +13,7 @@ import { type Durably, durably } from "./durably.ts";
 import {
   type Execution,
   endedAttempts,
+  endLogs,
   endOfLost,
   type FarmFailure,
   isPinned,
@@ -44,7 +45,7 @@ export interface FarmSchedulerDeps {
   readonly term: number;
   /** Keeps what a finished execution is worth, before anybody is told: the action cache. */
   readonly keep: (request: ExecutionRequest, report: Report) => Promise<void>;
-  /** An attempt will write no more: its log can be closed. */
+  /** An attempt writes no more. Its log, unless its agent has ended it, ends in a gap. */
   readonly attemptEnded: (executionId: string, attempt: number) => Promise<void>;
   readonly onError: (error: unknown) => void;
 }
@@ -337,10 +338,9 @@ export class FarmScheduler implements Scheduler, Component {
   }
 
   async #conclude(execution: Execution, lease: Lease, report: Report): Promise<void> {
-    const { keep, attemptEnded, table } = this.#deps;
-    await keep(execution.request, report);
-    await attemptEnded(execution.request.id, lease.attempt);
-    await finishAll(execution, (ids) => table.finish(ids, report));
+    await this.#deps.keep(execution.request, report);
+    await endLogs(execution, this.#deps.attemptEnded);
+    await finishAll(execution, (ids) => this.#deps.table.finish(ids, report));
     this.#places.worked(lease.agentId);
     this.#slots.free(execution, lease);
     this.#finished(execution, report);
@@ -365,6 +365,7 @@ export class FarmScheduler implements Scheduler, Component {
     this.#merging.close(execution);
     execution.phase = { kind: "finished", outcome };
     this.#durably(async () => {
+      await endLogs(execution, this.#deps.attemptEnded);
       await this.#deps.table.finish(waitingIds(execution), outcome);
       this.#finished(execution, outcome);
     });
@@ -379,9 +380,8 @@ export class FarmScheduler implements Scheduler, Component {
 
   /** What a former start of the coordinator left: leases stay in force until their agents have spoken. */
   #resume(execution: Execution): void {
-    const { phase, request } = execution;
-    // The ends of earlier attempts' logs may not have reached the disk.
-    for (const attempt of endedAttempts(execution)) this.#durably(() => this.#deps.attemptEnded(request.id, attempt));
+    const { phase } = execution;
+    this.#durably(() => endLogs(execution, this.#deps.attemptEnded, endedAttempts(execution)));
     if (phase.kind === "storing") this.#enqueue(execution);
     else if (phase.kind === "held") this.#slots.take(execution, phase.lease);
   }

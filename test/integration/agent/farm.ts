@@ -85,7 +85,7 @@ export interface FakeFarm {
   /** Resolves with the report on an execution. */
   report(executionId: string): Promise<Report>;
   /** The stored log so far; `finished` says whether it is whole. */
-  log(executionId: string): { text: string; finished: boolean };
+  log(executionId: string): { text: string; finished: boolean; gap: boolean };
   logBytes(executionId: string): number;
   /** Resolves when the condition holds; it is looked at again at each thing that an agent sends. */
   until(condition: () => boolean): Promise<void>;
@@ -100,6 +100,7 @@ interface StoredLog {
   chunks: Uint8Array[];
   sizeBytes: number;
   finished: boolean;
+  gap: boolean;
 }
 
 export async function fakeFarm({ hostOperationLeaseMs = 30_000 } = {}): Promise<FakeFarm> {
@@ -135,8 +136,8 @@ export async function fakeFarm({ hostOperationLeaseMs = 30_000 } = {}): Promise<
   };
   const logService: ServiceImpl<typeof LogService> = {
     async *appendLog(requests) {
-      for await (const { executionId, attempt, offset, data, finish } of requests) {
-        const log = logs.get(executionId) ?? { chunks: [], sizeBytes: 0, finished: false };
+      for await (const { executionId, attempt, offset, data, finish, gap } of requests) {
+        const log = logs.get(executionId) ?? { chunks: [], sizeBytes: 0, finished: false, gap: false };
         logs.set(executionId, log);
         const skipped = log.sizeBytes - Number(offset);
         if (skipped >= 0 && skipped < data.byteLength) {
@@ -144,7 +145,8 @@ export async function fakeFarm({ hostOperationLeaseMs = 30_000 } = {}): Promise<
           log.chunks.push(fresh);
           log.sizeBytes += fresh.byteLength;
         }
-        log.finished = finish && skipped >= 0;
+        log.finished = finish && Number(offset) + data.byteLength <= log.sizeBytes;
+        log.gap = log.finished && gap;
         events.emit("change");
         yield { executionId, attempt, storedBytes: BigInt(log.sizeBytes), finished: log.finished };
       }
@@ -227,8 +229,8 @@ export async function fakeFarm({ hostOperationLeaseMs = 30_000 } = {}): Promise<
       return report;
     },
     log(executionId) {
-      const { chunks, finished } = logs.get(executionId) ?? { chunks: [], finished: false };
-      return { text: Buffer.concat(chunks).toString(), finished };
+      const { chunks, finished, gap } = logs.get(executionId) ?? { chunks: [], finished: false, gap: false };
+      return { text: Buffer.concat(chunks).toString(), finished, gap };
     },
     logBytes: (executionId) => logs.get(executionId)?.sizeBytes ?? 0,
     until,

@@ -14,15 +14,17 @@ import { tempDir } from "../../support/temp-dir.ts";
 type Behaviour = (request: AppendLogRequest, count: number) => "store" | "break" | "forget" | "refuse";
 
 /** A log service on a real socket that stores, breaks or forgets as it is told. */
-async function setup(behave: Behaviour, bounds: Partial<LogBounds> = {}) {
-  let stored = Buffer.alloc(0);
+async function setup(behave: Behaviour, bounds: Partial<LogBounds> = {}, leftover?: { text: string; stored: string }) {
+  let stored = Buffer.from(leftover?.stored ?? "");
+  let sentBytes = 0;
+  let endedInGap = false;
   let count = 0;
   let changed = () => {};
   const server: GrpcServer = grpcServer([
     mounted(LogService, {
       async *appendLog(requests) {
         for await (const request of requests) {
-          const { executionId, attempt, offset, data, finish } = request;
+          const { executionId, attempt, offset, data, finish, gap } = request;
           const act = behave(request, ++count);
           if (act === "break") throw new ConnectError("on purpose", Code.Unavailable);
           if (act === "refuse") changed();
@@ -30,6 +32,8 @@ async function setup(behave: Behaviour, bounds: Partial<LogBounds> = {}) {
           if (act === "forget") stored = stored.subarray(0, Math.floor(stored.byteLength / 2));
           else if (Number(offset) <= stored.byteLength)
             stored = Buffer.concat([stored.subarray(0, Number(offset)), data]);
+          sentBytes += data.byteLength;
+          endedInGap = finish && gap;
           const whole = finish && Number(offset) + data.byteLength === stored.byteLength;
           changed();
           yield { executionId, attempt, storedBytes: BigInt(stored.byteLength), finished: whole };
@@ -52,11 +56,14 @@ async function setup(behave: Behaviour, bounds: Partial<LogBounds> = {}) {
     await server.close(0);
   });
   const spool = join(tempDir(), "spool");
-  writeFileSync(spool, "");
+  writeFileSync(spool, leftover?.text ?? "");
+  const key = { executionId: "exe_1", attempt: 1 };
   return {
     spool,
-    log: await streamer.open({ executionId: "exe_1", attempt: 1 }, spool),
+    log: await (leftover === undefined ? streamer.open(key, spool) : streamer.openLeftover(key, spool)),
     stored: () => stored.toString(),
+    sentBytes: () => sentBytes,
+    endedInGap: () => endedInGap,
     requests: () => count,
     async until(condition: () => boolean) {
       while (!condition()) {
@@ -133,6 +140,26 @@ describe("a log on its way", () => {
     refusing = false;
     await log.finish();
     expect(stored()).toBe("kept");
+  });
+
+  test("that an earlier start left goes on where the coordinator stands, and ends in a gap", async () => {
+    const text = numbers(0, 50_000);
+    const leftover = { text, stored: text.slice(0, 200_000) };
+    const { log, stored, sentBytes, endedInGap } = await setup(
+      (_, count) => (count === 3 ? "break" : "store"),
+      { chunkBytes: 10_000, inFlightBytes: 20_000 },
+      leftover,
+    );
+    expect(await log.finish()).toBe(text.length);
+    expect(stored()).toBe(text);
+    expect(endedInGap()).toBe(true);
+    expect(sentBytes()).toBeLessThan(text.length - 150_000);
+  });
+
+  test("that an earlier start left and the coordinator has whole costs no byte", async () => {
+    const { log, sentBytes, requests } = await setup(() => "store", {}, { text: "all\n", stored: "all\n" });
+    expect(await log.finish()).toBe(4);
+    expect([sentBytes(), requests()]).toEqual([0, 1]);
   });
 
   test("is given up when the coordinator keeps refusing it", async () => {

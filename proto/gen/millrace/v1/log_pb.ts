@@ -14,7 +14,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file millrace/v1/log.proto.
  */
 export const file_millrace_v1_log: GenFile = /*@__PURE__*/
-  fileDesc("ChVtaWxscmFjZS92MS9sb2cucHJvdG8SC21pbGxyYWNlLnYxIpEBChBBcHBlbmRMb2dSZXF1ZXN0EhQKDGV4ZWN1dGlvbl9pZBgBIAEoCRIPCgdhdHRlbXB0GAIgASgFEg4KBm9mZnNldBgDIAEoAxIMCgRkYXRhGAQgASgMEigKBHRpbWUYBSABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEg4KBmZpbmlzaBgGIAEoCCJiChFBcHBlbmRMb2dSZXNwb25zZRIUCgxleGVjdXRpb25faWQYASABKAkSDwoHYXR0ZW1wdBgCIAEoBRIUCgxzdG9yZWRfYnl0ZXMYAyABKAMSEAoIZmluaXNoZWQYBCABKAgiXAoOUmVhZExvZ1JlcXVlc3QSCwoDcnVuGAEgASgJEgwKBHRhc2sYAiABKAkSDwoHYXR0ZW1wdBgDIAEoBRIOCgZvZmZzZXQYBCABKAMSDgoGZm9sbG93GAUgASgIIogBCg9SZWFkTG9nUmVzcG9uc2USDAoEdGFzaxgBIAEoCRIPCgdhdHRlbXB0GAIgASgFEg4KBm9mZnNldBgDIAEoAxIMCgRkYXRhGAQgASgMEigKBHRpbWUYBSABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEg4KBmZpbmlzaBgGIAEoCDKkAQoKTG9nU2VydmljZRJOCglBcHBlbmRMb2cSHS5taWxscmFjZS52MS5BcHBlbmRMb2dSZXF1ZXN0Gh4ubWlsbHJhY2UudjEuQXBwZW5kTG9nUmVzcG9uc2UoATABEkYKB1JlYWRMb2cSGy5taWxscmFjZS52MS5SZWFkTG9nUmVxdWVzdBocLm1pbGxyYWNlLnYxLlJlYWRMb2dSZXNwb25zZTABYgZwcm90bzM", [file_google_protobuf_timestamp]);
+  fileDesc("ChVtaWxscmFjZS92MS9sb2cucHJvdG8SC21pbGxyYWNlLnYxIp4BChBBcHBlbmRMb2dSZXF1ZXN0EhQKDGV4ZWN1dGlvbl9pZBgBIAEoCRIPCgdhdHRlbXB0GAIgASgFEg4KBm9mZnNldBgDIAEoAxIMCgRkYXRhGAQgASgMEigKBHRpbWUYBSABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEg4KBmZpbmlzaBgGIAEoCBILCgNnYXAYByABKAgiYgoRQXBwZW5kTG9nUmVzcG9uc2USFAoMZXhlY3V0aW9uX2lkGAEgASgJEg8KB2F0dGVtcHQYAiABKAUSFAoMc3RvcmVkX2J5dGVzGAMgASgDEhAKCGZpbmlzaGVkGAQgASgIIlwKDlJlYWRMb2dSZXF1ZXN0EgsKA3J1bhgBIAEoCRIMCgR0YXNrGAIgASgJEg8KB2F0dGVtcHQYAyABKAUSDgoGb2Zmc2V0GAQgASgDEg4KBmZvbGxvdxgFIAEoCCKVAQoPUmVhZExvZ1Jlc3BvbnNlEgwKBHRhc2sYASABKAkSDwoHYXR0ZW1wdBgCIAEoBRIOCgZvZmZzZXQYAyABKAMSDAoEZGF0YRgEIAEoDBIoCgR0aW1lGAUgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIOCgZmaW5pc2gYBiABKAgSCwoDZ2FwGAcgASgIMqQBCgpMb2dTZXJ2aWNlEk4KCUFwcGVuZExvZxIdLm1pbGxyYWNlLnYxLkFwcGVuZExvZ1JlcXVlc3QaHi5taWxscmFjZS52MS5BcHBlbmRMb2dSZXNwb25zZSgBMAESRgoHUmVhZExvZxIbLm1pbGxyYWNlLnYxLlJlYWRMb2dSZXF1ZXN0GhwubWlsbHJhY2UudjEuUmVhZExvZ1Jlc3BvbnNlMAFiBnByb3RvMw", [file_google_protobuf_timestamp]);
 
 /**
  * A piece of output.
@@ -59,6 +59,14 @@ export type AppendLogRequest = Message<"millrace.v1.AppendLogRequest"> & {
    * @generated from field: bool finish = 6;
    */
   finish: boolean;
+
+  /**
+   * With `finish`: the log ends in a gap. The agent was lost while the attempt ran, and sends what its disk still had:
+   * after the last byte, output may be missing.
+   *
+   * @generated from field: bool gap = 7;
+   */
+  gap: boolean;
 };
 
 /**
@@ -183,11 +191,19 @@ export type ReadLogResponse = Message<"millrace.v1.ReadLogResponse"> & {
   time?: Timestamp | undefined;
 
   /**
-   * The log of this task is complete; no data in this message.
+   * The log of this attempt has ended; no data in this message.
    *
    * @generated from field: bool finish = 6;
    */
   finish: boolean;
+
+  /**
+   * With `finish`: the log ends in a gap. The agent that ran the attempt was lost: what came so far is what the attempt
+   * wrote first, and after it output may be missing. Should the agent come back, a later call may give more.
+   *
+   * @generated from field: bool gap = 7;
+   */
+  gap: boolean;
 };
 
 /**
@@ -206,7 +222,8 @@ export const LogService: GenService<{
   /**
    * Agents only. One stream an agent, carrying all its attempts. A chunk is stored when it begins at or before the
    * stored size (what is already there is skipped); one that begins later is answered with the stored size, and the
-   * agent resumes from there. Answers come in the order of the chunks and mean "on disk".
+   * agent resumes from there. Answers come in the order of the chunks and mean "on disk". A log that was ended in a gap,
+   * because its agent was lost, still takes the rest from an agent that comes back; one that is whole takes nothing.
    *
    * @generated from rpc millrace.v1.LogService.AppendLog
    */
@@ -217,7 +234,8 @@ export const LogService: GenService<{
   },
   /**
    * The output of a task, or of all tasks of a run interleaved as it arrived. With `follow` the stream stays open until
-   * the task or run has finished. A cached task gives the output of the execution that made the result.
+   * the task or run has finished; of a task it then gives each attempt from the asked one on, each with its own `finish`.
+   * A cached task gives the output of the execution that made the result.
    *
    * @generated from rpc millrace.v1.LogService.ReadLog
    */

@@ -24,6 +24,20 @@ test("an execution is assigned, started, reported and finished, and its report c
   expect(await agent.report(assign)).toBe(ReportOutcome.FENCED);
 });
 
+test("before an execution ends, the logs of all its attempts have", async () => {
+  const farm = await startSchedulerFarm();
+  const agent = await farm.agent({ id: "a" });
+  await farm.scheduler.submit(execution("x"));
+  await agent.nextAssign();
+  agent.heartbeat([]);
+  const second = await agent.nextAssign();
+  expect(second.attempt).toBe(2);
+  farm.ended.length = 0; // as if a crash had come between
+  await agent.report(second);
+  await farm.next("x", "finished");
+  expect(farm.ended).toEqual(["x/1", "x/2"]);
+});
+
 test("an execution goes only to an agent with all its labels, and says so while there is none", async () => {
   const farm = await startSchedulerFarm();
   await farm.agent({ id: "plain", labels: { os: "linux" } });

@@ -44,16 +44,23 @@ test("after a restart a log has its bytes, times and end, and one without an end
   const dir = tempDir();
   const open = { executionId: "run-1.open", attempt: 1 };
   const empty = { executionId: "run-1.empty", attempt: 1 };
+  const lost = { executionId: "run-1.lost", attempt: 1 };
   const before = await openAt(dir);
-  for (const name of [log, open]) {
+  for (const name of [log, open, lost]) {
     await before.append(name, chunk(0, "one\n", 1));
     await before.append(name, chunk(4, "two\n", 2));
   }
-  await before.finish(log);
-  await before.finish(empty);
+  await before.finish(log, "whole");
+  await before.finish(empty, "whole");
+  await before.finish(lost, "gap");
+  await before.append(lost, chunk(8, "late\n", 3));
   await before.close();
 
   const after = await openAt(dir);
+  const ends = [log, open, empty, lost].map((name) => after.endOf(name));
+  expect(await Promise.all(ends)).toEqual(["whole", undefined, "whole", "gap"]);
+  expect(await after.append(lost, chunk(13, "later\n", 4))).toBe(19);
+  expect(textOf(await all(after, lost))).toBe("one\ntwo\nlate\nlater\n");
   expect((await all(after)).map(({ offset, timeMs }) => [offset, timeMs])).toEqual([
     [0, 1],
     [4, 2],
@@ -85,7 +92,7 @@ test("a torn index is mended: no byte is lost, and the times that can be known s
     expect(textOf(chunks), harm).toBe(kept);
     if (harm !== "gone") expect(chunks[0], harm).toMatchObject({ offset: 0, timeMs: 1 });
     expect(await after.append(log, chunk(4, "two\nthree\n", 3))).toBe(14);
-    await after.finish(log);
+    await after.finish(log, "whole");
     const mended = await all(after);
     expect(textOf(mended), harm).toBe("one\ntwo\nthree\n");
     expect(
@@ -113,7 +120,7 @@ test("an index that outlived its log does not speak for the next one", async () 
   const before = await openAt(dir);
   await before.append(log, chunk(0, "one\n", 1));
   await before.append(log, chunk(4, "two\n", 2));
-  await before.finish(log);
+  await before.finish(log, "whole");
   await before.close();
   rmSync(join(dir, "run-1", "run-1.build.app.2.log"));
   const after = await openAt(dir);
@@ -163,7 +170,7 @@ test("after kill -9 every acknowledged byte is there and the writer resumes", as
     const expected = Array.from({ length: 1 + text.length / 7 }, (_, n) => String(n).padStart(6, "0")).join("\n");
     expect(text).toBe(`${expected}\n`.slice(0, text.length));
     expect(await store.append(name, chunk(text.length, "end"))).toBe(text.length + 3);
-    await store.finish(name);
+    await store.finish(name, "whole");
   }
 });
 
@@ -187,7 +194,7 @@ test("more logs than may be open at once are written, followed and finished, wit
       most = Math.max(most, descriptors());
       await store.append(name, chunk(4, "two\n"));
       most = Math.max(most, descriptors());
-      await store.finish(name);
+      await store.finish(name, "whole");
     }),
   );
   expect(new Set(await Promise.all(followed))).toEqual(new Set(["one\ntwo\n"]));

@@ -1,0 +1,128 @@
+import type { MessageInitShape } from "@bufbuild/protobuf";
+import { create } from "@bufbuild/protobuf";
+import { createClient, createRouterTransport } from "@connectrpc/connect";
+import { expect, onTestFinished, test } from "vitest";
+import { logService } from "../../../../coordinator/api/grpc/log-service.ts";
+import type { Runs } from "../../../../coordinator/delivery/run/runs.ts";
+import { openFileLogStore } from "../../../../coordinator/farm/logs/file-log-store.ts";
+import { type Event, EventSchema, TaskStatus } from "../../../../proto/gen/millrace/v1/event_pb.ts";
+import {
+  type AppendLogRequestSchema,
+  LogService,
+  type ReadLogRequestSchema,
+} from "../../../../proto/gen/millrace/v1/log_pb.ts";
+import { RunSchema } from "../../../../proto/gen/millrace/v1/run_pb.ts";
+import { memoryCas } from "../../../../shared/cas/memory-cas.ts";
+import { changes } from "../../../../shared/changes.ts";
+import { systemClock } from "../../../../shared/clock.ts";
+import { tempDir } from "../../../support/temp-dir.ts";
+
+/** The log service of a run with one task `s/t`, whose events come as the test says. */
+async function setup() {
+  const logs = await openFileLogStore({ dir: tempDir(), clock: systemClock });
+  onTestFinished(() => logs.close());
+  const events: Event[] = [];
+  const told = changes();
+  const task = { stage: "s", name: "t", status: TaskStatus.RUNNING as TaskStatus, attempts: 0 };
+  const runs: Pick<Runs, "get" | "watch"> = {
+    get: async () => create(RunSchema, { tasks: [task], sequence: BigInt(events.length) }),
+    async *watch(_run, after, signal) {
+      for (let sequence = after + 1; ; sequence += 1) {
+        const version = told.version();
+        const event = events[sequence - 1];
+        if (event !== undefined) yield { sequence, event };
+        else if (task.status !== TaskStatus.RUNNING) return;
+        else {
+          await told.after(version, signal);
+          sequence -= 1;
+        }
+      }
+    },
+  };
+  const service = logService({ logs, runs: runs as Runs, cas: memoryCas() });
+  const client = createClient(
+    LogService,
+    createRouterTransport(({ service: mount }) => mount(LogService, service)),
+  );
+  const tell = (event: Event) => {
+    events.push(event);
+    told.announce();
+  };
+  return {
+    logs,
+    start(attempt: number) {
+      task.attempts = attempt;
+      const value = { task: "s/t", attempt, agent: "a", executionId: "run_1.s.t" };
+      tell(create(EventSchema, { kind: { case: "taskStarted", value } }));
+    },
+    finish() {
+      task.status = TaskStatus.SUCCEEDED;
+      tell(create(EventSchema, { kind: { case: "taskFinished", value: { task: "s/t", status: task.status } } }));
+    },
+    async append(request: MessageInitShape<typeof AppendLogRequestSchema>) {
+      async function* one() {
+        yield { executionId: "run_1.s.t", attempt: 1, ...request };
+      }
+      const [answer] = await Array.fromAsync(client.appendLog(one()));
+      return answer;
+    },
+    /** In short: text, and how each attempt ended. */
+    async read(request: MessageInitShape<typeof ReadLogRequestSchema>): Promise<string[]> {
+      const got: string[] = [];
+      for await (const { attempt, data, finish, gap } of client.readLog({ run: "run_1", ...request })) {
+        got.push(finish ? `#${attempt} ${gap ? "gap" : "end"}` : Buffer.from(data).toString());
+      }
+      return got;
+    },
+  };
+}
+
+const lost = { executionId: "run_1.s.t", attempt: 1 };
+
+test("a follower of a task gets the lost attempt with its gap and the one that came after", async () => {
+  const { logs, append, read, start, finish } = await setup();
+  start(1);
+  const followed = read({ task: "t", follow: true });
+  const whole = read({ follow: true });
+  await append({ data: Buffer.from("one\n") });
+  await logs.finish(lost, "gap");
+  start(2);
+  await append({ attempt: 2, data: Buffer.from("one\ntwo\n"), finish: true });
+  finish();
+  const expected = ["one\n", "#1 gap", "one\ntwo\n", "#2 end"];
+  expect(await followed).toEqual(expected);
+  expect((await whole).sort()).toEqual([...expected].sort());
+  expect(await read({ task: "t", attempt: 1, follow: true })).toEqual(["one\n", "#1 gap"]);
+  expect(await read({ task: "t" })).toEqual(["one\ntwo\n", "#2 end"]);
+});
+
+test("an agent that comes back completes the log of its lost attempt", async () => {
+  const { logs, append, read, start, finish } = await setup();
+  start(1);
+  await append({ data: Buffer.from("one\n") });
+  await logs.finish(lost, "gap");
+  finish();
+  // It asks about the end, hears where to go on, and sends the rest.
+  const [end, rest] = [
+    { offset: 8n, finish: true, gap: true },
+    { offset: 4n, data: Buffer.from("two\n") },
+  ];
+  expect(await append(end)).toMatchObject({ storedBytes: 4n, finished: false });
+  expect(await append({ ...rest, finish: true, gap: true })).toMatchObject({ storedBytes: 8n, finished: true });
+  expect((await read({ task: "t" })).join("")).toBe("one\ntwo\n#1 gap");
+  expect(await append({ offset: 8n, finish: true })).toMatchObject({ finished: true });
+  expect((await read({ task: "t" })).join("")).toBe("one\ntwo\n#1 end");
+  expect(await append({ offset: 8n, data: Buffer.from("more") })).toMatchObject({ finished: true });
+  expect((await read({ task: "t" })).join("")).toBe("one\ntwo\n#1 end");
+});
+
+test("nobody waits for the end of a log that a crash left without one", async () => {
+  const { append, read, start, finish } = await setup();
+  start(1);
+  await append({ data: Buffer.from("one\n") });
+  start(2);
+  await append({ attempt: 2, data: Buffer.from("two\n") });
+  finish();
+  expect(await read({ task: "t", follow: true })).toEqual(["two\n", "#2 gap"]);
+  expect((await read({ follow: true })).sort()).toEqual(["#1 gap", "#2 gap", "one\n", "two\n"]);
+});
