@@ -25,8 +25,11 @@ export type AssignAnswer =
   | { readonly kind: "accepted" }
   /** It does not have it: it said so, or nothing was delivered. */
   | { readonly kind: "refused"; readonly why: string }
-  /** No answer: the agent may have it or not. Only a new epoch makes that safe. */
-  | { readonly kind: "unknown"; readonly why: string };
+  /**
+   * No answer: the agent may have it or not. Where the bus went down with the question on its way (`outage`), the agent
+   * says so as soon as the bus is back; where it kept silent, only a new epoch makes that safe.
+   */
+  | { readonly kind: "outage" | "silence"; readonly why: string };
 
 /** Speaks to agents over the bus. */
 export interface Dispatcher {
@@ -43,11 +46,11 @@ export function busDispatcher(bus: Bus): Dispatcher {
     isUp = up;
   });
 
-  /** Whether a request that failed may have reached the agent all the same. */
-  function mayHaveArrived(error: unknown, before: { wasUp: boolean; losses: number }): boolean {
+  /** What is known of a request that failed: it may have reached the agent all the same. */
+  function failureOf(error: unknown, before: { wasUp: boolean; losses: number }): "refused" | "outage" | "silence" {
     const { code } = from(error);
-    if (code === "deadline_exceeded") return true;
-    return code === "unavailable" && before.wasUp && losses !== before.losses;
+    if (before.wasUp && losses !== before.losses) return "outage";
+    return code === "deadline_exceeded" ? "silence" : "refused";
   }
 
   return {
@@ -69,7 +72,7 @@ export function busDispatcher(bus: Bus): Dispatcher {
         const reply = fromBinary(AssignReplySchema, answer);
         return reply.accepted ? { kind: "accepted" } : { kind: "refused", why: reply.refusal };
       } catch (error) {
-        return { kind: mayHaveArrived(error, before) ? "unknown" : "refused", why: from(error).message };
+        return { kind: failureOf(error, before), why: from(error).message };
       }
     },
 

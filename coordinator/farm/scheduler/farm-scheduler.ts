@@ -213,8 +213,8 @@ export class FarmScheduler implements Scheduler, Component {
     this.#slots.take(execution, lease);
     const answer = await handOut(execution, lease, this.#deps);
     if (execution.phase.kind !== "assigning" || execution.phase.lease !== lease) return;
-    // Whether an agent that did not answer has a host operation, its next heartbeat says.
-    if (answer.kind === "accepted" || (answer.kind === "unknown" && isPinned(execution)))
+    // Whether an agent that could not answer has it, or that did not answer a host operation, its next heartbeat says.
+    if (answer.kind === "accepted" || answer.kind === "outage" || (answer.kind === "silence" && isPinned(execution)))
       return this.#started(execution, lease);
     this.#places.refused(agentId);
     if (answer.kind === "refused") execution.attempts -= 1;

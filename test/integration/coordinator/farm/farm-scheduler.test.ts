@@ -2,6 +2,7 @@ import { expect, test } from "vitest";
 import { ReportOutcome } from "../../../../proto/gen/millrace/v1/dispatch_pb.ts";
 import { EndingKind, FailureScope, WaitCause } from "../../../../proto/gen/millrace/v1/event_pb.ts";
 import { inProcessBus } from "../../../../shared/bus/in-process-bus.ts";
+import { subjects } from "../../../../shared/bus/subjects.ts";
 import { limits } from "../../../../shared/limits.ts";
 import { execution, startSchedulerFarm } from "../../../support/scheduler-farm.ts";
 import { tempDir } from "../../../support/temp-dir.ts";
@@ -224,6 +225,36 @@ test("while the bus is down nothing is placed and no attempt is used up", async 
   expect(farm.scheduler.stats()).toMatchObject({ queued: 1, running: 0 });
   farm.broker.setUp(true);
   expect(await farm.next("x", "started")).toMatchObject({ attempt: 1 });
+});
+
+test("an outage in the midst of an assignment re-places nothing that the agent has", async () => {
+  const farm = await startSchedulerFarm();
+  const cutter = farm.broker.connect();
+  const uncut = await cutter.subscribe(subjects.assign("a"), () => farm.broker.setUp(false));
+  const agent = await farm.agent({ id: "a" });
+  await farm.scheduler.submit(execution("x"));
+  const assign = await agent.nextAssign(); // its acceptance gets lost
+  uncut();
+  farm.broker.setUp(true);
+  agent.heartbeat();
+  expect(await farm.next("x", "started")).toMatchObject({ attempt: 1 });
+  expect(await agent.report(assign)).toBe(ReportOutcome.ACCEPTED);
+  expect((await farm.next("x", "finished")).outcome.attempt).toBe(1);
+});
+
+test("an outage in the midst of an assignment that did not arrive costs an attempt and no more", async () => {
+  const farm = await startSchedulerFarm();
+  const cutter = farm.broker.connect();
+  const uncut = await cutter.subscribe(subjects.assign("a"), () => farm.broker.setUp(false));
+  const agent = await farm.agent({ id: "a" });
+  agent.answer = "silence";
+  await farm.scheduler.submit(execution("x"));
+  await farm.next("x", "started");
+  uncut();
+  agent.answer = "accept";
+  farm.broker.setUp(true);
+  agent.heartbeat();
+  expect((await agent.nextAssign()).attempt).toBe(2);
 });
 
 test("agents that are gone without a word use up no attempt", async () => {
