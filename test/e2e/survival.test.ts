@@ -4,6 +4,7 @@ import { join } from "node:path";
 import { describe, expect, it, onTestFinished, vi } from "vitest";
 import { limits } from "../../shared/limits.ts";
 import { cliEnvironment, project, startCli, startFarm, type TestFarm } from "../support/farm.ts";
+import { pidOf } from "../support/farm-processes.ts";
 import { isRunning, processesAbout } from "../support/process-state.ts";
 import { tempDir } from "../support/temp-dir.ts";
 
@@ -15,11 +16,6 @@ async function farmIn(dir: string, agents = 1): Promise<TestFarm> {
 
 function farmDir(): string {
   return mkdtempSync(join(tmpdir(), "millrace-farm-"));
-}
-
-/** The process id of a child of `up`, from its record in the data folder. */
-function pidOf(farm: TestFarm, name: string): number {
-  return JSON.parse(readFileSync(join(farm.dataDir, "pids", `${name}.json`), "utf8")).pid;
 }
 
 /** A task that takes a while between its two lines: the test strikes in between. */
