@@ -32,7 +32,10 @@ export function runView(console: Console, startedMs = performance.now()): RunVie
   const { prefix, announce } = taskPrefixes(colors);
   const splitters = new Map<string, LineSplitter>();
   const endings = new Map<string, string>();
-  const loggedWhole = new Set<string>();
+  /** The last attempt that was started, and the last one whose output is complete; 0 where no process ran. */
+  const started = new Map<string, number>();
+  const logged = new Map<string, number>();
+  const isLogged = (task: string) => (logged.get(task) ?? -1) >= (started.get(task) ?? 0);
 
   const line = statusLine(console, () => {
     const nowMs = performance.now();
@@ -50,7 +53,7 @@ export function runView(console: Console, startedMs = performance.now()): RunVie
   /** Says how a task ended, now or when its output is complete. */
   async function conclude(task: string, text: string): Promise<void> {
     const said = `${prefix(task)}${text}\n`;
-    if (loggedWhole.has(task)) await line.write(said);
+    if (isLogged(task)) await line.write(said);
     else endings.set(task, said);
   }
 
@@ -70,13 +73,14 @@ export function runView(console: Console, startedMs = performance.now()): RunVie
         break;
       case "taskStarted": {
         const { task, agent, attempt } = kind.value;
+        started.set(task, attempt);
         const again = attempt > 1 ? `, attempt ${attempt}` : "";
         await line.write(`${prefix(task)}${colors.dim(`started on ${agent}${again}`)}\n`);
         break;
       }
       case "gateDecided": {
         const { task, decision, comment, timedOut } = kind.value;
-        loggedWhole.add(task); // A gate has no output that its end would have to wait for.
+        logged.set(task, 0); // A gate has no output that its end would have to wait for.
         const who = timedOut ? "by its time-out" : `by ${event.principal}`;
         await line.write(
           `${prefix(task)}${decisionLabel(decision)} ${who}${comment === "" ? "" : `: ${safeText(comment)}`}\n`,
@@ -113,9 +117,11 @@ export function runView(console: Console, startedMs = performance.now()): RunVie
       if (chunk.gap) text += `${prefix(chunk.task)}${colors.yellow(gapLabel)}\n`;
       if (chunk.finish) {
         splitters.delete(key);
-        loggedWhole.add(chunk.task);
-        text += endings.get(chunk.task) ?? "";
-        endings.delete(chunk.task);
+        logged.set(chunk.task, Math.max(chunk.attempt, logged.get(chunk.task) ?? 0));
+        if (isLogged(chunk.task)) {
+          text += endings.get(chunk.task) ?? "";
+          endings.delete(chunk.task);
+        }
       }
       if (text !== "") await line.write(text);
     },

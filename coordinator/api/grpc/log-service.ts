@@ -21,7 +21,8 @@ import type { LogStore } from "../../farm/logs/log-store.ts";
 /** The output of one attempt; attempt 0 is the end of a task that left none of its own. */
 interface TaskLog {
   readonly attempt: number;
-  readonly pieces: AsyncIterable<Piece>;
+  /** From an offset on. */
+  readonly pieces: (offset: number) => AsyncIterable<Piece>;
 }
 
 type Piece = MessageInitShape<typeof ReadLogResponseSchema>;
@@ -79,10 +80,9 @@ function logReader({ logs, runs, cas }: LogServiceDeps, request: ReadLogRequest,
 
   /** The output of one attempt from an offset on, and how it ended. */
   async function* attemptLog(
-    task: string,
+    { task, attempt, isOver }: { task: string; attempt: number; isOver: boolean },
     executionId: string,
-    attempt: number,
-    { offset, isOver }: { offset: number; isOver: boolean },
+    offset: number,
   ): AsyncGenerator<Piece> {
     const log = { executionId, attempt };
     const follow = request.follow && !isOver;
@@ -117,7 +117,7 @@ function logReader({ logs, runs, cas }: LogServiceDeps, request: ReadLogRequest,
   }
 
   /** The log of each attempt and of each cached result, as the run's events tell of them. */
-  async function* logsOf(wanted: (task: string) => boolean, offset: number): AsyncGenerator<TaskLog> {
+  async function* logsOf(wanted: (task: string) => boolean): AsyncGenerator<TaskLog> {
     // An attempt that is over writes no more: nobody waits for the end of a log that a crash left without one.
     const { tasks } = await runs.get(run);
     const over = new Map(tasks.map((task) => [`${task.stage}/${task.name}`, attemptsOver(task)]));
@@ -133,13 +133,13 @@ function logReader({ logs, runs, cas }: LogServiceDeps, request: ReadLogRequest,
         opened.add(`${task} ${attempt}`);
         const ran = executionId || (executions.get(task) ?? "");
         const isOver = attempt <= (over.get(task) ?? 0);
-        yield { attempt, pieces: attemptLog(task, ran, attempt, { offset, isOver }) };
+        yield { attempt, pieces: (offset) => attemptLog({ task, attempt, isOver }, ran, offset) };
       } else if (kind.case === "taskFinished" && wanted(kind.value.task)) {
         const { task, cached } = kind.value;
-        if (cached) yield { attempt: 0, pieces: cachedLog(task, kind.value, offset) };
-        else yield { attempt: 0, pieces: none() };
+        const finished = kind.value;
+        yield { attempt: 0, pieces: (offset) => (cached ? cachedLog(task, finished, offset) : none()) };
       } else if (kind.case === "taskSkipped" && wanted(kind.value.task)) {
-        yield { attempt: 0, pieces: none() };
+        yield { attempt: 0, pieces: none };
       }
     }
   }
@@ -148,7 +148,7 @@ function logReader({ logs, runs, cas }: LogServiceDeps, request: ReadLogRequest,
     /** All tasks at once, their pieces in the order in which they come. */
     async *wholeRun(): AsyncGenerator<Piece> {
       const pieces = async function* () {
-        for await (const log of logsOf(() => true, 0)) yield log.pieces;
+        for await (const log of logsOf(() => true)) yield log.pieces(0);
       };
       yield* merge(pieces(), limits.mergedLogs);
     },
@@ -157,9 +157,11 @@ function logReader({ logs, runs, cas }: LogServiceDeps, request: ReadLogRequest,
     async *oneTask(): AsyncGenerator<Piece> {
       const { stage, name, attempts } = findTask((await runs.get(run)).tasks, request);
       const wanted = request.attempt === 0 ? attempts : request.attempt;
-      for await (const { attempt, pieces } of logsOf((task) => task === `${stage}/${name}`, Number(request.offset))) {
+      let offset = Number(request.offset);
+      for await (const { attempt, pieces } of logsOf((task) => task === `${stage}/${name}`)) {
         if (attempt !== 0 && attempt < wanted) continue;
-        yield* pieces;
+        yield* pieces(offset);
+        offset = 0; // of the first one alone
         const isLast = attempt === 0 || request.attempt !== 0 || !request.follow;
         if (isLast) return;
       }

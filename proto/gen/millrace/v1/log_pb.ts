@@ -129,14 +129,14 @@ export type ReadLogRequest = Message<"millrace.v1.ReadLogRequest"> & {
   task: string;
 
   /**
-   * 0 means the last attempt. Only with `task`.
+   * 0 means the last attempt, and with `follow` those that come after it. Only with `task`.
    *
    * @generated from field: int32 attempt = 3;
    */
   attempt: number;
 
   /**
-   * Skip this many bytes. Only with `task`.
+   * Skip this many bytes of the first attempt that is given. Only with `task`.
    *
    * @generated from field: int64 offset = 4;
    */

@@ -84,6 +84,7 @@ test("a follower of a task gets the lost attempt with its gap and the one that c
   start(1);
   const followed = read({ task: "t", follow: true });
   const whole = read({ follow: true });
+  const tail = read({ task: "t", offset: 2n, follow: true });
   await append({ data: Buffer.from("one\n") });
   await logs.finish(lost, "gap");
   start(2);
@@ -91,6 +92,7 @@ test("a follower of a task gets the lost attempt with its gap and the one that c
   finish();
   const expected = ["one\n", "#1 gap", "one\ntwo\n", "#2 end"];
   expect(await followed).toEqual(expected);
+  expect(await tail).toEqual(["e\n", ...expected.slice(1)]);
   expect((await whole).sort()).toEqual([...expected].sort());
   expect(await read({ task: "t", attempt: 1, follow: true })).toEqual(["one\n", "#1 gap"]);
   expect(await read({ task: "t" })).toEqual(["one\ntwo\n", "#2 end"]);

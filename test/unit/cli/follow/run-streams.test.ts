@@ -4,7 +4,7 @@ import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { retryDelayMs } from "../../../../cli/follow/resumed.ts";
 import { readRunLog, seenOutput, watchRun } from "../../../../cli/follow/run-streams.ts";
-import { RunStatus } from "../../../../proto/gen/millrace/v1/event_pb.ts";
+import { RunStatus, TaskStatus } from "../../../../proto/gen/millrace/v1/event_pb.ts";
 import { LogService, ReadLogResponseSchema } from "../../../../proto/gen/millrace/v1/log_pb.ts";
 import { RunService } from "../../../../proto/gen/millrace/v1/run_pb.ts";
 import { limits } from "../../../../shared/limits.ts";
@@ -87,6 +87,36 @@ describe("following a run over broken streams", () => {
     }
     expect(got).toBe(text);
     expect(calls).toBe(3);
+  });
+
+  it("follows a task over its attempts, and takes no end between them for the task's", async () => {
+    let calls = 0;
+    const transport = createRouterTransport(({ service }) => {
+      service(RunService, {
+        getRun() {
+          const status = calls === 1 ? TaskStatus.RUNNING : TaskStatus.SUCCEEDED;
+          return { run: { status: RunStatus.RUNNING, tasks: [{ stage: "a", name: "b", status }] } };
+        },
+      });
+      service(LogService, {
+        async *readLog() {
+          calls += 1;
+          yield { task: "a/b", attempt: 1, data: Buffer.from("on") };
+          yield { task: "a/b", attempt: 1, finish: true, gap: true };
+          if (calls === 1) return; // a coordinator that ends in good order
+          yield { task: "a/b", attempt: 2, data: Buffer.from("one") };
+          yield { task: "a/b", attempt: 2, finish: true };
+        },
+      });
+    });
+    const connection = { runs: createClient(RunService, transport), logs: createClient(LogService, transport) };
+    const got: string[] = [];
+    const options = { run: "run_1", task: "b", follow: true, signal };
+    for await (const { attempt, data, finish, gap } of readRunLog(connection, options)) {
+      const what = gap ? "gap" : finish ? "end" : Buffer.from(data).toString();
+      got.push(`#${attempt} ${what}`);
+    }
+    expect(got).toEqual(["#1 on", "#1 gap", "#2 one", "#2 end"]);
   });
 
   it("pauses between a bound's half and the bound, longer each time", () => {

@@ -49,6 +49,33 @@ describe("a run on the screen", () => {
     ]);
   });
 
+  it("shows the gap of a lost attempt, and waits for the output of the one that counted", async () => {
+    const console = recordingConsole();
+    const view = runView(console);
+    const started = (attempt: number) => event({ case: "taskStarted", value: { task: "a/b", agent: "x", attempt } });
+    const said = (attempt: number, text: string) =>
+      create(ReadLogResponseSchema, { task: "a/b", attempt, data: Buffer.from(text) });
+    await view.event(started(1));
+    await view.output(said(1, "one\ntw"));
+    await view.event(started(2));
+    await view.output(create(ReadLogResponseSchema, { task: "a/b", attempt: 1, finish: true, gap: true }));
+    await view.event(event({ case: "taskFinished", value: { task: "a/b", status: TaskStatus.SUCCEEDED } }));
+    await view.output(said(2, "one\ntwo\n"));
+    await view.output(create(ReadLogResponseSchema, { task: "a/b", attempt: 2, finish: true }));
+    await view.close();
+    expect(console.text().split("\n")).toEqual([
+      "a/b │ started on x",
+      "a/b │ one",
+      "a/b │ started on x, attempt 2",
+      "a/b │ tw",
+      "a/b │ millrace: the agent was lost here; output may be missing",
+      "a/b │ one",
+      "a/b │ two",
+      "a/b │ succeeded",
+      "",
+    ]);
+  });
+
   it("loses no ending when the end of the output never comes", async () => {
     const console = recordingConsole();
     const view = runView(console);
