@@ -80,18 +80,18 @@ function logReader({ logs, runs, cas }: LogServiceDeps, request: ReadLogRequest,
 
   /** The output of one attempt from an offset on, and how it ended. */
   async function* attemptLog(
-    { task, attempt, isOver }: { task: string; attempt: number; isOver: boolean },
+    { task, attempt, state }: { task: string; attempt: number; state: AttemptState },
     executionId: string,
     offset: number,
   ): AsyncGenerator<Piece> {
     const log = { executionId, attempt };
-    const follow = request.follow && !isOver;
+    const follow = request.follow && state === "open";
     for await (const chunk of logs.read(log, { offset, follow, signal })) {
       const { data, timeMs } = chunk;
       yield { task, attempt, offset: BigInt(chunk.offset), data, time: timestampFromMs(timeMs) };
     }
     const end = await logs.endOf(log);
-    yield { task, attempt, finish: true, gap: end === "gap" || (end === undefined && isOver) };
+    yield { task, attempt, finish: true, gap: end === "gap" || (end === undefined && state === "over") };
   }
 
   /** The output that made a cached result: no process ran here, so it comes from the CAS. */
@@ -118,9 +118,8 @@ function logReader({ logs, runs, cas }: LogServiceDeps, request: ReadLogRequest,
 
   /** The log of each attempt and of each cached result, as the run's events tell of them. */
   async function* logsOf(wanted: (task: string) => boolean): AsyncGenerator<TaskLog> {
-    // An attempt that is over writes no more: nobody waits for the end of a log that a crash left without one.
     const { tasks } = await runs.get(run);
-    const over = new Map(tasks.map((task) => [`${task.stage}/${task.name}`, attemptsOver(task)]));
+    const present = new Map(tasks.map((task) => [`${task.stage}/${task.name}`, task]));
     const executions = new Map<string, string>();
     /** A host operation goes on under the same attempt when its agent comes back: its log goes on, too. */
     const opened = new Set<string>();
@@ -132,8 +131,8 @@ function logReader({ logs, runs, cas }: LogServiceDeps, request: ReadLogRequest,
         if (opened.has(`${task} ${attempt}`)) continue;
         opened.add(`${task} ${attempt}`);
         const ran = executionId || (executions.get(task) ?? "");
-        const isOver = attempt <= (over.get(task) ?? 0);
-        yield { attempt, pieces: (offset) => attemptLog({ task, attempt, isOver }, ran, offset) };
+        const state = stateOf(attempt, present.get(task));
+        yield { attempt, pieces: (offset) => attemptLog({ task, attempt, state }, ran, offset) };
       } else if (kind.case === "taskFinished" && wanted(kind.value.task)) {
         const { task, cached } = kind.value;
         const finished = kind.value;
@@ -171,10 +170,18 @@ function logReader({ logs, runs, cas }: LogServiceDeps, request: ReadLogRequest,
 
 async function* none(): AsyncGenerator<Piece> {}
 
-/** Attempts of a task, from the first, whose processes are gone. */
-function attemptsOver({ attempts, status }: Task): number {
-  const isOpen = status === TaskStatus.WAITING || status === TaskStatus.QUEUED || status === TaskStatus.RUNNING;
-  return isOpen ? attempts - 1 : attempts;
+/**
+ * Whether an attempt may still write when the reader comes. One that is `over` does not: nobody waits for the end of a log
+ * that a crash left without one, and such a log may lack something. One that was `left` goes on for other runs.
+ */
+type AttemptState = "open" | "over" | "left";
+
+function stateOf(attempt: number, task: Task | undefined): AttemptState {
+  if (task === undefined || attempt > task.attempts) return "open";
+  if (attempt < task.attempts) return "over";
+  if (task.status === TaskStatus.CANCELLED) return "left";
+  const isOpen = [TaskStatus.WAITING, TaskStatus.QUEUED, TaskStatus.RUNNING].some((status) => status === task.status);
+  return isOpen ? "open" : "over";
 }
 
 /** By `stage/task`, or by `task` where that is unique. */

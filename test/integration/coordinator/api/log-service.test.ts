@@ -55,8 +55,8 @@ async function setup() {
       const value = { task: "s/t", attempt, agent: "a", executionId: "run_1.s.t" };
       tell(create(EventSchema, { kind: { case: "taskStarted", value } }));
     },
-    finish() {
-      task.status = TaskStatus.SUCCEEDED;
+    finish(status: TaskStatus = TaskStatus.SUCCEEDED) {
+      task.status = status;
       tell(create(EventSchema, { kind: { case: "taskFinished", value: { task: "s/t", status: task.status } } }));
     },
     async append(request: MessageInitShape<typeof AppendLogRequestSchema>) {
@@ -116,6 +116,14 @@ test("an agent that comes back completes the log of its lost attempt", async () 
   expect((await read({ task: "t" })).join("")).toBe("one\ntwo\n#1 end");
   expect(await append({ offset: 8n, data: Buffer.from("more") })).toMatchObject({ finished: true });
   expect((await read({ task: "t" })).join("")).toBe("one\ntwo\n#1 end");
+});
+
+test("a run that was cancelled does not wait for an attempt that goes on for others, and misses nothing of its own", async () => {
+  const { append, read, start, finish } = await setup();
+  start(1);
+  await append({ data: Buffer.from("one\n") });
+  finish(TaskStatus.CANCELLED);
+  expect(await read({ task: "t", follow: true })).toEqual(["one\n", "#1 end"]);
 });
 
 test("nobody waits for the end of a log that a crash left without one", async () => {

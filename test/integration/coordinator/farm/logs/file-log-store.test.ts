@@ -115,6 +115,25 @@ test("bytes that arrived without being acknowledged before a crash are kept and 
   expect(textOf(await all(after))).toBe("one\ntwo\n");
 });
 
+test("a log in a gap has ended whatever a crash did to the bytes that came late", async () => {
+  for (const harm of ["no entry", "no gap", "torn"] as const) {
+    const dir = tempDir();
+    const before = await openAt(dir);
+    await before.append(log, chunk(0, "one\n", 1));
+    await before.finish(log, "gap");
+    await before.append(log, chunk(4, "two\n", 2));
+    await before.close();
+    const index = join(dir, "run-1", "run-1.build.app.2.idx");
+    truncateSync(index, { "no entry": 2 * 16, "no gap": 3 * 16, torn: 3 * 16 + 7 }[harm]);
+    const after = await openAt(dir);
+    expect(await after.endOf(log), harm).toBe("gap");
+    expect(await after.append(log, chunk(8, "three\n", 3)), harm).toBe(14);
+    expect(textOf(await all(after)), harm).toBe("one\ntwo\nthree\n");
+    await after.close();
+    expect(await (await openAt(dir)).endOf(log), harm).toBe("gap");
+  }
+});
+
 test("an index that outlived its log does not speak for the next one", async () => {
   const dir = tempDir();
   const before = await openAt(dir);
