@@ -88,7 +88,7 @@ function logReader({ logs, runs, cas }: LogServiceDeps, request: ReadLogRequest,
     const follow = request.follow && state === "open";
     for await (const chunk of logs.read(log, { offset, follow, signal })) {
       const { data, timeMs } = chunk;
-      yield { task, attempt, offset: BigInt(chunk.offset), data, time: timestampFromMs(timeMs) };
+      yield { task, attempt, offset: BigInt(chunk.offset), data, time: timestampFromMs(Math.round(timeMs)) };
     }
     const end = await logs.endOf(log);
     yield { task, attempt, finish: true, gap: end === "gap" || (end === undefined && state === "over") };

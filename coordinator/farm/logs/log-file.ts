@@ -157,7 +157,8 @@ async function openFiles(path: string, flags: number): Promise<Files> {
 
 /** Makes the index fit the bytes again after a crash: drops what cannot be relied on, and covers what it lacks. */
 async function repair({ log, index }: Files): Promise<IndexSummary> {
-  const { size: logBytes, mtimeMs } = await log.stat();
+  const { size: logBytes, mtimeMs: exactMs } = await log.stat();
+  const mtimeMs = Math.round(exactMs);
   const { size: indexBytes } = await index.stat();
   const found = await summarise(index, Math.floor(indexBytes / indexEntryBytes), logBytes);
   if (found.count * indexEntryBytes !== indexBytes) await index.truncate(found.count * indexEntryBytes);

@@ -126,6 +126,16 @@ test("a run that was cancelled does not wait for an attempt that goes on for oth
   expect(await read({ task: "t", follow: true })).toEqual(["one\n", "#1 end"]);
 });
 
+test("a log whose times were made up from a file's after a crash can be read", async () => {
+  const { logs, read, start, finish } = await setup();
+  start(1);
+  // As the file system says it: a fraction of a millisecond that is no whole number of nanoseconds.
+  await logs.append(lost, { offset: 0, data: Buffer.from("one\n"), timeMs: 1_763_711_234_567.1235 });
+  await logs.finish(lost, "gap");
+  finish();
+  expect(await read({ task: "t" })).toEqual(["one\n", "#1 gap"]);
+});
+
 test("nobody waits for the end of a log that a crash left without one", async () => {
   const { append, read, start, finish } = await setup();
   start(1);
