@@ -34,8 +34,10 @@ export interface LoggingOptions {
  */
 export function loggingExecutor(base: Executor<LoggedTask>, options: LoggingOptions): Executor<Assignment> {
   const { logs, farm, folder, durable, patiently, ending } = options;
-  async function upload(spool: string, digest: Digest): Promise<void> {
-    if (digest.sizeBytes === 0) return;
+
+  async function keep(spool: string): Promise<Digest> {
+    const digest = await digestOfFile(spool);
+    if (digest.sizeBytes === 0) return digest;
     const chunks = () => readFileRange(spool, digest.sizeBytes, { start: 0, end: digest.sizeBytes }, ending);
     await patiently(ending, "uploading the log", async () => {
       if ((await farm.findMissing([digest], ending)).length === 0) return;
@@ -43,6 +45,7 @@ export function loggingExecutor(base: Executor<LoggedTask>, options: LoggingOpti
       const data = Buffer.concat(await Array.fromAsync(chunks()));
       await farm.writeMany([{ digest, data }], ending);
     });
+    return digest;
   }
 
   async function finish(log: OpenLog): Promise<void> {
@@ -65,11 +68,12 @@ export function loggingExecutor(base: Executor<LoggedTask>, options: LoggingOpti
       try {
         const log = await logs.open({ executionId: task.executionId, attempt: task.attempt }, spool);
         const done = await base.execute({ ...task, spool }, stop);
-        await finish(log);
+        await log.seal();
+        const [sent, kept] = await Promise.allSettled([finish(log), keep(spool)]);
+        if (sent.status === "rejected") throw sent.reason;
         isSent = true;
-        const digest = await digestOfFile(spool);
-        await upload(spool, digest);
-        done.result.stdoutDigest = digestToMessage(digest);
+        if (kept.status === "rejected") throw kept.reason;
+        done.result.stdoutDigest = digestToMessage(kept.value);
         return done;
       } finally {
         if (durable === undefined && (isSent || !ending.aborted)) await rm(spool, { force: true });

@@ -28,7 +28,7 @@ export interface LogChunk {
 /**
  * The log of one attempt between its spool and the stream:
  *
- *   growing ── finish() ──▶ sealed ── last chunk ──▶ ended ── answer ──▶ finished
+ *   growing ── seal() ──▶ sealed ── last chunk ──▶ ended ── answer ──▶ finished
  *
  * and in each but the last, `resume` may set it back to what the coordinator has.
  */
@@ -49,6 +49,8 @@ export interface AttemptLog {
   /** The coordinator has it all. */
   finished(): void;
   fail(error: MillraceError): void;
+  /** Call when no process writes to the spool any more: cuts what is beyond the bound. Then the spool stays as it is. */
+  seal(): Promise<void>;
   /** Seals the spool and resolves with the size when `finished`, or throws what `fail` was given. */
   finish(): Promise<number>;
   close(): Promise<void>;
@@ -103,6 +105,12 @@ export async function attemptLog(options: AttemptLogOptions): Promise<AttemptLog
     wake();
   }
 
+  async function seal(): Promise<void> {
+    if (sealed) return;
+    await spool.seal(bounds.maxBytes, marker);
+    sealed = true;
+  }
+
   const spool = await openSpool(path, onChange);
   if (isLeftover) {
     // The coordinator most likely has nearly all of it: asked about the end, it says where to go on.
@@ -155,11 +163,9 @@ export async function attemptLog(options: AttemptLogOptions): Promise<AttemptLog
     },
     finished: done.resolve,
     fail: done.reject,
+    seal,
     async finish() {
-      if (!sealed) {
-        await spool.seal(bounds.maxBytes, marker);
-        sealed = true;
-      }
+      await seal();
       makeReady();
       await done.promise;
       return sentBytes;

@@ -28,8 +28,10 @@ export interface LogStreamer {
 
 /** The log of one attempt on its way. */
 export interface OpenLog {
+  /** Call when no process writes to the spool any more. From then on, the spool is what the log will be. */
+  seal(): Promise<void>;
   /**
-   * Call when no process writes to the spool any more. Resolves with the log's size when the coordinator has all of it
+   * Seals, if that was not done. Resolves with the log's size when the coordinator has all of it
    * on disk; waits while it cannot be reached. Throws the coordinator's refusal, or `canceled` when the streamer closes.
    */
   finish(): Promise<number>;
@@ -187,13 +189,24 @@ export function logStreamer({ client, clock, onError, bounds: some }: LogStreame
     logs.add(log);
     running ??= run();
     wake();
+    const end = async () => {
+      logs.delete(log);
+      await log.close();
+    };
     return {
+      async seal() {
+        try {
+          await log.seal();
+        } catch (error) {
+          await end();
+          throw error;
+        }
+      },
       async finish() {
         try {
           return await log.finish();
         } finally {
-          logs.delete(log);
-          await log.close();
+          await end();
         }
       },
     };

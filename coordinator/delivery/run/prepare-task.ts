@@ -67,8 +67,10 @@ export async function prepareTask(
     } as const;
     return { kind: "cached", command };
   }
-  await cas.writeMany([blob], signal);
-  const command = await readMessage(cas, CommandSchema, digestFromMessage(action.commandDigest), signal);
+  const [command] = await Promise.all([
+    readMessage(cas, CommandSchema, digestFromMessage(action.commandDigest), signal),
+    cas.writeMany([blob], signal),
+  ]);
   return { kind: "execute", prepared: { digest, action, command } };
 }
 
