@@ -33,8 +33,8 @@ test("what a killed agent had not sent is sent by its next start, which ends the
   expect(gap).toBe(true);
   expect(text.startsWith(printed)).toBe(true);
   expect(text.split("\n").slice(0, -1)).toEqual(linesUpTo(text).slice(0, -1));
-  // The log was there before the agent said that it does not hold the attempt any more.
-  expect(farm.heartbeats.filter(({ session }) => session === farm.joined.at(-1)?.session).length).toBeGreaterThan(0);
+  // And the agent goes on to say that it does not hold the attempt any more.
+  await farm.until(() => farm.heartbeats.some(({ session }) => session === farm.joined.at(-1)?.session));
   next.child.kill("SIGTERM");
   await once(next.child, "exit");
   expect(readdirSync(join(agent.data, "leftovers"))).toEqual([]);
