@@ -56,6 +56,8 @@ export async function openLogFile(path: string): Promise<LogFile> {
   // After a crash nobody knows what of a log that may grow has reached the disk.
   let synced = ended === "whole" ? size : 0;
   let isNew = false;
+  /** A write that failed half-way, in this life or in one before, may have left more than `size`. */
+  let isTorn = files !== undefined;
   let turn: Promise<unknown> = Promise.resolve();
 
   function inTurn<T>(work: () => Promise<T>): Promise<T> {
@@ -67,8 +69,8 @@ export async function openLogFile(path: string): Promise<LogFile> {
   async function existing(): Promise<Files> {
     if (files !== undefined) return files;
     await mkdir(dirname(path), { recursive: true });
-    files = await openFiles(path, constants.O_RDWR | constants.O_CREAT);
-    await files.index.truncate(0); // somebody removed only the bytes
+    // An index that is there describes bytes that somebody removed.
+    files = await openFiles(path, constants.O_RDWR | constants.O_CREAT, constants.O_TRUNC);
     isNew = true;
     return files;
   }
@@ -79,13 +81,17 @@ export async function openLogFile(path: string): Promise<LogFile> {
   }
 
   async function sync(): Promise<void> {
-    if (files === undefined || (synced === size && !isNew)) return;
+    if (files === undefined || synced === size) return;
     const written = size;
-    const folder = dirname(path);
-    const names = isNew ? [syncFolder(folder), syncFolder(dirname(folder))] : [];
-    await Promise.all([files.log.datasync(), ...names]); // at the same time: the disk makes one of them
-    isNew = false;
+    await withNames(files.log.datasync());
     synced = Math.max(synced, written);
+  }
+
+  /** Brings the names of new files to disk beside their contents: at the same time, the disk makes one sync of them. */
+  async function withNames(contents: Promise<void>): Promise<void> {
+    const folder = dirname(path);
+    await Promise.all([contents, ...(isNew ? [syncFolder(folder), syncFolder(dirname(folder))] : [])]);
+    isNew = false;
   }
 
   return {
@@ -107,7 +113,9 @@ export async function openLogFile(path: string): Promise<LogFile> {
           );
         }
         const { log, index } = await existing();
+        isTorn = true;
         await writeFully(log, fresh, size);
+        isTorn = false;
         size += fresh.byteLength;
         const piece = pieceEntry(size, chunk.timeMs);
         // In one write: a log that has ended stays one that has.
@@ -118,10 +126,10 @@ export async function openLogFile(path: string): Promise<LogFile> {
       inTurn(async () => {
         if (ended === "whole" || ended === end) return;
         const { log, index } = await existing();
-        await log.truncate(size); // a write that failed half-way may have left more
-        await sync();
+        if (isTorn) await log.truncate(size);
+        await sync(); // first: the end of what is not on disk would be none
         await addEntries(index, [end === "gap" ? gapEntry(size, timeMs) : pieceEntry(size, timeMs)]);
-        await index.datasync();
+        await withNames(index.datasync());
         ended = end;
       }),
     async read(cursor) {
@@ -145,10 +153,10 @@ function gapEntry(end: number, timeMs: number): IndexEntry {
   return { end, timeMs: -Math.max(1, timeMs) };
 }
 
-async function openFiles(path: string, flags: number): Promise<Files> {
+async function openFiles(path: string, flags: number, indexFlags = 0): Promise<Files> {
   const log = await open(`${path}.log`, flags, 0o640);
   try {
-    return { log, index: await open(`${path}.idx`, constants.O_RDWR | constants.O_CREAT, 0o640) };
+    return { log, index: await open(`${path}.idx`, constants.O_RDWR | constants.O_CREAT | indexFlags, 0o640) };
   } catch (error) {
     await log.close();
     throw error;
