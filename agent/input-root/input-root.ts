@@ -7,7 +7,7 @@ import { limits } from "../../shared/limits.ts";
 import type { Runner } from "../runner/runner.ts";
 import type { OverlayMount } from "../runner/runner-protocol.ts";
 import type { LocalStore } from "../store/local-store.ts";
-import { fetchTree, type HeldTree, type InputTrees } from "./input-trees.ts";
+import { fetchTree, type HeldTree, type InputTrees, isSmallTree } from "./input-trees.ts";
 import { layOut } from "./lay-out.ts";
 import type { InputRootMode } from "./mode.ts";
 import { removeTree } from "./remove-tree.ts";
@@ -46,11 +46,13 @@ export interface InputRootsOptions {
   /** Holds one folder for each execution; empty or absent at first. */
   readonly folder: string;
   readonly onError: (error: MillraceError) => void;
+  /** Trees of at most so many entries are copied in each mode; default `limits.smallTreeEntries`, -1 for none. */
+  readonly smallTreeEntries?: number;
 }
 
 /** Places for processes, in the mode that the machine allows. */
 export function inputRoots(options: InputRootsOptions): InputRoots {
-  const { mode, store, trees, runner, folder: all, onError } = options;
+  const { mode, store, trees, runner, folder: all, onError, smallTreeEntries = limits.smallTreeEntries } = options;
   let created = 0;
   const removals = new Set<Promise<void>>();
 
@@ -77,7 +79,7 @@ export function inputRoots(options: InputRootsOptions): InputRoots {
       let tree: HeldTree | undefined;
       try {
         for (const each of [path, paths.home, paths.temporary]) mkdirSync(each, { recursive: true });
-        if (mode.kind === "copy") {
+        if (mode.kind === "copy" || (await isSmallTree(store, root, { maxEntries: smallTreeEntries, signal }))) {
           const { entries, pin } = await fetchTree(store, root, signal);
           await layOut(store, entries, path, "copy").finally(() => pin.release());
           makeFolders(path, path, folders);

@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { type Digest, type DigestKey, digestKey } from "../../shared/digest.ts";
 import { from, type MillraceError } from "../../shared/errors.ts";
 import { limits } from "../../shared/limits.ts";
-import { loadTree } from "../../shared/merkle/load-tree.ts";
+import { loadTree, walkDirectories } from "../../shared/merkle/load-tree.ts";
 import type { TreeEntry } from "../../shared/merkle/tree-entry.ts";
 import type { LocalStore, Pin } from "../store/local-store.ts";
 import { layOut } from "./lay-out.ts";
@@ -102,6 +102,23 @@ export function inputTrees(store: LocalStore, folder: string, onError: (error: M
       await Promise.all(removals);
     },
   };
+}
+
+/** Whether a tree has no more than so many entries, and few bytes. Reads no more of it than that takes. */
+export async function isSmallTree(
+  store: Pick<LocalStore, "readMany">,
+  root: Digest,
+  { maxEntries, signal }: { readonly maxEntries: number; readonly signal: AbortSignal },
+): Promise<boolean> {
+  let entries = 0;
+  let bytes = 0;
+  const onMissing = () => {}; // whoever fetches the tree says so
+  for await (const { nodes } of walkDirectories(store, root, { onMissing, signal })) {
+    entries += nodes.size;
+    for (const node of nodes.values()) if (node.kind === "file") bytes += node.digest.sizeBytes;
+    if (entries > maxEntries || bytes > limits.smallTreeBytes) return false;
+  }
+  return true;
 }
 
 /** The entries of a tree, all of whose files are in the store until the pin is released. */

@@ -93,6 +93,7 @@ function cgroupV2(name) {
         signal: (signal, isFor) => signalAll(processesOf(folder).filter(isFor), signal),
         empty: () => unpopulated(folder),
         async killAll() {
+          if (isUnpopulated(folder)) return; // as after most tasks
           writeFileSync(join(folder, "cgroup.kill"), "1");
           await within(goneMs, unpopulated(folder));
         },
@@ -209,12 +210,17 @@ function bestEffort(name) {
   };
 }
 
+/** @param {string} folder */
+function isUnpopulated(folder) {
+  return field(join(folder, "cgroup.events"), "populated") === 0;
+}
+
 /** Resolves when cgroup v2 says that no live process is left; the kernel tells us, nothing is polled. @param {string} folder */
 function unpopulated(folder) {
   const events = join(folder, "cgroup.events");
   return new Promise((resolve) => {
     const check = () => {
-      if (field(events, "populated") !== 0) return;
+      if (!isUnpopulated(folder)) return;
       watcher.close();
       resolve(undefined);
     };

@@ -69,6 +69,8 @@ async function launch(name, group) {
     if (pid === undefined) throw await new Promise((resolve) => child.once("error", resolve));
     child.on("error", (error) => console.error(`millrace runner: process ${pid}: ${error.message}`));
     await group.take(pid);
+    // Its exit would never be heard by whoever takes it.
+    if (child.exitCode !== null || child.signalCode !== null) throw new Error("a launcher ended while it was made");
     return { group, child, pid };
   } catch (error) {
     child.kill("SIGKILL");

@@ -22,7 +22,7 @@ const rootless: InputRootMode = {
   options: "upperdir=upper,workdir=work,userxattr",
 };
 
-async function setup(mode: InputRootMode) {
+async function setup(mode: InputRootMode, smallTreeEntries?: number) {
   const folder = tempDir();
   const at = (name: string) => join(folder, name);
   const farm = memoryCas();
@@ -45,7 +45,8 @@ async function setup(mode: InputRootMode) {
   });
   const onError = (error: Error) => errors.push(error.message);
   const trees = inputTrees(store, at("trees"), onError);
-  const roots = inputRoots({ mode, store, trees, runner, folder: at("work"), onError });
+  const small = smallTreeEntries === undefined ? {} : { smallTreeEntries };
+  const roots = inputRoots({ mode, store, trees, runner, folder: at("work"), onError, ...small });
   onTestFinished(async () => {
     await roots.close();
     await trees.close();
@@ -105,20 +106,21 @@ test("the probe finds a mode that works here", async () => {
 });
 
 const found = await probeInputRootMode("/tmp");
-describe.each<[string, InputRootMode]>([
+describe.each<[string, InputRootMode, number?]>([
   ["as found by the probe", found],
-  ["overlay without privileges", rootless],
+  ["mounted, however small", found, -1],
+  ["overlay without privileges", rootless, -1],
   ["copies", { kind: "copy" }],
-])("an input root (%s)", (_, mode) => {
+])("an input root (%s)", (_, mode, smallTreeEntries) => {
   test("holds the inputs and nothing else, and an empty home and temporary folder", async () => {
-    const { run, tree } = await setup(mode);
+    const { run, tree } = await setup(mode, smallTreeEntries);
     const root = await tree({ "a/b": "content", c: "" });
     const { output } = await run(root, 'find . | sort; cat a/b; ls -A "$HOME" "$TMPDIR" | grep -v :');
     expect(output.trim()).toBe(".\n./a\n./a/b\n./c\ncontent".trim());
   });
 
   test("keeps every write to itself", async () => {
-    const { run, tree } = await setup(mode);
+    const { run, tree } = await setup(mode, smallTreeEntries);
     const root = await tree({ "a/b": "first", c: "second" });
     const destroy =
       "chmod u+w a/b c; echo more >> a/b; : > c; rm a/b; rmdir a; mkdir a; echo new > a/new; rm c; mkdir c";
@@ -127,7 +129,7 @@ describe.each<[string, InputRootMode]>([
   });
 
   test("shows outputs as the process left them: merged, replaced, removed, renamed", async () => {
-    const { run, tree } = await setup(mode);
+    const { run, tree } = await setup(mode, smallTreeEntries);
     const root = await tree({ "keep/old": "old", "gone/x": "x", "emptied/x": "x" });
     const { left, code, output } = await run(
       root,
@@ -144,7 +146,7 @@ describe.each<[string, InputRootMode]>([
   });
 
   test("has the folders that were asked for, and leaves an input in their place alone", async () => {
-    const { run, tree } = await setup(mode);
+    const { run, tree } = await setup(mode, smallTreeEntries);
     const root = await tree({ file: "input", "dir/x": "x" });
     const { output } = await run(root, "ls -d dir/deep/er file; cat file dir/x", [], ["dir/deep/er", "file/below"]);
     expect(output).toBe("dir/deep/er\nfile\ninputx");
