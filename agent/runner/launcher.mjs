@@ -32,10 +32,15 @@ export function launchers(name, createGroup) {
 
   function refill() {
     while (spares.size < spareLaunchers && !closed) {
-      const spare = launch(name, createGroup());
-      const drop = () => spares.delete(spare);
+      const spare = launch(name, createGroup);
       spares.add(spare);
-      spare.then(({ child }) => child.once("exit", drop), drop); // why it failed is heard by whoever takes the next one
+      spare.then(
+        ({ child, group }) =>
+          child.once("exit", () => {
+            if (spares.delete(spare) && !closed) group.close(); // one that was taken is its taker's
+          }),
+        () => spares.delete(spare), // why it failed is heard by whoever takes the next one
+      );
     }
   }
 
@@ -45,7 +50,7 @@ export function launchers(name, createGroup) {
     async take() {
       const [spare] = spares;
       if (spare !== undefined) spares.delete(spare);
-      return (await spare?.catch(() => undefined)) ?? (await launch(name, createGroup()));
+      return (await spare?.catch(() => undefined)) ?? (await launch(name, createGroup));
     },
     /** Resolves when no launcher is on its way into a group: those that wait end with their groups. */
     async close() {
@@ -55,26 +60,31 @@ export function launchers(name, createGroup) {
   };
 }
 
-/** @param {string} name @param {import("./containment.mjs").Group} group @returns {Promise<Launcher>} */
-async function launch(name, group) {
-  const child = spawn("/bin/sh", ["-s", "--", `${name}: waits for a task`], {
-    cwd: "/",
-    env: group.environment,
-    stdio: ["pipe", "pipe", "ignore"],
-    detached: true,
-  });
-  child.stdin.on("error", () => {}); // of one that has ended: its exit is what counts
+/**
+ * Throws later, never at once: what cannot be made must not end the runner, in which other tasks run.
+ * @param {string} name @param {() => import("./containment.mjs").Group} createGroup @returns {Promise<Launcher>}
+ */
+async function launch(name, createGroup) {
+  const group = createGroup();
+  const undo = [() => group.close()];
   try {
-    const { pid } = child;
+    const child = spawn("/bin/sh", ["-s", "--", `${name}: waits for a task`], {
+      cwd: "/",
+      env: group.environment,
+      stdio: ["pipe", "pipe", "ignore"],
+      detached: true,
+    });
+    undo.unshift(() => child.kill("SIGKILL"));
+    const { pid, stdin } = child;
     if (pid === undefined) throw await new Promise((resolve) => child.once("error", resolve));
     child.on("error", (error) => console.error(`millrace runner: process ${pid}: ${error.message}`));
+    stdin?.on("error", () => {}); // of one that has ended: its exit is what counts
     await group.take(pid);
     // Its exit would never be heard by whoever takes it.
     if (child.exitCode !== null || child.signalCode !== null) throw new Error("a launcher ended while it was made");
     return { group, child, pid };
   } catch (error) {
-    child.kill("SIGKILL");
-    group.close();
+    for (const step of undo) step();
     throw error;
   }
 }
@@ -91,5 +101,7 @@ export function become({ child }, task) {
     sandbox === undefined
       ? [task.workingFolder, becoming(task.arguments, environment)]
       : ["/", `exec ${sandboxed(task, sandbox).map(quoted).join(" ")}`];
-  child.stdin?.end(`exec ${output} </dev/null && cd -- ${quoted(folder)} && ${exporting(environment)}${program}\n`);
+  // In braces: nothing of it runs where the folder is not, nor when the script breaks off with this process.
+  const last = `{ ${exporting(environment)}${program}; }`;
+  child.stdin?.end(`{ exec ${output} </dev/null && cd -- ${quoted(folder)} && ${last}; }\n`);
 }

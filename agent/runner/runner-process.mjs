@@ -6,7 +6,7 @@
 // Arguments: <name of its groups> <state file of the containment> <log of process starts> <allowed ways, by comma>
 
 import { spawn } from "node:child_process";
-import { appendFileSync, closeSync, openSync, readFileSync } from "node:fs";
+import { accessSync, appendFileSync, closeSync, constants as modes, openSync, readFileSync } from "node:fs";
 import { constants } from "node:os";
 import { openContainment } from "./containment.mjs";
 import { become, launchers } from "./launcher.mjs";
@@ -74,7 +74,9 @@ async function start(task) {
     step = "exec";
     refuseUnlessRunnable(task);
     step = "setup";
+    accessSync(task.workingFolder, modes.X_OK); // the shell's complaint would look like the task's
     launcher = await spares.take();
+    if (!process.connected) throw new Error("the agent has gone"); // its end did not see this task
     const { group, child, pid } = launcher;
     const isFor = task.sandbox === undefined ? () => true : sparing(pid);
     tasks.set(id, { group, killed: undefined, oomKillsBefore, isFor });

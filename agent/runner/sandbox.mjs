@@ -70,7 +70,11 @@ export function waitStatus(said) {
  * Refuses a program that cannot be run, since a shell's 127 could be the program's own.
  * @param {import("./runner-protocol.ts").StartMessage} task
  */
-export function refuseUnlessRunnable({ arguments: [program = ""], environment, workingFolder }) {
+export function refuseUnlessRunnable({ arguments: words, environment, workingFolder }) {
+  const [program = ""] = words;
+  // A shell would leave it out, and run something else.
+  if ([...words, ...Object.entries(environment).flat()].some((text) => text.includes("\0")))
+    throw new Error("an argument or a variable of its environment holds a zero byte");
   const folders = program.includes("/") ? [""] : (environment.PATH ?? "/usr/bin:/bin").split(":");
   let code = "ENOENT";
   for (const folder of folders) {

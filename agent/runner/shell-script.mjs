@@ -6,8 +6,22 @@ const strangeVariables = ["PWD", "OLDPWD", "SHLVL"];
 /** @param {string} text */
 export const quoted = (text) => `'${text.replaceAll("'", `'\\''`)}'`;
 
-/** @param {string} name */
-const isName = (name) => /^[A-Za-z_]\w*$/.test(name);
+/** Variables that some shell does not let be set, or sets to what it likes. */
+const ownVariables = [
+  "OPTIND",
+  "LINENO",
+  "PPID",
+  "UID",
+  "EUID",
+  "SHELLOPTS",
+  "BASHOPTS",
+  "BASH_VERSINFO",
+  "SHLVL",
+  "_",
+];
+
+/** Whether every shell passes it on as it is. @param {string} name */
+const isName = (name) => /^[A-Za-z_]\w*$/.test(name) && !ownVariables.includes(name);
 
 /**
  * What gives a shell this environment. For scripts that nobody else can read: values may be secrets.
@@ -24,7 +38,7 @@ export function exporting(environment) {
  */
 export function becoming(command, environment) {
   const strangers = strangeVariables.filter((name) => !(name in environment));
-  // A shell drops variables whose names it could not use itself.
+  // A shell drops or changes variables whose names it could not use itself.
   const lost = Object.entries(environment).filter(([name]) => !isName(name));
   const again = lost.length === 0 ? [] : ["env", "--", ...lost.map(([name, value]) => `${name}=${value}`)];
   return `unset ${strangers.join(" ")}; exec ${[...again, ...command].map(quoted).join(" ")}`;
