@@ -238,7 +238,11 @@ export class FarmScheduler implements Scheduler, Component {
     this.#slots.free(execution, lease);
     if (lost !== undefined) this.#durably(() => this.#deps.attemptEnded(id, lease.attempt));
     const { attempts } = execution;
-    this.#durably(() => this.#deps.table.lease(waitingIds(execution), attempts, undefined));
+    this.#durably(async () => {
+      // Tried again after a failure it must not take back the lease that came next.
+      if ("lease" in execution.phase && execution.phase.lease !== lease) return;
+      await this.#deps.table.lease(waitingIds(execution), attempts, undefined);
+    });
     const end = endOfLost(execution, lost);
     if (execution.cancelReason !== undefined) {
       this.#endWithoutReport(execution, EndingKind.CANCELLED, execution.cancelReason);
