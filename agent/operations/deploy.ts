@@ -54,7 +54,14 @@ export async function deploy(deps: DeployDeps, plan: DeployPlan): Promise<Deploy
   const previous = await journal.verified(target);
   let { entry } = plan;
   const notes: Notes = {
-    say: (line) => appendFileSync(plan.log, `${line}\n`),
+    say(line) {
+      try {
+        appendFileSync(plan.log, `${line}\n`);
+      } catch (error) {
+        // A full disk: the host comes first, half done it would stay without its service.
+        onError(from(error, `writing the log of ${executionId}`));
+      }
+    },
     moved: (sizeBytes) => {
       entry = { ...entry, movedBytes: entry.movedBytes + sizeBytes };
     },
