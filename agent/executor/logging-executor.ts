@@ -1,6 +1,7 @@
 import { constants } from "node:fs";
 import { mkdir, open, rm, stat } from "node:fs/promises";
 import { join } from "node:path";
+import { EndingKind } from "../../proto/gen/millrace/v1/event_pb.ts";
 import type { Cas } from "../../shared/cas/cas.ts";
 import { readFileRange } from "../../shared/cas/files.ts";
 import { type Digest, digestToMessage, hasher } from "../../shared/digest.ts";
@@ -9,7 +10,7 @@ import { limits } from "../../shared/limits.ts";
 import type { LogStreamer, OpenLog } from "../logs/log-streamer.ts";
 import { spoolName } from "../logs/spool-name.ts";
 import type { Patiently } from "../retry.ts";
-import type { Assignment, Executor, LoggedTask } from "./executor.ts";
+import { type Assignment, type Executor, type LoggedTask, Stopped } from "./executor.ts";
 
 export interface LoggingOptions {
   readonly logs: Pick<LogStreamer, "open">;
@@ -28,7 +29,7 @@ export interface LoggingOptions {
 
 /**
  * Gives the task a spool file, has it streamed while the task runs, and keeps the whole of it in the CAS. It returns only
- * when the coordinator has every byte, so a report never comes before its log. `base` must not throw.
+ * when the coordinator has every byte, so a report never comes before its log; what `base` throws waits for that, too.
  *
  * A spool file stays behind when the agent ends before the coordinator has it all: its next start sends the rest.
  */
@@ -67,7 +68,13 @@ export function loggingExecutor(base: Executor<LoggedTask>, options: LoggingOpti
       let isSent = false;
       try {
         const log = await logs.open({ executionId: task.executionId, attempt: task.attempt }, spool);
-        const done = await base.execute({ ...task, spool }, stop);
+        const done = await base.execute({ ...task, spool }, stop).catch(async (error: unknown) => {
+          // The next start goes on with what this one cuts short. Of all else the file would stay open, its end unsaid.
+          const reason: unknown = stop.reason;
+          const isCutShort = reason instanceof Stopped && reason.kind === EndingKind.INFRASTRUCTURE;
+          if (!isCutShort && !ending.aborted) await log.seal().then(() => finish(log));
+          throw error;
+        });
         await log.seal();
         const [sent, kept] = await Promise.allSettled([finish(log), keep(spool)]);
         if (sent.status === "rejected") throw sent.reason;
