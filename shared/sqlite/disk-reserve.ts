@@ -1,4 +1,4 @@
-import { existsSync, statSync } from "node:fs";
+import { statSync } from "node:fs";
 import { open, rm } from "node:fs/promises";
 import { dirname } from "node:path";
 import { writeFully } from "../cas/files.ts";
@@ -30,7 +30,8 @@ export interface DiskReserveOptions {
 /** Takes the room in the background when the disk has plenty, else later. */
 export function openDiskReserve({ file, clock, onError }: DiskReserveOptions): DiskReserve {
   // What an earlier start has taken is worth most when there is no room now.
-  let isHeld = existsSync(file) && statSync(file).size > 0;
+  // A start that ended while it took it has left a part, which may hold nothing.
+  let isHeld = (statSync(file, { throwIfNoEntry: false })?.size ?? 0) >= limits.diskReserveBytes;
   let working: Promise<void> = Promise.resolve();
   let cancelCheck = (): void => {};
   let closed = false;
@@ -47,7 +48,9 @@ export function openDiskReserve({ file, clock, onError }: DiskReserveOptions): D
       isHeld = true;
     } catch (error) {
       onError(from(error, `taking the reserve ${file}`));
-      await rm(file, { force: true });
+      await rm(file, { force: true }).catch((failure: unknown) =>
+        onError(from(failure, `removing the reserve ${file}`)),
+      );
       checkLater();
     }
   }

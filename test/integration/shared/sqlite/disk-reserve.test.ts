@@ -1,4 +1,4 @@
-import { existsSync, rmSync } from "node:fs";
+import { existsSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { expect, onTestFinished, test, vi } from "vitest";
 import type { MillraceError } from "../../../../shared/errors.ts";
@@ -7,6 +7,7 @@ import { openDiskReserve, reservedSqlite } from "../../../../shared/sqlite/disk-
 import { openSqlite } from "../../../../shared/sqlite/open.ts";
 import { fakeClock } from "../../../support/fake-clock.ts";
 import { mountSmallDisk } from "../../../support/small-disk.ts";
+import { tempDir } from "../../../support/temp-dir.ts";
 
 const schema = [{ name: "t", migrations: ["CREATE TABLE t (bytes BLOB) STRICT"] }];
 
@@ -41,4 +42,12 @@ test("a full disk takes writes from the reserve, which is taken again when there
     expect(existsSync(file)).toBe(true);
   });
   expect(await reserve.release(), "there is room without it").toBe(false);
+});
+
+test("a reserve that a crash left half taken is taken anew", async () => {
+  const file = join(tempDir(), "reserve");
+  writeFileSync(file, "part");
+  const reserve = openDiskReserve({ file, clock: fakeClock(), onError: (error) => expect.unreachable(error.message) });
+  await reserve.close();
+  expect(statSync(file).size).toBe(limits.diskReserveBytes);
 });
