@@ -5,7 +5,7 @@ import { limits } from "../../../shared/limits.ts";
 import type { AgentRegistry } from "../agents/agent-registry.ts";
 import { type Execution, type FarmFailure, failedAttempt, type LostAttempt } from "./execution.ts";
 import { type Place, placeOf } from "./placement.ts";
-import { satisfies } from "./requirement.ts";
+import { avoiding, satisfies } from "./requirement.ts";
 
 /**
  * The agents that work may be meant for: heard and not lost, and only while the bus can reach them. Those that take some
@@ -85,7 +85,10 @@ export function agentPlaces({ agents, clock, used, onChange }: AgentPlacesDeps):
     heard: (agentId) => refusing.delete(agentId),
     failed(agentId, failure, execution) {
       if (failure.scope !== FailureScope.FARM) rest(agentId);
-      if (failure.scope === FailureScope.AGENT) execution.unfit.add(agentId);
+      if (failure.scope === FailureScope.AGENT) {
+        execution.unfit.add(agentId);
+        execution.requirement = avoiding(execution.requirement, agentId);
+      }
       return failedAttempt(failure, fitsAny(execution));
     },
     worked: (agentId) => failures.delete(agentId),

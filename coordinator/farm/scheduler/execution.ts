@@ -40,7 +40,8 @@ export type Phase =
 export interface Execution {
   /** Of the first who asked: its id names the execution, its log and its leases, also when that one has gone. */
   readonly request: ExecutionRequest;
-  readonly requirement: Requirement;
+  /** Of its Action, less the agents that are unfit for it. */
+  requirement: Requirement;
   /** Those who want its end. When the last one goes, it is cancelled. */
   readonly waiters: Set<Waiter>;
   phase: Phase;

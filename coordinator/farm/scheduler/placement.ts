@@ -1,6 +1,6 @@
 import type { AgentInfo } from "../../../proto/gen/millrace/v1/agent_pb.ts";
 import { toolProperty } from "../../../shared/pipeline/tool-property.ts";
-import { satisfies } from "./requirement.ts";
+import { type Requirement, satisfies } from "./requirement.ts";
 import type { Waiting, WaitingQueue } from "./waiting-queue.ts";
 
 /** An agent as placement sees it. */
@@ -31,12 +31,24 @@ export function nextPlacement(
   places: Iterable<Place>,
   running: (fairGroup: string) => number,
 ): { readonly waiting: Waiting; readonly agentId: string } | undefined {
-  const free = [...places].filter(({ standing, used, slots }) => standing === "open" && used < slots);
+  const all = [...places];
+  const free = all.filter(({ standing, used, slots }) => standing === "open" && used < slots);
   if (free.length === 0) return undefined;
-  const waiting = queue.next((requirement) => free.some((place) => satisfies(place.labels, requirement)), running);
+  const fit = (requirement: Requirement) => free.filter((place) => fits(place, requirement, all));
+  const waiting = queue.next((requirement) => fit(requirement).length > 0, running);
   if (waiting === undefined) return undefined;
-  const place = emptiest(free.filter(({ labels }) => satisfies(labels, waiting.requirement)));
+  const place = emptiest(fit(waiting.requirement));
   return place === undefined ? undefined : { waiting, agentId: place.id };
+}
+
+/** Whether the place may have it; one that it avoids only while no other, busy or not, ever could. */
+function fits({ id, labels }: Place, requirement: Requirement, all: readonly Place[]): boolean {
+  if (!satisfies(labels, requirement)) return false;
+  const { avoids } = requirement;
+  if (avoids === undefined || !avoids.includes(id)) return true;
+  return !all.some(
+    (other) => other.standing !== "draining" && !avoids.includes(other.id) && satisfies(other.labels, requirement),
+  );
 }
 
 /** Spreads the load: the agent with the greatest share of free slots, then the first by id. */

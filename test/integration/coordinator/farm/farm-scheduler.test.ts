@@ -202,6 +202,25 @@ test("what would fail on the same agent is placed on another, and ends when none
   expect((await farm.next("fast", "finished")).outcome).toMatchObject({ ending: { detail: "no room" }, attempt: 1 });
 });
 
+test("what would fail on one agent waits for the other while that is busy", async () => {
+  const farm = await startSchedulerFarm();
+  const small = await farm.agent({ id: "a" });
+  const large = await farm.agent({ id: "b", labels: { cpu: "fast" } });
+  await farm.scheduler.submit(execution("busy", { labels: { cpu: "fast" } }));
+  const busy = await large.nextAssign();
+  const failure = { kind: EndingKind.INFRASTRUCTURE, detail: "no room", scope: FailureScope.AGENT };
+  await farm.scheduler.submit(execution("x"));
+  await small.report(await small.nextAssign(), failure);
+  farm.clock.advance(limits.agentRestMs);
+  // The rest is over when it gets what came later.
+  await farm.scheduler.submit(execution("y"));
+  const later = await small.nextAssign();
+  expect(later.executionId).toBe("y");
+  await small.report(later);
+  await large.report(busy);
+  expect(await large.nextAssign()).toMatchObject({ executionId: "x", attempt: 2 });
+});
+
 test("an agent that fails at everything does not eat the queue", async () => {
   const farm = await startSchedulerFarm();
   const sick = await farm.agent({ id: "sick", slots: 8 });
