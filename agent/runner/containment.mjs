@@ -212,7 +212,7 @@ function bestEffort(name) {
 
 /** @param {string} folder */
 function isUnpopulated(folder) {
-  return field(join(folder, "cgroup.events"), "populated") === 0;
+  return /^populated 0$/m.test(textOf(join(folder, "cgroup.events"))); // a file that cannot be read says nothing
 }
 
 /** Resolves when cgroup v2 says that no live process is left; the kernel tells us, nothing is polled. @param {string} folder */
