@@ -129,6 +129,11 @@ export const limits = {
   plannedFlags: 200_000_000,
   /** Entries of Directories encoded for one plan, beyond whole folders that are shared: a few seconds of hashing. */
   plannedNodes: 1_000_000,
+  /**
+   * What the plans that the coordinator keeps may hold together: blobs that they rest on, tasks, needs. Some 150 bytes
+   * each, so 30 MB; a plan of 1,000 tasks over 10,000 files has about 15,000.
+   */
+  keptPlanItems: 200_000,
   /** Needs of all tasks of one run together, stages expanded to tasks. */
   runNeeds: 1_000_000,
   /** Tasks of one run. */

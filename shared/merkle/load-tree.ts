@@ -71,13 +71,24 @@ export async function* walkDirectories(
  * @throws MillraceError failed_precondition naming every missing Directory; otherwise as `walkDirectories`.
  */
 export async function loadTree(cas: ReadMany, root: Digest, signal?: AbortSignal): Promise<TreeEntry[]> {
+  return (await readTree(cas, root, signal)).entries;
+}
+
+/** As `loadTree`, and the Directories that the tree is made of, each once. */
+export async function readTree(
+  cas: ReadMany,
+  root: Digest,
+  signal?: AbortSignal,
+): Promise<{ readonly entries: TreeEntry[]; readonly directories: readonly Digest[] }> {
   const missing: Digest[] = [];
+  const directories: Digest[] = [];
   const levels = new Map<DigestKey, DirectoryNodes>();
   for await (const { blob, nodes } of walkDirectories(cas, root, { onMissing: (each) => missing.push(each), signal })) {
     levels.set(digestKey(blob.digest), nodes);
+    directories.push(blob.digest);
   }
   if (missing.length > 0) throw missingBlobs(missing, `reading the tree ${digestKey(root)}`);
-  return unfold(root, (digest) => levels.get(digestKey(digest)));
+  return { entries: unfold(root, (digest) => levels.get(digestKey(digest))), directories };
 }
 
 /**

@@ -9,13 +9,14 @@ import { readBlob } from "../../../shared/cas/read-blob.ts";
 import type { Digest } from "../../../shared/digest.ts";
 import { MillraceError } from "../../../shared/errors.ts";
 import { limits } from "../../../shared/limits.ts";
-import { loadTree } from "../../../shared/merkle/load-tree.ts";
+import { readTree } from "../../../shared/merkle/load-tree.ts";
 import type { TreeEntry } from "../../../shared/merkle/tree-entry.ts";
 import { formatProblem } from "../../../shared/pipeline/format-problem.ts";
 import { parsePipeline } from "../../../shared/pipeline/parse.ts";
 import type { Problem } from "../../../shared/pipeline/pipeline.ts";
 import { planRun } from "../../../shared/pipeline/plan.ts";
 import type { ToolOffer } from "../../../shared/pipeline/resolve-tools.ts";
+import { type KeptPlans, questionOf } from "./kept-plans.ts";
 
 export interface SourcePlan {
   readonly pipeline: string;
@@ -25,19 +26,53 @@ export interface SourcePlan {
   readonly blobs: readonly Blob[];
 }
 
+export interface PlanSourceDeps {
+  readonly cas: Cas;
+  readonly offers: () => readonly ToolOffer[];
+  readonly kept: KeptPlans;
+}
+
 /**
  * Reads the pipeline file out of a source tree and plans it. Throws `invalid_argument` with every problem as a field
  * violation (`field` is file:line:column), `failed_precondition` when blobs of the tree are missing, naming some.
+ *
+ * What was planned lately is not planned again: the plan follows from the tree, the request and the offers alone. It is
+ * taken as it is only while all that it rests on is stored, its own blobs included, so `blobs` is then empty.
  */
 export async function planSource(
-  { cas, offers }: { readonly cas: Cas; readonly offers: () => readonly ToolOffer[] },
+  { cas, offers, kept }: PlanSourceDeps,
   request: RunRequest,
   source: Digest,
   signal: AbortSignal,
 ): Promise<SourcePlan> {
   const pipelinePath = request.pipelinePath || "millrace.yaml";
-  const entries = await loadTree(cas, source, signal);
-  await requireFiles(cas, entries, signal);
+  const { stages, tasks } = request;
+  const asked = { source, pipelinePath, stages, tasks, offers: offers() };
+  const question = questionOf(asked);
+  const known = kept.find(question);
+  if (known !== undefined && (await cas.findMissing(known.restsOn, signal)).length === 0) {
+    return { pipeline: known.pipeline, pipelinePath, tasks: known.tasks, blobs: [] };
+  }
+  const { plan, restsOn } = await planAnew(cas, asked, signal);
+  kept.keep(question, { pipeline: plan.pipeline, tasks: plan.tasks, restsOn });
+  return plan;
+}
+
+interface Asked {
+  readonly source: Digest;
+  readonly pipelinePath: string;
+  readonly stages: readonly string[];
+  readonly tasks: readonly string[];
+  readonly offers: readonly ToolOffer[];
+}
+
+async function planAnew(
+  cas: Cas,
+  { source, pipelinePath, ...selection }: Asked,
+  signal: AbortSignal,
+): Promise<{ readonly plan: SourcePlan; readonly restsOn: readonly Digest[] }> {
+  const { entries, directories } = await readTree(cas, source, signal);
+  const files = await requireFiles(cas, entries, signal);
   const file = entries.find(({ path }) => path === pipelinePath);
   if (file?.node.kind !== "file") {
     throw new MillraceError(
@@ -51,21 +86,22 @@ export async function planSource(
   const text = new TextDecoder().decode(await readBlob(cas, file.node.digest, signal));
   const parsed = parsePipeline(text, pipelinePath);
   if (parsed.pipeline === undefined) throw invalidPipeline(parsed.problems);
-  const { stages, tasks } = request;
-  const plan = planRun({ pipeline: parsed.pipeline, source: entries, stages, tasks, offers: offers() });
-  if (plan.problems.length > 0) throw invalidPipeline(plan.problems);
-  return { pipeline: parsed.pipeline.name, pipelinePath, tasks: plan.tasks, blobs: plan.blobs };
+  const { tasks, blobs, problems } = planRun({ pipeline: parsed.pipeline, source: entries, ...selection });
+  if (problems.length > 0) throw invalidPipeline(problems);
+  const restsOn = distinct([...directories, ...files, ...blobs.map(({ digest }) => digest)]);
+  return { plan: { pipeline: parsed.pipeline.name, pipelinePath, tasks, blobs }, restsOn };
 }
 
 /**
  * A run must not find out in an hour that a file of its source never came. So clients need not ask about what they sent
  * before: they submit, and upload all when this refuses.
  */
-async function requireFiles(cas: Cas, entries: readonly TreeEntry[], signal: AbortSignal): Promise<void> {
-  const files = entries.flatMap(({ node }) => (node.kind === "file" ? [node.digest] : []));
-  const missing = await cas.findMissing(distinct(files), signal);
+async function requireFiles(cas: Cas, entries: readonly TreeEntry[], signal: AbortSignal): Promise<Digest[]> {
+  const files = distinct(entries.flatMap(({ node }) => (node.kind === "file" ? [node.digest] : [])));
+  const missing = await cas.findMissing(files, signal);
   // An error's details travel in a trailer, which is small; who is told of some asks about all.
   if (missing.length > 0) throw missingBlobs(missing.slice(0, limits.missingNamed), "reading the source");
+  return files;
 }
 
 function invalidPipeline(problems: readonly Problem[]): MillraceError {

@@ -13,6 +13,7 @@ import type { EventStore } from "../../store/event-store.ts";
 import type { Environments } from "../environment/environments.ts";
 import type { Origin } from "./decide.ts";
 import { type GateTimers, gateTimers } from "./gate-timers.ts";
+import { type KeptPlans, keptPlans } from "./kept-plans.ts";
 import { planSource } from "./plan-source.ts";
 import { RunActor } from "./run-actor.ts";
 import type { RunSummaries } from "./run-summaries.ts";
@@ -53,6 +54,7 @@ export class RunEngine implements Runs, Gates, RunHistories, Component {
   readonly #active = new Map<string, RunActor>();
   /** Runs by project and idempotency key, so that two submits at once give one; older ones are in the summaries. */
   readonly #byKey = new Map<string, Promise<string>>();
+  readonly #kept: KeptPlans = keptPlans(limits.keptPlanItems);
   #lastNumber = 0;
 
   constructor(deps: RunEngineDeps) {
@@ -140,7 +142,8 @@ export class RunEngine implements Runs, Gates, RunHistories, Component {
   }
 
   async #submit(asker: Asker, request: RunRequest, source: Digest, signal: AbortSignal): Promise<string> {
-    const { pipeline, pipelinePath, tasks, blobs } = await planSource(this.#deps, request, source, signal);
+    const deps = { ...this.#deps, kept: this.#kept };
+    const { pipeline, pipelinePath, tasks, blobs } = await planSource(deps, request, source, signal);
     await this.#deps.cas.writeMany(blobs, signal);
     const run = runName(++this.#lastNumber);
     const actor = this.#actor(run);

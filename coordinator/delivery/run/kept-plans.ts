@@ -1,0 +1,79 @@
+import { hash } from "node:crypto";
+import type { PlannedTask } from "../../../proto/gen/millrace/v1/event_pb.ts";
+import { type Digest, digestKey } from "../../../shared/digest.ts";
+import type { ToolOffer } from "../../../shared/pipeline/resolve-tools.ts";
+
+/** All that a plan follows from. */
+export interface PlanQuestion {
+  /** Root of the source tree, and so also the text of the pipeline file. */
+  readonly source: Digest;
+  readonly pipelinePath: string;
+  readonly stages: readonly string[];
+  readonly tasks: readonly string[];
+  readonly offers: readonly ToolOffer[];
+}
+
+/** A plan without problems. Shared by all runs that it is the plan of: nobody changes its tasks. */
+export interface KeptPlan {
+  /** The pipeline's name. */
+  readonly pipeline: string;
+  readonly tasks: readonly PlannedTask[];
+  /** Blobs of the source and of the plan. When one of them is gone, the plan is no longer worth anything. */
+  readonly restsOn: readonly Digest[];
+}
+
+/**
+ * The last plans, so that an unchanged source is neither read nor planned again: for 1,000 tasks over 10,000 files that
+ * was two thirds of what the coordinator did for a run that came wholly from the cache. In memory alone; a restart plans anew.
+ */
+export interface KeptPlans {
+  find(question: string): KeptPlan | undefined;
+  /** Forgets those that were unused for longest to make room; one that is too large by itself is not kept. */
+  keep(question: string, plan: KeptPlan): void;
+}
+
+/** A short name of the question: equal ones ask the same. The order of selected names and of offers counts, which may cost a plan and never gives a wrong one. */
+export function questionOf({ source, pipelinePath, stages, tasks, offers }: PlanQuestion): string {
+  return hash("sha256", JSON.stringify([digestKey(source), pipelinePath, stages, tasks, offers]));
+}
+
+/** @param itemsMax of all plans together: blobs they rest on, tasks, and what tasks need. */
+export function keptPlans(itemsMax: number): KeptPlans {
+  /** Last used last. */
+  const plans = new Map<string, KeptPlan>();
+  let items = 0;
+
+  function forget(question: string): void {
+    const plan = plans.get(question);
+    if (plan === undefined) return;
+    items -= itemsOf(plan);
+    plans.delete(question);
+  }
+
+  return {
+    find(question) {
+      const plan = plans.get(question);
+      if (plan === undefined) return undefined;
+      plans.delete(question);
+      plans.set(question, plan);
+      return plan;
+    },
+    keep(question, plan) {
+      forget(question);
+      const size = itemsOf(plan);
+      if (size > itemsMax) return;
+      for (const oldest of plans.keys()) {
+        if (items + size <= itemsMax) break;
+        forget(oldest);
+      }
+      plans.set(question, plan);
+      items += size;
+    },
+  };
+}
+
+function itemsOf({ tasks, restsOn }: KeptPlan): number {
+  let items = restsOn.length;
+  for (const { needs, uses, outputs } of tasks) items += 1 + needs.length + uses.length + outputs.length;
+  return items;
+}

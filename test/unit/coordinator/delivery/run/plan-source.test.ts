@@ -1,0 +1,131 @@
+import { create } from "@bufbuild/protobuf";
+import fc from "fast-check";
+import { expect, test } from "vitest";
+import { keptPlans } from "../../../../../coordinator/delivery/run/kept-plans.ts";
+import { planSource } from "../../../../../coordinator/delivery/run/plan-source.ts";
+import { RunRequestSchema } from "../../../../../proto/gen/millrace/v1/run_pb.ts";
+import type { Blob } from "../../../../../shared/cas/cas.ts";
+import { memoryCas } from "../../../../../shared/cas/memory-cas.ts";
+import { type Digest, digestFromMessage } from "../../../../../shared/digest.ts";
+import { from } from "../../../../../shared/errors.ts";
+import { buildTree } from "../../../../../shared/merkle/build-tree.ts";
+import type { ToolOffer } from "../../../../../shared/pipeline/resolve-tools.ts";
+import { textBlob } from "../../../../support/blobs.ts";
+
+const { signal } = new AbortController();
+const pipeline = `
+name: p
+stages:
+  build: { tasks: { a: { run: make a, inputs: ["src/"] }, b: { run: make b, tools: { node: "24" } } } }
+  test: { needs: [build], tasks: { t: { run: test, inputs: ["src/", "!src/x"] } } }
+`;
+
+/** A tree with its blobs, as a client sends it. */
+function sourceOf(files: Readonly<Record<string, string>>): { root: Digest; blobs: Blob[] } {
+  const blobs = Object.values(files).map(textBlob);
+  const tree = buildTree(
+    Object.keys(files).map((path, index) => {
+      return { path, node: { kind: "file", digest: blobs[index]?.digest ?? textBlob("").digest, executable: false } };
+    }),
+  );
+  return { root: tree.root, blobs: [...blobs, ...tree.directories.values()] };
+}
+
+const source = sourceOf({ "millrace.yaml": pipeline, "src/x": "x", "src/y": "y" });
+const node = (version: string): ToolOffer => ({ labels: {}, tools: [{ name: "node", version, fingerprint: version }] });
+
+interface Asked {
+  readonly offers?: readonly ToolOffer[];
+  readonly stages?: readonly string[];
+}
+
+/** A coordinator's part of a submit: planned, and the plan's blobs stored. */
+function planner(kept = keptPlans(1_000)) {
+  const cas = memoryCas();
+  let reads = 0;
+  const counting: typeof cas = {
+    ...cas,
+    readMany(digests, aborted) {
+      reads += 1;
+      return cas.readMany(digests, aborted);
+    },
+  };
+  return {
+    cas,
+    reads: () => reads,
+    async plan(root: Digest, { offers = [node("24.1")], stages = [] }: Asked = {}) {
+      const deps = { cas: counting, offers: () => offers, kept };
+      const { blobs, ...plan } = await planSource(
+        deps,
+        create(RunRequestSchema, { stages: [...stages] }),
+        root,
+        signal,
+      );
+      await cas.writeMany(blobs, signal);
+      return plan;
+    },
+  };
+}
+
+test("an unchanged source is planned once, and its tree is read once", async () => {
+  const { cas, plan, reads } = planner();
+  await cas.writeMany(source.blobs, signal);
+  const first = await plan(source.root);
+  expect(first.tasks.map(({ name }) => name)).toEqual(["a", "b", "t"]);
+  const readsOfFirst = reads();
+  expect(await plan(source.root)).toEqual(first);
+  expect(reads()).toBe(readsOfFirst);
+});
+
+test("a plan that was kept is refused as a new one is when a file of its source is gone", async () => {
+  const { cas, plan } = planner();
+  await cas.writeMany(source.blobs, signal);
+  const first = await plan(source.root);
+  for (const { digest } of source.blobs) {
+    await cas.quarantine(digest);
+    const refusal = await plan(source.root).then(() => undefined, from);
+    expect(refusal?.code).toBe("failed_precondition");
+    expect(refusal?.message).toContain(digest.hash);
+    await cas.writeMany(source.blobs, signal);
+    expect(await plan(source.root)).toEqual(first);
+  }
+});
+
+test("a plan whose Command is gone from the store is made anew, with the Command", async () => {
+  const { cas, plan } = planner();
+  await cas.writeMany(source.blobs, signal);
+  const first = await plan(source.root);
+  const command = digestFromMessage(first.tasks[0]?.commandDigest);
+  await cas.quarantine(command);
+  expect(await plan(source.root)).toEqual(first);
+  expect(await cas.findMissing([command], signal)).toEqual([]);
+});
+
+test("keeping plans changes no plan and no refusal", async () => {
+  const other = sourceOf({ "millrace.yaml": pipeline.replace("make a", "make c"), "src/x": "x", "src/y": "y" });
+  const broken = sourceOf({ "millrace.yaml": pipeline.replace("run: test", "ran: test"), "src/x": "x" });
+  const empty = sourceOf({ "src/x": "x" });
+  const step = fc.record({
+    of: fc.constantFrom(source, source, other, broken, empty),
+    offers: fc.constantFrom([node("24.1")], [node("24.1"), node("24.2")], []),
+    stages: fc.constantFrom([], ["build"], ["none"]),
+    lose: fc.option(fc.nat()),
+  });
+  const said = (planned: Promise<unknown>) =>
+    planned.catch((error: unknown) => ({ code: from(error).code, message: from(error).message }));
+  await fc.assert(
+    fc.asyncProperty(fc.array(step, { maxLength: 12 }), async (steps) => {
+      const keeping = planner(keptPlans(40));
+      const forgetful = planner(keptPlans(0));
+      for (const { of, offers, stages, lose } of steps) {
+        for (const { cas } of [keeping, forgetful]) {
+          await cas.writeMany(of.blobs, signal);
+          const lost = lose === null ? undefined : of.blobs[lose % of.blobs.length];
+          if (lost !== undefined) await cas.quarantine(lost.digest);
+        }
+        const expected = await said(forgetful.plan(of.root, { offers, stages }));
+        expect(await said(keeping.plan(of.root, { offers, stages }))).toEqual(expected);
+      }
+    }),
+  );
+});
