@@ -16,9 +16,10 @@ function install(programs: Readonly<Record<string, string>>) {
     writeFileSync(join(root, path), `#!/bin/sh\n${text}\n`);
     chmodSync(join(root, path), 0o755);
   }
-  const call = (program = join(root, "bin/millrace"), ...args: string[]) =>
-    spawnSync(program, args, { encoding: "utf8", env: { PATH: `${join(root, "path")}:/usr/bin:/bin` } });
-  return { root, call };
+  const spawn = (args: readonly string[], { program = join(root, "bin/millrace"), env = {}, cwd = root } = {}) =>
+    spawnSync(program, args, { cwd, encoding: "utf8", env: { PATH: `${join(root, "path")}:/usr/bin:/bin`, ...env } });
+  const call = (program?: string, ...args: string[]) => spawn(args, program === undefined ? {} : { program });
+  return { root, call, spawn };
 }
 
 const says = (name: string) => `echo "${name} $*"`;
@@ -49,6 +50,21 @@ describe("bin/millrace", () => {
     symlinkSync("bin/millrace", join(root, "relative"));
     symlinkSync(join(root, "relative"), join(root, "absolute"));
     expect(call(join(root, "absolute")).stdout).toContain(`${root}/bin/main.ts`);
+  });
+
+  it("finds its folder when a shell reads it by its bare name", () => {
+    const { root, spawn } = install({ "node_modules/node/bin/node": says("pinned") });
+    const { stdout } = spawn(["millrace", "runs"], { program: "/bin/sh", cwd: join(root, "bin") });
+    expect(stdout).toContain(`${root}/bin/main.ts runs`);
+  });
+
+  it("keeps compiled code in the user's cache, or where Node was told to", () => {
+    const { spawn } = install({ "node_modules/node/bin/node": 'echo "$NODE_COMPILE_CACHE"' });
+    const kept = (env: Readonly<Record<string, string>>) => spawn([], { env }).stdout.trim();
+    expect(kept({ HOME: "/users/a b" })).toBe("/users/a b/.cache/millrace/node");
+    expect(kept({ HOME: "/users/a", XDG_CACHE_HOME: "/cache" })).toBe("/cache/millrace/node");
+    expect(kept({ HOME: "/users/a", NODE_COMPILE_CACHE: "/other" })).toBe("/other");
+    expect(kept({})).toBe("");
   });
 
   it("takes the Node of the machine where nothing is pinned and it is new enough", () => {
