@@ -1,5 +1,4 @@
-import { homedir } from "node:os";
-import { isAbsolute, join } from "node:path";
+import { join } from "node:path";
 import type { Digest } from "../proto/gen/build/bazel/remote/execution/v2/remote_execution_pb.ts";
 import { grpcCas } from "../shared/cas/grpc-cas.ts";
 import type { Clock } from "../shared/clock.ts";
@@ -10,6 +9,7 @@ import { limits } from "../shared/limits.ts";
 import { scanTree } from "../shared/merkle/scan.ts";
 import { type Uploaded, uploadSnapshot } from "../shared/merkle/upload-tree.ts";
 import { openStatCache } from "../shared/stat-cache/sqlite-stat-cache.ts";
+import { cacheFolder } from "./cache-folder.ts";
 import type { Connection } from "./connection.ts";
 import type { Console } from "./output/console.ts";
 import { spinner, statusLine } from "./output/status-line.ts";
@@ -81,10 +81,7 @@ export async function uploadSource(
   }
 }
 
-/** Where the user's stat caches are, by the XDG base directory specification. */
+/** Where the user's stat caches are. */
 export function statCachesFolder(env: Readonly<Record<string, string | undefined>>): string {
-  const cache = env.XDG_CACHE_HOME;
-  // By the specification a relative path counts as none.
-  const root = cache !== undefined && isAbsolute(cache) ? cache : join(homedir(), ".cache");
-  return join(root, "millrace", "sources");
+  return join(cacheFolder(env), "sources");
 }

@@ -296,6 +296,8 @@ export const limits = {
    * system's clock (FAT counts in 2 s, Linux stamps with a clock that lags by up to 10 ms).
    */
   statSettleMs: 2_000,
+  /** Pipeline files without problems that the command line of a user remembers. */
+  knownPipelines: 256,
   /** Sources whose stat caches a user keeps; the one unused for longest makes room. */
   statCachesKept: 64,
   /** Reads of a source tree that changes under our eyes, before the command line gives up. */

@@ -3,8 +3,9 @@ import { formatProblem } from "../../shared/pipeline/format-problem.ts";
 import { exitStatus } from "../exit-status.ts";
 import { toDot } from "../graph/dot.ts";
 import { drawPipeline, pipelineGraph } from "../graph/draw-pipeline.ts";
-import { defaultPipelinePath, loadPipelineFile } from "../load-pipeline.ts";
+import { loadPipelineFile } from "../load-pipeline.ts";
 import { processConsole } from "../output/console.ts";
+import { defaultPipelinePath } from "../read-pipeline.ts";
 
 interface GraphOptions {
   readonly json?: boolean;

@@ -3,8 +3,8 @@ import { basename, join, resolve } from "node:path";
 import { Command } from "commander";
 import { from, MillraceError } from "../../shared/errors.ts";
 import { type StarterPipeline, starterPipeline } from "../../shared/pipeline/starter.ts";
-import { defaultPipelinePath } from "../load-pipeline.ts";
 import { processConsole } from "../output/console.ts";
+import { defaultPipelinePath } from "../read-pipeline.ts";
 
 interface InitOptions {
   readonly json?: boolean;

@@ -1,21 +1,24 @@
 import { randomUUID } from "node:crypto";
-import { resolve } from "node:path";
+import { join, resolve } from "node:path";
 import { Command, Option } from "commander";
 import { EndingKind, RunStatus, TaskStatus } from "../../proto/gen/millrace/v1/event_pb.ts";
 import type { Run } from "../../proto/gen/millrace/v1/run_pb.ts";
 import { systemClock } from "../../shared/clock.ts";
 import { MillraceError } from "../../shared/errors.ts";
 import { formatProblem } from "../../shared/pipeline/format-problem.ts";
+import { cacheFolder } from "../cache-folder.ts";
+import { checkPipeline } from "../check-pipeline.ts";
 import { type Connection, type ConnectionOptions, withConnection, withConnectionOptions } from "../connection.ts";
 import { exitStatus } from "../exit-status.ts";
 import { fetchRun } from "../fetch-run.ts";
 import { followRun } from "../follow/follow-run.ts";
 import { onInterrupts } from "../follow/interrupts.ts";
 import { runView, silentView } from "../follow/run-view.ts";
-import { defaultPipelinePath, loadPipeline } from "../load-pipeline.ts";
+import { knownPipelines } from "../known-pipelines.ts";
 import { type Console, processConsole } from "../output/console.ts";
 import { runResultJson } from "../output/run-json.ts";
 import { runSummary } from "../output/run-summary.ts";
+import { defaultPipelinePath } from "../read-pipeline.ts";
 import { submitSource } from "../submit-source.ts";
 import { statCachesFolder } from "../upload-source.ts";
 
@@ -56,7 +59,11 @@ export function runCommand(): Command {
 async function run(dirText: string, options: RunOptions): Promise<void> {
   const console = processConsole();
   const dir = resolve(dirText);
-  const { problems } = loadPipeline(dir, options.pipeline);
+  const problems = await checkPipeline({
+    ...{ dir, path: options.pipeline },
+    known: knownPipelines(join(cacheFolder(process.env), "pipelines")),
+    onProblem: ({ message }) => console.note(message),
+  });
   if (problems.length > 0) {
     console.note(problems.map(formatProblem).join("\n"));
     process.exitCode = exitStatus.usage;

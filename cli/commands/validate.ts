@@ -1,9 +1,10 @@
 import { Command } from "commander";
 import { formatProblem } from "../../shared/pipeline/format-problem.ts";
 import { exitStatus } from "../exit-status.ts";
-import { defaultPipelinePath, loadPipelineFile } from "../load-pipeline.ts";
+import { loadPipelineFile } from "../load-pipeline.ts";
 import { processConsole } from "../output/console.ts";
 import { counted } from "../output/format.ts";
+import { defaultPipelinePath } from "../read-pipeline.ts";
 
 interface ValidateOptions {
   readonly json?: boolean;

@@ -1,0 +1,35 @@
+import { readFileSync, statSync } from "node:fs";
+import { join } from "node:path";
+import { from, MillraceError } from "../shared/errors.ts";
+import { limits } from "../shared/limits.ts";
+
+/** Where a pipeline file is looked for when none is named. */
+export const defaultPipelinePath = "millrace.yaml";
+
+/**
+ * The text of the pipeline file at `path` below `dir`.
+ * @throws MillraceError not_found, saying how to get one, when there is no such file; invalid_argument when it is too large.
+ */
+export function readPipeline(dir: string, path: string): string {
+  const file = join(dir, path);
+  try {
+    const { size } = statSync(file);
+    if (size > limits.pipelineFileBytes) {
+      throw new MillraceError(
+        "invalid_argument",
+        `${file} has ${size} bytes; at most ${limits.pipelineFileBytes} are read`,
+      );
+    }
+    return readFileSync(file, "utf8");
+  } catch (error) {
+    const failure = from(error);
+    if (failure.code !== "not_found") throw from(error, `reading ${file}`);
+    throw new MillraceError(
+      "not_found",
+      `there is no ${file}. Write a starter with \`millrace init\`, or name the file.`,
+      {
+        cause: error,
+      },
+    );
+  }
+}
