@@ -7,6 +7,7 @@ import { submitSource } from "../cli/submit-source.ts";
 import { RunService } from "../proto/gen/millrace/v1/run_pb.ts";
 import { systemClock } from "../shared/clock.ts";
 import { grpcTransport } from "../shared/rpc/grpc-transport.ts";
+import { openStatCache } from "../shared/stat-cache/sqlite-stat-cache.ts";
 import { startFarm } from "../test/support/farm.ts";
 import type { Measured } from "./bench.ts";
 
@@ -40,19 +41,22 @@ export async function incremental(): Promise<Measured> {
       const start = performance.now();
       let bytes = 0;
       let uploadedMs = 0;
+      const statCache = openStatCache({
+        ...{ folder: join(dir, "cache"), source, startedMs: systemClock.nowMs() },
+        onProblem: (problem) => process.stderr.write(`${problem.message}\n`),
+      });
       await submitSource(connection, {
         dir: source,
         run: { pipelinePath: "millrace.yaml", idempotencyKey: `bench-${run}` },
         signal: new AbortController().signal,
-        statCaches: join(dir, "cache"),
-        clock: systemClock,
-        onProblem: (problem) => process.stderr.write(`${problem.message}\n`),
+        statCache,
         onUploaded: (sent) => {
           bytes += sent.bytes;
           uploadedMs = performance.now() - start;
         },
       });
       const totalMs = performance.now() - start;
+      await (await statCache).close();
       if (run === 0) {
         firstMs = totalMs;
         continue;

@@ -1,5 +1,4 @@
 import { type Client, createClient } from "@connectrpc/connect";
-import { type Command, Option } from "commander";
 import { AdminService } from "../proto/gen/millrace/v1/admin_pb.ts";
 import { AgentService } from "../proto/gen/millrace/v1/agent_pb.ts";
 import { EnvironmentService } from "../proto/gen/millrace/v1/environment_pb.ts";
@@ -7,13 +6,8 @@ import { FlowService } from "../proto/gen/millrace/v1/flow_pb.ts";
 import { LogService } from "../proto/gen/millrace/v1/log_pb.ts";
 import { RunService } from "../proto/gen/millrace/v1/run_pb.ts";
 import { type ClosableTransport, grpcTransport } from "../shared/rpc/grpc-transport.ts";
+import type { ConnectionOptions } from "./connection-options.ts";
 import { resolveCredentials } from "./credentials.ts";
-
-/** Options of every command that talks to a coordinator. */
-export interface ConnectionOptions {
-  readonly address?: string;
-  readonly token?: string;
-}
 
 /** The coordinator's services, as the command line uses them. */
 export interface Connection {
@@ -25,13 +19,6 @@ export interface Connection {
   readonly flow: Client<typeof FlowService>;
   readonly environments: Client<typeof EnvironmentService>;
   readonly admin: Client<typeof AdminService>;
-}
-
-/** Adds --address and --token. */
-export function withConnectionOptions(command: Command): Command {
-  return command
-    .addOption(new Option("--address <host:port>", "the coordinator's gRPC address (env: MILLRACE_ADDRESS)"))
-    .addOption(new Option("--token <token>", "the right to use it (env: MILLRACE_TOKEN)"));
 }
 
 /** Gives a connection to `use` and closes it afterwards. Nothing is sent before the first call. */

@@ -1,15 +1,12 @@
-import { join } from "node:path";
 import type { Digest } from "../proto/gen/build/bazel/remote/execution/v2/remote_execution_pb.ts";
 import { grpcCas } from "../shared/cas/grpc-cas.ts";
-import type { Clock } from "../shared/clock.ts";
 import { digestToMessage } from "../shared/digest.ts";
-import { from, type MillraceError } from "../shared/errors.ts";
+import { from } from "../shared/errors.ts";
 import { formatBytes } from "../shared/format-bytes.ts";
 import { limits } from "../shared/limits.ts";
 import { scanTree } from "../shared/merkle/scan.ts";
 import { type Uploaded, uploadSnapshot } from "../shared/merkle/upload-tree.ts";
-import { openStatCache } from "../shared/stat-cache/sqlite-stat-cache.ts";
-import { cacheFolder } from "./cache-folder.ts";
+import type { StatCache } from "../shared/stat-cache/stat-cache.ts";
 import type { Connection } from "./connection.ts";
 import type { Console } from "./output/console.ts";
 import { spinner, statusLine } from "./output/status-line.ts";
@@ -17,11 +14,11 @@ import { sourceFilter } from "./source-filter.ts";
 
 export interface UploadSourceOptions {
   readonly signal: AbortSignal;
-  /** Holds the user's stat caches. */
-  readonly statCaches: string;
-  readonly clock: Clock;
-  /** Told what a person should know and need do nothing about. */
-  readonly onProblem: (problem: MillraceError) => void;
+  /**
+   * Of this folder, opened for this call and closed by the caller, who need not wait for it to be open or closed: what
+   * was seen is remembered beside the upload and what follows it.
+   */
+  readonly statCache: Promise<StatCache>;
   /**
    * Takes it that the coordinator has what was part of the last snapshot, and asks only about the rest: nearly nothing
    * is sent when nearly nothing has changed. It may not have it, so the tree must go to `SubmitRun`, which looks, and
@@ -44,21 +41,17 @@ export async function uploadSource(
   dir: string,
   options: UploadSourceOptions,
 ): Promise<Digest> {
-  const { signal, console, clock, statCaches, onProblem, assumeLast } = options;
+  const { signal, console, statCache, assumeLast } = options;
   const cas = grpcCas({ transport: connection.transport });
-  const startedMs = clock.nowMs();
-  const opening = openStatCache({ folder: statCaches, source: dir, startedMs, onProblem });
-  let saving: Promise<void> | undefined;
   let doing = "reading the source tree";
   const line = console && statusLine(console, () => `${spinner(performance.now())} ${doing}`);
   try {
     for (let attempt = 1; ; attempt++) {
       try {
         // A file that is not what its stats promised is found out here: then nothing is taken for known.
-        const known = attempt === 1 ? { known: opening } : {};
+        const known = attempt === 1 ? { known: statCache } : {};
         const snapshot = await scanTree(dir, { ignore: sourceFilter(dir), signal, ...known });
-        await saving;
-        saving = opening.then((cache) => cache.save(snapshot)); // beside the upload
+        void (await statCache).save(snapshot);
         const sent = await uploadSnapshot(cas, snapshot, {
           signal,
           ...(assumeLast ? { assumed: snapshot.known } : {}),
@@ -75,13 +68,6 @@ export async function uploadSource(
       }
     }
   } finally {
-    await saving;
-    await (await opening).close();
     await line?.close();
   }
-}
-
-/** Where the user's stat caches are. */
-export function statCachesFolder(env: Readonly<Record<string, string | undefined>>): string {
-  return join(cacheFolder(env), "sources");
 }

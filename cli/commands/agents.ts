@@ -1,7 +1,8 @@
 import { Command } from "commander";
 import type { DiskSpace } from "../../proto/gen/millrace/v1/agent_pb.ts";
 import { formatBytes } from "../../shared/format-bytes.ts";
-import { type ConnectionOptions, withConnection, withConnectionOptions } from "../connection.ts";
+import { withConnection } from "../connection.ts";
+import { type ConnectionOptions, withConnectionOptions } from "../connection-options.ts";
 import { type Colors, processConsole } from "../output/console.ts";
 import { formatAgo } from "../output/format.ts";
 import { agentStateLabel, paintStatus, timeOf } from "../output/labels.ts";

@@ -1,6 +1,7 @@
 import { Command } from "commander";
 import { RunStatus } from "../../proto/gen/millrace/v1/event_pb.ts";
-import { type ConnectionOptions, withConnection, withConnectionOptions } from "../connection.ts";
+import { withConnection } from "../connection.ts";
+import { type ConnectionOptions, withConnectionOptions } from "../connection-options.ts";
 import { processConsole } from "../output/console.ts";
 import { runStatusLabel } from "../output/labels.ts";
 import { parseRunName } from "../run-name.ts";

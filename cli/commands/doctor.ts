@@ -1,7 +1,8 @@
 import { Command } from "commander";
 import { systemClock } from "../../shared/clock.ts";
 import { from } from "../../shared/errors.ts";
-import { type ConnectionOptions, withConnection, withConnectionOptions } from "../connection.ts";
+import { withConnection } from "../connection.ts";
+import { type ConnectionOptions, withConnectionOptions } from "../connection-options.ts";
 import { checkFarm } from "../doctor/farm.ts";
 import { type Finding, isHealthy } from "../doctor/finding.ts";
 import { checkDataFolder, checkNats, checkNode } from "../doctor/machine.ts";

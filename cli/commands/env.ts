@@ -1,7 +1,8 @@
 import { Command } from "commander";
 import type { Environment, EnvironmentApp } from "../../proto/gen/millrace/v1/environment_pb.ts";
 import { MillraceError } from "../../shared/errors.ts";
-import { type ConnectionOptions, withConnection, withConnectionOptions } from "../connection.ts";
+import { withConnection } from "../connection.ts";
+import { type ConnectionOptions, withConnectionOptions } from "../connection-options.ts";
 import { type Console, processConsole } from "../output/console.ts";
 import { formatAgo } from "../output/format.ts";
 import { paintStatus, timeOf } from "../output/labels.ts";

@@ -1,7 +1,8 @@
 import { Command, InvalidArgumentError, Option } from "commander";
 import { MillraceError } from "../../shared/errors.ts";
 import { limits } from "../../shared/limits.ts";
-import { type ConnectionOptions, withConnection, withConnectionOptions } from "../connection.ts";
+import { withConnection } from "../connection.ts";
+import { type ConnectionOptions, withConnectionOptions } from "../connection-options.ts";
 import { drawPipelineFlow, drawRunFlow } from "../flow/draw-flow.ts";
 import { pipelineFlowJson, runFlowJson } from "../flow/flow-json.ts";
 import { processConsole } from "../output/console.ts";

@@ -1,7 +1,8 @@
 import { Command, InvalidArgumentError } from "commander";
 import type { ReadLogResponse } from "../../proto/gen/millrace/v1/log_pb.ts";
 import { limits } from "../../shared/limits.ts";
-import { type ConnectionOptions, withConnection, withConnectionOptions } from "../connection.ts";
+import { withConnection } from "../connection.ts";
+import { type ConnectionOptions, withConnectionOptions } from "../connection-options.ts";
 import { readRunLog } from "../follow/run-streams.ts";
 import { type Console, processConsole } from "../output/console.ts";
 import { gapLabel, timeOf } from "../output/labels.ts";

@@ -1,5 +1,6 @@
 import { Command, InvalidArgumentError } from "commander";
-import { type ConnectionOptions, withConnection, withConnectionOptions } from "../connection.ts";
+import { withConnection } from "../connection.ts";
+import { type ConnectionOptions, withConnectionOptions } from "../connection-options.ts";
 import { processConsole } from "../output/console.ts";
 import { formatAgo, formatDuration } from "../output/format.ts";
 import { paintStatus, timeOf } from "../output/labels.ts";

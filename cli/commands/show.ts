@@ -1,7 +1,8 @@
 import { Command } from "commander";
 import type { Run, Task } from "../../proto/gen/millrace/v1/run_pb.ts";
 import { formatBytes } from "../../shared/format-bytes.ts";
-import { type ConnectionOptions, withConnection, withConnectionOptions } from "../connection.ts";
+import { withConnection } from "../connection.ts";
+import { type ConnectionOptions, withConnectionOptions } from "../connection-options.ts";
 import { fetchRun } from "../fetch-run.ts";
 import { type Console, processConsole } from "../output/console.ts";
 import { describeGate } from "../output/describe-gate.ts";

@@ -8,7 +8,7 @@ import { openSqlite } from "../sqlite/open.ts";
 import type { SchemaPart, Sqlite, Statement } from "../sqlite/sqlite.ts";
 import { equalStats, isSettled, wentBack } from "./file-stats.ts";
 import { type FolderRecord, type KnownFile, type PackedRecord, packRecord, unpackRecord } from "./folder-record.ts";
-import type { ScannedFile, StatCache } from "./stat-cache.ts";
+import type { ScannedFile, SnapshotRecord, StatCache } from "./stat-cache.ts";
 
 const schema: SchemaPart = {
   name: "stat-cache",
@@ -119,6 +119,7 @@ function statCache(
   /** Unpacked when first asked for. */
   const folders = new Map<string, FolderRecord>();
   const damaged: string[] = [];
+  let saving: Promise<void> = Promise.resolve();
 
   function recordOf(folder: string): FolderRecord {
     let record = folders.get(folder);
@@ -130,6 +131,45 @@ function statCache(
     return record ?? new Map();
   }
 
+  /** Every file was recognised, and no record is left over: what a snapshot says of files is in the table already. */
+  function isAllRecorded({ scanned, filesRead }: SnapshotRecord): boolean {
+    if (filesRead > 0 || folders.size < records.size) return false;
+    let recorded = 0;
+    for (const record of folders.values()) recorded += record.size;
+    return recorded === scanned.length;
+  }
+
+  /** What makes the table's records those of the snapshot. */
+  function changesFor({ scanned }: SnapshotRecord): Statement[] {
+    const statements: Statement[] = isWhole ? [] : [{ sql: "DELETE FROM folders" }];
+    const found = settledByFolder(scanned, startedMs);
+    for (const [folder, record] of found) {
+      if (isSame(recordOf(folder), record)) continue;
+      const { files: bytes, checksum } = packRecord(folder, record);
+      const sql = "INSERT OR REPLACE INTO folders (path, files, checksum) VALUES (?, ?, ?)";
+      statements.push({ sql, params: [folder, bytes, checksum] });
+    }
+    for (const folder of records.keys()) {
+      if (!found.has(folder)) statements.push({ sql: "DELETE FROM folders WHERE path = ?", params: [folder] });
+    }
+    return statements;
+  }
+
+  async function save(snapshot: SnapshotRecord): Promise<void> {
+    if (damaged.length > 0) {
+      const which = damaged.map((folder) => `"${folder}"`).join(", ");
+      onProblem(new MillraceError("data_loss", `files were read again, the stat cache is damaged: folder ${which}`));
+    }
+    const changes = isAllRecorded(snapshot) ? [] : changesFor(snapshot);
+    const sql = "INSERT OR REPLACE INTO snapshots (id, started_ms, directories) VALUES (1, ?, ?)";
+    const params = [startedMs, [...snapshot.tree.directories.keys()].join("\n")];
+    try {
+      await sqlite.write([...changes, { sql, params }]);
+    } catch (error) {
+      onProblem(from(error, "the next snapshot reads more than it must: the stat cache was not brought up to date"));
+    }
+  }
+
   return {
     digestOf(path, stats) {
       const { folder, name } = splitName(path);
@@ -137,31 +177,14 @@ function statCache(
       return known !== undefined && equalStats(known.stats, stats) ? known.digest : undefined;
     },
     hadDirectory: (key) => directories.has(key),
-    async save({ scanned, tree }) {
-      if (damaged.length > 0) {
-        const which = damaged.map((folder) => `"${folder}"`).join(", ");
-        onProblem(new MillraceError("data_loss", `files were read again, the stat cache is damaged: folder ${which}`));
-      }
-      const statements: Statement[] = isWhole ? [] : [{ sql: "DELETE FROM folders" }];
-      const found = settledByFolder(scanned, startedMs);
-      for (const [folder, record] of found) {
-        if (isSame(recordOf(folder), record)) continue;
-        const { files: bytes, checksum } = packRecord(folder, record);
-        const sql = "INSERT OR REPLACE INTO folders (path, files, checksum) VALUES (?, ?, ?)";
-        statements.push({ sql, params: [folder, bytes, checksum] });
-      }
-      for (const folder of records.keys()) {
-        if (!found.has(folder)) statements.push({ sql: "DELETE FROM folders WHERE path = ?", params: [folder] });
-      }
-      const sql = "INSERT OR REPLACE INTO snapshots (id, started_ms, directories) VALUES (1, ?, ?)";
-      const params = [startedMs, [...tree.directories.keys()].join("\n")];
-      try {
-        await sqlite.write([...statements, { sql, params }]);
-      } catch (error) {
-        onProblem(from(error, "the next snapshot reads more than it must: the stat cache was not brought up to date"));
-      }
+    save(snapshot) {
+      saving = saving.then(() => save(snapshot));
+      return saving;
     },
-    close: () => sqlite.close(),
+    async close() {
+      await saving;
+      await sqlite.close();
+    },
   };
 }
 

@@ -21,6 +21,8 @@ export interface KnownFiles {
 /** What is remembered of a snapshot. */
 export interface SnapshotRecord {
   readonly scanned: readonly ScannedFile[];
+  /** How many of them were not known by their stats. */
+  readonly filesRead: number;
   readonly tree: Pick<MerkleTree, "directories">;
 }
 
@@ -33,5 +35,6 @@ export interface SnapshotRecord {
 export interface StatCache extends KnownFiles {
   /** Remembers the snapshot and forgets all that is not in it. Never fails: it says what went wrong and lets it be. */
   save(snapshot: SnapshotRecord): Promise<void>;
+  /** Waits for what is being remembered. */
   close(): Promise<void>;
 }

@@ -6,10 +6,10 @@ import { submitSource } from "../../../cli/submit-source.ts";
 import { digestToMessage } from "../../../shared/digest.ts";
 import { limits } from "../../../shared/limits.ts";
 import { buildTree } from "../../../shared/merkle/build-tree.ts";
+import { openStatCache } from "../../../shared/stat-cache/sqlite-stat-cache.ts";
 import { textBlob } from "../../support/blobs.ts";
 import { failure } from "../../support/codes.ts";
 import { type Clients, startTestCoordinator } from "../../support/coordinator.ts";
-import { fakeClock } from "../../support/fake-clock.ts";
 import { tempDir } from "../../support/temp-dir.ts";
 
 const pipeline = "name: p\nstages: { s: { tasks: { t: { run: echo hi } } } }\n";
@@ -45,13 +45,18 @@ test("a source is asked about where it has changed, and in full where the coordi
   const options = {
     dir,
     signal: new AbortController().signal,
-    statCaches: tempDir(),
-    clock: fakeClock(Date.now() + 60_000), // all that was written above is settled
-    onProblem: ({ message }: Error) => void problems.push(message),
     onUploaded: ({ blobs }: { blobs: number }) => void sent.push(blobs),
   };
-  const submit = (connection: Parameters<typeof submitSource>[0], idempotencyKey: string) =>
-    submitSource(connection, { ...options, run: { pipelinePath: "millrace.yaml", idempotencyKey } });
+  const folder = tempDir();
+  const submit = async (connection: Parameters<typeof submitSource>[0], idempotencyKey: string) => {
+    const startedMs = Date.now() + 60_000; // all that was written above is settled
+    const onProblem = ({ message }: Error) => void problems.push(message);
+    const statCache = openStatCache({ folder, source: dir, startedMs, onProblem });
+    const run = { pipelinePath: "millrace.yaml", idempotencyKey };
+    const name = await submitSource(connection, { ...options, statCache, run });
+    await (await statCache).close();
+    return name;
+  };
 
   const first = counting((await startTestCoordinator()).as("admin"));
   expect(await submit(first.connection, "1")).toBe("run_1");

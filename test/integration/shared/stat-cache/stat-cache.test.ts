@@ -1,5 +1,6 @@
 import {
   existsSync,
+  lstatSync,
   mkdirSync,
   readdirSync,
   readFileSync,
@@ -14,6 +15,7 @@ import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import { limits } from "../../../../shared/limits.ts";
 import { scanTree } from "../../../../shared/merkle/scan.ts";
+import { fileStatsOf } from "../../../../shared/stat-cache/file-stats.ts";
 import { openStatCache } from "../../../../shared/stat-cache/sqlite-stat-cache.ts";
 import { tempDir } from "../../../support/temp-dir.ts";
 
@@ -33,7 +35,7 @@ function setup() {
       const opening = openStatCache({ folder, source, startedMs, onProblem });
       const scanned = await scanTree(source, { known: opening });
       const cache = await opening;
-      await cache.save(scanned);
+      void cache.save(scanned); // close waits for it
       await cache.close();
       // Whatever was known, the snapshot is that of somebody who knows nothing.
       expect(scanned.tree).toEqual((await scanTree(source)).tree);
@@ -65,6 +67,29 @@ describe("a snapshot with a stat cache", () => {
     expect(await scan()).toBe(1);
     rmSync(join(source, "lib"), { recursive: true });
     expect(await scan()).toBe(0);
+  });
+
+  test("remembers nothing of what is gone, though nothing else has changed", async () => {
+    const { source, folder, scan, problems } = setup();
+    await scan();
+    const gone = ["b", "src/c"].map((path) => {
+      return { path, stats: fileStatsOf(lstatSync(join(source, path), { bigint: true })) };
+    });
+    const known = async () => {
+      const onProblem = ({ message }: Error) => void problems.push(message);
+      const cache = await openStatCache({ folder, source, startedMs: later(), onProblem });
+      const digests = gone.map(({ path, stats }) => cache.digestOf(path, stats)?.hash);
+      await cache.close();
+      return digests;
+    };
+    expect(await known()).toEqual([expect.any(String), expect.any(String)]);
+    rmSync(join(source, "b"));
+    expect(await scan()).toBe(0);
+    expect(await known()).toEqual([undefined, expect.any(String)]);
+    rmSync(join(source, "src"), { recursive: true });
+    expect(await scan()).toBe(0);
+    expect(await known()).toEqual([undefined, undefined]);
+    expect(problems).toEqual([]);
   });
 
   test("reads again what was changed at about the time of the last one", async () => {

@@ -1,0 +1,14 @@
+import { type Command, Option } from "commander";
+
+/** Options of every command that talks to a coordinator. */
+export interface ConnectionOptions {
+  readonly address?: string;
+  readonly token?: string;
+}
+
+/** Adds --address and --token. */
+export function withConnectionOptions(command: Command): Command {
+  return command
+    .addOption(new Option("--address <host:port>", "the coordinator's gRPC address (env: MILLRACE_ADDRESS)"))
+    .addOption(new Option("--token <token>", "the right to use it (env: MILLRACE_TOKEN)"));
+}

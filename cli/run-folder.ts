@@ -1,0 +1,141 @@
+import { randomUUID } from "node:crypto";
+import { EndingKind, RunStatus, TaskStatus } from "../proto/gen/millrace/v1/event_pb.ts";
+import type { Run } from "../proto/gen/millrace/v1/run_pb.ts";
+import { MillraceError } from "../shared/errors.ts";
+import type { StatCache } from "../shared/stat-cache/stat-cache.ts";
+import { type Connection, withConnection } from "./connection.ts";
+import type { ConnectionOptions } from "./connection-options.ts";
+import { exitStatus } from "./exit-status.ts";
+import { fetchRun } from "./fetch-run.ts";
+import { followRun } from "./follow/follow-run.ts";
+import { onInterrupts } from "./follow/interrupts.ts";
+import { runView, silentView } from "./follow/run-view.ts";
+import type { Console } from "./output/console.ts";
+import { runResultJson } from "./output/run-json.ts";
+import { runSummary } from "./output/run-summary.ts";
+import { submitSource } from "./submit-source.ts";
+
+/** Of `millrace run`, as commander gives them. */
+export interface RunOptions extends ConnectionOptions {
+  readonly pipeline: string;
+  readonly stage: readonly string[];
+  readonly task: readonly string[];
+  readonly local?: boolean;
+  readonly detach?: boolean;
+  readonly quiet?: boolean;
+  readonly json?: boolean;
+}
+
+/** What is run. */
+export interface RunFolder {
+  readonly dir: string;
+  /** Of the folder, opened for this run. Closed once the source was sent, at the latest by the caller. */
+  readonly statCache: Promise<StatCache>;
+  readonly console: Console;
+}
+
+/** Runs a folder whose pipeline file was checked, follows the run, and sets the exit status to its outcome. */
+export async function runFolder(folder: RunFolder, options: RunOptions): Promise<void> {
+  const { console } = folder;
+  const runOn = (farm: ConnectionOptions) => withConnection(farm, (connection) => runWith(connection, folder, options));
+  if (options.local !== true) return runOn(options);
+  const { withLocalFarm } = await import("./up/local-farm.ts");
+  const report = (part: string, problem: string) => console.note(`${console.colors.dim(`${part}:`)} ${problem}`);
+  return withLocalFarm({ env: process.env, report }, runOn);
+}
+
+async function runWith(connection: Connection, folder: RunFolder, options: RunOptions): Promise<void> {
+  const { console, statCache } = folder;
+  const name = await submit(connection, folder, options);
+  void statCache.then((cache) => cache.close()); // long before a run that is followed has ended
+  if (options.detach) {
+    if (options.json) return console.writeJson({ run: name, status: "running" });
+    return console.write(`${name}\n`);
+  }
+  const outcome = await follow(connection, console, name, options);
+  if (outcome === undefined) {
+    process.exitCode = exitStatus.infrastructure;
+    return console.note(`left ${name} alone; see \`millrace show ${name}\``);
+  }
+  process.exitCode = statusOf(outcome);
+  if (options.json) await console.writeJson(runResultJson(outcome));
+  else await console.write(runSummary(outcome, console.colors));
+}
+
+async function submit(
+  connection: Connection,
+  { dir, statCache, console }: RunFolder,
+  options: RunOptions,
+): Promise<string> {
+  const interrupted = new AbortController();
+  const release = onInterrupts([
+    () => interrupted.abort(new MillraceError("canceled", "interrupted; no run was started")),
+  ]);
+  try {
+    const quiet = options.json === true || options.quiet === true;
+    const name = await submitSource(connection, {
+      dir,
+      run: {
+        pipelinePath: options.pipeline,
+        idempotencyKey: randomUUID(),
+        stages: [...options.stage],
+        tasks: [...options.task],
+      },
+      signal: interrupted.signal,
+      statCache,
+      ...(quiet ? {} : { console }),
+    });
+    if (!quiet && !options.detach) console.note(console.colors.dim(`submitted as ${name}`));
+    return name;
+  } catch (error) {
+    throw interrupted.signal.aborted ? interrupted.signal.reason : error;
+  } finally {
+    release();
+  }
+}
+
+/** The run when it has finished; undefined when the person left it alone. */
+async function follow(
+  connection: Connection,
+  console: Console,
+  name: string,
+  options: RunOptions,
+): Promise<Run | undefined> {
+  const silent = options.json === true || options.quiet === true;
+  const view = silent ? silentView : runView(console);
+  const left = new AbortController();
+  const cancel = async () => {
+    if (!options.json) await view.remark("cancelling; press Ctrl-C again to leave the run alone");
+    await connection.runs.cancelRun({ run: name, reason: "interrupted on the command line" });
+  };
+  const release = onInterrupts([() => void cancel().catch((error: unknown) => left.abort(error)), () => left.abort()]);
+  try {
+    await followRun(connection, { run: name, view, withLog: !silent, signal: left.signal });
+  } catch (error) {
+    if (!left.signal.aborted) throw error;
+    return undefined;
+  } finally {
+    release();
+    await view.close();
+  }
+  return fetchRun(connection, name);
+}
+
+function statusOf(run: Run): number {
+  switch (run.status) {
+    case RunStatus.SUCCEEDED:
+      return exitStatus.success;
+    case RunStatus.FAILED:
+      return isFarmsFailure(run) ? exitStatus.infrastructure : exitStatus.runFailed;
+    default:
+      return exitStatus.infrastructure;
+  }
+}
+
+/** No task failed by itself. Tasks that were skipped or cancelled for it do not count. */
+function isFarmsFailure({ tasks }: Run): boolean {
+  return tasks.every(({ status, ending }) => {
+    const kind = ending?.kind ?? EndingKind.UNSPECIFIED;
+    return status !== TaskStatus.FAILED || kind === EndingKind.INFRASTRUCTURE || kind === EndingKind.AGENT_LOST;
+  });
+}
