@@ -109,6 +109,7 @@ async function measure({ tool, program, name, dir, packages, runs }: Measurement
     DO_NOT_TRACK: "1",
     TURBO_TELEMETRY_DISABLED: "1",
     NX_TUI: "false",
+    NX_CACHE_DIRECTORY: join(dir, ".nx/cache"), // by itself it shares one between all copies of a repository
     NO_COLOR: "1",
     CI: "",
   };
@@ -124,7 +125,11 @@ async function measure({ tool, program, name, dir, packages, runs }: Measurement
   const commit = ["-c", "user.name=bench", "-c", "user.email=bench@localhost", "commit", "--quiet", "-m", "bench"];
   await runProgram("git", commit, options);
   try {
-    const coldMs = await timed(() => runProgram(program, tool.args, options));
+    let first = "";
+    const coldMs = await timed(async () => {
+      first = await runProgram(program, tool.args, options);
+    });
+    must(!tool.cachedAll(packages).test(first), `${tool.name} took a first run from a cache: ${first}`);
     must(existsSync(join(dir, `packages/p${packages - 1}/dist/out.txt`)), `${tool.name} built nothing`);
     const samples: number[] = [];
     for (let run = 0; run <= runs; run += 1) {
