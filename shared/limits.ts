@@ -170,6 +170,8 @@ export const limits = {
   sqliteBacklog: 200_000,
   /** Commits that the event store keeps decoded, so that watchers who keep up cost no reads of the table. */
   recentCommits: 1_000,
+  /** Commits just appended that the event store keeps as they are for the watchers' next read; others are decoded. */
+  unreadCommits: 64,
   /** Commits in one read of the table by a watcher that catches up. */
   eventPageCommits: 500,
   /** How long a SQLite call waits for a lock that another process holds, such as a backup. */

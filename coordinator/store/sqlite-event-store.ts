@@ -1,5 +1,5 @@
 import { fromBinary, toBinary } from "@bufbuild/protobuf";
-import { CommitSchema } from "../../proto/gen/millrace/v1/event_pb.ts";
+import { type Commit, CommitSchema } from "../../proto/gen/millrace/v1/event_pb.ts";
 import { changes } from "../../shared/changes.ts";
 import { from, MillraceError } from "../../shared/errors.ts";
 import { limits } from "../../shared/limits.ts";
@@ -49,9 +49,16 @@ interface Row {
  */
 export function sqliteEventStore({ sqlite }: { readonly sqlite: Sqlite }): EventStore {
   const appended = changes();
+  /** Own commits that no watcher has read yet, so that they need not be decoded again. Shared: nobody changes them. */
+  const written = new Map<string, Commit>();
   const readAfter = async (position: number) => {
     const rows = await sqlite.query<Row>(selectAfter, [position, limits.eventPageCommits]);
-    return rows.map(decoded);
+    return rows.map((row) => {
+      const key = commitKey(row.stream, row.first_sequence);
+      const commit = written.get(key);
+      written.delete(key);
+      return commit === undefined ? decoded(row) : stored(row, commit);
+    });
   };
   const recent = recentCommits(readAfter);
 
@@ -68,6 +75,9 @@ export function sqliteEventStore({ sqlite }: { readonly sqlite: Sqlite }): Event
           `appending to ${stream}: it changed since it was read; read and decide again`,
         );
       }
+      written.set(commitKey(stream, last + 1), commit);
+      const [oldest] = written.keys();
+      if (written.size > limits.unreadCommits && oldest !== undefined) written.delete(oldest);
       appended.announce();
       return token(last + count);
     },
@@ -113,10 +123,18 @@ function sequenceOf(expected: StreamToken, stream: string): number {
   return Number(expected);
 }
 
+function commitKey(stream: string, firstSequence: number): string {
+  return `${firstSequence} ${stream}`;
+}
+
+function stored({ stream, position, first_sequence: firstSequence }: Row, commit: Commit): StoredCommit {
+  return { stream, position, firstSequence, commit };
+}
+
 function decoded(row: Row): StoredCommit {
-  const { stream, position, first_sequence: firstSequence } = row;
+  const { stream, position } = row;
   try {
-    return { stream, position, firstSequence, commit: fromBinary(CommitSchema, row.data) };
+    return stored(row, fromBinary(CommitSchema, row.data));
   } catch (error) {
     const message = `the commit at position ${position} of stream ${stream} cannot be decoded: ${from(error).message}`;
     throw new MillraceError("data_loss", message, { cause: error });

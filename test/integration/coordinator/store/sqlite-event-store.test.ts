@@ -6,6 +6,8 @@ import { fileURLToPath } from "node:url";
 import { expect, onTestFinished, test, vi } from "vitest";
 import { emptyStream } from "../../../../coordinator/store/event-store.ts";
 import { eventStoreSchema, sqliteEventStore } from "../../../../coordinator/store/sqlite-event-store.ts";
+import type { Commit } from "../../../../proto/gen/millrace/v1/event_pb.ts";
+import { limits } from "../../../../shared/limits.ts";
 import { openSqlite } from "../../../../shared/sqlite/open.ts";
 import type { Sqlite, SqlValue } from "../../../../shared/sqlite/sqlite.ts";
 import { commitOf, eventStoreConformance } from "../../../conformance/event-store.ts";
@@ -83,4 +85,24 @@ test("a commit that cannot be decoded is data loss, and its place is named", asy
     code: "data_loss",
     message: expect.stringContaining("position 1 of stream run-1"),
   });
+});
+
+test("watchers who keep up get the commits themselves, and those who come later get equal ones", async () => {
+  const { store } = await openAt(join(tempDir(), "events.db"));
+  const commits = Array.from({ length: limits.unreadCommits + 3 }, (_, n) => commitOf(`${n}`));
+  for (const [n, commit] of commits.entries()) await store.append(`run-${n}`, emptyStream, commit);
+  const first = async () => {
+    const got: Commit[] = [];
+    const stop = new AbortController();
+    for await (const { commit } of store.subscribe(0, stop.signal)) {
+      got.push(commit);
+      if (got.length === commits.length) stop.abort();
+    }
+    return got;
+  };
+  const watched = await first();
+  expect(watched).toEqual(commits);
+  expect(watched.filter((commit, n) => commit === commits[n])).toHaveLength(limits.unreadCommits);
+  const { commits: read } = await store.read("run-5");
+  expect(read.map(({ commit }) => commit)).toEqual([commits[5]]);
 });
