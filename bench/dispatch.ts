@@ -16,7 +16,7 @@ import { measureBuildbot } from "./peers/buildbot.ts";
 import { notInstalled, orBroken } from "./peers/peers.ts";
 
 const chainLength = 50;
-const runs = 7;
+const runs = 5;
 
 /**
  * How fast an idle farm hands out work: chains of no-op tasks, each of which needs the one before, through the command
@@ -71,7 +71,7 @@ async function ours() {
 }
 
 async function peers(medianMs: number): Promise<Figure[]> {
-  const found = await measureBuildbot(40);
+  const found = await measureBuildbot(25);
   const name = "peer: buildbot, trigger to process started";
   if (found === undefined) return [notInstalled(name, "ms")];
   const ratio = quantile(found.dispatchMs, 0.5) / medianMs;

@@ -5,7 +5,7 @@ import { measureBuildbot } from "./peers/buildbot.ts";
 import { notInstalled, orBroken } from "./peers/peers.ts";
 import { runProgram } from "./run-program.ts";
 
-const tasks = 1_000;
+const tasks = 600;
 const runs = 3;
 
 /**
@@ -38,7 +38,7 @@ async function peers(): Promise<Figure[]> {
     note: "the spawns alone",
   };
   const name = "peer: buildbot, builds of one no-op step";
-  const found = await measureBuildbot(40);
+  const found = await measureBuildbot(25);
   if (found === undefined) return [floor, notInstalled(name, "tasks/s")];
   return [floor, { name, unit: "tasks/s", samples: [found.buildsPerSecond], target: "" }];
 }
