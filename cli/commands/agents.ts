@@ -1,5 +1,5 @@
 import { Command } from "commander";
-import type { DiskSpace } from "../../proto/gen/millrace/v1/agent_pb.ts";
+import { AgentService, type DiskSpace } from "../../proto/gen/millrace/v1/agent_pb.ts";
 import { formatBytes } from "../../shared/format-bytes.ts";
 import { withConnection } from "../connection.ts";
 import { type ConnectionOptions, withConnectionOptions } from "../connection-options.ts";
@@ -43,7 +43,9 @@ export function agentsCommand(): Command {
 
 async function drainAgent(id: string, draining: boolean, options: AgentsOptions): Promise<void> {
   const console = processConsole();
-  const { agent } = await withConnection(options, ({ agents }) => agents.setAgentDraining({ id, draining }));
+  const { agent } = await withConnection(options, ({ client }) =>
+    client(AgentService).setAgentDraining({ id, draining }),
+  );
   const executions = agent?.executions ?? [];
   if (options.json) return console.writeJson({ id, draining, executions });
   if (!draining) return console.note(`${id} is given work again`);
@@ -54,14 +56,16 @@ async function drainAgent(id: string, draining: boolean, options: AgentsOptions)
 
 async function removeAgent(id: string, options: RemoveOptions): Promise<void> {
   const console = processConsole();
-  await withConnection(options, ({ agents }) => agents.removeAgent({ id, force: options.force === true }));
+  await withConnection(options, ({ client }) =>
+    client(AgentService).removeAgent({ id, force: options.force === true }),
+  );
   if (options.json) return console.writeJson({ removed: id });
   console.note(`${id} is removed`);
 }
 
 async function listAgents(options: AgentsOptions): Promise<void> {
   const console = processConsole();
-  const { agents } = await withConnection(options, (connection) => connection.agents.listAgents({}));
+  const { agents } = await withConnection(options, ({ client }) => client(AgentService).listAgents({}));
   const known = agents.map((agent) => ({
     id: agent.info?.id ?? "",
     state: agentStateLabel(agent.state),

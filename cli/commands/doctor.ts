@@ -1,4 +1,6 @@
 import { Command } from "commander";
+import { AdminService } from "../../proto/gen/millrace/v1/admin_pb.ts";
+import { AgentService } from "../../proto/gen/millrace/v1/agent_pb.ts";
 import { systemClock } from "../../shared/clock.ts";
 import { from } from "../../shared/errors.ts";
 import { withConnection } from "../connection.ts";
@@ -49,8 +51,8 @@ async function doctor(options: DoctorOptions): Promise<void> {
 
 async function farm(options: ConnectionOptions): Promise<Finding[]> {
   try {
-    return await withConnection(options, ({ address, admin, agents }) =>
-      checkFarm({ address, admin, agents, clock: systemClock }),
+    return await withConnection(options, ({ address, client }) =>
+      checkFarm({ address, admin: client(AdminService), agents: client(AgentService), clock: systemClock }),
     );
   } catch (error) {
     const { code, message } = from(error);

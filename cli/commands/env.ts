@@ -1,5 +1,9 @@
 import { Command } from "commander";
-import type { Environment, EnvironmentApp } from "../../proto/gen/millrace/v1/environment_pb.ts";
+import {
+  type Environment,
+  type EnvironmentApp,
+  EnvironmentService,
+} from "../../proto/gen/millrace/v1/environment_pb.ts";
 import { MillraceError } from "../../shared/errors.ts";
 import { withConnection } from "../connection.ts";
 import { type ConnectionOptions, withConnectionOptions } from "../connection-options.ts";
@@ -26,7 +30,7 @@ export function envCommand(): Command {
 async function showEnvironment(name: string, options: EnvOptions): Promise<void> {
   const console = processConsole();
   const { environment } = await withConnection(options, (connection) =>
-    connection.environments.getEnvironment({ environment: name }),
+    connection.client(EnvironmentService).getEnvironment({ environment: name }),
   );
   if (environment === undefined) throw new MillraceError("internal", `the coordinator answered without ${name}`);
   if (options.json) return console.writeJson(environmentJson(environment));

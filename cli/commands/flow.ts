@@ -1,4 +1,5 @@
 import { Command, InvalidArgumentError, Option } from "commander";
+import { FlowService } from "../../proto/gen/millrace/v1/flow_pb.ts";
 import { MillraceError } from "../../shared/errors.ts";
 import { limits } from "../../shared/limits.ts";
 import { withConnection } from "../connection.ts";
@@ -39,7 +40,9 @@ async function showFlow(options: FlowOptions): Promise<void> {
   const console = processConsole();
   const run = options.run === undefined ? "" : parseRunName(options.run);
   const { pipeline = "", last: runsMax } = options;
-  const { flow } = await withConnection(options, ({ flow: service }) => service.getFlow({ run, pipeline, runsMax }));
+  const { flow } = await withConnection(options, ({ client }) =>
+    client(FlowService).getFlow({ run, pipeline, runsMax }),
+  );
   switch (flow.case) {
     case "run":
       if (options.json) return console.writeJson(runFlowJson(flow.value));

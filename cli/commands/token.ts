@@ -1,6 +1,6 @@
 import { durationFromMs } from "@bufbuild/protobuf/wkt";
 import { Command, InvalidArgumentError, Option } from "commander";
-import { Role } from "../../proto/gen/millrace/v1/admin_pb.ts";
+import { AdminService, Role } from "../../proto/gen/millrace/v1/admin_pb.ts";
 import { readDuration } from "../../shared/pipeline/duration.ts";
 import { withConnection } from "../connection.ts";
 import { type ConnectionOptions, withConnectionOptions } from "../connection-options.ts";
@@ -50,7 +50,7 @@ export function tokenCommand(): Command {
 async function createToken({ role, name = "", ttl, ...options }: CreateOptions): Promise<void> {
   const console = processConsole();
   const request = { role: roles[role], name, ...(ttl === undefined ? {} : { ttl: durationFromMs(ttl) }) };
-  const { secret, token } = await withConnection(options, ({ admin }) => admin.createToken(request));
+  const { secret, token } = await withConnection(options, ({ client }) => client(AdminService).createToken(request));
   if (options.json) {
     const expiresMs = timeOf(token?.expireTime);
     return console.writeJson({
@@ -66,7 +66,7 @@ async function createToken({ role, name = "", ttl, ...options }: CreateOptions):
 
 async function listTokens(options: TokenOptions): Promise<void> {
   const console = processConsole();
-  const { tokens } = await withConnection(options, ({ admin }) => admin.listTokens({}));
+  const { tokens } = await withConnection(options, ({ client }) => client(AdminService).listTokens({}));
   const known = tokens.map(({ name, role, createTime, expireTime }) => ({
     name,
     role: roleNames.get(role) ?? "unknown",
@@ -87,7 +87,7 @@ async function listTokens(options: TokenOptions): Promise<void> {
 
 async function revokeToken(name: string, options: TokenOptions): Promise<void> {
   const console = processConsole();
-  await withConnection(options, ({ admin }) => admin.revokeToken({ name }));
+  await withConnection(options, ({ client }) => client(AdminService).revokeToken({ name }));
   if (options.json) return console.writeJson({ revoked: name });
   console.note(`${name} is revoked`);
 }
