@@ -238,6 +238,12 @@ export const limits = {
   /** Up to so many entries, and so many bytes, a task gets copies of its inputs: a mount and its end cost 3 ms more. */
   smallTreeEntries: 16,
   smallTreeBytes: 256 * 1024,
+  /** Named caches of one task: each is a layer below what the task writes. */
+  taskCaches: 16,
+  /** Named caches that an agent keeps; the one unused for longest makes room. */
+  namedCachesKept: 256,
+  /** Files, links and folders in one named cache: with more it is not kept, for looking through it would cost seconds. */
+  namedCacheEntries: 500_000,
   /** Input trees an agent keeps laid out for the next task that reads the same. */
   inputTreesKept: 16,
   /** Reports an agent sends at a time. */

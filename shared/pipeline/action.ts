@@ -7,7 +7,7 @@ import {
   type Platform,
   PlatformSchema,
 } from "../../proto/gen/build/bazel/remote/execution/v2/remote_execution_pb.ts";
-import type { PlannedTask } from "../../proto/gen/millrace/v1/event_pb.ts";
+import { type ActionSalt, ActionSaltSchema, type PlannedTask } from "../../proto/gen/millrace/v1/event_pb.ts";
 import type { Blob } from "../cas/cas.ts";
 import { type Digest, digestOf, digestToMessage } from "../digest.ts";
 import { compareUtf8 } from "../merkle/tree-path.ts";
@@ -25,9 +25,16 @@ export function actionFor(planned: PlannedTask, inputRoot: Digest): { action: Ac
     ...(planned.commandDigest === undefined ? {} : { commandDigest: planned.commandDigest }),
     ...(planned.timeout === undefined ? {} : { timeout: planned.timeout }),
     ...(planned.platform === undefined ? {} : { platform: planned.platform }),
+    // What the caches are called and where they are, never what is in them.
+    ...(planned.caches.length === 0 ? {} : { salt: toBinary(ActionSaltSchema, saltOf(planned)) }),
   });
   const blob = messageBlob(ActionSchema, action);
   return { action, digest: blob.digest, blob };
+}
+
+function saltOf({ caches }: Pick<PlannedTask, "caches">): ActionSalt {
+  const sorted = [...caches].sort((a, b) => compareUtf8(a.name, b.name));
+  return create(ActionSaltSchema, { caches: sorted });
 }
 
 /** What a task runs, where it does not depend on the source. Lists are sorted, as REAPI asks for of canonical Commands. */

@@ -98,6 +98,7 @@ function buildGate(manual: ManualShape, stage: string, source: YamlSource): Task
       env: {},
       agents: {},
       tools: [],
+      caches: [],
       cache: false,
       priority: 0,
     },
@@ -140,6 +141,14 @@ function buildTask(
         task.tools?.[tool] === undefined
           ? source.position(path, "key")
           : source.position([...path, "tools", tool], "key"),
+    })),
+    caches: Object.entries(sortedRecord({ ...defaults.caches, ...task.caches })).map(([cache, place]) => ({
+      name: cache,
+      path: place,
+      position:
+        task.caches?.[cache] === undefined
+          ? source.position(path, "key")
+          : source.position([...path, "caches", cache], "key"),
     })),
     cache: task.cache ?? true,
     priority: task.priority ?? 0,

@@ -44,6 +44,8 @@ export interface Task {
   readonly agents: Readonly<Record<string, string>>;
   /** Tools that it runs with, sorted by name; see resolve-tools.ts. */
   readonly tools: readonly WantedTool[];
+  /** Folders that stay on an agent between its tasks, sorted by name. */
+  readonly caches: readonly WantedCache[];
   readonly cache: boolean;
   /** Greater goes first. */
   readonly priority: number;
@@ -80,6 +82,15 @@ export interface WantedTool {
   readonly name: string;
   /** The beginning of a version, in whole numbers, or `any`. */
   readonly version: string;
+  /** Of its entry; of the task's name when it comes from the defaults. */
+  readonly position: Position;
+}
+
+/** A folder that an agent keeps for the tasks that follow. */
+export interface WantedCache {
+  readonly name: string;
+  /** Relative to the working directory. */
+  readonly path: string;
   /** Of its entry; of the task's name when it comes from the defaults. */
   readonly position: Position;
 }

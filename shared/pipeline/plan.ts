@@ -93,6 +93,7 @@ function plannedTask(task: Task, { needs, command, inputRoot, platform }: Parts)
     timeout: durationFromMs(task.timeoutMs),
     doNotCache: !task.cache,
     priority: task.priority,
+    caches: task.caches.map(({ name, path }) => ({ name, path })),
     ...(task.deployment === undefined ? {} : { deployment: deploymentMessage(task.deployment) }),
   });
 }
@@ -160,6 +161,12 @@ function selectAll(pipeline: Pipeline, source: readonly TreeEntry[], tasks: read
       if (other === undefined) continue;
       const message = `artifact "${use.artifact}" would land at ${use.path}, where the inputs have ${other}`;
       report(task.position, message, "give it another path, or keep that out of the inputs");
+    }
+    for (const cache of task.caches) {
+      const other = set.collision(cache.path);
+      if (other === undefined) continue;
+      const message = `cache "${cache.name}" is at ${cache.path}, where the inputs have ${other}`;
+      report(cache.position, message, "give it a folder of its own, or keep that out of the inputs");
     }
     chosen.push({ task, set });
   }

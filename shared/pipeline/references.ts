@@ -1,4 +1,5 @@
 import { limits } from "../limits.ts";
+import { cacheProblems, type Place } from "./cache-places.ts";
 import { suggest } from "./did-you-mean.ts";
 import { closure, orderByNeeds } from "./order.ts";
 import { pathsOverlap, readRelativePath } from "./relative-path.ts";
@@ -18,7 +19,9 @@ interface TaskOutline extends Mention {
   readonly stage: string;
   readonly needs: readonly Mention[];
   readonly use: readonly (Mention & { readonly landing: string })[];
-  readonly outputs: readonly Mention[];
+  readonly outputs: readonly (Mention & { readonly landing: string })[];
+  /** Its own and those of the defaults. */
+  readonly caches: readonly Place[];
 }
 
 interface StageOutline extends Mention {
@@ -85,6 +88,17 @@ export function checkReferences(source: YamlSource): References {
 function outline(source: YamlSource): Stages {
   const mapping = (value: YamlValue | undefined, path: YamlPath) =>
     isMapping(value) ? source.keys(path).map((name) => ({ name, path: [...path, name], value: value[name] })) : [];
+  const landings = (owner: YamlValue | undefined, key: string, path: YamlPath) =>
+    mapping(member(owner, key), [...path, key]).map(({ name, path, value }) => ({
+      name,
+      path,
+      landing: landing(value, name),
+    }));
+  const defaults = landings(member(source.value, "defaults"), "caches", ["defaults"]);
+  const inherited = (task: { readonly path: YamlPath; readonly value: YamlValue | undefined }) =>
+    defaults
+      .filter(({ name }) => member(member(task.value, "caches"), name) === undefined)
+      .map((cache) => cacheAt({ ...cache, path: task.path }));
   const stages = new Map<string, StageOutline>();
   for (const stage of mapping(member(source.value, "stages"), ["stages"])) {
     const tasks = new Map<string, TaskOutline>();
@@ -95,20 +109,31 @@ function outline(source: YamlSource): Stages {
         stage: stage.name,
         needs: mentions(member(task.value, "needs"), [...task.path, "needs"]),
         use: uses(member(task.value, "use"), [...task.path, "use"]),
-        outputs: mapping(member(task.value, "outputs"), [...task.path, "outputs"]),
+        outputs: landings(task.value, "outputs", task.path),
+        caches: [...inherited(task), ...landings(task.value, "caches", task.path).map(cacheAt)],
       });
     }
     const deploy = member(stage.value, "deploy");
     if (isMapping(deploy)) {
       const path = [...stage.path, "deploy"];
       const use = uses(member(deploy, "use"), [...path, "use"]);
-      tasks.set("deploy", { name: "deploy", path, stage: stage.name, needs: [], use, outputs: [] });
+      tasks.set("deploy", { name: "deploy", path, stage: stage.name, needs: [], use, outputs: [], caches: [] });
     }
     const needs = mentions(member(stage.value, "needs"), [...stage.path, "needs"]);
     const special = ["deploy", "manual"].filter((key) => member(stage.value, key) !== undefined);
     stages.set(stage.name, { name: stage.name, path: stage.path, needs, tasks, special });
   }
   return stages;
+}
+
+function cacheAt({ name, path, landing }: Mention & { readonly landing: string }): Place {
+  return { what: `cache "${name}"`, landing, path };
+}
+
+/** Where a path leads; the name stands for one that is no path, which is said elsewhere. */
+function landing(given: YamlValue | undefined, name: string): string {
+  const reading = readRelativePath(typeof given === "string" ? given : name);
+  return "value" in reading ? reading.value : name;
 }
 
 function isMapping(value: YamlValue | undefined): value is { readonly [key: string]: YamlValue } {
@@ -131,9 +156,7 @@ function uses(value: YamlValue | undefined, path: YamlPath) {
   return value.flatMap((item: YamlValue, index) => {
     const name = typeof item === "string" ? item : member(item, "artifact");
     if (typeof name !== "string") return [];
-    const given = member(item, "path");
-    const reading = readRelativePath(typeof given === "string" ? given : name);
-    return [{ name, path: [...path, index], landing: "value" in reading ? reading.value : name }];
+    return [{ name, path: [...path, index], landing: landing(member(item, "path"), name) }];
   });
 }
 
@@ -177,6 +200,7 @@ function checkTasks(stage: StageOutline, artifacts: Artifacts, upstream: Readonl
     checkNeeds(task.needs, stage.tasks, "task", report);
     for (const use of task.use) checkUse(use, task, artifacts, upstream, report);
     checkLandings(task, report);
+    checkCaches(task, report);
   }
   const needsOf = (name: string) => {
     const task = stage.tasks.get(name);
@@ -225,6 +249,13 @@ function checkLandings(task: TaskOutline, report: Report): void {
     const message = `artifacts "${top.name}" and "${use.name}" land on each other, at ${top.landing} and ${use.landing}`;
     report({ path: use.path, part: "value", message, hint: "give one another place: { artifact: …, path: … }" });
   }
+}
+
+function checkCaches({ caches, outputs, use }: TaskOutline, report: Report): void {
+  if (caches.length === 0 || report.isFull()) return;
+  const made = outputs.map(({ name, landing, path }) => ({ what: `output "${name}"`, landing, path }));
+  const used = use.map(({ name, landing, path }) => ({ what: `artifact "${name}"`, landing, path }));
+  for (const problem of cacheProblems(caches, [...made, ...used])) report(problem);
 }
 
 function reportCycles(

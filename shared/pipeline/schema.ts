@@ -39,6 +39,7 @@ const environment = z.record(scalar(readVariable), scalar(readText));
 const tools = z.record(scalar(readTool), scalar(readToolVersion));
 const agents = z.record(label, label);
 const timeout = scalar(readTimeout);
+const caches = z.record(name, scalar(readRelativePath));
 const reference = z.string();
 const glob = scalar((text) => {
   const reading = readGlob(text);
@@ -57,6 +58,7 @@ const task = z.strictObject({
   timeout: timeout.optional(),
   agents: agents.optional(),
   tools: tools.optional(),
+  caches: caches.optional(),
   cache: scalar(readBoolean).optional(),
   priority: scalar(readPriority).optional(),
 });
@@ -95,6 +97,7 @@ const stage = z.strictObject({
 const defaults = z.strictObject({
   agents: agents.optional(),
   tools: tools.optional(),
+  caches: caches.optional(),
   env: environment.optional(),
   timeout: timeout.optional(),
 });
@@ -117,7 +120,7 @@ export interface Level {
   readonly later: readonly string[];
 }
 
-const laterEverywhere = ["retry", "caches", "services", "secrets", "params", "when", "finally", "concurrency"];
+const laterEverywhere = ["retry", "services", "secrets", "params", "when", "finally", "concurrency"];
 
 /** From the outside in. */
 export const levels: {

@@ -1,5 +1,10 @@
 import { create } from "@bufbuild/protobuf";
-import { type HostOperation, HostOperationSchema } from "../../../proto/gen/millrace/v1/dispatch_pb.ts";
+import {
+  type HostOperation,
+  HostOperationSchema,
+  type NamedCaches,
+  NamedCachesSchema,
+} from "../../../proto/gen/millrace/v1/dispatch_pb.ts";
 import {
   EndingKind,
   type Event,
@@ -159,6 +164,7 @@ export class TaskDriver {
         priority: planned.priority,
         fairGroup: run,
         volatileEnvironment: volatileEnvironment(actor, task),
+        ...namedCachesOf(planned, actor.state.project),
         ...hostOperationOf(planned),
       });
       const { cancelReason } = actor.state;
@@ -263,6 +269,10 @@ function volatileEnvironment({ state }: RunActor, { planned }: TaskState): Recor
     MILLRACE_TASK: planned.name,
     TRACEPARENT: state.traceparent,
   };
+}
+
+function namedCachesOf({ caches }: PlannedTask, project: string): { namedCaches?: NamedCaches } {
+  return caches.length === 0 ? {} : { namedCaches: create(NamedCachesSchema, { project, caches }) };
 }
 
 function hostOperationOf({ deployment }: PlannedTask): { hostOperation?: HostOperation } {

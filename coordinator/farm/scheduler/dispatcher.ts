@@ -62,6 +62,7 @@ export function busDispatcher(bus: Bus): Dispatcher {
         actionDigest: digestToMessage(request.actionDigest),
         blobs: inlined([toBinary(ActionSchema, request.action), toBinary(CommandSchema, request.command)]),
         volatileEnvironment: { ...request.volatileEnvironment },
+        ...(request.namedCaches === undefined ? {} : { namedCaches: request.namedCaches }),
         ...(request.hostOperation === undefined ? {} : { hostOperation: request.hostOperation }),
       });
       const before = { wasUp: isUp, losses };

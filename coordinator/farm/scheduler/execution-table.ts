@@ -1,6 +1,11 @@
 import { fromBinary, toBinary } from "@bufbuild/protobuf";
 import { ActionSchema, CommandSchema } from "../../../proto/gen/build/bazel/remote/execution/v2/remote_execution_pb.ts";
-import { HostOperationSchema, type Report, ReportSchema } from "../../../proto/gen/millrace/v1/dispatch_pb.ts";
+import {
+  HostOperationSchema,
+  NamedCachesSchema,
+  type Report,
+  ReportSchema,
+} from "../../../proto/gen/millrace/v1/dispatch_pb.ts";
 import { digestKey, parseDigestKey } from "../../../shared/digest.ts";
 import type { SchemaPart, Sqlite } from "../../../shared/sqlite/sqlite.ts";
 import type { ExecutionRequest } from "./scheduler.ts";
@@ -67,6 +72,7 @@ export const executionSchema: SchemaPart = {
     "INSERT INTO term (current) VALUES (0)",
     "ALTER TABLE execution ADD COLUMN runs_as TEXT",
     "ALTER TABLE execution ADD COLUMN host_operation BLOB",
+    "ALTER TABLE execution ADD COLUMN named_caches BLOB",
   ],
 };
 
@@ -79,6 +85,7 @@ interface Row {
   fair_group: string;
   environment: string;
   host_operation: Uint8Array | null;
+  named_caches: Uint8Array | null;
   attempts: number;
   agent: string | null;
   term: number | null;
@@ -105,8 +112,8 @@ export function sqliteExecutionTable(sqlite: Sqlite): ExecutionTable {
       await sqlite.write([
         {
           sql: `INSERT INTO execution (id, action_digest, action, command, priority, fair_group, environment,
-                  runs_as, attempts, agent, term, number, outcome, host_operation)
-                VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+                  runs_as, attempts, agent, term, number, outcome, host_operation, named_caches)
+                VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
           params: [
             request.id,
             digestKey(request.actionDigest),
@@ -120,6 +127,7 @@ export function sqliteExecutionTable(sqlite: Sqlite): ExecutionTable {
             ...leaseColumns(lease),
             outcome === undefined ? null : toBinary(ReportSchema, outcome),
             request.hostOperation === undefined ? null : toBinary(HostOperationSchema, request.hostOperation),
+            request.namedCaches === undefined ? null : toBinary(NamedCachesSchema, request.namedCaches),
           ],
         },
       ]);
@@ -156,6 +164,7 @@ function fromRow(row: Row): StoredExecution {
       fairGroup: row.fair_group,
       volatileEnvironment: JSON.parse(row.environment) as Record<string, string>,
       ...(row.host_operation === null ? {} : { hostOperation: fromBinary(HostOperationSchema, row.host_operation) }),
+      ...(row.named_caches === null ? {} : { namedCaches: fromBinary(NamedCachesSchema, row.named_caches) }),
     },
     runsAs: row.runs_as ?? row.id,
     attempts: row.attempts,

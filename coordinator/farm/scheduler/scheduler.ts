@@ -3,7 +3,7 @@ import type {
   ActionResult,
   Command,
 } from "../../../proto/gen/build/bazel/remote/execution/v2/remote_execution_pb.ts";
-import type { HostOperation } from "../../../proto/gen/millrace/v1/dispatch_pb.ts";
+import type { HostOperation, NamedCaches } from "../../../proto/gen/millrace/v1/dispatch_pb.ts";
 import type {
   Confinement,
   DeploymentOutcome,
@@ -26,6 +26,8 @@ export interface ExecutionRequest {
   readonly fairGroup: string;
   /** Given to the process, not part of the key. */
   readonly volatileEnvironment: Readonly<Record<string, string>>;
+  /** Folders that the agent keeps between its tasks. The declaration is in the Action's salt, too. */
+  readonly namedCaches?: NamedCaches;
   /**
    * Set for what outlives its task. Such an execution is never given to a second agent, whatever becomes of the first: its
    * platform names the agent (label `agent`), and it waits for that one to come back.

@@ -11,7 +11,7 @@ import type { ActionResult, Digest } from "../../build/bazel/remote/execution/v2
 import { file_build_bazel_remote_execution_v2_remote_execution } from "../../build/bazel/remote/execution/v2/remote_execution_pb.ts";
 import type { DiskSpace } from "./agent_pb.ts";
 import { file_millrace_v1_agent } from "./agent_pb.ts";
-import type { Confinement, Deployment, DeploymentOutcome, Ending, ResourceUsage } from "./event_pb.ts";
+import type { Confinement, Deployment, DeploymentOutcome, Ending, NamedCache, ResourceUsage } from "./event_pb.ts";
 import { file_millrace_v1_event } from "./event_pb.ts";
 import type { Message, UnknownEnum } from "@bufbuild/protobuf";
 
@@ -19,7 +19,7 @@ import type { Message, UnknownEnum } from "@bufbuild/protobuf";
  * Describes the file millrace/v1/dispatch.proto.
  */
 export const file_millrace_v1_dispatch: GenFile = /*@__PURE__*/
-  fileDesc("ChptaWxscmFjZS92MS9kaXNwYXRjaC5wcm90bxILbWlsbHJhY2UudjEiJQoFRXBvY2gSDAoEdGVybRgBIAEoAxIOCgZudW1iZXIYAiABKAMiUwoKSW5saW5lQmxvYhI3CgZkaWdlc3QYASABKAsyJy5idWlsZC5iYXplbC5yZW1vdGUuZXhlY3V0aW9uLnYyLkRpZ2VzdBIMCgRkYXRhGAIgASgMIvYCCgZBc3NpZ24SFAoMZXhlY3V0aW9uX2lkGAEgASgJEiEKBWVwb2NoGAIgASgLMhIubWlsbHJhY2UudjEuRXBvY2gSDwoHYXR0ZW1wdBgDIAEoBRI+Cg1hY3Rpb25fZGlnZXN0GAQgASgLMicuYnVpbGQuYmF6ZWwucmVtb3RlLmV4ZWN1dGlvbi52Mi5EaWdlc3QSJgoFYmxvYnMYBSADKAsyFy5taWxscmFjZS52MS5JbmxpbmVCbG9iEkoKFHZvbGF0aWxlX2Vudmlyb25tZW50GAYgAygLMiwubWlsbHJhY2UudjEuQXNzaWduLlZvbGF0aWxlRW52aXJvbm1lbnRFbnRyeRIyCg5ob3N0X29wZXJhdGlvbhgUIAEoCzIaLm1pbGxyYWNlLnYxLkhvc3RPcGVyYXRpb24aOgoYVm9sYXRpbGVFbnZpcm9ubWVudEVudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCToCOAEiQgoNSG9zdE9wZXJhdGlvbhIpCgZkZXBsb3kYASABKAsyFy5taWxscmFjZS52MS5EZXBsb3ltZW50SABCBgoEa2luZCIwCgtBc3NpZ25SZXBseRIQCghhY2NlcHRlZBgBIAEoCBIPCgdyZWZ1c2FsGAIgASgJIlEKBkNhbmNlbBIUCgxleGVjdXRpb25faWQYASABKAkSIQoFZXBvY2gYAiABKAsyEi5taWxscmFjZS52MS5FcG9jaBIOCgZyZWFzb24YAyABKAkiHAoLQ2FuY2VsUmVwbHkSDQoFa25vd24YASABKAgikAEKCUhlYXJ0YmVhdBIQCghhZ2VudF9pZBgBIAEoCRIPCgdzZXNzaW9uGAIgASgJEhAKCGRyYWluaW5nGAMgASgIEigKBGhlbGQYBCADKAsyGi5taWxscmFjZS52MS5IZWxkRXhlY3V0aW9uEiQKBGRpc2sYBSABKAsyFi5taWxscmFjZS52MS5EaXNrU3BhY2UiEAoOSGVhcnRiZWF0UmVwbHkiSAoNSGVsZEV4ZWN1dGlvbhIUCgxleGVjdXRpb25faWQYASABKAkSIQoFZXBvY2gYAiABKAsyEi5taWxscmFjZS52MS5FcG9jaCLWAgoGUmVwb3J0EhAKCGFnZW50X2lkGAEgASgJEhQKDGV4ZWN1dGlvbl9pZBgCIAEoCRIhCgVlcG9jaBgDIAEoCzISLm1pbGxyYWNlLnYxLkVwb2NoEg8KB2F0dGVtcHQYBCABKAUSIwoGZW5kaW5nGAUgASgLMhMubWlsbHJhY2UudjEuRW5kaW5nEj0KBnJlc3VsdBgGIAEoCzItLmJ1aWxkLmJhemVsLnJlbW90ZS5leGVjdXRpb24udjIuQWN0aW9uUmVzdWx0EikKBXVzYWdlGAcgASgLMhoubWlsbHJhY2UudjEuUmVzb3VyY2VVc2FnZRItCgtjb25maW5lbWVudBgIIAEoCzIYLm1pbGxyYWNlLnYxLkNvbmZpbmVtZW50EjIKCmRlcGxveW1lbnQYFCABKAsyHi5taWxscmFjZS52MS5EZXBsb3ltZW50T3V0Y29tZSI6CgtSZXBvcnRSZXBseRIrCgdvdXRjb21lGAEgASgOMhoubWlsbHJhY2UudjEuUmVwb3J0T3V0Y29tZSIYCghSb2xsQ2FsbBIMCgR0ZXJtGAEgASgDIggKBlJlam9pbiIsCgdHb29kYnllEhAKCGFnZW50X2lkGAEgASgJEg8KB3Nlc3Npb24YAiABKAkiGQoFRHJhaW4SEAoIZHJhaW5pbmcYASABKAgqZwoNUmVwb3J0T3V0Y29tZRIeChpSRVBPUlRfT1VUQ09NRV9VTlNQRUNJRklFRBAAEhsKF1JFUE9SVF9PVVRDT01FX0FDQ0VQVEVEEAESGQoVUkVQT1JUX09VVENPTUVfRkVOQ0VEEAJiBnByb3RvMw", [file_build_bazel_remote_execution_v2_remote_execution, file_millrace_v1_agent, file_millrace_v1_event]);
+  fileDesc("ChptaWxscmFjZS92MS9kaXNwYXRjaC5wcm90bxILbWlsbHJhY2UudjEiJQoFRXBvY2gSDAoEdGVybRgBIAEoAxIOCgZudW1iZXIYAiABKAMiUwoKSW5saW5lQmxvYhI3CgZkaWdlc3QYASABKAsyJy5idWlsZC5iYXplbC5yZW1vdGUuZXhlY3V0aW9uLnYyLkRpZ2VzdBIMCgRkYXRhGAIgASgMIqYDCgZBc3NpZ24SFAoMZXhlY3V0aW9uX2lkGAEgASgJEiEKBWVwb2NoGAIgASgLMhIubWlsbHJhY2UudjEuRXBvY2gSDwoHYXR0ZW1wdBgDIAEoBRI+Cg1hY3Rpb25fZGlnZXN0GAQgASgLMicuYnVpbGQuYmF6ZWwucmVtb3RlLmV4ZWN1dGlvbi52Mi5EaWdlc3QSJgoFYmxvYnMYBSADKAsyFy5taWxscmFjZS52MS5JbmxpbmVCbG9iEkoKFHZvbGF0aWxlX2Vudmlyb25tZW50GAYgAygLMiwubWlsbHJhY2UudjEuQXNzaWduLlZvbGF0aWxlRW52aXJvbm1lbnRFbnRyeRIuCgxuYW1lZF9jYWNoZXMYByABKAsyGC5taWxscmFjZS52MS5OYW1lZENhY2hlcxIyCg5ob3N0X29wZXJhdGlvbhgUIAEoCzIaLm1pbGxyYWNlLnYxLkhvc3RPcGVyYXRpb24aOgoYVm9sYXRpbGVFbnZpcm9ubWVudEVudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCToCOAEiRwoLTmFtZWRDYWNoZXMSDwoHcHJvamVjdBgBIAEoCRInCgZjYWNoZXMYAiADKAsyFy5taWxscmFjZS52MS5OYW1lZENhY2hlIkIKDUhvc3RPcGVyYXRpb24SKQoGZGVwbG95GAEgASgLMhcubWlsbHJhY2UudjEuRGVwbG95bWVudEgAQgYKBGtpbmQiMAoLQXNzaWduUmVwbHkSEAoIYWNjZXB0ZWQYASABKAgSDwoHcmVmdXNhbBgCIAEoCSJRCgZDYW5jZWwSFAoMZXhlY3V0aW9uX2lkGAEgASgJEiEKBWVwb2NoGAIgASgLMhIubWlsbHJhY2UudjEuRXBvY2gSDgoGcmVhc29uGAMgASgJIhwKC0NhbmNlbFJlcGx5Eg0KBWtub3duGAEgASgIIpABCglIZWFydGJlYXQSEAoIYWdlbnRfaWQYASABKAkSDwoHc2Vzc2lvbhgCIAEoCRIQCghkcmFpbmluZxgDIAEoCBIoCgRoZWxkGAQgAygLMhoubWlsbHJhY2UudjEuSGVsZEV4ZWN1dGlvbhIkCgRkaXNrGAUgASgLMhYubWlsbHJhY2UudjEuRGlza1NwYWNlIhAKDkhlYXJ0YmVhdFJlcGx5IkgKDUhlbGRFeGVjdXRpb24SFAoMZXhlY3V0aW9uX2lkGAEgASgJEiEKBWVwb2NoGAIgASgLMhIubWlsbHJhY2UudjEuRXBvY2gi1gIKBlJlcG9ydBIQCghhZ2VudF9pZBgBIAEoCRIUCgxleGVjdXRpb25faWQYAiABKAkSIQoFZXBvY2gYAyABKAsyEi5taWxscmFjZS52MS5FcG9jaBIPCgdhdHRlbXB0GAQgASgFEiMKBmVuZGluZxgFIAEoCzITLm1pbGxyYWNlLnYxLkVuZGluZxI9CgZyZXN1bHQYBiABKAsyLS5idWlsZC5iYXplbC5yZW1vdGUuZXhlY3V0aW9uLnYyLkFjdGlvblJlc3VsdBIpCgV1c2FnZRgHIAEoCzIaLm1pbGxyYWNlLnYxLlJlc291cmNlVXNhZ2USLQoLY29uZmluZW1lbnQYCCABKAsyGC5taWxscmFjZS52MS5Db25maW5lbWVudBIyCgpkZXBsb3ltZW50GBQgASgLMh4ubWlsbHJhY2UudjEuRGVwbG95bWVudE91dGNvbWUiOgoLUmVwb3J0UmVwbHkSKwoHb3V0Y29tZRgBIAEoDjIaLm1pbGxyYWNlLnYxLlJlcG9ydE91dGNvbWUiGAoIUm9sbENhbGwSDAoEdGVybRgBIAEoAyIICgZSZWpvaW4iLAoHR29vZGJ5ZRIQCghhZ2VudF9pZBgBIAEoCRIPCgdzZXNzaW9uGAIgASgJIhkKBURyYWluEhAKCGRyYWluaW5nGAEgASgIKmcKDVJlcG9ydE91dGNvbWUSHgoaUkVQT1JUX09VVENPTUVfVU5TUEVDSUZJRUQQABIbChdSRVBPUlRfT1VUQ09NRV9BQ0NFUFRFRBABEhkKFVJFUE9SVF9PVVRDT01FX0ZFTkNFRBACYgZwcm90bzM", [file_build_bazel_remote_execution_v2_remote_execution, file_millrace_v1_agent, file_millrace_v1_event]);
 
 /**
  * Fences an attempt: of two reports for one execution only the one with the current epoch counts. Ordered by term, then
@@ -113,6 +113,13 @@ export type Assign = Message<"millrace.v1.Assign"> & {
   volatileEnvironment: { [key: string]: string };
 
   /**
+   * Folders that the agent keeps between its tasks. Only pipeline tasks have them: a foreign client has no project.
+   *
+   * @generated from field: millrace.v1.NamedCaches named_caches = 7;
+   */
+  namedCaches?: NamedCaches | undefined;
+
+  /**
    * Set when this is no task to be run and cleaned up after, but an operation on the host itself.
    *
    * @generated from field: millrace.v1.HostOperation host_operation = 20;
@@ -126,6 +133,32 @@ export type Assign = Message<"millrace.v1.Assign"> & {
  */
 export const AssignSchema: GenMessage<Assign> = /*@__PURE__*/
   messageDesc(file_millrace_v1_dispatch, 2);
+
+/**
+ * The caches of one task.
+ *
+ * @generated from message millrace.v1.NamedCaches
+ */
+export type NamedCaches = Message<"millrace.v1.NamedCaches"> & {
+  /**
+   * Caches of different projects are different ones, whatever their names.
+   *
+   * @generated from field: string project = 1;
+   */
+  project: string;
+
+  /**
+   * @generated from field: repeated millrace.v1.NamedCache caches = 2;
+   */
+  caches: NamedCache[];
+};
+
+/**
+ * Describes the message millrace.v1.NamedCaches.
+ * Use `create(NamedCachesSchema)` to create a new message.
+ */
+export const NamedCachesSchema: GenMessage<NamedCaches> = /*@__PURE__*/
+  messageDesc(file_millrace_v1_dispatch, 3);
 
 /**
  * Changes what outlives its task. The agent journals each step before it is taken and goes on after its own restart, so
@@ -153,7 +186,7 @@ export type HostOperation = Message<"millrace.v1.HostOperation"> & {
  * Use `create(HostOperationSchema)` to create a new message.
  */
 export const HostOperationSchema: GenMessage<HostOperation> = /*@__PURE__*/
-  messageDesc(file_millrace_v1_dispatch, 3);
+  messageDesc(file_millrace_v1_dispatch, 4);
 
 /**
  * Whether the agent took it.
@@ -179,7 +212,7 @@ export type AssignReply = Message<"millrace.v1.AssignReply"> & {
  * Use `create(AssignReplySchema)` to create a new message.
  */
 export const AssignReplySchema: GenMessage<AssignReply> = /*@__PURE__*/
-  messageDesc(file_millrace_v1_dispatch, 4);
+  messageDesc(file_millrace_v1_dispatch, 5);
 
 /**
  * Request on an agent's `cancel` subject; the answer (a CancelReply) means "will end", the result follows.
@@ -208,7 +241,7 @@ export type Cancel = Message<"millrace.v1.Cancel"> & {
  * Use `create(CancelSchema)` to create a new message.
  */
 export const CancelSchema: GenMessage<Cancel> = /*@__PURE__*/
-  messageDesc(file_millrace_v1_dispatch, 5);
+  messageDesc(file_millrace_v1_dispatch, 6);
 
 /**
  * Whether the agent knows the execution.
@@ -227,7 +260,7 @@ export type CancelReply = Message<"millrace.v1.CancelReply"> & {
  * Use `create(CancelReplySchema)` to create a new message.
  */
 export const CancelReplySchema: GenMessage<CancelReply> = /*@__PURE__*/
-  messageDesc(file_millrace_v1_dispatch, 6);
+  messageDesc(file_millrace_v1_dispatch, 7);
 
 /**
  * Request of each agent at the heartbeat interval and after every change; the answer is a HeartbeatReply.
@@ -270,7 +303,7 @@ export type Heartbeat = Message<"millrace.v1.Heartbeat"> & {
  * Use `create(HeartbeatSchema)` to create a new message.
  */
 export const HeartbeatSchema: GenMessage<Heartbeat> = /*@__PURE__*/
-  messageDesc(file_millrace_v1_dispatch, 7);
+  messageDesc(file_millrace_v1_dispatch, 8);
 
 /**
  * The coordinator has heard the heartbeat and knows this session of the agent: the agent may go on with host operations
@@ -286,7 +319,7 @@ export type HeartbeatReply = Message<"millrace.v1.HeartbeatReply"> & {
  * Use `create(HeartbeatReplySchema)` to create a new message.
  */
 export const HeartbeatReplySchema: GenMessage<HeartbeatReply> = /*@__PURE__*/
-  messageDesc(file_millrace_v1_dispatch, 8);
+  messageDesc(file_millrace_v1_dispatch, 9);
 
 /**
  * An execution that an agent runs, or whose result it still keeps in its outbox.
@@ -310,7 +343,7 @@ export type HeldExecution = Message<"millrace.v1.HeldExecution"> & {
  * Use `create(HeldExecutionSchema)` to create a new message.
  */
 export const HeldExecutionSchema: GenMessage<HeldExecution> = /*@__PURE__*/
-  messageDesc(file_millrace_v1_dispatch, 9);
+  messageDesc(file_millrace_v1_dispatch, 10);
 
 /**
  * Request on the farm's `report` subject: an attempt has ended. Sent again until the answer has come.
@@ -375,7 +408,7 @@ export type Report = Message<"millrace.v1.Report"> & {
  * Use `create(ReportSchema)` to create a new message.
  */
 export const ReportSchema: GenMessage<Report> = /*@__PURE__*/
-  messageDesc(file_millrace_v1_dispatch, 10);
+  messageDesc(file_millrace_v1_dispatch, 11);
 
 /**
  * The coordinator has the report on disk, or refuses it; either way the agent forgets it.
@@ -394,7 +427,7 @@ export type ReportReply = Message<"millrace.v1.ReportReply"> & {
  * Use `create(ReportReplySchema)` to create a new message.
  */
 export const ReportReplySchema: GenMessage<ReportReply> = /*@__PURE__*/
-  messageDesc(file_millrace_v1_dispatch, 11);
+  messageDesc(file_millrace_v1_dispatch, 12);
 
 /**
  * Published by the coordinator at its start: every agent answers with a heartbeat at once.
@@ -413,7 +446,7 @@ export type RollCall = Message<"millrace.v1.RollCall"> & {
  * Use `create(RollCallSchema)` to create a new message.
  */
 export const RollCallSchema: GenMessage<RollCall> = /*@__PURE__*/
-  messageDesc(file_millrace_v1_dispatch, 12);
+  messageDesc(file_millrace_v1_dispatch, 13);
 
 /**
  * Published to an agent that the coordinator does not know: it joins anew.
@@ -428,7 +461,7 @@ export type Rejoin = Message<"millrace.v1.Rejoin"> & {
  * Use `create(RejoinSchema)` to create a new message.
  */
 export const RejoinSchema: GenMessage<Rejoin> = /*@__PURE__*/
-  messageDesc(file_millrace_v1_dispatch, 13);
+  messageDesc(file_millrace_v1_dispatch, 14);
 
 /**
  * Published by an agent that leaves on purpose and holds nothing.
@@ -452,7 +485,7 @@ export type Goodbye = Message<"millrace.v1.Goodbye"> & {
  * Use `create(GoodbyeSchema)` to create a new message.
  */
 export const GoodbyeSchema: GenMessage<Goodbye> = /*@__PURE__*/
-  messageDesc(file_millrace_v1_dispatch, 14);
+  messageDesc(file_millrace_v1_dispatch, 15);
 
 /**
  * Published to an agent: it takes nothing new from now on, or again. Answered with a heartbeat at once; what is not heard
@@ -472,7 +505,7 @@ export type Drain = Message<"millrace.v1.Drain"> & {
  * Use `create(DrainSchema)` to create a new message.
  */
 export const DrainSchema: GenMessage<Drain> = /*@__PURE__*/
-  messageDesc(file_millrace_v1_dispatch, 15);
+  messageDesc(file_millrace_v1_dispatch, 16);
 
 /**
  * What became of a report.

@@ -16,7 +16,7 @@ import type { Message, UnknownEnum } from "@bufbuild/protobuf";
  * Describes the file millrace/v1/event.proto.
  */
 export const file_millrace_v1_event: GenFile = /*@__PURE__*/
-  fileDesc("ChdtaWxscmFjZS92MS9ldmVudC5wcm90bxILbWlsbHJhY2UudjEiLAoGQ29tbWl0EiIKBmV2ZW50cxgBIAMoCzISLm1pbGxyYWNlLnYxLkV2ZW50IqkGCgVFdmVudBIoCgR0aW1lGAEgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIRCglwcmluY2lwYWwYAiABKAkSDwoHcHJvamVjdBgDIAEoCRITCgt0cmFjZXBhcmVudBgEIAEoCRIyCg1ydW5fcmVxdWVzdGVkGAogASgLMhkubWlsbHJhY2UudjEuUnVuUmVxdWVzdGVkSAASLgoLcnVuX3BsYW5uZWQYCyABKAsyFy5taWxscmFjZS52MS5SdW5QbGFubmVkSAASMAoMdGFza193YWl0aW5nGAwgASgLMhgubWlsbHJhY2UudjEuVGFza1dhaXRpbmdIABI0Cg50YXNrX3N1Ym1pdHRlZBgNIAEoCzIaLm1pbGxyYWNlLnYxLlRhc2tTdWJtaXR0ZWRIABIwCgx0YXNrX3N0YXJ0ZWQYDiABKAsyGC5taWxscmFjZS52MS5UYXNrU3RhcnRlZEgAEjIKDXRhc2tfZmluaXNoZWQYDyABKAsyGS5taWxscmFjZS52MS5UYXNrRmluaXNoZWRIABIwCgx0YXNrX3NraXBwZWQYECABKAsyGC5taWxscmFjZS52MS5UYXNrU2tpcHBlZEgAEj8KFHJ1bl9jYW5jZWxfcmVxdWVzdGVkGBEgASgLMh8ubWlsbHJhY2UudjEuUnVuQ2FuY2VsUmVxdWVzdGVkSAASMAoMcnVuX2ZpbmlzaGVkGBIgASgLMhgubWlsbHJhY2UudjEuUnVuRmluaXNoZWRIABIuCgtnYXRlX29wZW5lZBgeIAEoCzIXLm1pbGxyYWNlLnYxLkdhdGVPcGVuZWRIABIwCgxnYXRlX2RlY2lkZWQYHyABKAsyGC5taWxscmFjZS52MS5HYXRlRGVjaWRlZEgAEjoKEWVudmlyb25tZW50X2JvdW5kGCggASgLMh0ubWlsbHJhY2UudjEuRW52aXJvbm1lbnRCb3VuZEgAEkAKFGVudmlyb25tZW50X2RlcGxveWVkGCkgASgLMiAubWlsbHJhY2UudjEuRW52aXJvbm1lbnREZXBsb3llZEgAQgYKBGtpbmQiiQEKDFJ1blJlcXVlc3RlZBIQCghwaXBlbGluZRgBIAEoCRIVCg1waXBlbGluZV9wYXRoGAIgASgJEjcKBnNvdXJjZRgDIAEoCzInLmJ1aWxkLmJhemVsLnJlbW90ZS5leGVjdXRpb24udjIuRGlnZXN0EhcKD2lkZW1wb3RlbmN5X2tleRgEIAEoCSI1CgpSdW5QbGFubmVkEicKBXRhc2tzGAEgAygLMhgubWlsbHJhY2UudjEuUGxhbm5lZFRhc2si+QMKC1BsYW5uZWRUYXNrEg0KBXN0YWdlGAEgASgJEgwKBG5hbWUYAiABKAkSDQoFbmVlZHMYAyADKAkSPwoOY29tbWFuZF9kaWdlc3QYBCABKAsyJy5idWlsZC5iYXplbC5yZW1vdGUuZXhlY3V0aW9uLnYyLkRpZ2VzdBJCChFpbnB1dF9yb290X2RpZ2VzdBgFIAEoCzInLmJ1aWxkLmJhemVsLnJlbW90ZS5leGVjdXRpb24udjIuRGlnZXN0EiYKBHVzZXMYBiADKAsyGC5taWxscmFjZS52MS5BcnRpZmFjdFVzZRIsCgdvdXRwdXRzGAcgAygLMhsubWlsbHJhY2UudjEuQXJ0aWZhY3RPdXRwdXQSOwoIcGxhdGZvcm0YCCABKAsyKS5idWlsZC5iYXplbC5yZW1vdGUuZXhlY3V0aW9uLnYyLlBsYXRmb3JtEioKB3RpbWVvdXQYCSABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SFAoMZG9fbm90X2NhY2hlGAogASgIEhAKCHByaW9yaXR5GAsgASgFEiUKBGdhdGUYFCABKAsyFy5taWxscmFjZS52MS5NYW51YWxHYXRlEisKCmRlcGxveW1lbnQYHiABKAsyFy5taWxscmFjZS52MS5EZXBsb3ltZW50IpwBCgpNYW51YWxHYXRlEg0KBXRpdGxlGAEgASgJEhEKCWNoZWNrbGlzdBgCIAMoCRIRCglhcHByb3ZlcnMYAyADKAkSKgoHdGltZW91dBgEIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhItCgpvbl90aW1lb3V0GAUgASgOMhkubWlsbHJhY2UudjEuR2F0ZURlY2lzaW9uInUKC0dhdGVCaW5kaW5nEjcKBnNvdXJjZRgBIAEoCzInLmJ1aWxkLmJhemVsLnJlbW90ZS5leGVjdXRpb24udjIuRGlnZXN0Ei0KCWFydGlmYWN0cxgCIAMoCzIaLm1pbGxyYWNlLnYxLkJvdW5kQXJ0aWZhY3QikQEKDUJvdW5kQXJ0aWZhY3QSDAoEbmFtZRgBIAEoCRIMCgR0YXNrGAIgASgJEjcKBmRpZ2VzdBgDIAEoCzInLmJ1aWxkLmJhemVsLnJlbW90ZS5leGVjdXRpb24udjIuRGlnZXN0EhQKDGlzX2RpcmVjdG9yeRgEIAEoCBIVCg1pc19leGVjdXRhYmxlGAUgASgIIoIBCgpHYXRlT3BlbmVkEgwKBHRhc2sYASABKAkSOAoHYmluZGluZxgCIAEoCzInLmJ1aWxkLmJhemVsLnJlbW90ZS5leGVjdXRpb24udjIuRGlnZXN0EiwKCGRlYWRsaW5lGAMgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCKmAQoLR2F0ZURlY2lkZWQSDAoEdGFzaxgBIAEoCRIrCghkZWNpc2lvbhgCIAEoDjIZLm1pbGxyYWNlLnYxLkdhdGVEZWNpc2lvbhIPCgdjb21tZW50GAMgASgJEjgKB2JpbmRpbmcYBCABKAsyJy5idWlsZC5iYXplbC5yZW1vdGUuZXhlY3V0aW9uLnYyLkRpZ2VzdBIRCgl0aW1lZF9vdXQYBSABKAgiUQoKRGVwbG95bWVudBITCgtlbnZpcm9ubWVudBgBIAEoCRILCgNhcHAYAiABKAkSIQoFcHJvYmUYAyABKAsyEi5taWxscmFjZS52MS5Qcm9iZSJACgVQcm9iZRILCgN1cmwYASABKAkSKgoHdGltZW91dBgCIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbiL4AQoRRGVwbG95bWVudE91dGNvbWUSEwoLZW52aXJvbm1lbnQYASABKAkSCwoDYXBwGAIgASgJEjgKB3JlbGVhc2UYAyABKAsyJy5idWlsZC5iYXplbC5yZW1vdGUuZXhlY3V0aW9uLnYyLkRpZ2VzdBI4CgdjdXJyZW50GAQgASgLMicuYnVpbGQuYmF6ZWwucmVtb3RlLmV4ZWN1dGlvbi52Mi5EaWdlc3QSDwoHaGVhbHRoeRgFIAEoCBIRCgl3ZW50X2JhY2sYBiABKAgSEwoLbW92ZWRfYnl0ZXMYByABKAMSFAoMcHJvYmVfYW5zd2VyGAggASgJIjYKEEVudmlyb25tZW50Qm91bmQSEwoLZW52aXJvbm1lbnQYASABKAkSDQoFYWdlbnQYAiABKAkidwoTRW52aXJvbm1lbnREZXBsb3llZBILCgNydW4YASABKAkSDAoEdGFzaxgCIAEoCRIUCgxleGVjdXRpb25faWQYAyABKAkSLwoHb3V0Y29tZRgEIAEoCzIeLm1pbGxyYWNlLnYxLkRlcGxveW1lbnRPdXRjb21lIjsKC0FydGlmYWN0VXNlEgwKBHRhc2sYASABKAkSEAoIYXJ0aWZhY3QYAiABKAkSDAoEcGF0aBgDIAEoCSIwCg5BcnRpZmFjdE91dHB1dBIQCghhcnRpZmFjdBgBIAEoCRIMCgRwYXRoGAIgASgJIjwKC1Rhc2tXYWl0aW5nEgwKBHRhc2sYASABKAkSHwoEd2FpdBgCIAEoCzIRLm1pbGxyYWNlLnYxLldhaXQicwoNVGFza1N1Ym1pdHRlZBIMCgR0YXNrGAEgASgJEj4KDWFjdGlvbl9kaWdlc3QYAiABKAsyJy5idWlsZC5iYXplbC5yZW1vdGUuZXhlY3V0aW9uLnYyLkRpZ2VzdBIUCgxleGVjdXRpb25faWQYAyABKAkiUQoLVGFza1N0YXJ0ZWQSDAoEdGFzaxgBIAEoCRIPCgdhdHRlbXB0GAIgASgFEg0KBWFnZW50GAMgASgJEhQKDGV4ZWN1dGlvbl9pZBgEIAEoCSLcAwoMVGFza0ZpbmlzaGVkEgwKBHRhc2sYASABKAkSJwoGc3RhdHVzGAIgASgOMhcubWlsbHJhY2UudjEuVGFza1N0YXR1cxIOCgZjYWNoZWQYAyABKAgSIwoGZW5kaW5nGAQgASgLMhMubWlsbHJhY2UudjEuRW5kaW5nEigKCWFydGlmYWN0cxgFIAMoCzIVLm1pbGxyYWNlLnYxLkFydGlmYWN0Ej4KDWFjdGlvbl9kaWdlc3QYBiABKAsyJy5idWlsZC5iYXplbC5yZW1vdGUuZXhlY3V0aW9uLnYyLkRpZ2VzdBI7Cgpsb2dfZGlnZXN0GAcgASgLMicuYnVpbGQuYmF6ZWwucmVtb3RlLmV4ZWN1dGlvbi52Mi5EaWdlc3QSKwoIZHVyYXRpb24YCCABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SKQoFdXNhZ2UYCSABKAsyGi5taWxscmFjZS52MS5SZXNvdXJjZVVzYWdlEi0KC2NvbmZpbmVtZW50GAogASgLMhgubWlsbHJhY2UudjEuQ29uZmluZW1lbnQSMgoKZGVwbG95bWVudBgeIAEoCzIeLm1pbGxyYWNlLnYxLkRlcGxveW1lbnRPdXRjb21lIisKC1Rhc2tTa2lwcGVkEgwKBHRhc2sYASABKAkSDgoGcmVhc29uGAIgASgJIiQKElJ1bkNhbmNlbFJlcXVlc3RlZBIOCgZyZWFzb24YASABKAkiNQoLUnVuRmluaXNoZWQSJgoGc3RhdHVzGAEgASgOMhYubWlsbHJhY2UudjEuUnVuU3RhdHVzImgKBFdhaXQSJQoFY2F1c2UYASABKA4yFi5taWxscmFjZS52MS5XYWl0Q2F1c2USKQoFc2luY2UYAiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEg4KBmRldGFpbBgDIAEoCSLhAQoIQXJ0aWZhY3QSDAoEbmFtZRgBIAEoCRIMCgRwYXRoGAIgASgJEgwKBHRhc2sYAyABKAkSNwoEZmlsZRgEIAEoCzInLmJ1aWxkLmJhemVsLnJlbW90ZS5leGVjdXRpb24udjIuRGlnZXN0SAASPAoJZGlyZWN0b3J5GAUgASgLMicuYnVpbGQuYmF6ZWwucmVtb3RlLmV4ZWN1dGlvbi52Mi5EaWdlc3RIABISCgpzaXplX2J5dGVzGAYgASgDEhUKDWlzX2V4ZWN1dGFibGUYByABKAhCCQoHY29udGVudCKMAQoGRW5kaW5nEiUKBGtpbmQYASABKA4yFy5taWxscmFjZS52MS5FbmRpbmdLaW5kEhEKCWV4aXRfY29kZRgCIAEoBRIOCgZzaWduYWwYAyABKAkSDgoGZGV0YWlsGAQgASgJEigKBXNjb3BlGAUgASgOMhkubWlsbHJhY2UudjEuRmFpbHVyZVNjb3BlIlIKDVJlc291cmNlVXNhZ2USJgoDY3B1GAEgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEhkKEXBlYWtfbWVtb3J5X2J5dGVzGAIgASgDImgKC0NvbmZpbmVtZW50EioKB3NhbmRib3gYASABKA4yGS5taWxscmFjZS52MS5TYW5kYm94TGV2ZWwSLQoLY29udGFpbm1lbnQYAiABKA4yGC5taWxscmFjZS52MS5Db250YWlubWVudCplCgxHYXRlRGVjaXNpb24SHQoZR0FURV9ERUNJU0lPTl9VTlNQRUNJRklFRBAAEhoKFkdBVEVfREVDSVNJT05fQVBQUk9WRUQQARIaChZHQVRFX0RFQ0lTSU9OX1JFSkVDVEVEEAIq+wEKCVdhaXRDYXVzZRIaChZXQUlUX0NBVVNFX1VOU1BFQ0lGSUVEEAASFAoQV0FJVF9DQVVTRV9ORUVEUxABEhgKFFdBSVRfQ0FVU0VfUFJFUEFSSU5HEAISGgoWV0FJVF9DQVVTRV9BR0VOVFNfQlVTWRADEh8KG1dBSVRfQ0FVU0VfTk9fQUdFTlRfTUFUQ0hFUxAEEhkKFVdBSVRfQ0FVU0VfQUdFTlRfTE9TVBAFEh0KGVdBSVRfQ0FVU0VfQUdFTlRfRFJBSU5JTkcQBhITCg9XQUlUX0NBVVNFX0dBVEUQFBIWChJXQUlUX0NBVVNFX1BMQUNJTkcQFSpeCgxGYWlsdXJlU2NvcGUSHQoZRkFJTFVSRV9TQ09QRV9VTlNQRUNJRklFRBAAEhcKE0ZBSUxVUkVfU0NPUEVfQUdFTlQQARIWChJGQUlMVVJFX1NDT1BFX0ZBUk0QAirjAgoKRW5kaW5nS2luZBIbChdFTkRJTkdfS0lORF9VTlNQRUNJRklFRBAAEhYKEkVORElOR19LSU5EX0VYSVRFRBABEhkKFUVORElOR19LSU5EX1NJR05BTExFRBACEhkKFUVORElOR19LSU5EX1RJTUVEX09VVBADEhkKFUVORElOR19LSU5EX0NBTkNFTExFRBAEEh0KGUVORElOR19LSU5EX09VVF9PRl9NRU1PUlkQBRIaChZFTkRJTkdfS0lORF9BR0VOVF9MT1NUEAYSHgoaRU5ESU5HX0tJTkRfT1VUUFVUX01JU1NJTkcQBxIeChpFTkRJTkdfS0lORF9JTkZSQVNUUlVDVFVSRRAIEhcKE0VORElOR19LSU5EX1JFRlVTRUQQCRIYChRFTkRJTkdfS0lORF9SRUpFQ1RFRBAUEiEKHUVORElOR19LSU5EX0RFUExPWU1FTlRfRkFJTEVEEB4qYwoMU2FuZGJveExldmVsEh0KGVNBTkRCT1hfTEVWRUxfVU5TUEVDSUZJRUQQABIWChJTQU5EQk9YX0xFVkVMX05PTkUQARIcChhTQU5EQk9YX0xFVkVMX0JVQkJMRVdSQVAQAipdCgtDb250YWlubWVudBIbChdDT05UQUlOTUVOVF9VTlNQRUNJRklFRBAAEhQKEENPTlRBSU5NRU5UX0ZVTEwQARIbChdDT05UQUlOTUVOVF9CRVNUX0VGRk9SVBACKooBCglSdW5TdGF0dXMSGgoWUlVOX1NUQVRVU19VTlNQRUNJRklFRBAAEhYKElJVTl9TVEFUVVNfUlVOTklORxABEhgKFFJVTl9TVEFUVVNfU1VDQ0VFREVEEAISFQoRUlVOX1NUQVRVU19GQUlMRUQQAxIYChRSVU5fU1RBVFVTX0NBTkNFTExFRBAEKtoBCgpUYXNrU3RhdHVzEhsKF1RBU0tfU1RBVFVTX1VOU1BFQ0lGSUVEEAASFwoTVEFTS19TVEFUVVNfV0FJVElORxABEhYKElRBU0tfU1RBVFVTX1FVRVVFRBACEhcKE1RBU0tfU1RBVFVTX1JVTk5JTkcQAxIZChVUQVNLX1NUQVRVU19TVUNDRUVERUQQBBIWChJUQVNLX1NUQVRVU19GQUlMRUQQBRIZChVUQVNLX1NUQVRVU19DQU5DRUxMRUQQBhIXChNUQVNLX1NUQVRVU19TS0lQUEVEEAdiBnByb3RvMw", [file_build_bazel_remote_execution_v2_remote_execution, file_google_protobuf_duration, file_google_protobuf_timestamp]);
+  fileDesc("ChdtaWxscmFjZS92MS9ldmVudC5wcm90bxILbWlsbHJhY2UudjEiLAoGQ29tbWl0EiIKBmV2ZW50cxgBIAMoCzISLm1pbGxyYWNlLnYxLkV2ZW50IqkGCgVFdmVudBIoCgR0aW1lGAEgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIRCglwcmluY2lwYWwYAiABKAkSDwoHcHJvamVjdBgDIAEoCRITCgt0cmFjZXBhcmVudBgEIAEoCRIyCg1ydW5fcmVxdWVzdGVkGAogASgLMhkubWlsbHJhY2UudjEuUnVuUmVxdWVzdGVkSAASLgoLcnVuX3BsYW5uZWQYCyABKAsyFy5taWxscmFjZS52MS5SdW5QbGFubmVkSAASMAoMdGFza193YWl0aW5nGAwgASgLMhgubWlsbHJhY2UudjEuVGFza1dhaXRpbmdIABI0Cg50YXNrX3N1Ym1pdHRlZBgNIAEoCzIaLm1pbGxyYWNlLnYxLlRhc2tTdWJtaXR0ZWRIABIwCgx0YXNrX3N0YXJ0ZWQYDiABKAsyGC5taWxscmFjZS52MS5UYXNrU3RhcnRlZEgAEjIKDXRhc2tfZmluaXNoZWQYDyABKAsyGS5taWxscmFjZS52MS5UYXNrRmluaXNoZWRIABIwCgx0YXNrX3NraXBwZWQYECABKAsyGC5taWxscmFjZS52MS5UYXNrU2tpcHBlZEgAEj8KFHJ1bl9jYW5jZWxfcmVxdWVzdGVkGBEgASgLMh8ubWlsbHJhY2UudjEuUnVuQ2FuY2VsUmVxdWVzdGVkSAASMAoMcnVuX2ZpbmlzaGVkGBIgASgLMhgubWlsbHJhY2UudjEuUnVuRmluaXNoZWRIABIuCgtnYXRlX29wZW5lZBgeIAEoCzIXLm1pbGxyYWNlLnYxLkdhdGVPcGVuZWRIABIwCgxnYXRlX2RlY2lkZWQYHyABKAsyGC5taWxscmFjZS52MS5HYXRlRGVjaWRlZEgAEjoKEWVudmlyb25tZW50X2JvdW5kGCggASgLMh0ubWlsbHJhY2UudjEuRW52aXJvbm1lbnRCb3VuZEgAEkAKFGVudmlyb25tZW50X2RlcGxveWVkGCkgASgLMiAubWlsbHJhY2UudjEuRW52aXJvbm1lbnREZXBsb3llZEgAQgYKBGtpbmQiiQEKDFJ1blJlcXVlc3RlZBIQCghwaXBlbGluZRgBIAEoCRIVCg1waXBlbGluZV9wYXRoGAIgASgJEjcKBnNvdXJjZRgDIAEoCzInLmJ1aWxkLmJhemVsLnJlbW90ZS5leGVjdXRpb24udjIuRGlnZXN0EhcKD2lkZW1wb3RlbmN5X2tleRgEIAEoCSI1CgpSdW5QbGFubmVkEicKBXRhc2tzGAEgAygLMhgubWlsbHJhY2UudjEuUGxhbm5lZFRhc2siogQKC1BsYW5uZWRUYXNrEg0KBXN0YWdlGAEgASgJEgwKBG5hbWUYAiABKAkSDQoFbmVlZHMYAyADKAkSPwoOY29tbWFuZF9kaWdlc3QYBCABKAsyJy5idWlsZC5iYXplbC5yZW1vdGUuZXhlY3V0aW9uLnYyLkRpZ2VzdBJCChFpbnB1dF9yb290X2RpZ2VzdBgFIAEoCzInLmJ1aWxkLmJhemVsLnJlbW90ZS5leGVjdXRpb24udjIuRGlnZXN0EiYKBHVzZXMYBiADKAsyGC5taWxscmFjZS52MS5BcnRpZmFjdFVzZRIsCgdvdXRwdXRzGAcgAygLMhsubWlsbHJhY2UudjEuQXJ0aWZhY3RPdXRwdXQSOwoIcGxhdGZvcm0YCCABKAsyKS5idWlsZC5iYXplbC5yZW1vdGUuZXhlY3V0aW9uLnYyLlBsYXRmb3JtEioKB3RpbWVvdXQYCSABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SFAoMZG9fbm90X2NhY2hlGAogASgIEhAKCHByaW9yaXR5GAsgASgFEicKBmNhY2hlcxgMIAMoCzIXLm1pbGxyYWNlLnYxLk5hbWVkQ2FjaGUSJQoEZ2F0ZRgUIAEoCzIXLm1pbGxyYWNlLnYxLk1hbnVhbEdhdGUSKwoKZGVwbG95bWVudBgeIAEoCzIXLm1pbGxyYWNlLnYxLkRlcGxveW1lbnQiKAoKTmFtZWRDYWNoZRIMCgRuYW1lGAEgASgJEgwKBHBhdGgYAiABKAkiNQoKQWN0aW9uU2FsdBInCgZjYWNoZXMYASADKAsyFy5taWxscmFjZS52MS5OYW1lZENhY2hlIpwBCgpNYW51YWxHYXRlEg0KBXRpdGxlGAEgASgJEhEKCWNoZWNrbGlzdBgCIAMoCRIRCglhcHByb3ZlcnMYAyADKAkSKgoHdGltZW91dBgEIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhItCgpvbl90aW1lb3V0GAUgASgOMhkubWlsbHJhY2UudjEuR2F0ZURlY2lzaW9uInUKC0dhdGVCaW5kaW5nEjcKBnNvdXJjZRgBIAEoCzInLmJ1aWxkLmJhemVsLnJlbW90ZS5leGVjdXRpb24udjIuRGlnZXN0Ei0KCWFydGlmYWN0cxgCIAMoCzIaLm1pbGxyYWNlLnYxLkJvdW5kQXJ0aWZhY3QikQEKDUJvdW5kQXJ0aWZhY3QSDAoEbmFtZRgBIAEoCRIMCgR0YXNrGAIgASgJEjcKBmRpZ2VzdBgDIAEoCzInLmJ1aWxkLmJhemVsLnJlbW90ZS5leGVjdXRpb24udjIuRGlnZXN0EhQKDGlzX2RpcmVjdG9yeRgEIAEoCBIVCg1pc19leGVjdXRhYmxlGAUgASgIIoIBCgpHYXRlT3BlbmVkEgwKBHRhc2sYASABKAkSOAoHYmluZGluZxgCIAEoCzInLmJ1aWxkLmJhemVsLnJlbW90ZS5leGVjdXRpb24udjIuRGlnZXN0EiwKCGRlYWRsaW5lGAMgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCKmAQoLR2F0ZURlY2lkZWQSDAoEdGFzaxgBIAEoCRIrCghkZWNpc2lvbhgCIAEoDjIZLm1pbGxyYWNlLnYxLkdhdGVEZWNpc2lvbhIPCgdjb21tZW50GAMgASgJEjgKB2JpbmRpbmcYBCABKAsyJy5idWlsZC5iYXplbC5yZW1vdGUuZXhlY3V0aW9uLnYyLkRpZ2VzdBIRCgl0aW1lZF9vdXQYBSABKAgiUQoKRGVwbG95bWVudBITCgtlbnZpcm9ubWVudBgBIAEoCRILCgNhcHAYAiABKAkSIQoFcHJvYmUYAyABKAsyEi5taWxscmFjZS52MS5Qcm9iZSJACgVQcm9iZRILCgN1cmwYASABKAkSKgoHdGltZW91dBgCIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbiL4AQoRRGVwbG95bWVudE91dGNvbWUSEwoLZW52aXJvbm1lbnQYASABKAkSCwoDYXBwGAIgASgJEjgKB3JlbGVhc2UYAyABKAsyJy5idWlsZC5iYXplbC5yZW1vdGUuZXhlY3V0aW9uLnYyLkRpZ2VzdBI4CgdjdXJyZW50GAQgASgLMicuYnVpbGQuYmF6ZWwucmVtb3RlLmV4ZWN1dGlvbi52Mi5EaWdlc3QSDwoHaGVhbHRoeRgFIAEoCBIRCgl3ZW50X2JhY2sYBiABKAgSEwoLbW92ZWRfYnl0ZXMYByABKAMSFAoMcHJvYmVfYW5zd2VyGAggASgJIjYKEEVudmlyb25tZW50Qm91bmQSEwoLZW52aXJvbm1lbnQYASABKAkSDQoFYWdlbnQYAiABKAkidwoTRW52aXJvbm1lbnREZXBsb3llZBILCgNydW4YASABKAkSDAoEdGFzaxgCIAEoCRIUCgxleGVjdXRpb25faWQYAyABKAkSLwoHb3V0Y29tZRgEIAEoCzIeLm1pbGxyYWNlLnYxLkRlcGxveW1lbnRPdXRjb21lIjsKC0FydGlmYWN0VXNlEgwKBHRhc2sYASABKAkSEAoIYXJ0aWZhY3QYAiABKAkSDAoEcGF0aBgDIAEoCSIwCg5BcnRpZmFjdE91dHB1dBIQCghhcnRpZmFjdBgBIAEoCRIMCgRwYXRoGAIgASgJIjwKC1Rhc2tXYWl0aW5nEgwKBHRhc2sYASABKAkSHwoEd2FpdBgCIAEoCzIRLm1pbGxyYWNlLnYxLldhaXQicwoNVGFza1N1Ym1pdHRlZBIMCgR0YXNrGAEgASgJEj4KDWFjdGlvbl9kaWdlc3QYAiABKAsyJy5idWlsZC5iYXplbC5yZW1vdGUuZXhlY3V0aW9uLnYyLkRpZ2VzdBIUCgxleGVjdXRpb25faWQYAyABKAkiUQoLVGFza1N0YXJ0ZWQSDAoEdGFzaxgBIAEoCRIPCgdhdHRlbXB0GAIgASgFEg0KBWFnZW50GAMgASgJEhQKDGV4ZWN1dGlvbl9pZBgEIAEoCSLcAwoMVGFza0ZpbmlzaGVkEgwKBHRhc2sYASABKAkSJwoGc3RhdHVzGAIgASgOMhcubWlsbHJhY2UudjEuVGFza1N0YXR1cxIOCgZjYWNoZWQYAyABKAgSIwoGZW5kaW5nGAQgASgLMhMubWlsbHJhY2UudjEuRW5kaW5nEigKCWFydGlmYWN0cxgFIAMoCzIVLm1pbGxyYWNlLnYxLkFydGlmYWN0Ej4KDWFjdGlvbl9kaWdlc3QYBiABKAsyJy5idWlsZC5iYXplbC5yZW1vdGUuZXhlY3V0aW9uLnYyLkRpZ2VzdBI7Cgpsb2dfZGlnZXN0GAcgASgLMicuYnVpbGQuYmF6ZWwucmVtb3RlLmV4ZWN1dGlvbi52Mi5EaWdlc3QSKwoIZHVyYXRpb24YCCABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SKQoFdXNhZ2UYCSABKAsyGi5taWxscmFjZS52MS5SZXNvdXJjZVVzYWdlEi0KC2NvbmZpbmVtZW50GAogASgLMhgubWlsbHJhY2UudjEuQ29uZmluZW1lbnQSMgoKZGVwbG95bWVudBgeIAEoCzIeLm1pbGxyYWNlLnYxLkRlcGxveW1lbnRPdXRjb21lIisKC1Rhc2tTa2lwcGVkEgwKBHRhc2sYASABKAkSDgoGcmVhc29uGAIgASgJIiQKElJ1bkNhbmNlbFJlcXVlc3RlZBIOCgZyZWFzb24YASABKAkiNQoLUnVuRmluaXNoZWQSJgoGc3RhdHVzGAEgASgOMhYubWlsbHJhY2UudjEuUnVuU3RhdHVzImgKBFdhaXQSJQoFY2F1c2UYASABKA4yFi5taWxscmFjZS52MS5XYWl0Q2F1c2USKQoFc2luY2UYAiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEg4KBmRldGFpbBgDIAEoCSLhAQoIQXJ0aWZhY3QSDAoEbmFtZRgBIAEoCRIMCgRwYXRoGAIgASgJEgwKBHRhc2sYAyABKAkSNwoEZmlsZRgEIAEoCzInLmJ1aWxkLmJhemVsLnJlbW90ZS5leGVjdXRpb24udjIuRGlnZXN0SAASPAoJZGlyZWN0b3J5GAUgASgLMicuYnVpbGQuYmF6ZWwucmVtb3RlLmV4ZWN1dGlvbi52Mi5EaWdlc3RIABISCgpzaXplX2J5dGVzGAYgASgDEhUKDWlzX2V4ZWN1dGFibGUYByABKAhCCQoHY29udGVudCKMAQoGRW5kaW5nEiUKBGtpbmQYASABKA4yFy5taWxscmFjZS52MS5FbmRpbmdLaW5kEhEKCWV4aXRfY29kZRgCIAEoBRIOCgZzaWduYWwYAyABKAkSDgoGZGV0YWlsGAQgASgJEigKBXNjb3BlGAUgASgOMhkubWlsbHJhY2UudjEuRmFpbHVyZVNjb3BlIlIKDVJlc291cmNlVXNhZ2USJgoDY3B1GAEgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEhkKEXBlYWtfbWVtb3J5X2J5dGVzGAIgASgDImgKC0NvbmZpbmVtZW50EioKB3NhbmRib3gYASABKA4yGS5taWxscmFjZS52MS5TYW5kYm94TGV2ZWwSLQoLY29udGFpbm1lbnQYAiABKA4yGC5taWxscmFjZS52MS5Db250YWlubWVudCplCgxHYXRlRGVjaXNpb24SHQoZR0FURV9ERUNJU0lPTl9VTlNQRUNJRklFRBAAEhoKFkdBVEVfREVDSVNJT05fQVBQUk9WRUQQARIaChZHQVRFX0RFQ0lTSU9OX1JFSkVDVEVEEAIq+wEKCVdhaXRDYXVzZRIaChZXQUlUX0NBVVNFX1VOU1BFQ0lGSUVEEAASFAoQV0FJVF9DQVVTRV9ORUVEUxABEhgKFFdBSVRfQ0FVU0VfUFJFUEFSSU5HEAISGgoWV0FJVF9DQVVTRV9BR0VOVFNfQlVTWRADEh8KG1dBSVRfQ0FVU0VfTk9fQUdFTlRfTUFUQ0hFUxAEEhkKFVdBSVRfQ0FVU0VfQUdFTlRfTE9TVBAFEh0KGVdBSVRfQ0FVU0VfQUdFTlRfRFJBSU5JTkcQBhITCg9XQUlUX0NBVVNFX0dBVEUQFBIWChJXQUlUX0NBVVNFX1BMQUNJTkcQFSpeCgxGYWlsdXJlU2NvcGUSHQoZRkFJTFVSRV9TQ09QRV9VTlNQRUNJRklFRBAAEhcKE0ZBSUxVUkVfU0NPUEVfQUdFTlQQARIWChJGQUlMVVJFX1NDT1BFX0ZBUk0QAirjAgoKRW5kaW5nS2luZBIbChdFTkRJTkdfS0lORF9VTlNQRUNJRklFRBAAEhYKEkVORElOR19LSU5EX0VYSVRFRBABEhkKFUVORElOR19LSU5EX1NJR05BTExFRBACEhkKFUVORElOR19LSU5EX1RJTUVEX09VVBADEhkKFUVORElOR19LSU5EX0NBTkNFTExFRBAEEh0KGUVORElOR19LSU5EX09VVF9PRl9NRU1PUlkQBRIaChZFTkRJTkdfS0lORF9BR0VOVF9MT1NUEAYSHgoaRU5ESU5HX0tJTkRfT1VUUFVUX01JU1NJTkcQBxIeChpFTkRJTkdfS0lORF9JTkZSQVNUUlVDVFVSRRAIEhcKE0VORElOR19LSU5EX1JFRlVTRUQQCRIYChRFTkRJTkdfS0lORF9SRUpFQ1RFRBAUEiEKHUVORElOR19LSU5EX0RFUExPWU1FTlRfRkFJTEVEEB4qYwoMU2FuZGJveExldmVsEh0KGVNBTkRCT1hfTEVWRUxfVU5TUEVDSUZJRUQQABIWChJTQU5EQk9YX0xFVkVMX05PTkUQARIcChhTQU5EQk9YX0xFVkVMX0JVQkJMRVdSQVAQAipdCgtDb250YWlubWVudBIbChdDT05UQUlOTUVOVF9VTlNQRUNJRklFRBAAEhQKEENPTlRBSU5NRU5UX0ZVTEwQARIbChdDT05UQUlOTUVOVF9CRVNUX0VGRk9SVBACKooBCglSdW5TdGF0dXMSGgoWUlVOX1NUQVRVU19VTlNQRUNJRklFRBAAEhYKElJVTl9TVEFUVVNfUlVOTklORxABEhgKFFJVTl9TVEFUVVNfU1VDQ0VFREVEEAISFQoRUlVOX1NUQVRVU19GQUlMRUQQAxIYChRSVU5fU1RBVFVTX0NBTkNFTExFRBAEKtoBCgpUYXNrU3RhdHVzEhsKF1RBU0tfU1RBVFVTX1VOU1BFQ0lGSUVEEAASFwoTVEFTS19TVEFUVVNfV0FJVElORxABEhYKElRBU0tfU1RBVFVTX1FVRVVFRBACEhcKE1RBU0tfU1RBVFVTX1JVTk5JTkcQAxIZChVUQVNLX1NUQVRVU19TVUNDRUVERUQQBBIWChJUQVNLX1NUQVRVU19GQUlMRUQQBRIZChVUQVNLX1NUQVRVU19DQU5DRUxMRUQQBhIXChNUQVNLX1NUQVRVU19TS0lQUEVEEAdiBnByb3RvMw", [file_build_bazel_remote_execution_v2_remote_execution, file_google_protobuf_duration, file_google_protobuf_timestamp]);
 
 /**
  * The events of one decision, appended together or not at all.
@@ -279,6 +279,13 @@ export type PlannedTask = Message<"millrace.v1.PlannedTask"> & {
   priority: number;
 
   /**
+   * Folders that stay on an agent between its tasks; sorted by name. The Action's salt says the same (ActionSalt).
+   *
+   * @generated from field: repeated millrace.v1.NamedCache caches = 12;
+   */
+  caches: NamedCache[];
+
+  /**
    * Set for the one task of a manual stage: nothing is executed, a person decides. Command and inputs are then empty.
    *
    * @generated from field: millrace.v1.ManualGate gate = 20;
@@ -299,6 +306,54 @@ export type PlannedTask = Message<"millrace.v1.PlannedTask"> & {
  */
 export const PlannedTaskSchema: GenMessage<PlannedTask> = /*@__PURE__*/
   messageDesc(file_millrace_v1_event, 4);
+
+/**
+ * A folder that an agent keeps for the tasks that follow. It makes them faster; what comes out must not depend on it.
+ *
+ * @generated from message millrace.v1.NamedCache
+ */
+export type NamedCache = Message<"millrace.v1.NamedCache"> & {
+  /**
+   * `[a-z0-9][a-z0-9_-]{0,62}`.
+   *
+   * @generated from field: string name = 1;
+   */
+  name: string;
+
+  /**
+   * Where it is, relative to the input root. It overlaps with no input, no output and no other cache.
+   *
+   * @generated from field: string path = 2;
+   */
+  path: string;
+};
+
+/**
+ * Describes the message millrace.v1.NamedCache.
+ * Use `create(NamedCacheSchema)` to create a new message.
+ */
+export const NamedCacheSchema: GenMessage<NamedCache> = /*@__PURE__*/
+  messageDesc(file_millrace_v1_event, 5);
+
+/**
+ * What Action.salt holds for a task with caches: the declaration is part of the key, and an executor that knows nothing of
+ * caches passes it over. Without caches there is no salt.
+ *
+ * @generated from message millrace.v1.ActionSalt
+ */
+export type ActionSalt = Message<"millrace.v1.ActionSalt"> & {
+  /**
+   * @generated from field: repeated millrace.v1.NamedCache caches = 1;
+   */
+  caches: NamedCache[];
+};
+
+/**
+ * Describes the message millrace.v1.ActionSalt.
+ * Use `create(ActionSaltSchema)` to create a new message.
+ */
+export const ActionSaltSchema: GenMessage<ActionSalt> = /*@__PURE__*/
+  messageDesc(file_millrace_v1_event, 6);
 
 /**
  * What a manual stage asks of people.
@@ -347,7 +402,7 @@ export type ManualGate = Message<"millrace.v1.ManualGate"> & {
  * Use `create(ManualGateSchema)` to create a new message.
  */
 export const ManualGateSchema: GenMessage<ManualGate> = /*@__PURE__*/
-  messageDesc(file_millrace_v1_event, 5);
+  messageDesc(file_millrace_v1_event, 7);
 
 /**
  * What a decision is about, by content. Its own digest (of this message as canonical bytes) is what a person approves:
@@ -374,7 +429,7 @@ export type GateBinding = Message<"millrace.v1.GateBinding"> & {
  * Use `create(GateBindingSchema)` to create a new message.
  */
 export const GateBindingSchema: GenMessage<GateBinding> = /*@__PURE__*/
-  messageDesc(file_millrace_v1_event, 6);
+  messageDesc(file_millrace_v1_event, 8);
 
 /**
  * An artifact as a gate binds it.
@@ -419,7 +474,7 @@ export type BoundArtifact = Message<"millrace.v1.BoundArtifact"> & {
  * Use `create(BoundArtifactSchema)` to create a new message.
  */
 export const BoundArtifactSchema: GenMessage<BoundArtifact> = /*@__PURE__*/
-  messageDesc(file_millrace_v1_event, 7);
+  messageDesc(file_millrace_v1_event, 9);
 
 /**
  * All that a gate needs has succeeded; from now on people may decide.
@@ -454,7 +509,7 @@ export type GateOpened = Message<"millrace.v1.GateOpened"> & {
  * Use `create(GateOpenedSchema)` to create a new message.
  */
 export const GateOpenedSchema: GenMessage<GateOpened> = /*@__PURE__*/
-  messageDesc(file_millrace_v1_event, 8);
+  messageDesc(file_millrace_v1_event, 10);
 
 /**
  * A gate was decided, by the event's principal.
@@ -501,7 +556,7 @@ export type GateDecided = Message<"millrace.v1.GateDecided"> & {
  * Use `create(GateDecidedSchema)` to create a new message.
  */
 export const GateDecidedSchema: GenMessage<GateDecided> = /*@__PURE__*/
-  messageDesc(file_millrace_v1_event, 9);
+  messageDesc(file_millrace_v1_event, 11);
 
 /**
  * What a deployment puts where, and how it is known to serve.
@@ -532,7 +587,7 @@ export type Deployment = Message<"millrace.v1.Deployment"> & {
  * Use `create(DeploymentSchema)` to create a new message.
  */
 export const DeploymentSchema: GenMessage<Deployment> = /*@__PURE__*/
-  messageDesc(file_millrace_v1_event, 10);
+  messageDesc(file_millrace_v1_event, 12);
 
 /**
  * How an app is found to serve: answers of 200 to 299, several in a row, by one and the same process.
@@ -560,7 +615,7 @@ export type Probe = Message<"millrace.v1.Probe"> & {
  * Use `create(ProbeSchema)` to create a new message.
  */
 export const ProbeSchema: GenMessage<Probe> = /*@__PURE__*/
-  messageDesc(file_millrace_v1_event, 11);
+  messageDesc(file_millrace_v1_event, 13);
 
 /**
  * What became of an app in its environment.
@@ -626,7 +681,7 @@ export type DeploymentOutcome = Message<"millrace.v1.DeploymentOutcome"> & {
  * Use `create(DeploymentOutcomeSchema)` to create a new message.
  */
 export const DeploymentOutcomeSchema: GenMessage<DeploymentOutcome> = /*@__PURE__*/
-  messageDesc(file_millrace_v1_event, 12);
+  messageDesc(file_millrace_v1_event, 14);
 
 /**
  * An environment was tied to an agent. All later deployments go there: what is installed on a host cannot be moved.
@@ -650,7 +705,7 @@ export type EnvironmentBound = Message<"millrace.v1.EnvironmentBound"> & {
  * Use `create(EnvironmentBoundSchema)` to create a new message.
  */
 export const EnvironmentBoundSchema: GenMessage<EnvironmentBound> = /*@__PURE__*/
-  messageDesc(file_millrace_v1_event, 13);
+  messageDesc(file_millrace_v1_event, 15);
 
 /**
  * A deployment has ended, well or not. Recorded before the task's own end, once per execution.
@@ -686,7 +741,7 @@ export type EnvironmentDeployed = Message<"millrace.v1.EnvironmentDeployed"> & {
  * Use `create(EnvironmentDeployedSchema)` to create a new message.
  */
 export const EnvironmentDeployedSchema: GenMessage<EnvironmentDeployed> = /*@__PURE__*/
-  messageDesc(file_millrace_v1_event, 14);
+  messageDesc(file_millrace_v1_event, 16);
 
 /**
  * An artifact that a task reads.
@@ -719,7 +774,7 @@ export type ArtifactUse = Message<"millrace.v1.ArtifactUse"> & {
  * Use `create(ArtifactUseSchema)` to create a new message.
  */
 export const ArtifactUseSchema: GenMessage<ArtifactUse> = /*@__PURE__*/
-  messageDesc(file_millrace_v1_event, 15);
+  messageDesc(file_millrace_v1_event, 17);
 
 /**
  * An output that a task promises, by name.
@@ -745,7 +800,7 @@ export type ArtifactOutput = Message<"millrace.v1.ArtifactOutput"> & {
  * Use `create(ArtifactOutputSchema)` to create a new message.
  */
 export const ArtifactOutputSchema: GenMessage<ArtifactOutput> = /*@__PURE__*/
-  messageDesc(file_millrace_v1_event, 16);
+  messageDesc(file_millrace_v1_event, 18);
 
 /**
  * A task began to wait for another cause than before. Waits cannot be recovered later, so each is recorded.
@@ -769,7 +824,7 @@ export type TaskWaiting = Message<"millrace.v1.TaskWaiting"> & {
  * Use `create(TaskWaitingSchema)` to create a new message.
  */
 export const TaskWaitingSchema: GenMessage<TaskWaiting> = /*@__PURE__*/
-  messageDesc(file_millrace_v1_event, 17);
+  messageDesc(file_millrace_v1_event, 19);
 
 /**
  * A task's Action is complete and was handed to the scheduler.
@@ -798,7 +853,7 @@ export type TaskSubmitted = Message<"millrace.v1.TaskSubmitted"> & {
  * Use `create(TaskSubmittedSchema)` to create a new message.
  */
 export const TaskSubmittedSchema: GenMessage<TaskSubmitted> = /*@__PURE__*/
-  messageDesc(file_millrace_v1_event, 18);
+  messageDesc(file_millrace_v1_event, 20);
 
 /**
  * An agent accepted the task.
@@ -837,7 +892,7 @@ export type TaskStarted = Message<"millrace.v1.TaskStarted"> & {
  * Use `create(TaskStartedSchema)` to create a new message.
  */
 export const TaskStartedSchema: GenMessage<TaskStarted> = /*@__PURE__*/
-  messageDesc(file_millrace_v1_event, 19);
+  messageDesc(file_millrace_v1_event, 21);
 
 /**
  * A task has its outcome.
@@ -912,7 +967,7 @@ export type TaskFinished = Message<"millrace.v1.TaskFinished"> & {
  * Use `create(TaskFinishedSchema)` to create a new message.
  */
 export const TaskFinishedSchema: GenMessage<TaskFinished> = /*@__PURE__*/
-  messageDesc(file_millrace_v1_event, 20);
+  messageDesc(file_millrace_v1_event, 22);
 
 /**
  * A task will not run.
@@ -936,7 +991,7 @@ export type TaskSkipped = Message<"millrace.v1.TaskSkipped"> & {
  * Use `create(TaskSkippedSchema)` to create a new message.
  */
 export const TaskSkippedSchema: GenMessage<TaskSkipped> = /*@__PURE__*/
-  messageDesc(file_millrace_v1_event, 21);
+  messageDesc(file_millrace_v1_event, 23);
 
 /**
  * Somebody asked for the end of the run.
@@ -955,7 +1010,7 @@ export type RunCancelRequested = Message<"millrace.v1.RunCancelRequested"> & {
  * Use `create(RunCancelRequestedSchema)` to create a new message.
  */
 export const RunCancelRequestedSchema: GenMessage<RunCancelRequested> = /*@__PURE__*/
-  messageDesc(file_millrace_v1_event, 22);
+  messageDesc(file_millrace_v1_event, 24);
 
 /**
  * No task of the run will change any more.
@@ -974,7 +1029,7 @@ export type RunFinished = Message<"millrace.v1.RunFinished"> & {
  * Use `create(RunFinishedSchema)` to create a new message.
  */
 export const RunFinishedSchema: GenMessage<RunFinished> = /*@__PURE__*/
-  messageDesc(file_millrace_v1_event, 23);
+  messageDesc(file_millrace_v1_event, 25);
 
 /**
  * Why a task does not run yet.
@@ -1005,7 +1060,7 @@ export type Wait = Message<"millrace.v1.Wait"> & {
  * Use `create(WaitSchema)` to create a new message.
  */
 export const WaitSchema: GenMessage<Wait> = /*@__PURE__*/
-  messageDesc(file_millrace_v1_event, 24);
+  messageDesc(file_millrace_v1_event, 26);
 
 /**
  * A named output.
@@ -1071,7 +1126,7 @@ export type Artifact = Message<"millrace.v1.Artifact"> & {
  * Use `create(ArtifactSchema)` to create a new message.
  */
 export const ArtifactSchema: GenMessage<Artifact> = /*@__PURE__*/
-  messageDesc(file_millrace_v1_event, 25);
+  messageDesc(file_millrace_v1_event, 27);
 
 /**
  * How an execution ended. Exactly one kind, so that a retry policy and a person can tell them apart.
@@ -1118,7 +1173,7 @@ export type Ending = Message<"millrace.v1.Ending"> & {
  * Use `create(EndingSchema)` to create a new message.
  */
 export const EndingSchema: GenMessage<Ending> = /*@__PURE__*/
-  messageDesc(file_millrace_v1_event, 26);
+  messageDesc(file_millrace_v1_event, 28);
 
 /**
  * What an execution cost. Zero means not measured.
@@ -1146,7 +1201,7 @@ export type ResourceUsage = Message<"millrace.v1.ResourceUsage"> & {
  * Use `create(ResourceUsageSchema)` to create a new message.
  */
 export const ResourceUsageSchema: GenMessage<ResourceUsage> = /*@__PURE__*/
-  messageDesc(file_millrace_v1_event, 27);
+  messageDesc(file_millrace_v1_event, 29);
 
 /**
  * What stood between an execution and its machine.
@@ -1170,7 +1225,7 @@ export type Confinement = Message<"millrace.v1.Confinement"> & {
  * Use `create(ConfinementSchema)` to create a new message.
  */
 export const ConfinementSchema: GenMessage<Confinement> = /*@__PURE__*/
-  messageDesc(file_millrace_v1_event, 28);
+  messageDesc(file_millrace_v1_event, 30);
 
 /**
  * A yes or a no.

@@ -141,7 +141,7 @@ stages:
     ]);
   });
 
-  it.each(["matrix", "shards", "when", "services", "caches", "secrets", "reports", "retry"])(
+  it.each(["matrix", "shards", "when", "services", "secrets", "reports", "retry"])(
     "says that %s is not there yet",
     (key) => {
       expect(problemsOf(withTask(`        ${key}: x\n`))[0]).toContain(
