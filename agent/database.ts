@@ -2,6 +2,7 @@ import { renameSync, rmSync } from "node:fs";
 import { from, MillraceError } from "../shared/errors.ts";
 import { type OpenSqliteOptions, openSqlite } from "../shared/sqlite/open.ts";
 import type { SchemaPart, Sqlite } from "../shared/sqlite/sqlite.ts";
+import { namedCacheSchema } from "./caches/cache-shelf.ts";
 import { hostOperationSchema } from "./operations/journal.ts";
 import { unitSchema } from "./units/units.ts";
 
@@ -37,7 +38,7 @@ export interface AgentDatabaseOptions {
  * agent that does not start helps nobody: reports in it are lost, so the farm places those executions again.
  */
 export async function openAgentDatabase({ path, onError }: AgentDatabaseOptions): Promise<Sqlite> {
-  const open = () => openSound({ path, schema: [schema, hostOperationSchema, unitSchema], onError });
+  const open = () => openSound({ path, schema: [schema, hostOperationSchema, unitSchema, namedCacheSchema], onError });
   return open().catch((error: unknown) => {
     const failure = from(error);
     if (failure.code !== "data_loss") throw failure;

@@ -18,6 +18,8 @@ import { lockFolder } from "../shared/sqlite/folder-lock.ts";
 import type { Sqlite } from "../shared/sqlite/sqlite.ts";
 import { version } from "../shared/version.ts";
 import { type Agent, agent } from "./agent.ts";
+import { openCacheShelf } from "./caches/cache-shelf.ts";
+import { folderCaches } from "./caches/folder-caches.ts";
 import type { AgentConfig } from "./config.ts";
 import { confine } from "./confine.ts";
 import { openAgentDatabase } from "./database.ts";
@@ -113,7 +115,7 @@ export async function wireAgent(
   opened.defer(async () => tools.close());
 
   const parts = { config, folder, database, farm, patiently, clock, onError, opened };
-  const { shelf, store, trees } = await wireStore(parts);
+  const { shelf, store, trees, caches } = await wireStore(parts);
   const roots = inputRoots({ mode, store, trees, runner, folder: folder("work"), onError });
   opened.defer(() => roots.close());
 
@@ -122,9 +124,9 @@ export async function wireAgent(
   const own = { owner: `${id} on ${hostname()}`, folder: data };
   const run = diskWatchingExecutor(processExecutor({ runner, clock, ...confined }), { own, clock });
   const collect = collectingExecutor(run, farm, { store, patiently });
-  const layOut = layingOutExecutor(collect, roots);
-  const checked = toolCheckingExecutor(layOut, tools);
-  const read = readingExecutor(checked, store);
+  const checked = toolCheckingExecutor(collect, tools);
+  const layOut = layingOutExecutor(checked, { roots, caches });
+  const read = readingExecutor(layOut, store);
   const conclude = concludingExecutor(read, own);
   const log = loggingExecutor(conclude, { logs, farm, folder: folder("spool"), patiently, ending: ending.signal });
 
@@ -237,12 +239,24 @@ async function wireStore({ config, folder, database, farm, patiently, clock, onE
   const store = localStore({ ...shelf, farm });
   const trees = inputTrees(store, folder("trees"), onError);
   opened.defer(() => trees.close());
+  const cacheShelf = await openCacheShelf({ database, folder: folder("caches"), clock, onError });
+  opened.defer(() => cacheShelf.close());
+  const caches = folderCaches({ shelf: cacheShelf, onKept: () => eviction.check(), onError });
   const bounds = storeBounds(config.data, config.storeBytes);
   const freeBytes = () => diskSpace(config.data).freeBytes;
-  const eviction = evictor({ files, usage, pinned, bounds, freeBytes, onDiskLow: trees.removeIdle, onError });
+  const eviction = evictor({
+    files,
+    usage,
+    pinned,
+    caches: cacheShelf,
+    bounds,
+    freeBytes,
+    onDiskLow: trees.removeIdle,
+    onError,
+  });
   opened.defer(() => eviction.close());
   eviction.check();
-  return { shelf, store, trees };
+  return { shelf, store, trees, caches };
 }
 
 function describeAgent(id: string, config: AgentConfig, features: string[], tools: readonly FoundTool[]): AgentInfo {

@@ -8,7 +8,7 @@ import {
   type ExecutedActionMetadata,
   ExecutedActionMetadataSchema,
 } from "../../proto/gen/build/bazel/remote/execution/v2/remote_execution_pb.ts";
-import type { Assign, Epoch } from "../../proto/gen/millrace/v1/dispatch_pb.ts";
+import type { Assign, Epoch, NamedCaches } from "../../proto/gen/millrace/v1/dispatch_pb.ts";
 import {
   type Confinement,
   type DeploymentOutcome,
@@ -47,6 +47,8 @@ export interface Assignment {
   readonly blobs: readonly Blob[];
   readonly volatileEnvironment: Readonly<Record<string, string>>;
   readonly time: TaskTime;
+  /** Folders that stay here between tasks, as the message says them. */
+  readonly caches?: NamedCaches;
   /** Set for a host operation: the message as it came, to be journaled. */
   readonly operation?: Assign;
 }

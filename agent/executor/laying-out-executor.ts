@@ -1,32 +1,77 @@
-import { digestFromMessage } from "../../shared/digest.ts";
+import { EndingKind } from "../../proto/gen/millrace/v1/event_pb.ts";
+import { type Digest, digestFromMessage } from "../../shared/digest.ts";
 import { from } from "../../shared/errors.ts";
-import type { InputRoot, InputRoots } from "../input-root/input-root.ts";
-import { type Executor, type LaidOutTask, type ReadTask, Refused } from "./executor.ts";
-import { foldersToMake } from "./output-paths.ts";
+import { toolOfProperty } from "../../shared/pipeline/tool-property.ts";
+import { checkCaches } from "../caches/check-caches.ts";
+import type { HeldCache, NamedCaches } from "../caches/named-caches.ts";
+import type { BesideInputs, InputRoot, InputRoots } from "../input-root/input-root.ts";
+import { type Conclusion, type Executor, type LaidOutTask, type ReadTask, Refused } from "./executor.ts";
+import { foldersToMake, promisedOutputs } from "./output-paths.ts";
 
-/** Fetches the inputs and puts them in place, and takes the place away again. */
-export function layingOutExecutor(base: Executor<LaidOutTask>, roots: Pick<InputRoots, "create">): Executor<ReadTask> {
-  async function place({ action }: ReadTask, folders: readonly string[], stop: AbortSignal): Promise<InputRoot> {
+export interface LayingOutOptions {
+  readonly roots: Pick<InputRoots, "create">;
+  readonly caches: Pick<NamedCaches, "hold" | "keep">;
+}
+
+/**
+ * Fetches the inputs and puts them in place with the task's caches, and takes the place away again. Only a process that
+ * exited 0, with all outputs there, leaves a mark on the caches.
+ */
+export function layingOutExecutor(base: Executor<LaidOutTask>, options: LayingOutOptions): Executor<ReadTask> {
+  const { roots, caches } = options;
+
+  async function hold({ caches: declared, action, command }: ReadTask): Promise<readonly HeldCache[]> {
+    if (declared === undefined) return [];
+    const outputs = promisedOutputs(command).map(({ fromRoot }) => fromRoot);
+    const problem = checkCaches(declared, outputs);
+    if (problem !== undefined) throw new Refused(problem);
+    const properties = action.platform?.properties ?? [];
+    const tools = properties.filter(({ name }) => toolOfProperty(name) !== undefined);
+    return await caches.hold(
+      declared,
+      tools.map(({ name, value }) => `${name}=${value}`),
+    );
+  }
+
+  async function place(digest: Digest, beside: BesideInputs, stop: AbortSignal): Promise<InputRoot> {
     try {
-      return await roots.create(digestFromMessage(action.inputRootDigest, "input_root_digest"), folders, stop);
+      return await roots.create(digest, beside, stop);
     } catch (error) {
-      const { code, message } = from(error);
-      throw code === "invalid_argument" ? new Refused(`its input root: ${message}`, { cause: error }) : error;
+      throw refusal(error);
     }
   }
 
   return {
     async execute(task, stop) {
-      const folders = foldersToMake(task.command);
-      const root = await place(task, folders, stop);
+      const [digest, folders] = [inputRootOf(task), foldersToMake(task.command)];
+      const held = await hold(task);
+      const root = await place(digest, { folders, caches: held }, stop);
       try {
         const completed = task.time.now();
         const done = await base.execute({ ...task, root }, stop);
         done.times.inputFetchCompletedTimestamp = completed;
+        if (held.length > 0 && hasSucceeded(done)) await caches.keep(held, root);
         return done;
       } finally {
         root.remove();
       }
     },
   };
+}
+
+function inputRootOf({ action }: ReadTask): Digest {
+  try {
+    return digestFromMessage(action.inputRootDigest, "input_root_digest");
+  } catch (error) {
+    throw refusal(error);
+  }
+}
+
+function refusal(error: unknown): unknown {
+  const { code, message } = from(error);
+  return code === "invalid_argument" ? new Refused(`its input root: ${message}`, { cause: error }) : error;
+}
+
+function hasSucceeded({ ending: { kind, exitCode } }: Conclusion): boolean {
+  return kind === EndingKind.EXITED && exitCode === 0;
 }

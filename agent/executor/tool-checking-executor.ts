@@ -7,7 +7,10 @@ import type { Executor, ReadTask } from "./executor.ts";
  * Makes sure that a task ran with just the tools that its key names: they may be replaced between the agent's last look
  * and the task's start, and while it runs. Such an attempt is the farm's failure; its result would poison the cache.
  */
-export function toolCheckingExecutor(base: Executor<ReadTask>, tools: Pick<Tools, "isCurrent">): Executor<ReadTask> {
+export function toolCheckingExecutor<Task extends ReadTask>(
+  base: Executor<Task>,
+  tools: Pick<Tools, "isCurrent">,
+): Executor<Task> {
   function check(task: ReadTask, when: string): void {
     for (const { name, value } of task.action.platform?.properties ?? []) {
       const tool = toolOfProperty(name);

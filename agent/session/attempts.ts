@@ -207,6 +207,7 @@ function assignmentFrom(message: Assign, clock: Clock): Assignment {
     blobs: message.blobs.map(({ digest, data }) => ({ digest: digestFromMessage(digest, "digest of a blob"), data })),
     volatileEnvironment: message.volatileEnvironment,
     time: taskTime(clock),
+    ...(message.namedCaches === undefined ? {} : { caches: message.namedCaches }),
     ...(message.hostOperation === undefined ? {} : { operation: message }),
   };
 }

@@ -37,6 +37,25 @@ export function excessBytes(state: Pick<StoreState, "storedBytes" | "freeBytes">
   return Math.max(overHigh, underFloor);
 }
 
+/**
+ * Which named caches to evict, least recently used first. They go before any blob: a blob saves a fetch whose result is
+ * the same, a cache only some work of a task. Pure.
+ */
+export function chooseCaches<Cache extends { readonly bytes: number; readonly lastUseMs: number }>(
+  caches: Iterable<Cache>,
+  state: Pick<StoreState, "storedBytes" | "freeBytes">,
+  bounds: StoreBounds,
+): Cache[] {
+  let excess = excessBytes(state, bounds);
+  const chosen: Cache[] = [];
+  for (const cache of [...caches].sort((a, b) => a.lastUseMs - b.lastUseMs)) {
+    if (excess <= 0) break;
+    chosen.push(cache);
+    excess -= cache.bytes;
+  }
+  return chosen;
+}
+
 /** What to evict, least recently used first: as much as brings the store within its bounds, and nothing that is pinned. Pure. */
 export function chooseEvictions(state: StoreState, bounds: StoreBounds): StoredBlob[] {
   let excess = excessBytes(state, bounds);

@@ -2,8 +2,9 @@ import { type DigestKey, digestKey } from "../../shared/digest.ts";
 import { diskFloorBytes, diskSpace } from "../../shared/disk-space.ts";
 import { from, MillraceError } from "../../shared/errors.ts";
 import { limits } from "../../shared/limits.ts";
+import type { EvictableCaches } from "../caches/named-caches.ts";
 import type { BlobFiles } from "./blob-files.ts";
-import { chooseEvictions, excessBytes, type StoreBounds } from "./eviction.ts";
+import { chooseCaches, chooseEvictions, excessBytes, type StoreBounds } from "./eviction.ts";
 import type { UsageIndex } from "./usage-index.ts";
 
 /** Keeps the local store within its bounds. */
@@ -18,6 +19,8 @@ export interface EvictorOptions {
   readonly files: Pick<BlobFiles, "remove">;
   readonly usage: UsageIndex;
   readonly pinned: ReadonlyMap<DigestKey, unknown>;
+  /** Count into the same bounds. */
+  readonly caches: EvictableCaches;
   readonly bounds: StoreBounds;
   readonly freeBytes: () => number;
   /** Called before blobs are evicted for want of free disk: trees hold links to their files, which would stay on disk. */
@@ -25,19 +28,21 @@ export interface EvictorOptions {
   readonly onError: (error: MillraceError) => void;
 }
 
-/** Evicts least recently used blobs when there are too many, or the disk has too little room for anybody. */
+/** Evicts least recently used caches, then blobs, when there are too many, or the disk has too little room for anybody. */
 export function evictor(options: EvictorOptions): Evictor {
-  const { files, usage, pinned, bounds, freeBytes, onDiskLow, onError } = options;
+  const { files, usage, pinned, caches, bounds, freeBytes, onDiskLow, onError } = options;
   let running: Promise<void> | undefined;
   let closed = false;
   /** Said once, until there is room again. */
   let complained = false;
 
-  const state = () => ({ blobs: usage.blobs(), storedBytes: usage.bytes(), freeBytes: freeBytes(), pinned });
+  const sizes = () => ({ storedBytes: usage.bytes() + caches.bytes(), freeBytes: freeBytes() });
 
   async function evict(): Promise<void> {
     if (freeBytes() < bounds.freeBytesMin) await onDiskLow();
-    const chosen = chooseEvictions(state(), bounds);
+    const first = chooseCaches(caches.idle(), sizes(), bounds);
+    if (first.length > 0) await caches.evict(first.map(({ id }) => id));
+    const chosen = chooseEvictions({ blobs: usage.blobs(), pinned, ...sizes() }, bounds);
     for (let start = 0; start < chosen.length; start += limits.evictionSlice) {
       // Pins may have come since the choice; between this look and the removal nothing else runs.
       const free = chosen
@@ -63,7 +68,7 @@ export function evictor(options: EvictorOptions): Evictor {
 
   return {
     check() {
-      if (closed || running !== undefined || excessBytes(state(), bounds) <= 0) return;
+      if (closed || running !== undefined || excessBytes(sizes(), bounds) <= 0) return;
       running = evict()
         .catch((error: unknown) => onError(from(error, "evicting blobs from the local store")))
         .finally(() => {

@@ -1,5 +1,6 @@
 import { join } from "node:path";
 import { expect, onTestFinished, test } from "vitest";
+import { openCacheShelf } from "../../../agent/caches/cache-shelf.ts";
 import { openAgentDatabase } from "../../../agent/database.ts";
 import { openBlobFiles } from "../../../agent/store/blob-files.ts";
 import { evictor } from "../../../agent/store/evictor.ts";
@@ -19,9 +20,10 @@ async function start(folder: string, clock: FakeClock, name = "agent.sqlite") {
   const usage = await openUsageIndex({ database, files, clock, onError });
   const pinned = new Map<DigestKey, number>();
   const disk = { freeBytes: 1_000 };
+  const caches = await openCacheShelf({ database, folder: join(folder, "caches"), clock, onError });
   let treesRemoved = 0;
   const eviction = evictor({
-    ...{ files, usage, pinned, onError },
+    ...{ files, usage, pinned, caches, onError },
     bounds: { highBytes: 100, lowBytes: 50, freeBytesMin: 200 },
     freeBytes: () => disk.freeBytes,
     onDiskLow: async () => void treesRemoved++,
@@ -31,11 +33,12 @@ async function start(folder: string, clock: FakeClock, name = "agent.sqlite") {
     if (closed) return;
     closed = true;
     await eviction.close();
+    await caches.close();
     await database.close();
   };
   onTestFinished(stop);
   return {
-    ...{ files, usage, pinned, errors, eviction, disk, stop },
+    ...{ files, usage, pinned, caches, errors, eviction, disk, stop },
     treesRemoved: () => treesRemoved,
     put(number: number): Digest {
       const data = Buffer.from(String(number).padStart(10, "0"));

@@ -58,6 +58,12 @@ export interface ActionSpec {
   readonly inline?: boolean;
   /** Makes it a host operation. */
   readonly operation?: MessageInitShape<typeof HostOperationSchema>;
+  /** Paths of named caches by their names. */
+  readonly caches?: Readonly<Record<string, string>>;
+  /** Whose caches they are; default `shop`. */
+  readonly project?: string;
+  /** Platform properties. */
+  readonly platform?: Readonly<Record<string, string>>;
   /** Inputs that the farm shall not have. */
   readonly withheld?: readonly string[];
 }
@@ -280,6 +286,7 @@ async function assignment(
     commandDigest: digestToMessage(commandDigest),
     inputRootDigest: digestToMessage(tree.root),
     ...(spec.timeoutMs === undefined ? {} : { timeout: durationFromMs(spec.timeoutMs) }),
+    platform: { properties: pairs(spec.platform).map(([name, value]) => ({ name, value })) },
   });
   const actionDigest = await putMessage(store, ActionSchema, action);
   sent.push({ digest: actionDigest, data: toBinary(ActionSchema, action) });
@@ -290,8 +297,20 @@ async function assignment(
     actionDigest: digestToMessage(actionDigest),
     blobs: spec.inline === true ? sent.map(({ digest, data }) => ({ digest: digestToMessage(digest), data })) : [],
     volatileEnvironment: { ...spec.volatile },
+    ...(spec.caches === undefined
+      ? {}
+      : {
+          namedCaches: {
+            project: spec.project ?? "shop",
+            caches: pairs(spec.caches).map(([name, path]) => ({ name, path })),
+          },
+        }),
     ...(spec.operation === undefined ? {} : { hostOperation: spec.operation }),
   };
+}
+
+function pairs(record: Readonly<Record<string, string>> = {}): [string, string][] {
+  return Object.entries(record).sort(([a], [b]) => (a < b ? -1 : 1));
 }
 
 /** An agent's program, started as an operator does. */
@@ -310,6 +329,7 @@ export interface AgentProcessOptions {
   readonly data?: string;
   readonly slots?: number;
   readonly storeBytes?: number;
+  readonly sandbox?: "bubblewrap" | "none";
   /** With an IPC channel, as a supervisor does. */
   readonly channel?: boolean;
 }
@@ -326,6 +346,7 @@ export async function startAgent(
       ...["bin/main.ts", "agent", "--coordinator", farm.address, "--token", "test"],
       ...["--data", data, "--name", id, "--slots", String(slots), "--json"],
       ...(options.storeBytes === undefined ? [] : ["--store-bytes", String(options.storeBytes)]),
+      ...(options.sandbox === undefined ? [] : ["--sandbox", options.sandbox]),
     ],
     { stdio: ["ignore", "pipe", "pipe", ...(options.channel === true ? (["ipc"] as const) : [])] },
   );

@@ -1,6 +1,7 @@
 import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, onTestFinished, test } from "vitest";
+import type { HeldCache } from "../../../agent/caches/named-caches.ts";
 import { collectOutputs } from "../../../agent/executor/collect-outputs.ts";
 import { inputRoots } from "../../../agent/input-root/input-root.ts";
 import { inputTrees } from "../../../agent/input-root/input-trees.ts";
@@ -71,8 +72,8 @@ async function setup(mode: InputRootMode, smallTreeEntries?: number) {
       return root;
     },
     /** Runs a script in a fresh root; gives its output and what it left of the paths named. */
-    async run(root: Digest, script: string, paths: string[] = [], folders: string[] = []) {
-      const place = await roots.create(root, folders, signal);
+    async run(root: Digest, script: string, paths: string[] = [], folders: string[] = [], caches: HeldCache[] = []) {
+      const place = await roots.create(root, { folders, caches }, signal);
       const spool = at(`spool-${++spools}`);
       writeFileSync(spool, "");
       const running = await runner.start({
@@ -143,6 +144,40 @@ describe.each<[string, InputRootMode, number?]>([
     expect(left.symlinks).toMatchObject([{ path: "link", target: "keep" }]);
     expect(left.problems).toEqual(['output "gone" is missing']);
     expect(bytes.size).toBe(3);
+  });
+
+  test("has caches on top, whose layers no task can write to, and gives them back when it is gone", async () => {
+    const { run, tree, at, roots } = await setup(mode);
+    const root = await tree({ "a/input": "input", "a/b/input": "input" });
+    mkdirSync(at("layer/a/b/c/deep"), { recursive: true });
+    writeFileSync(at("layer/a/b/c/file"), "kept\n");
+    writeFileSync(at("layer/a/b/c/deep/file"), "deep\n");
+    let released = 0;
+    const release = () => void released++;
+    const caches = [
+      { path: "a/b/c", layer: at("layer"), release },
+      { path: "empty", layer: undefined, release },
+    ];
+    const list = "find . -type f | sort; cat a/b/c/file; ls -A empty";
+    const inputs = "./a/b/c/deep/file\n./a/b/c/file\n./a/b/input\n./a/input\nkept\n";
+    const spoil = `${list}; echo more >> a/b/c/file; rm -r a/b/c/deep; echo new > a/b/c/new; echo new > empty/new`;
+    expect(await run(root, spoil, [], [], caches)).toMatchObject({ code: 0, output: inputs });
+    expect((await run(root, list, [], [], caches)).output).toBe(inputs);
+    await roots.close();
+    expect(released).toBe(4);
+    expect(readFileSync(at("layer/a/b/c/file"), "utf8")).toBe("kept\n");
+  });
+
+  test("is not made with a cache where the inputs are; the cache is given back", async () => {
+    const { run, tree, roots } = await setup(mode);
+    const root = await tree({ "a/b": "input" });
+    let released = 0;
+    for (const path of ["a", "a/b", "a/b/c"]) {
+      const cache = { path, layer: undefined, release: () => void released++ };
+      await expect(run(root, "true", [], [], [cache])).rejects.toMatchObject({ code: "invalid_argument" });
+    }
+    await roots.close();
+    expect(released).toBe(3);
   });
 
   test("has the folders that were asked for, and leaves an input in their place alone", async () => {

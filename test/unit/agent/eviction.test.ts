@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import { expect, test } from "vitest";
-import { chooseEvictions, excessBytes } from "../../../agent/store/eviction.ts";
+import { chooseCaches, chooseEvictions, excessBytes } from "../../../agent/store/eviction.ts";
 import { digestKey, digestOf } from "../../../shared/digest.ts";
 
 const blobs = fc
@@ -40,4 +40,21 @@ test("a store within its bounds on a disk with room loses nothing", () => {
   expect(excessBytes({ storedBytes: 100, freeBytes: 10 }, bounds)).toBeLessThanOrEqual(0);
   expect(excessBytes({ storedBytes: 101, freeBytes: 10 }, bounds)).toBe(21);
   expect(excessBytes({ storedBytes: 5, freeBytes: 9 }, bounds)).toBe(3.5);
+});
+
+test("named caches go first, the oldest before the others, and no more of them than must", () => {
+  fc.assert(
+    fc.property(blobs, marks, (caches, { lowBytes, highBytes }) => {
+      const bounds = { lowBytes, highBytes, freeBytesMin: 0 };
+      const state = { storedBytes: caches.reduce((sum, { bytes }) => sum + bytes, 0) + 500, freeBytes: 1 };
+      const chosen = chooseCaches(caches, state, bounds);
+      const freed = chosen.reduce((sum, { bytes }) => sum + bytes, 0);
+      const excess = Math.max(0, excessBytes(state, bounds));
+      if (chosen.length < caches.length) expect(freed).toBeGreaterThanOrEqual(excess);
+      expect(freed - (chosen.at(-1)?.bytes ?? 0)).toBeLessThanOrEqual(excess);
+      const newest = Math.max(...chosen.map(({ lastUseMs }) => lastUseMs));
+      for (const { lastUseMs } of caches.filter((cache) => !chosen.includes(cache)))
+        expect(lastUseMs).toBeGreaterThanOrEqual(newest);
+    }),
+  );
 });
