@@ -6,11 +6,11 @@
 // Arguments: <name of its groups> <state file of the containment> <log of process starts> <allowed ways, by comma>
 
 import { spawn } from "node:child_process";
-import { accessSync, appendFileSync, closeSync, constants as modes, openSync, readFileSync } from "node:fs";
+import { accessSync, appendFileSync, closeSync, constants as modes, openSync, readFileSync, rmSync } from "node:fs";
 import { constants } from "node:os";
 import { openContainment } from "./containment.mjs";
 import { become, launchers } from "./launcher.mjs";
-import { refuseUnlessRunnable, sparing, waitStatus } from "./sandbox.mjs";
+import { refuseUnlessRunnable, scriptFileOf, sparing, waitStatus } from "./sandbox.mjs";
 
 const [, , name = "", stateFile = "", startsFile = "", allowed = ""] = process.argv;
 process.umask(0o022);
@@ -20,6 +20,7 @@ const containment = await openContainment(name, stateFile, allowed === "" ? unde
  * @typedef {object} Task
  * @property {import("./containment.mjs").Group} group
  * @property {Promise<void> | undefined} killed
+ * @property {string} spool
  * @property {number} oomKillsBefore
  * @property {(pid: number) => boolean} isFor whether a signal to the task is for this process
  */
@@ -79,7 +80,7 @@ async function start(task) {
     if (!process.connected) throw new Error("the agent has gone"); // its end did not see this task
     const { group, child, pid } = launcher;
     const isFor = task.sandbox === undefined ? () => true : sparing(pid);
-    tasks.set(id, { group, killed: undefined, oomKillsBefore, isFor });
+    tasks.set(id, { spool: task.spool, group, killed: undefined, oomKillsBefore, isFor });
     if (task.sandbox === undefined) child.once("exit", (code, signal) => void ended(id, { code, signal }));
     else listen(id, child);
     become(launcher, task);
@@ -135,6 +136,7 @@ async function ended(id, end) {
   const { outOfMemory, ...usage } = task.group.usage();
   tasks.delete(id);
   task.group.close();
+  rmSync(scriptFileOf(task.spool), { force: true });
   if (end === undefined) {
     const message = "the sandbox could not be set up; its output says why";
     tell({ type: "failed", id, step: "setup", code: "", message });

@@ -39,7 +39,7 @@ export function sandboxed(task, { hidden, readable, writable, temporary }) {
   // The process namespace finds what the marker would.
   const script = `exec >&2; unset ${marker}; ${becoming(task.arguments, task.environment)}`;
   const long = Buffer.byteLength(script) > argumentBytesMax;
-  const scriptFile = `${task.spool}.command`;
+  const scriptFile = scriptFileOf(task.spool);
   if (long) writeFileSync(scriptFile, script);
   return [
     bubblewrap,
@@ -54,6 +54,9 @@ export function sandboxed(task, { hidden, readable, writable, temporary }) {
     ...["--chdir", task.workingFolder, "--", awk, shim, long ? `. ${quoted(scriptFile)}` : script],
   ];
 }
+
+/** Where the script of a task is when it is too long for an argument. @param {string} spool */
+export const scriptFileOf = (spool) => `${spool}.command`;
 
 /**
  * How the task ended, from what the shim said; undefined when it said nothing, because it was killed itself.

@@ -77,7 +77,7 @@ describe("a task in a sandbox", () => {
   });
 
   test("has exactly its environment and its arguments", async ({ skip }) => {
-    const { runner, plan, output, run } = await setup(skip);
+    const { runner, plan, output, run, data } = await setup(skip);
     const environment = { A: "it's\n$HOME", "with.dot": "kept" };
     await (await runner.start({ ...plan("/usr/bin/env", "-0"), environment })).ended;
     expect(output().split("\0").filter(Boolean).sort()).toEqual(["A=it's\n$HOME", "with.dot=kept"]);
@@ -86,6 +86,7 @@ describe("a task in a sandbox", () => {
     const many = Array.from({ length: 30_000 }, (_, index) => `argument${index}`);
     expect(await run("sh", "-c", 'echo "$# arguments"', "sh", ...many)).toMatchObject({ code: 0 });
     expect(output()).toContain("30000 arguments");
+    expect(readdirSync(data)).not.toContain("spool.command");
   });
 
   test("sees neither the agent's folder nor other tasks, and writes to its own places alone", async ({ skip }) => {
