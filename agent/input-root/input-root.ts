@@ -91,7 +91,9 @@ export function inputRoots(options: InputRootsOptions): InputRoots {
       let tree: HeldTree | undefined;
       try {
         for (const each of [path, paths.home, paths.temporary]) mkdirSync(each, { recursive: true });
-        if (mode.kind === "copy" || (await isSmallTree(store, root, { maxEntries: smallTreeEntries, signal }))) {
+        // A cache is seldom small, however small the inputs are.
+        const maxEntries = caches.some(({ layer }) => layer !== undefined) ? -1 : smallTreeEntries;
+        if (mode.kind === "copy" || (await isSmallTree(store, root, { maxEntries, signal }))) {
           const { entries, pin } = await fetchTree(store, root, signal);
           await layOut(store, entries, path, "copy").finally(() => pin.release());
           for (const cache of caches) refuseInTheWay(path, cache);
