@@ -18,7 +18,7 @@ import { type FileStats, fileStatsOf } from "../stat-cache/file-stats.ts";
 import type { KnownFiles, ScannedFile } from "../stat-cache/stat-cache.ts";
 import { buildTree, type MerkleTree } from "./build-tree.ts";
 import type { TreeEntry } from "./tree-entry.ts";
-import { byPath, quoted, symlinkProblem } from "./tree-path.ts";
+import { byPath, isUtf8, quoted, symlinkProblem } from "./tree-path.ts";
 
 /** A directory on disk at one moment. */
 export interface Snapshot {
@@ -133,8 +133,7 @@ async function walk(
   /** True when it is a directory to be visited. */
   function visitEntry(path: string): boolean {
     const absolute = `${root}/${path}`;
-    if (path.includes("\uFFFD"))
-      throw new MillraceError("invalid_argument", `${quoted(path)}: the name is not valid UTF-8`);
+    if (!isUtf8(path)) throw new MillraceError("invalid_argument", `${quoted(path)}: the name is not valid UTF-8`);
     const stats = reading(root, path, () => lstatSync(absolute, { bigint: true }));
     if (ignore?.(path, stats.isDirectory())) return false;
     if (stats.isDirectory()) return true;

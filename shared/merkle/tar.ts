@@ -143,8 +143,6 @@ function storeEntries(cas: Pick<Cas, "write" | "writeMany">, signal: AbortSignal
     async add(entry: Entry): Promise<void> {
       signal?.throwIfAborted();
       const path = plainPath(entry.header.name);
-      // What is not UTF-8 was replaced while it was read: two different names could have become one.
-      if (path.includes("\uFFFD")) throw refused(path, "has a name that is not UTF-8");
       if (path !== "") splitPath(path);
       if (nodes.size + directories.size >= limits.treeEntries) {
         throw refused(path, `is one more than the ${limits.treeEntries} entries that a tree may have`);

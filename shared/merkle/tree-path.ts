@@ -26,13 +26,21 @@ export function byPath(a: { readonly path: string }, b: { readonly path: string 
   return compareUtf8(a.path, b.path);
 }
 
+/**
+ * Whether a text that was read from a file system or an archive is what stood there. Both readers put U+FFFD where bytes
+ * are not UTF-8, so that two names could have become one: a name that really has this character is refused with them.
+ */
+export function isUtf8(text: string): boolean {
+  return text.isWellFormed() && !text.includes("\uFFFD");
+}
+
 /** What is wrong with a name inside a directory, or undefined when nothing is. */
 export function nameProblem(name: string): string | undefined {
   if (name === "") return "is empty";
   if (name === "." || name === "..") return "would lead elsewhere";
   if (name.includes("/")) return 'contains "/"';
   if (name.includes("\0")) return "contains a zero byte";
-  if (!name.isWellFormed()) return "is not valid Unicode";
+  if (!isUtf8(name)) return "is not valid UTF-8";
   if (Buffer.byteLength(name) > limits.pathComponentBytes) {
     return `is longer than the ${limits.pathComponentBytes} bytes that file systems allow`;
   }
@@ -88,7 +96,7 @@ export function symlinkProblem(path: string, target: string): string | undefined
 export function targetProblem(target: string): string | undefined {
   if (target === "") return "is empty";
   if (target.includes("\0")) return "contains a zero byte";
-  if (!target.isWellFormed()) return "is not valid Unicode";
+  if (!isUtf8(target)) return "is not valid UTF-8";
   if (Buffer.byteLength(target) > limits.pathBytes) return `is longer than ${limits.pathBytes} bytes`;
   return undefined;
 }

@@ -1,6 +1,7 @@
 import fc from "fast-check";
 import { describe, expect, onTestFinished, test } from "vitest";
 import type { LogChunk, LogName, LogStore } from "../../coordinator/farm/logs/log-store.ts";
+import { runs as times } from "../support/property-runs.ts";
 
 const bytes = (text: string) => new TextEncoder().encode(text);
 const textOf = (chunks: readonly LogChunk[]) => Buffer.concat(chunks.map(({ data }) => data)).toString();
@@ -95,7 +96,7 @@ export function logStoreConformance(name: string, open: () => Promise<LogStore>)
           const stored = Buffer.concat((await all(store, name, offset)).map(({ data }) => data));
           expect(stored.equals(output.subarray(offset, Math.max(size, offset)))).toBe(true);
         }),
-        { numRuns: 40 },
+        { numRuns: times(40) },
       );
     });
 

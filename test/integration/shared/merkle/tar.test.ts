@@ -13,6 +13,7 @@ import { loadTree } from "../../../../shared/merkle/load-tree.ts";
 import { exportTar, importTar } from "../../../../shared/merkle/tar.ts";
 import { blobOf, bytesOf, noise, pieces, textBlob } from "../../../support/blobs.ts";
 import { failure } from "../../../support/codes.ts";
+import { runs } from "../../../support/property-runs.ts";
 import { tempDir } from "../../../support/temp-dir.ts";
 import { trees } from "../../../support/tree-arbitraries.ts";
 
@@ -55,7 +56,7 @@ test("a tree that was exported is imported as the same tree", async () => {
       expect(await loadTree(other, tree.root)).toEqual(entries);
       expect(Buffer.compare(await bytesOf(exportTar(other, tree.root)), tar)).toBe(0);
     }),
-    { numRuns: 50 },
+    { numRuns: runs(50) },
   );
 });
 

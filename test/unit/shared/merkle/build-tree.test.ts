@@ -73,7 +73,8 @@ describe("a tree", () => {
     ["an empty component", [at("a//b")], "is empty"],
     ["a trailing slash", [at("a/")], "is empty"],
     ["a zero byte", [at("a\0b")], "zero byte"],
-    ["half a character", [at("a\ud800")], "not valid Unicode"],
+    ["half a character", [at("a\ud800")], "not valid UTF-8"],
+    ["a replaced character", [at("a\ufffd")], "not valid UTF-8"],
     ["a long name", [at("x".repeat(limits.pathComponentBytes + 1))], "longer than"],
     [
       "too many levels",

@@ -3,6 +3,7 @@ import picomatch from "picomatch";
 import { describe, expect, it } from "vitest";
 import { limits } from "../../../../shared/limits.ts";
 import { type GlobBudget, globMatches, globPath, readGlob } from "../../../../shared/pipeline/glob.ts";
+import { runs } from "../../../support/property-runs.ts";
 
 function matches(pattern: string, path: string, budget: GlobBudget = { steps: limits.globSteps }): boolean {
   const reading = readGlob(pattern);
@@ -82,7 +83,7 @@ describe("an input glob", () => {
         fc.pre(!(glob.endsWith("/**") && picomatch(glob.slice(0, -3), options)(file)));
         expect(matches(glob, file)).toBe(picomatch(glob, options)(file));
       }),
-      { numRuns: 5_000 },
+      { numRuns: runs(5_000) },
     );
   });
 

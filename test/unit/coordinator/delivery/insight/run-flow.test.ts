@@ -18,6 +18,7 @@ import {
 } from "../../../../../proto/gen/millrace/v1/event_pb.ts";
 import type { RunFlow } from "../../../../../proto/gen/millrace/v1/flow_pb.ts";
 import { digestToMessage, emptyDigest } from "../../../../../shared/digest.ts";
+import { runs } from "../../../../support/property-runs.ts";
 
 const startMs = Date.UTC(2026, 0, 1);
 const digest = digestToMessage(emptyDigest);
@@ -273,7 +274,7 @@ test("segments sum exactly to the lead time, which is the time from request to e
       const elapsed = (Number(finish?.seconds) - startMs / 1_000) * 1_000 + (finish?.nanos ?? 0) / 1e6;
       expect(Number(flow.leadTimeMs)).toBe(Math.round(elapsed));
     }),
-    { numRuns: 500 },
+    { numRuns: runs(500) },
   );
 });
 
@@ -283,7 +284,7 @@ test("they do so as well when the clock jumps to and fro", () => {
       const { events, nowMs } = eventsOf(story);
       expectExact(runFlow("run_1", events, nowMs));
     }),
-    { numRuns: 500 },
+    { numRuns: runs(500) },
   );
 });
 
@@ -304,7 +305,7 @@ test("and for events in an order that no run would give, with tasks that nobody 
     fc.property(fc.array(fc.tuple(fc.integer({ min: -50, max: 500 }), kind), { maxLength: 30 }), (steps) => {
       expectExact(runFlow("run_1", told([0, requested], ...steps), startMs + 1_000));
     }),
-    { numRuns: 500 },
+    { numRuns: runs(500) },
   );
 });
 
