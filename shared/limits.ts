@@ -79,6 +79,8 @@ export const limits = {
   lostAgentKeptMs: 30 * 24 * 60 * 60 * 1000,
   /** An agent whose heartbeats have no answer for this long ends its host operations. */
   hostOperationLeaseMs: 30_000,
+  /** Between an agent's looks whether that time has run out: its timers do not count the time asleep. */
+  operationLeaseLookMs: 1_000,
   /** Heartbeat intervals of grace after the bus or our own loop stood still. */
   graceHeartbeats: 3,
   /** Our own loop stood still when a timer of one heartbeat comes this much late. */

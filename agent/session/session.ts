@@ -97,7 +97,8 @@ export function session(options: SessionOptions): Session {
         );
         if (answer.heartbeatInterval !== undefined) heartbeatMs = durationMs(answer.heartbeatInterval);
         if (answer.lease !== undefined) leaseMs = durationMs(answer.lease);
-        if (answer.hostOperationLease !== undefined) lease.setLength(durationMs(answer.hostOperationLease));
+        // A coordinator that names none is older than the answers to heartbeats.
+        lease.setLength(answer.hostOperationLease && durationMs(answer.hostOperationLease));
         attempts.pause(answer.drain);
         await useBus(answer);
         return;
@@ -203,7 +204,7 @@ export function session(options: SessionOptions): Session {
 
   /** What is not answered is said again at the next interval. */
   async function say(on: Bus, subject: string, heartbeat: Uint8Array): Promise<void> {
-    const saidMs = clock.monotonicMs();
+    const saidMs = clock.uptimeMs();
     try {
       await on.request(subject, heartbeat, { timeoutMs: leaseMs });
       lease.heard(saidMs);

@@ -1,6 +1,7 @@
 import fc from "fast-check";
 import { expect, test } from "vitest";
 import { operationLease } from "../../../agent/session/operation-lease.ts";
+import { limits } from "../../../shared/limits.ts";
 import { fakeClock } from "../../support/fake-clock.ts";
 
 function setup(leaseMs = 1_000) {
@@ -79,7 +80,36 @@ test("the coordinator says how long it is, and it ends with the agent", () => {
   expect(expired).toEqual([]);
 });
 
-test("a machine that was asleep ends its operations as soon as it wakes", () => {
+test("a coordinator that names no length answers no heartbeats: its silence ends nothing, until one does", () => {
+  const { clock, expired, lease } = setup();
+  lease.setLength(undefined);
+  clock.advance(60_000);
+  expect(expired).toEqual([]);
+  lease.setLength(1_000);
+  clock.advance(999);
+  expect(expired).toEqual([]);
+  clock.advance(1);
+  expect(expired).toEqual([{ atMs: 61_000, silentMs: 1_000 }]);
+});
+
+test("a machine that was suspended ends its operations one look after it wakes, though its timers stood still", () => {
+  const { clock, expired, lease } = setup(30_000);
+  lease.heard(0);
+  clock.suspend(60_000);
+  clock.advance(limits.operationLeaseLookMs);
+  expect(expired).toMatchObject([{ silentMs: 60_000 + limits.operationLeaseLookMs }]);
+});
+
+test("a word of the farm after the sleep does not undo that the lease has run out in it", () => {
+  const { clock, expired, lease } = setup(30_000);
+  clock.advance(500);
+  clock.suspend(60_000);
+  const saidMs = clock.uptimeMs();
+  lease.heard(saidMs);
+  expect(expired).toMatchObject([{ silentMs: 60_500 }]);
+});
+
+test("a machine that was stopped ends its operations as soon as it wakes", () => {
   const { clock, expired } = setup();
   clock.jump(60_000);
   expect(expired).toEqual([{ atMs: 60_000, silentMs: 60_000 }]);
