@@ -40,6 +40,10 @@ export function becoming(command, environment) {
   const strangers = strangeVariables.filter((name) => !(name in environment));
   // A shell drops or changes variables whose names it could not use itself.
   const lost = Object.entries(environment).filter(([name]) => !isName(name));
-  const again = lost.length === 0 ? [] : ["env", "--", ...lost.map(([name, value]) => `${name}=${value}`)];
-  return `unset ${strangers.join(" ")}; exec ${[...again, ...command].map(quoted).join(" ")}`;
+  const lostAgain = lost.map(([name, value]) => `${name}=${value}`);
+  const program = [...(lost.length === 0 ? [] : ["env", "--", ...lostAgain]), ...command];
+  // As its last deed bash sets SHLVL and _ again, whatever was unset: another program must take them away.
+  const cleaned = ["/usr/bin/env", "-u", "SHLVL", "-u", "_", "--", ...lostAgain, ...command];
+  const words = (/** @type {readonly string[]} */ all) => all.map(quoted).join(" ");
+  return `unset ${strangers.join(" ")}; [ -n "\${BASH_VERSION-}" ] && exec ${words(cleaned)}; exec ${words(program)}`;
 }

@@ -1,4 +1,4 @@
-import type { ChildProcess } from "node:child_process";
+import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
@@ -92,6 +92,19 @@ test("variables that shells keep for themselves reach the task as they are", asy
   become(launcher, task(folder, spool, { OPTIND: "later", UID: "none" }));
   expect(await once(launcher.child, "exit")).toEqual([0, null]);
   expect(readFileSync(spool, "utf8").split("\n")).toEqual(expect.arrayContaining(["OPTIND=later", "UID=none"]));
+});
+
+test.each([
+  ["bash", "--posix", "-s"],
+  ["/bin/sh", "-s"],
+])("with %s as the shell a task sees what it was given and no more", async (...shell) => {
+  const folder = tempDir();
+  const spool = join(folder, "spool");
+  const [program = "", ...options] = shell;
+  const child = spawn(program, options, { cwd: "/", env: {}, stdio: ["pipe", "pipe", "ignore"] });
+  become({ child }, task(folder, spool, { A: "1" }));
+  expect(await once(child, "exit")).toEqual([0, null]);
+  expect(readFileSync(spool, "utf8").trim().split("\n").sort()).toEqual(["A=1", "PATH=/usr/bin:/bin"]);
 });
 
 function readStatus(pid: number): string | undefined {
