@@ -23,6 +23,11 @@ export interface Journal {
    * @throws MillraceError failed_precondition when it has not: it comes late, and what came after it has been done
    */
   begin(message: Assign, target: Target): Promise<JournaledDeploy>;
+  /**
+   * The operation goes on under this assignment, which has a greater epoch than the one that it was begun with. Of one that
+   * has no entry, or none any more, only the epoch is kept.
+   */
+  takeOver(message: Assign, target: Target): Promise<void>;
   /** Resolves when durable. Call it before the step is taken. */
   save(executionId: string, entry: JournaledDeploy): Promise<void>;
   /** The last step: with a release, that is the verified one from now on. */
@@ -103,6 +108,11 @@ export function sqliteJournal(database: Pick<Sqlite, "write" | "query">): Journa
       const params = [message.executionId, assign, firstState.step, JSON.stringify(firstState)];
       await database.write([{ sql, params }, raiseFence(message, target)]);
       return (await entryOf(message.executionId)) ?? { state: firstState, movedBytes: 0, probeAnswer: "" };
+    },
+    async takeOver(message, target) {
+      const sql = "UPDATE host_operations SET assign = ? WHERE execution_id = ?";
+      const params = [toBinary(AssignSchema, message), message.executionId];
+      await database.write([{ sql, params }, raiseFence(message, target)]);
     },
     async save(executionId, entry) {
       await database.write([update(executionId, entry)]);

@@ -1,4 +1,4 @@
-import { rm } from "node:fs/promises";
+import { readdir, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { create } from "@bufbuild/protobuf";
 import { durationMs } from "@bufbuild/protobuf/wkt";
@@ -13,7 +13,7 @@ import { digestFromMessage, digestKey, digestToMessage, parseDigestKey } from ".
 import { from, MillraceError } from "../../shared/errors.ts";
 import { limits } from "../../shared/limits.ts";
 import { type Conclusion, conclusion, type Executor, type ReadTask, Stopped } from "../executor/executor.ts";
-import { spoolName } from "../logs/spool-name.ts";
+import { parseSpoolName } from "../logs/spool-name.ts";
 import { type DeployDeps, type Deployed, deploy, shortly } from "./deploy.ts";
 import type { Journal } from "./journal.ts";
 import type { Release, Target } from "./release.ts";
@@ -86,19 +86,42 @@ export function operatingExecutor(options: OperatingOptions): Executor<ReadTask>
   };
 }
 
-/** Forgets an operation whose report is on disk: from then on the outbox has it. */
+/**
+ * Forgets an operation whose report is on disk: from then on the outbox has it. It may have a spool file of each attempt
+ * under which it went on.
+ */
 export function operationForgetter(
   journal: Pick<Journal, "reported">,
   spools: string,
   onError: (error: MillraceError) => void,
-): (report: Pick<Report, "executionId" | "attempt">) => Promise<void> {
+): (report: Pick<Report, "executionId">) => Promise<void> {
   return async (report) => {
     try {
       await journal.reported(report.executionId);
-      await rm(join(spools, spoolName(report)), { force: true });
+      for (const name of await readdir(spools)) {
+        if (parseSpoolName(name)?.executionId === report.executionId) await rm(join(spools, name), { force: true });
+      }
     } catch (error) {
       // It is resumed once more after a restart, finds that it has ended, and is reported again.
       onError(from(error, `forgetting the operation ${report.executionId}`));
+    }
+  };
+}
+
+/** Journals that an operation goes on under a greater epoch: else a start of the agent would go on under the older one. */
+export function operationTakeOver(
+  journal: Pick<Journal, "takeOver">,
+  onError: (error: MillraceError) => void,
+): (message: Assign) => Promise<void> {
+  return async (message) => {
+    const kind = message.hostOperation?.kind;
+    if (kind?.case !== "deploy") return;
+    const { environment, app } = kind.value;
+    try {
+      await journal.takeOver(message, { environment, app });
+    } catch (error) {
+      // After a restart it is resumed under the older epoch, and taken over once more.
+      onError(from(error, `journaling that ${message.executionId} was taken over`));
     }
   };
 }

@@ -28,6 +28,7 @@ export function patientJournal(base: Journal, { clock, signal, onWait }: Patienc
   return {
     ...base,
     begin: (...call) => patiently(() => base.begin(...call)),
+    takeOver: (...call) => patiently(() => base.takeOver(...call)),
     save: (executionId, entry) => patiently(() => base.save(executionId, entry)),
     finish: (...call) => patiently(() => base.finish(...call)),
   };

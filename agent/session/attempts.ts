@@ -49,6 +49,8 @@ export interface AttemptsOptions {
   readonly outbox: Pick<Outbox, "put" | "held">;
   /** Told when the report on a host operation is in the outbox; must not throw. */
   readonly forgetOperation?: (report: Report) => Promise<void>;
+  /** Told when a host operation goes on under the epoch of this message; must not throw. */
+  readonly operationTakenOver?: (message: Assign) => Promise<void>;
   readonly clock: Clock;
   /** Told after each acceptance and each end. */
   readonly onChange: () => void;
@@ -61,6 +63,8 @@ interface Attempt {
   epoch: Epoch;
   attempt: number;
   readonly isOperation: boolean;
+  /** Of a host operation: what its journal is or will be given. */
+  readonly message: Assign | undefined;
   readonly stop: AbortController;
 }
 
@@ -104,7 +108,8 @@ export function attempts(options: AttemptsOptions): Attempts {
   function begin(assignment: Assignment): void {
     const { executionId, epoch, attempt: number, operation } = assignment;
     const stop = new AbortController();
-    const attempt = { executionId, epoch, attempt: number, isOperation: operation !== undefined, stop };
+    const isOperation = operation !== undefined;
+    const attempt = { executionId, epoch, attempt: number, isOperation, message: operation, stop };
     running.add(attempt);
     onChange();
     setImmediate(() => void run(attempt, assignment)); // the answer goes first
@@ -116,6 +121,9 @@ export function attempts(options: AttemptsOptions): Attempts {
     if (operation === undefined || older === undefined || compareEpochs(older.epoch, epoch) >= 0) return false;
     older.epoch = epoch;
     older.attempt = number;
+    // It may still wait for its turn, and be journaled only then.
+    if (older.message !== undefined) Object.assign(older.message, { epoch, attempt: number });
+    void options.operationTakenOver?.(operation);
     onChange();
     return true;
   }

@@ -4,6 +4,7 @@ import type { Assignment } from "../../../agent/executor/executor.ts";
 import { Stopped } from "../../../agent/executor/executor.ts";
 import { attempts } from "../../../agent/session/attempts.ts";
 import {
+  type Assign,
   AssignSchema,
   CancelSchema,
   type HeldExecution,
@@ -19,11 +20,14 @@ function setup(slots = 2) {
   const stops: { executionId: string; reason: unknown }[] = [];
   const kept: Report[] = [];
   const forgotten: string[] = [];
+  const journaled: (bigint | undefined)[] = [];
+  const operations: (Assign | undefined)[] = [];
   const outboxHeld: HeldExecution[] = [];
   const subject = attempts({
     slots,
     executor: {
-      async execute({ executionId, epoch, attempt }: Assignment, stop) {
+      async execute({ executionId, epoch, attempt, operation }: Assignment, stop) {
+        operations.push(operation);
         stop.addEventListener("abort", () => stops.push({ executionId, reason: stop.reason }));
         await new Promise<void>((resolve) => finish.set(`${executionId}/${epoch.number}`, resolve));
         const ending = { kind: stop.reason instanceof Stopped ? stop.reason.kind : EndingKind.EXITED };
@@ -39,13 +43,16 @@ function setup(slots = 2) {
     async forgetOperation({ executionId }) {
       forgotten.push(executionId);
     },
+    async operationTakenOver({ epoch }) {
+      journaled.push(epoch?.number);
+    },
     clock: fakeClock(),
     onChange: () => {},
     onError: () => {},
   });
   const turn = () => new Promise((resolve) => setImmediate(resolve));
   return {
-    ...{ subject, stops, kept, forgotten, outboxHeld, turn },
+    ...{ subject, stops, kept, forgotten, journaled, operations, outboxHeld, turn },
     assign: (executionId: string, number: bigint, term = 1n) =>
       subject.assign(
         create(AssignSchema, {
@@ -103,11 +110,14 @@ describe("an agent's attempts", () => {
   });
 
   test("of a host operation are taken over by a newer epoch: nothing is begun twice, and the report bears it", async () => {
-    const { assignOperation, finish, kept, forgotten, stops, subject, turn } = setup(1);
+    const { assignOperation, finish, kept, forgotten, journaled, operations, stops, subject, turn } = setup(1);
     assignOperation("a", 1n);
     await turn();
     expect(assignOperation("a", 2n).accepted).toBe(true);
     expect(assignOperation("a", 1n).accepted).toBe(false);
+    expect(journaled).toEqual([2n]);
+    // What the journal is given when the operation's turn comes only now.
+    expect(operations).toMatchObject([{ epoch: { number: 2n }, attempt: 2 }]);
     expect(subject.held()).toMatchObject([{ executionId: "a", epoch: { term: 1n, number: 2n } }]);
     await finish("a/1");
     expect(stops).toEqual([]);
