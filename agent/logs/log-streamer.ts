@@ -10,7 +10,7 @@ import type {
 import type { Clock } from "../../shared/clock.ts";
 import { from, isTransient, MillraceError } from "../../shared/errors.ts";
 import { limits } from "../../shared/limits.ts";
-import { type Backoff, backoff } from "../retry.ts";
+import { type Backoff, backoff, delay } from "../retry.ts";
 import { type AttemptLog, attemptLog, type LogBounds, type LogKey } from "./attempt-log.ts";
 
 /** Sends the output of all attempts over one stream, as it comes, and again from what is on disk after a break. */
@@ -66,13 +66,17 @@ export function logStreamer({ client, clock, onError, bounds: some }: LogStreame
   };
   const closing = new AbortController();
   const logs = new Set<AttemptLog>(); // bounded by the agent's slots
+  /** Of each log, the refusals since the coordinator last took something of it. */
+  const refusals = new Map<AttemptLog, number>();
+  /** Refused lately: the others come first. */
+  const resting = new Set<AttemptLog>();
   let wake = (): void => {};
-  let refusals = 0;
   let running: Promise<void> | undefined;
 
   /** The next chunk of any log, in turns; undefined when none has anything to say. */
   async function nextChunk(): Promise<{ log: AttemptLog; request: Request; bytes: number } | undefined> {
     for (const log of logs) {
+      if (resting.has(log)) continue;
       const chunk = await log.next();
       if (chunk === undefined) continue;
       logs.delete(log);
@@ -115,23 +119,23 @@ export function logStreamer({ client, clock, onError, bounds: some }: LogStreame
     }
   }
 
-  /** One life of the stream. Returns or throws when it breaks. */
-  async function stream(pauses: Backoff): Promise<void> {
+  /** One life of the stream. Returns or throws when it breaks; then the first of `sent` is what it broke at. */
+  async function stream(sent: Sent[], pauses: Backoff): Promise<void> {
     const ended = new AbortController();
     const signal = AbortSignal.any([ended.signal, closing.signal]);
-    const sent: Sent[] = [];
     const state = { inFlightBytes: 0 };
     for (const log of logs) log.resume(log.stored);
     try {
       for await (const answer of client.appendLog(requests(sent, state, signal), { signal })) {
-        const head = sent.shift();
+        const [head] = sent;
         if (head === undefined || !isAbout(answer, head.log.key)) {
           throw new MillraceError("internal", "the log stream gave an answer to nothing that was sent");
         }
         state.inFlightBytes -= head.bytes;
         acknowledge(head, answer);
+        sent.shift();
         pauses.reset();
-        refusals = 0;
+        refusals.delete(head.log);
         wake();
       }
     } finally {
@@ -160,27 +164,42 @@ export function logStreamer({ client, clock, onError, bounds: some }: LogStreame
   async function run(): Promise<void> {
     const pauses = backoff(clock);
     while (!closing.signal.aborted && logs.size > 0) {
-      const waitedFor = [...logs].filter((log) => log.sealed);
+      const waitedFor = new Set([...logs].filter((log) => log.sealed));
+      const sent: Sent[] = [];
       try {
-        await stream(pauses);
+        await stream(sent, pauses);
       } catch (error) {
         if (closing.signal.aborted) break;
         const failure = from(error, "sending logs");
         onError(failure);
-        if (!isTransient(failure) && failure.code !== "canceled" && ++refusals >= limits.logRefusals)
-          giveUp(waitedFor, failure);
+        if (!isTransient(failure) && failure.code !== "canceled") refused(sent[0]?.log, waitedFor, failure);
       }
       await pauses.pause(closing.signal);
     }
     running = undefined;
   }
 
-  /** Those of tasks that had ended before: while a task runs, there is time for a full disk to be enlarged. */
-  function giveUp(waitedFor: readonly AttemptLog[], failure: MillraceError): void {
-    for (const log of waitedFor) {
-      log.fail(failure);
-      logs.delete(log);
+  /**
+   * Answers come in order, so what was refused is the first that has none; when nothing was asked, it is the stream itself
+   * and concerns them all. The others must not wait for the one, nor fail with it.
+   */
+  function refused(one: AttemptLog | undefined, waitedFor: ReadonlySet<AttemptLog>, failure: MillraceError): void {
+    for (const log of one === undefined ? waitedFor : [one]) {
+      const count = (refusals.get(log) ?? 0) + 1;
+      refusals.set(log, count);
+      // Only those of tasks that had ended before: while a task runs, there is time for a full disk to be enlarged.
+      if (count >= limits.logRefusals && waitedFor.has(log)) {
+        log.fail(failure);
+        logs.delete(log);
+      } else if (one !== undefined) void rest(log, count);
     }
+  }
+
+  async function rest(log: AttemptLog, count: number): Promise<void> {
+    resting.add(log);
+    await delay(clock, Math.min(limits.retryMaxMs, limits.retryMinMs * 2 ** (count - 1)), closing.signal);
+    resting.delete(log);
+    wake();
   }
 
   async function follow(key: LogKey, spool: string, isLeftover: boolean): Promise<OpenLog> {
@@ -191,6 +210,7 @@ export function logStreamer({ client, clock, onError, bounds: some }: LogStreame
     wake();
     const end = async () => {
       logs.delete(log);
+      refusals.delete(log);
       await log.close();
     };
     return {

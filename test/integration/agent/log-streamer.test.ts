@@ -13,6 +13,50 @@ import { tempDir } from "../../support/temp-dir.ts";
 
 type Behaviour = (request: AppendLogRequest, count: number) => "store" | "break" | "forget" | "refuse";
 
+/** A log service on a real socket that stores nothing and refuses what it is asked about one execution. */
+async function refusing(executionId: string) {
+  const stored = new Map<string, string>();
+  let changed = () => {};
+  const server = grpcServer([
+    mounted(LogService, {
+      async *appendLog(requests) {
+        for await (const { executionId: id, attempt, offset, data, finish } of requests) {
+          if (id === executionId) throw new ConnectError("not yours", Code.PermissionDenied);
+          const text = (stored.get(id) ?? "").slice(0, Number(offset)) + Buffer.from(data).toString();
+          stored.set(id, text);
+          changed();
+          yield { executionId: id, attempt, storedBytes: BigInt(text.length), finished: finish };
+        }
+      },
+      async *readLog() {},
+    }),
+  ]);
+  const transport = grpcTransport({ address: `127.0.0.1:${await server.listen("127.0.0.1", 0)}` });
+  const client = createClient(LogService, transport);
+  const streamer = logStreamer({ client, clock: systemClock, onError: () => {}, bounds: { flushMs: 5 } });
+  onTestFinished(async () => {
+    await streamer.close();
+    transport.close();
+    await server.close(0);
+  });
+  const folder = tempDir();
+  return {
+    async open(id: string) {
+      const spool = join(folder, id);
+      writeFileSync(spool, `of ${id}\n`);
+      return await streamer.open({ executionId: id, attempt: 1 }, spool);
+    },
+    async stored(id: string) {
+      while (!stored.has(id)) {
+        await new Promise<void>((resolve) => {
+          changed = resolve;
+        });
+      }
+      return stored.get(id);
+    },
+  };
+}
+
 /** A log service on a real socket that stores, breaks or forgets as it is told. */
 async function setup(behave: Behaviour, bounds: Partial<LogBounds> = {}, leftover?: { text: string; stored: string }) {
   let stored = Buffer.from(leftover?.stored ?? "");
@@ -166,5 +210,21 @@ describe("a log on its way", () => {
     const { spool, log } = await setup(() => "refuse");
     appendFileSync(spool, "unwanted");
     await expect(log.finish()).rejects.toMatchObject({ code: "permission_denied" });
+  });
+
+  test("that is refused fails alone: the others arrive, before it and after it", async () => {
+    const { open } = await refusing("bad");
+    const logs = await Promise.all(["a", "bad", "b", "c"].map(open));
+    const ends = await Promise.allSettled(logs.map((log) => log.finish()));
+    expect(ends.map(({ status }) => status)).toEqual(["fulfilled", "rejected", "fulfilled", "fulfilled"]);
+  });
+
+  test("that is refused while its task runs does not hold up the others", async () => {
+    const { open, stored } = await refusing("bad");
+    await open("bad");
+    for (const id of ["a", "b", "c"]) {
+      await (await open(id)).finish();
+      expect(await stored(id)).toBe(`of ${id}\n`);
+    }
   });
 });
