@@ -6,7 +6,7 @@ import type { Clock } from "../clock.ts";
 import { diskSpace } from "../disk-space.ts";
 import { from, MillraceError } from "../errors.ts";
 import { limits } from "../limits.ts";
-import type { Sqlite } from "./sqlite.ts";
+import type { Sqlite, Statement } from "./sqlite.ts";
 
 /** A file that does nothing but take up room, until the room is needed to write down that there is none. */
 export interface DiskReserve {
@@ -91,17 +91,53 @@ export function openDiskReserve({ file, clock, onError }: DiskReserveOptions): D
 /**
  * Writes once more with the room of the reserve when the disk is full: so the end of a run that filled the disk can be
  * written down, and nobody waits for it until somebody has made room.
+ *
+ * A second try keeps its place: it comes after the second tries of the writes before it, and writes that are asked for
+ * meanwhile wait. Only those already on their way to the disk when it was found full may come first, if they fit.
  */
 export function reservedSqlite(base: Sqlite, reserve: Pick<DiskReserve, "release">): Sqlite {
+  /** Writes that wait for their turn and were not sent yet. */
+  let waiting = 0;
+  /** Times that the disk was found full and writes sent before that have not been answered: they may need a second try. */
+  let doubts = 0;
+  /** Settles, without a value, when all writes so far have. */
+  let allBefore: Promise<void> = Promise.resolve();
+
+  /** Sends it when those before it are done; a turn that `mayGo` denies is given up. */
+  async function inTurn(statements: readonly Statement[], before: Promise<void>, mayGo: () => Promise<void>) {
+    waiting += 1;
+    try {
+      await before;
+      await mayGo();
+    } finally {
+      waiting -= 1;
+    }
+    return await base.write(statements);
+  }
+
+  async function write(statements: readonly Statement[], before: Promise<void>): Promise<number[]> {
+    try {
+      return await (waiting > 0 || doubts > 0
+        ? inTurn(statements, before, async () => undefined)
+        : base.write(statements));
+    } catch (error) {
+      if (from(error).code !== "resource_exhausted") throw error;
+      doubts += 1;
+      void allBefore.then(() => {
+        doubts -= 1;
+      });
+      return await inTurn(statements, before, async () => {
+        if (!(await reserve.release())) throw error;
+      });
+    }
+  }
+
   return {
     ...base,
-    async write(statements) {
-      try {
-        return await base.write(statements);
-      } catch (error) {
-        if (from(error).code !== "resource_exhausted" || !(await reserve.release())) throw error;
-        return await base.write(statements);
-      }
+    write(statements) {
+      const written = write(statements, allBefore);
+      allBefore = Promise.allSettled([allBefore, written]).then(() => undefined);
+      return written;
     },
   };
 }
