@@ -6,7 +6,8 @@ import { namedCacheSchema } from "./caches/cache-shelf.ts";
 import { hostOperationSchema } from "./operations/journal.ts";
 import { unitSchema } from "./units/units.ts";
 
-const schema: SchemaPart = {
+/** Tables that are the agent's as a whole; those of its parts are theirs. */
+export const agentDatabaseSchema: SchemaPart = {
   name: "agent",
   migrations: [
     `-- Files of the local store: what eviction needs to know. What is there is decided by the files, not by this table.
@@ -38,7 +39,8 @@ export interface AgentDatabaseOptions {
  * agent that does not start helps nobody: reports in it are lost, so the farm places those executions again.
  */
 export async function openAgentDatabase({ path, onError }: AgentDatabaseOptions): Promise<Sqlite> {
-  const open = () => openSound({ path, schema: [schema, hostOperationSchema, unitSchema, namedCacheSchema], onError });
+  const open = () =>
+    openSound({ path, schema: [agentDatabaseSchema, hostOperationSchema, unitSchema, namedCacheSchema], onError });
   return open().catch((error: unknown) => {
     const failure = from(error);
     if (failure.code !== "data_loss") throw failure;

@@ -1,9 +1,9 @@
 import type { Clock } from "../shared/clock.ts";
 import { from, isRemote, type MillraceError } from "../shared/errors.ts";
 import { limits } from "../shared/limits.ts";
-import { retry, retryDelayMs } from "../shared/retry.ts";
+import { patiently, retry, retryDelayMs } from "../shared/retry.ts";
 
-const pace = { baseMs: limits.retryMinMs, maxMs: limits.retryMaxMs, random: Math.random };
+const pace = { baseMs: limits.retryMinMs, maxMs: limits.retryMaxMs, random: patiently.random };
 
 /**
  * Makes a call until it goes well; while the farm cannot be reached it waits for ever, for a task's inputs and outputs are

@@ -187,6 +187,12 @@ export const limits = {
   preparingTasks: 256,
   /** Executions that hold what another one waits for, as an answer names them. */
   queueHolders: 10,
+  /** Placements in one turn of the event loop, each a write and a message: others have their turn in between. */
+  placementsPerTurn: 64,
+  /** Executions whose submitters are told in one turn of the loop why they wait. */
+  waitsToldPerTurn: 500,
+  /** Different things that executions ask of agents, of which the scheduler remembers who offers them. */
+  matchedRequirements: 10_000,
   /** Executions queued in the scheduler. */
   queuedExecutions: 500_000,
   /** For one JoinFarm; then it is tried again. */

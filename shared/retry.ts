@@ -20,7 +20,7 @@ export interface RetryOptions {
 
 /** The pace of what must be done in the end, however long the other side is away. */
 export const patiently = {
-  random: Math.random,
+  random: () => Math.random(), // as it is when it is asked: whoever owns a simulated world owns it, too
   baseMs: limits.retryMinMs,
   maxMs: limits.retryMaxMs,
   attemptsMax: Number.POSITIVE_INFINITY,

@@ -28,6 +28,8 @@ export function offerOf({ info: { labels, tools } }: AgentRecord): ToolOffer {
 export type AgentChange =
   /** Joined, or came back. */
   | { readonly kind: "joined"; readonly agent: AgentRecord }
+  /** It drains or takes work again, or it is there anew and was not heard since. */
+  | { readonly kind: "changed"; readonly agent: AgentRecord }
   /** It says what it holds. */
   | { readonly kind: "heartbeat"; readonly agent: AgentRecord; readonly held: readonly HeldExecution[] }
   /** Silent for longer than its lease: what it holds must be placed anew. */

@@ -224,6 +224,7 @@ export function busAgentRegistry(deps: BusAgentRegistryDeps): AgentRegistry & Co
         silentSinceMs: clock.monotonicMs(),
       };
       agents.set(info.id, agent);
+      tell({ kind: "changed", agent: record(agent) });
       return record(agent);
     },
 
@@ -235,6 +236,7 @@ export function busAgentRegistry(deps: BusAgentRegistryDeps): AgentRegistry & Co
       // Resumed only when the agent says so: until then it would refuse.
       if (draining && agent.state === AgentState.ONLINE) agent.state = AgentState.DRAINING;
       sayDrain(agent);
+      tell({ kind: "changed", agent: record(agent) });
       return record(agent);
     },
 

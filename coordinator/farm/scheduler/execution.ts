@@ -40,6 +40,8 @@ export type Phase =
 export interface Execution {
   /** Of the first who asked: its id names the execution, its log and its leases, also when that one has gone. */
   readonly request: ExecutionRequest;
+  /** Its place in the order of arrival, before and after every attempt. */
+  readonly order: number;
   /** Of its Action, less the agents that are unfit for it. */
   requirement: Requirement;
   /** Those who want its end. When the last one goes, it is cancelled. */
@@ -73,10 +75,11 @@ export interface Waiter {
   outcome: Report | undefined;
 }
 
-/** An execution that nobody waits for yet. */
-export function newExecution(request: ExecutionRequest): Execution {
+/** An execution that nobody waits for yet. `order` is of no two the same. */
+export function newExecution(request: ExecutionRequest, order: number): Execution {
   return {
     request,
+    order,
     requirement: requirementOf(request.action.platform),
     waiters: new Set(),
     phase: { kind: "storing" },

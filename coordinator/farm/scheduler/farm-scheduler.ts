@@ -32,7 +32,7 @@ import type { QueueView } from "./queue-view.ts";
 import type { ExecutionRequest, ExecutionUpdate, Scheduler, SchedulerStats } from "./scheduler.ts";
 import { slots } from "./slots.ts";
 import { submitters } from "./submitters.ts";
-import { waitCauses } from "./wait-causes.ts";
+import { type WaitCauses, waitCauses } from "./wait-causes.ts";
 import { waitingQueue } from "./waiting-queue.ts";
 
 export interface FarmSchedulerDeps {
@@ -56,12 +56,15 @@ export class FarmScheduler implements Scheduler, Component {
   readonly view: QueueView;
   readonly #deps: FarmSchedulerDeps;
   readonly #merging = merging();
-  readonly #queue = waitingQueue();
-  readonly #slots = slots();
+  readonly #queue = waitingQueue((group) => this.#slots.runningOf(group));
+  readonly #slots = slots((agentId, group) => {
+    this.#places.usedChanged(agentId);
+    this.#queue.runningChanged(group);
+  });
   readonly #places: AgentPlaces;
   readonly #durably: Durably;
   readonly #stopped = new AbortController();
-  readonly #causes = waitCauses();
+  readonly #causes: WaitCauses;
   readonly #submitters = submitters();
   readonly #ends: (() => void)[] = [];
   #epochs = 0;
@@ -69,8 +72,14 @@ export class FarmScheduler implements Scheduler, Component {
 
   constructor(deps: FarmSchedulerDeps) {
     this.#deps = deps;
-    this.#places = agentPlaces({ ...deps, used: (id) => this.#slots.used(id), onChange: () => this.#place() });
-    const parts = { queue: this.#queue, places: () => this.#places.now(), slots: this.#slots };
+    const onChange = (): void => {
+      this.#causes.farmChanged();
+      this.#place();
+    };
+    this.#places = agentPlaces({ ...deps, used: (id) => this.#slots.used(id), onChange });
+    const { now } = this.#places;
+    this.#causes = waitCauses({ queue: this.#queue, matching: (requirement) => now.matching(requirement) });
+    const parts = { queue: this.#queue, places: () => now.all(), slots: this.#slots };
     this.view = queueView({ ...parts, merging: this.#merging });
     this.#durably = durably({ ...deps, signal: this.#stopped.signal });
   }
@@ -80,7 +89,9 @@ export class FarmScheduler implements Scheduler, Component {
     const { agents, bus } = this.#deps;
     // Whose agent was removed just before the coordinator ended: nobody would ever call it lost.
     const { heldBy } = this.#slots.stats();
-    const known = new Set(agents.list().map(({ info }) => info.id));
+    const present = agents.list();
+    for (const record of present) this.#places.seen(record);
+    const known = new Set(present.map(({ info }) => info.id));
     for (const id of heldBy.keys()) if (!known.has(id)) this.#allGone(id, "removed");
     this.#ends.push(
       bus.watchConnection((up) => this.#places.busChanged(up)),
@@ -171,9 +182,10 @@ export class FarmScheduler implements Scheduler, Component {
 
   #enqueue(execution: Execution): void {
     const { id, fairGroup } = execution.request;
+    const { order, requirement } = execution;
     const priority = priorityOf(execution);
     execution.phase = { kind: "queued", priority };
-    this.#queue.add({ id, priority, fairGroup, requirement: execution.requirement });
+    this.#queue.add({ id, priority, fairGroup, order, requirement });
     this.#causes.isNew(id);
     this.#place();
   }
@@ -189,20 +201,30 @@ export class FarmScheduler implements Scheduler, Component {
   #place(): void {
     if (this.#placing) return;
     this.#placing = true;
-    queueMicrotask(() => {
-      this.#placing = false;
-      for (;;) {
-        const next = nextPlacement(this.#queue, this.#places.now(), (group) => this.#slots.runningOf(group));
-        const execution = next && this.#merging.execution(next.waiting.id);
-        if (next === undefined || execution === undefined) break;
-        this.#queue.remove(next.waiting.id);
-        this.#background(this.#assign(execution, next.agentId));
-      }
-      for (const [id, reason] of this.#causes.news(this.#queue, this.#places.now())) {
-        const execution = this.#merging.execution(id);
-        if (execution?.phase.kind === "queued") this.#submitters.tellWait(execution, reason);
-      }
-    });
+    queueMicrotask(() => this.#turn());
+  }
+
+  /** A share of what there is to do. Why the rest waits is told when nothing more can be placed. */
+  #turn(): void {
+    if (this.#stopped.signal.aborted) return;
+    for (let placed = 0; placed < limits.placementsPerTurn; placed += 1) {
+      const next = nextPlacement(this.#queue, this.#places.now);
+      const execution = next && this.#merging.execution(next.waiting.id);
+      if (next === undefined || execution === undefined) return this.#tellWaits();
+      this.#queue.remove(next.waiting.id);
+      this.#background(this.#assign(execution, next.agentId));
+    }
+    setImmediate(() => this.#turn());
+  }
+
+  #tellWaits(): void {
+    const news = this.#causes.news(limits.waitsToldPerTurn);
+    for (const [id, reason] of news) {
+      const execution = this.#merging.execution(id);
+      if (execution?.phase.kind === "queued") this.#submitters.tellWait(execution, reason);
+    }
+    if (news.length === limits.waitsToldPerTurn) setImmediate(() => this.#turn());
+    else this.#placing = false;
   }
 
   async #assign(execution: Execution, agentId: string): Promise<void> {
@@ -260,11 +282,13 @@ export class FarmScheduler implements Scheduler, Component {
 
   #onAgent(change: AgentChange): void {
     const { id } = change.agent.info;
+    if (change.kind === "joined" || change.kind === "changed") return this.#places.seen(change.agent);
     if (change.kind === "heartbeat") {
-      this.#places.heard(id);
-      this.#reconcile(id, change.held);
-    } else if (change.kind !== "joined") this.#allGone(id, change.kind);
-    this.#place();
+      this.#places.seen(change.agent);
+      return this.#reconcile(id, change.held);
+    }
+    this.#places.gone(id);
+    this.#allGone(id, change.kind);
   }
 
   /** The agent is not there any more, and what it holds must do without it or wait. */

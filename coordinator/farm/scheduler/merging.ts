@@ -29,6 +29,7 @@ export function merging(): Merging {
   const executions = new Map<string, Execution>();
   /** Those that can be joined, by the digest of their Action. */
   const open = new Map<string, Execution>();
+  let arrivals = 0;
 
   function admit(request: ExecutionRequest, execution: Execution, stored: Promise<void>): Waiter {
     const outcome = execution.phase.kind === "finished" ? execution.phase.outcome : undefined;
@@ -57,7 +58,7 @@ export function merging(): Merging {
     const isOver = outcome !== undefined;
     if (execution === undefined || (isOver && execution.phase.kind !== "finished")) {
       const isAlone = execution !== undefined;
-      execution = executionOf(row);
+      execution = executionOf(row, arrivals++);
       // One that left a shared execution before its end has only its own outcome.
       if (!isAlone) add(execution);
     }
@@ -74,7 +75,7 @@ export function merging(): Merging {
     },
     join(request, store) {
       const shared = request.action.doNotCache ? undefined : open.get(digestKey(request.actionDigest));
-      const execution = shared ?? add(newExecution(request));
+      const execution = shared ?? add(newExecution(request, arrivals++));
       return admit(request, execution, store(execution));
     },
     leave: (waiter) => void waiter.execution.waiters.delete(waiter),
@@ -105,8 +106,8 @@ export function merging(): Merging {
 }
 
 /** Under the id it ran as, which may be that of a request that is gone. */
-function executionOf({ request, runsAs, attempts, lease, outcome }: StoredExecution): Execution {
-  const execution = newExecution({ ...request, id: runsAs });
+function executionOf({ request, runsAs, attempts, lease, outcome }: StoredExecution, order: number): Execution {
+  const execution = newExecution({ ...request, id: runsAs }, order);
   execution.attempts = attempts;
   if (outcome !== undefined) execution.phase = { kind: "finished", outcome };
   else if (lease !== undefined) execution.phase = { kind: "held", lease };

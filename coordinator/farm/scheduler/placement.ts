@@ -1,5 +1,7 @@
 import type { AgentInfo } from "../../../proto/gen/millrace/v1/agent_pb.ts";
+import { limits } from "../../../shared/limits.ts";
 import { toolProperty } from "../../../shared/pipeline/tool-property.ts";
+import { type Heap, heap } from "./heap.ts";
 import { type Requirement, satisfies } from "./requirement.ts";
 import type { Waiting, WaitingQueue } from "./waiting-queue.ts";
 
@@ -14,50 +16,176 @@ export interface Place {
   readonly standing: "open" | "closed" | "draining";
 }
 
+/** The label that ties an execution to one agent. Each agent has its own id there, whatever it says. */
+const ownLabel = "agent";
+
 /** The place that an agent is while it holds so many executions. */
 export function placeOf(
   { id, labels, tools, slots }: AgentInfo,
   { used, standing }: Pick<Place, "used" | "standing">,
 ): Place {
-  // The reserved label `agent` ties an execution to one agent.
-  const properties = new Map(Object.entries({ ...labels, agent: id }));
+  const properties = new Map(Object.entries({ ...labels, [ownLabel]: id }));
   for (const { name, fingerprint } of tools) properties.set(toolProperty(name), fingerprint);
   return { id, labels: Object.fromEntries(properties), slots, used, standing };
 }
 
+/**
+ * All places, so that the best one for a requirement costs O(different offers + log of the places): agents that offer the
+ * same are kept together, and most farms have few kinds of agents.
+ */
+export interface Places {
+  /** Adds it, or puts it in the place of what was known of it. */
+  set(place: Place): void;
+  remove(id: string): void;
+  get(id: string): Place | undefined;
+  all(): Iterable<Place>;
+  /** The open place with the greatest share of free slots that may have it, then the first by id. */
+  bestFor(requirement: Requirement): Place | undefined;
+  /** How many could ever have it, and those that drain. */
+  matching(requirement: Requirement): { readonly taking: number; readonly draining: readonly Place[] };
+  /** Places that are open and have a free slot. */
+  readonly free: number;
+}
+
+/** Agents that offer the same. */
+interface Offer {
+  readonly key: string;
+  /** But for the label that is each one's own. */
+  readonly labels: Readonly<Record<string, string>>;
+  /** Open, with a free slot. */
+  readonly free: Heap<Place>;
+  readonly draining: Set<Place>;
+  size: number;
+}
+
+export function places(): Places {
+  const byId = new Map<string, { readonly place: Place; readonly offer: Offer }>();
+  const offers = new Map<string, Offer>();
+  /** By requirement; begun anew when there is another offer. */
+  const matches = new Map<string, readonly Offer[]>();
+  let free = 0;
+
+  function offerOf({ [ownLabel]: _, ...labels }: Place["labels"]): Offer {
+    const key = JSON.stringify(Object.entries(labels).sort(([a], [b]) => (a < b ? -1 : 1)));
+    let offer = offers.get(key);
+    if (offer === undefined) {
+      offer = { key, labels, free: heap(isEmptier), draining: new Set(), size: 0 };
+      offers.set(key, offer);
+      matches.clear();
+    }
+    return offer;
+  }
+
+  function matchesOf(requirement: Requirement): readonly Offer[] {
+    // What is avoided is no part of the question.
+    const key = JSON.stringify(requirement.properties);
+    let found = matches.get(key);
+    if (found === undefined) {
+      found = [...offers.values()].filter(({ labels }) => satisfies(labels, requirement));
+      if (matches.size >= limits.matchedRequirements) matches.clear();
+      matches.set(key, found);
+    }
+    return found;
+  }
+
+  /** The one that it is tied to: undefined when it is tied to none, an empty list when that one does not fit. */
+  function tied(requirement: Requirement): readonly Place[] | undefined {
+    const own = requirement.properties.find(({ name }) => name === ownLabel);
+    if (own === undefined) return undefined;
+    const place = byId.get(own.value)?.place;
+    return place !== undefined && satisfies(place.labels, requirement) ? [place] : [];
+  }
+
+  function remove(id: string): void {
+    const known = byId.get(id);
+    if (known === undefined) return;
+    const { place, offer } = known;
+    byId.delete(id);
+    if (offer.free.remove(place)) free -= 1;
+    offer.draining.delete(place);
+    offer.size -= 1;
+    if (offer.size > 0) return;
+    offers.delete(offer.key);
+    matches.clear();
+  }
+
+  /** Whether those that it would rather not have are all that could ever have it. */
+  function mustTakeAvoided(avoids: readonly string[], matching: readonly Offer[]): boolean {
+    const taking = matching.reduce((sum, { size, draining }) => sum + size - draining.size, 0);
+    const avoided = avoids.filter((id) => {
+      const known = byId.get(id);
+      return known !== undefined && known.place.standing !== "draining" && matching.includes(known.offer);
+    });
+    return taking === avoided.length;
+  }
+
+  return {
+    set(place) {
+      const before = byId.get(place.id);
+      // Mostly what changes is how much of it is used.
+      const offer = before?.place.labels === place.labels ? before.offer : offerOf(place.labels);
+      offer.size += 1; // first, or it may go with the place that it had
+      remove(place.id);
+      byId.set(place.id, { place, offer });
+      if (place.standing === "draining") offer.draining.add(place);
+      else if (isFree(place)) {
+        offer.free.add(place);
+        free += 1;
+      }
+    },
+    remove,
+    get: (id) => byId.get(id)?.place,
+    *all() {
+      for (const { place } of byId.values()) yield place;
+    },
+    bestFor(requirement) {
+      const one = tied(requirement);
+      if (one !== undefined) return one.find(isFree);
+      const matching = matchesOf(requirement);
+      const { avoids = [] } = requirement;
+      const isAvoiding = avoids.length > 0 && !mustTakeAvoided(avoids, matching);
+      let best: Place | undefined;
+      for (const offer of matching) {
+        const first = isAvoiding ? offer.free.firstThat(({ id }) => !avoids.includes(id)) : offer.free.first;
+        if (first !== undefined && (best === undefined || isEmptier(first, best))) best = first;
+      }
+      return best;
+    },
+    matching(requirement) {
+      const one = tied(requirement);
+      if (one !== undefined) {
+        const draining = one.filter(({ standing }) => standing === "draining");
+        return { taking: one.length - draining.length, draining };
+      }
+      const found = matchesOf(requirement);
+      return {
+        taking: found.reduce((sum, { size, draining }) => sum + size - draining.size, 0),
+        draining: found.flatMap(({ draining }) => [...draining]),
+      };
+    },
+    get free() {
+      return free;
+    },
+  };
+}
+
 /** The next execution and where it goes; undefined when nothing that waits fits anywhere now. */
 export function nextPlacement(
-  queue: WaitingQueue,
-  places: Iterable<Place>,
-  running: (fairGroup: string) => number,
+  queue: Pick<WaitingQueue, "next">,
+  farm: Pick<Places, "bestFor" | "free">,
 ): { readonly waiting: Waiting; readonly agentId: string } | undefined {
-  const all = [...places];
-  const free = all.filter(({ standing, used, slots }) => standing === "open" && used < slots);
-  if (free.length === 0) return undefined;
-  const fit = (requirement: Requirement) => free.filter((place) => fits(place, requirement, all));
-  const waiting = queue.next((requirement) => fit(requirement).length > 0, running);
-  if (waiting === undefined) return undefined;
-  const place = emptiest(fit(waiting.requirement));
-  return place === undefined ? undefined : { waiting, agentId: place.id };
+  if (farm.free === 0) return undefined;
+  const waiting = queue.next((requirement) => farm.bestFor(requirement) !== undefined);
+  const place = waiting && farm.bestFor(waiting.requirement);
+  return waiting && place && { waiting, agentId: place.id };
 }
 
-/** Whether the place may have it; one that it avoids only while no other, busy or not, ever could. */
-function fits({ id, labels }: Place, requirement: Requirement, all: readonly Place[]): boolean {
-  if (!satisfies(labels, requirement)) return false;
-  const { avoids } = requirement;
-  if (avoids === undefined || !avoids.includes(id)) return true;
-  return !all.some(
-    (other) => other.standing !== "draining" && !avoids.includes(other.id) && satisfies(other.labels, requirement),
-  );
+function isFree({ standing, used, slots }: Place): boolean {
+  return standing === "open" && used < slots;
 }
 
-/** Spreads the load: the agent with the greatest share of free slots, then the first by id. */
-function emptiest(places: readonly Place[]): Place | undefined {
-  let best: Place | undefined;
-  for (const place of places) {
-    if (best === undefined) best = place;
-    const difference = place.used / place.slots - best.used / best.slots;
-    if (difference < 0 || (difference === 0 && place.id < best.id)) best = place;
-  }
-  return best;
+/** Spreads the load: the greatest share of free slots, then the first by id. */
+function isEmptier(a: Place, b: Place): boolean {
+  const difference = a.used / a.slots - b.used / b.slots;
+  return difference < 0 || (difference === 0 && a.id < b.id);
 }

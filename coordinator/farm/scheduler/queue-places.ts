@@ -4,10 +4,10 @@ import type { Place } from "./placement.ts";
 import type { QueuePlace, QueueView } from "./queue-view.ts";
 import { type Requirement, satisfies } from "./requirement.ts";
 import type { Slots } from "./slots.ts";
-import type { Placeable, WaitingQueue } from "./waiting-queue.ts";
+import type { Waiting, WaitingQueue } from "./waiting-queue.ts";
 
 export interface QueueViewDeps extends Omit<QueueNow, "places"> {
-  readonly places: () => readonly Place[];
+  readonly places: () => Iterable<Place>;
   /** Knows whose execution a request waits for. */
   readonly merging: Pick<Merging, "waiter">;
 }
@@ -19,7 +19,7 @@ export function queueView({ merging, places, ...parts }: QueueViewDeps): QueueVi
       const runsAs = ids.map((id) => [id, merging.waiter(id)?.execution.request.id ?? id] as const);
       const found = queuePlaces(
         runsAs.map(([, execution]) => execution),
-        { ...parts, places: places() },
+        { ...parts, places: [...places()] },
       );
       const known = runsAs.flatMap(([id, execution]) => {
         const place = found.get(execution);
@@ -56,7 +56,7 @@ export function queuePlaces(ids: readonly string[], now: QueueNow): ReadonlyMap<
 interface Line {
   readonly waiting: number;
   readonly agents: Pick<QueuePlace, "slots" | "slotsUsed" | "holders">;
-  positionOf(entry: Placeable): number;
+  positionOf(entry: Waiting): number;
 }
 
 /** The order of arrival of each, ascending, by fair group. */
@@ -77,7 +77,6 @@ function lineOf(requirement: Requirement, { queue, places, slots }: QueueNow): L
       else orders.push(order);
     }
   }
-  // Each requirement's are in order; together they need not be.
   for (const groups of priorities.values()) for (const orders of groups.values()) orders.sort((a, b) => a - b);
   const holders = matching.flatMap(({ id }) =>
     slots.heldOn(id).map(({ request }) => ({ execution: request.id, agent: id })),
@@ -100,7 +99,7 @@ function lineOf(requirement: Requirement, { queue, places, slots }: QueueNow): L
  */
 function positionIn(
   priorities: ReadonlyMap<number, Groups>,
-  { priority, fairGroup, order }: Placeable,
+  { priority, fairGroup, order }: Waiting,
   running: (fairGroup: string) => number,
 ): number {
   const first = new Map<string, number>();

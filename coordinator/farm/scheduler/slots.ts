@@ -13,7 +13,8 @@ export interface Slots {
   stats(): { readonly running: number; readonly heldBy: ReadonlyMap<string, readonly string[]> };
 }
 
-export function slots(): Slots {
+/** @param onChange told of the agent and of the fair group, after each change */
+export function slots(onChange: (agentId: string, fairGroup: string) => void = () => {}): Slots {
   const byAgent = new Map<string, Set<Execution>>();
   const byGroup = new Map<string, number>();
   const count = (group: string, by: number): void => {
@@ -26,12 +27,14 @@ export function slots(): Slots {
       const held = byAgent.get(agentId) ?? new Set();
       byAgent.set(agentId, held.add(execution));
       count(execution.request.fairGroup, 1);
+      onChange(agentId, execution.request.fairGroup);
     },
     free(execution, { agentId }) {
       const held = byAgent.get(agentId);
       if (held === undefined || !held.delete(execution)) return;
       if (held.size === 0) byAgent.delete(agentId);
       count(execution.request.fairGroup, -1);
+      onChange(agentId, execution.request.fairGroup);
     },
     heldOn: (agentId) => [...(byAgent.get(agentId) ?? [])],
     used: (agentId) => byAgent.get(agentId)?.size ?? 0,

@@ -1,54 +1,85 @@
 import { WaitCause } from "../../../proto/gen/millrace/v1/event_pb.ts";
+import { limits } from "../../../shared/limits.ts";
 import type { WaitReason } from "./execution.ts";
 import type { Place } from "./placement.ts";
-import { describeRequirement, type Requirement, satisfies } from "./requirement.ts";
+import { describeRequirement, type Requirement } from "./requirement.ts";
 import type { WaitingQueue } from "./waiting-queue.ts";
 
 /** Finds why each execution waits: for those that are new, and for whole lines whose cause has changed. */
 export interface WaitCauses {
   /** Its submitters have not been told why it waits. */
   isNew(executionId: string): void;
-  /** Those whose cause is news, with it; they are new no longer. */
-  news(queue: WaitingQueue, places: readonly Place[]): ReadonlyMap<string, WaitReason>;
+  /** Which agents there are, or which of them drain, has changed. */
+  farmChanged(): void;
+  /**
+   * Some of those whose cause is news, at most `count`, with it; none when there are no more. A farm that has lost its last
+   * agent has news for everything that is queued: whoever tells it lets others have their turn in between.
+   */
+  news(count: number): readonly (readonly [executionId: string, reason: WaitReason])[];
 }
 
-export function waitCauses(): WaitCauses {
-  let fresh = new Set<string>();
-  /** Of each line, by requirement. */
-  let reasons: ReadonlyMap<string, WaitReason> = new Map();
+export interface WaitCausesDeps {
+  readonly queue: Pick<WaitingQueue, "get" | "requirements" | "waitingFor">;
+  /** See Places.matching. */
+  readonly matching: (requirement: Requirement) => { readonly taking: number; readonly draining: readonly Place[] };
+}
+
+export function waitCauses({ queue, matching }: WaitCausesDeps): WaitCauses {
+  /** Of each line that somebody waits in, by requirement. */
+  let reasons = new Map<string, WaitReason>();
+  /** Told from the front; those that wait no longer are passed over. */
+  let untold = new Set<string>();
+  let isStale = false;
+
+  function refresh(): void {
+    isStale = false;
+    const before = reasons;
+    reasons = new Map();
+    for (const requirement of queue.requirements()) {
+      const reason = reasonOf(requirement, matching(requirement));
+      reasons.set(requirement.key, reason);
+      const known = before.get(requirement.key);
+      if (known === undefined || known.cause === reason.cause) continue;
+      for (const { id } of queue.waitingFor(requirement)) untold.add(id);
+    }
+  }
+
+  function reasonFor(requirement: Requirement): WaitReason {
+    const known = reasons.get(requirement.key);
+    if (known !== undefined) return known;
+    const reason = reasonOf(requirement, matching(requirement));
+    reasons.set(requirement.key, reason);
+    if (reasons.size > limits.matchedRequirements) isStale = true; // most are of lines that are gone
+    return reason;
+  }
+
   return {
-    isNew: (executionId) => void fresh.add(executionId),
-    news(queue, places) {
-      const news = new Map<string, WaitReason>();
-      const now = new Map<string, WaitReason>();
-      for (const requirement of queue.requirements()) {
-        const reason = reasonOf(requirement, places);
-        now.set(requirement.key, reason);
-        if (reasons.get(requirement.key)?.cause === reason.cause) continue;
-        for (const { id } of queue.waitingFor(requirement)) news.set(id, reason);
-      }
-      reasons = now;
-      for (const id of fresh) {
+    isNew: (executionId) => void untold.add(executionId),
+    farmChanged() {
+      isStale = true;
+    },
+    news(count) {
+      if (isStale) refresh();
+      const news: [string, WaitReason][] = [];
+      for (const id of untold) {
+        if (news.length >= count) return news;
+        untold.delete(id);
         const waiting = queue.get(id);
-        const reason = waiting && now.get(waiting.requirement.key);
-        if (reason !== undefined) news.set(id, reason);
+        if (waiting !== undefined) news.push([id, reasonFor(waiting.requirement)]);
       }
-      fresh = new Set();
+      untold = new Set();
       return news;
     },
   };
 }
 
 /** Why nothing with this requirement is placed while it waits. */
-function reasonOf(requirement: Requirement, places: readonly Place[]): WaitReason {
+function reasonOf(requirement: Requirement, { taking, draining }: ReturnType<WaitCausesDeps["matching"]>): WaitReason {
   const wanted = describeRequirement(requirement);
   const offering = wanted === "" ? "" : ` that offers ${wanted}`;
-  const matching = places.filter(({ labels }) => satisfies(labels, requirement));
-  if (matching.some(({ standing }) => standing !== "draining")) {
-    return { cause: WaitCause.AGENTS_BUSY, detail: `every agent${offering} is busy` };
-  }
-  if (matching.length > 0) {
-    return { cause: WaitCause.AGENT_DRAINING, detail: `every agent${offering} is draining: ${some(matching)}` };
+  if (taking > 0) return { cause: WaitCause.AGENTS_BUSY, detail: `every agent${offering} is busy` };
+  if (draining.length > 0) {
+    return { cause: WaitCause.AGENT_DRAINING, detail: `every agent${offering} is draining: ${some(draining)}` };
   }
   const detail = wanted === "" ? "no agent is connected" : `no connected agent offers ${wanted}`;
   return { cause: WaitCause.NO_AGENT_MATCHES, detail };

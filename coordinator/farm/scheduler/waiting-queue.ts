@@ -1,3 +1,4 @@
+import { type Heap, heap } from "./heap.ts";
 import type { Requirement } from "./requirement.ts";
 
 /** An execution that waits for an agent. */
@@ -6,118 +7,154 @@ export interface Waiting {
   readonly priority: number;
   readonly fairGroup: string;
   readonly requirement: Requirement;
-}
-
-/** As it stands in the queue. */
-export interface Placeable extends Waiting {
-  /** Place in the order of arrival. */
+  /** Its place in the order of arrival, which it keeps whatever becomes of its attempts. Of no two the same. */
   readonly order: number;
-}
-
-/** By id, in order of arrival. */
-type Arrivals = Map<string, Placeable>;
-/** By fair group. */
-type Groups = Map<string, Arrivals>;
-
-/** Executions that ask for the same, by priority. */
-interface Line {
-  readonly requirement: Requirement;
-  readonly priorities: Map<number, Groups>;
-  size: number;
 }
 
 /**
  * Who is next: the greatest priority; among equals the fair group with the fewest executions running; among equals the
- * one that came first. Adding and removing cost O(1); finding the head of a line costs O(priorities + groups), never
- * O(executions).
+ * one that came first. Adding and removing cost O(log n), and so does each change of what a group has running, in each line
+ * and priority that the group waits in; finding the next costs O(lines).
  */
 export interface WaitingQueue {
   add(waiting: Waiting): void;
   remove(id: string): boolean;
   /** Undefined when it does not wait here. */
-  get(id: string): Placeable | undefined;
+  get(id: string): Waiting | undefined;
   /** The requirements that somebody waits with. */
   requirements(): Iterable<Requirement>;
-  /** All that wait with this requirement. */
-  waitingFor(requirement: Requirement): Iterable<Placeable>;
-  /** The next among the lines that pass; `running` counts the executions of a fair group that run now. */
-  next(passes: (requirement: Requirement) => boolean, running: (fairGroup: string) => number): Waiting | undefined;
+  /** All that wait with this requirement, in no order. */
+  waitingFor(requirement: Requirement): Iterable<Waiting>;
+  /** The next among the lines that pass. */
+  next(passes: (requirement: Requirement) => boolean): Waiting | undefined;
+  /** The group has more or fewer executions running than before. */
+  runningChanged(fairGroup: string): void;
   readonly size: number;
 }
 
-export function waitingQueue(): WaitingQueue {
-  const lines = new Map<string, Line>();
-  const entries = new Map<string, Placeable>();
-  let arrivals = 0;
+/** Executions that ask for the same. */
+interface Line {
+  readonly requirement: Requirement;
+  readonly ranks: Heap<Rank>;
+}
 
-  function head(line: Line, running: (group: string) => number): Placeable | undefined {
-    const priority = Math.max(...line.priorities.keys());
-    let best: Placeable | undefined;
-    for (const group of line.priorities.get(priority)?.values() ?? []) {
-      const first = group.values().next().value;
-      if (first !== undefined && (best === undefined || goesBefore(first, best, running))) best = first;
-    }
-    return best;
+/** Those of one priority in a line. */
+interface Rank {
+  readonly line: Line;
+  readonly priority: number;
+  readonly groups: Heap<Group>;
+}
+
+/** Those of one fair group in a rank. */
+interface Group {
+  readonly rank: Rank;
+  readonly name: string;
+  readonly arrivals: Heap<Waiting>;
+}
+
+/** @param running counts the executions of a fair group that run now; `runningChanged` is called at each change */
+export function waitingQueue(running: (fairGroup: string) => number): WaitingQueue {
+  const entries = new Map<string, Waiting>();
+  const lines = new Map<string, Line>();
+  const ranks = new Map<Line, Map<number, Rank>>();
+  const groups = new Map<Rank, Map<string, Group>>();
+  /** Of each fair group, wherever it waits. */
+  const everywhere = new Map<string, Set<Group>>();
+
+  const goesBefore = (a: Waiting, b: Waiting): boolean => {
+    if (a.priority !== b.priority) return a.priority > b.priority;
+    const difference = running(a.fairGroup) - running(b.fairGroup);
+    return difference === 0 ? a.order < b.order : difference < 0;
+  };
+
+  function groupOf({ requirement, priority, fairGroup }: Waiting): Group {
+    const line = getOrMake(lines, requirement.key, () => {
+      return { requirement, ranks: heap<Rank>((a, b) => a.priority > b.priority) };
+    });
+    const ofLine = getOrMake(ranks, line, () => new Map<number, Rank>());
+    const rank = getOrMake(ofLine, priority, () => ({ line, priority, groups: heap<Group>(groupGoesBefore) }));
+    const ofRank = getOrMake(groups, rank, () => new Map<string, Group>());
+    return getOrMake(ofRank, fairGroup, () => {
+      const group: Group = { rank, name: fairGroup, arrivals: heap<Waiting>((a, b) => a.order < b.order) };
+      getOrMake(everywhere, fairGroup, () => new Set<Group>()).add(group);
+      return group;
+    });
+  }
+
+  function groupGoesBefore(a: Group, b: Group): boolean {
+    const [first, second] = [a.arrivals.first, b.arrivals.first];
+    return first !== undefined && (second === undefined || goesBefore(first, second));
+  }
+
+  /** An empty group leaves its rank, an empty rank its line, an empty line the queue. */
+  function leave(group: Group): void {
+    const { rank, name } = group;
+    const { line } = rank;
+    rank.groups.remove(group);
+    groups.get(rank)?.delete(name);
+    const others = everywhere.get(name);
+    others?.delete(group);
+    if (others?.size === 0) everywhere.delete(name);
+    if (rank.groups.size > 0) return;
+    groups.delete(rank);
+    line.ranks.remove(rank);
+    ranks.get(line)?.delete(rank.priority);
+    if (line.ranks.size > 0) return;
+    ranks.delete(line);
+    lines.delete(line.requirement.key);
   }
 
   return {
     add(waiting) {
-      const entry: Placeable = { ...waiting, order: arrivals++ };
-      const key = waiting.requirement.key;
-      const { requirement } = waiting;
-      const line = getOrMake(lines, key, (): Line => ({ requirement, priorities: new Map(), size: 0 }));
-      const groups = getOrMake(line.priorities, waiting.priority, (): Groups => new Map());
-      getOrMake(groups, waiting.fairGroup, (): Arrivals => new Map()).set(waiting.id, entry);
-      line.size += 1;
-      entries.set(waiting.id, entry);
+      if (entries.has(waiting.id)) return;
+      entries.set(waiting.id, waiting);
+      const group = groupOf(waiting);
+      group.arrivals.add(waiting);
+      const { rank } = group;
+      rank.groups.add(group);
+      rank.groups.moved(group);
+      rank.line.ranks.add(rank);
     },
 
     remove(id) {
-      const entry = entries.get(id);
-      if (entry === undefined) return false;
+      const waiting = entries.get(id);
+      if (waiting === undefined) return false;
       entries.delete(id);
-      const line = lines.get(entry.requirement.key);
-      const groups = line?.priorities.get(entry.priority);
-      const group = groups?.get(entry.fairGroup);
-      group?.delete(id);
-      if (group?.size === 0) groups?.delete(entry.fairGroup);
-      if (groups?.size === 0) line?.priorities.delete(entry.priority);
-      if (line !== undefined && --line.size === 0) lines.delete(entry.requirement.key);
+      const group = groupOf(waiting);
+      if (group.arrivals.size === 1) leave(group);
+      group.arrivals.remove(waiting);
+      group.rank.groups.moved(group);
       return true;
     },
 
     get: (id) => entries.get(id),
 
     *requirements() {
-      for (const line of lines.values()) yield line.requirement;
+      for (const { requirement } of lines.values()) yield requirement;
     },
 
-    *waitingFor(requirement) {
-      for (const groups of lines.get(requirement.key)?.priorities.values() ?? []) {
-        for (const group of groups.values()) yield* group.values();
-      }
+    *waitingFor({ key }) {
+      for (const rank of lines.get(key)?.ranks ?? []) for (const group of rank.groups) yield* group.arrivals;
     },
 
-    next(passes, running) {
-      let best: Placeable | undefined;
-      for (const line of lines.values()) {
-        if (!passes(line.requirement)) continue;
-        const first = head(line, running);
-        if (first !== undefined && (best === undefined || goesBefore(first, best, running))) best = first;
+    next(passes) {
+      let best: Waiting | undefined;
+      for (const { requirement, ranks: ofLine } of lines.values()) {
+        const first = ofLine.first?.groups.first?.arrivals.first;
+        if (first === undefined || (best !== undefined && !goesBefore(first, best))) continue;
+        if (passes(requirement)) best = first;
       }
       return best;
+    },
+
+    runningChanged(fairGroup) {
+      for (const group of everywhere.get(fairGroup) ?? []) group.rank.groups.moved(group);
     },
 
     get size() {
       return entries.size;
     },
   };
-}
-
-function goesBefore(a: Placeable, b: Placeable, running: (group: string) => number): boolean {
-  if (a.priority !== b.priority) return a.priority > b.priority;
-  const difference = running(a.fairGroup) - running(b.fairGroup);
-  return difference === 0 ? a.order < b.order : difference < 0;
 }
 
 function getOrMake<K, V>(map: Map<K, V>, key: K, make: () => V): V {

@@ -1,39 +1,44 @@
 import { create } from "@bufbuild/protobuf";
 import fc from "fast-check";
 import { expect, test } from "vitest";
-import { nextPlacement, type Place } from "../../../../../coordinator/farm/scheduler/placement.ts";
-import { requirementOf, satisfies } from "../../../../../coordinator/farm/scheduler/requirement.ts";
+import { nextPlacement, type Place, places } from "../../../../../coordinator/farm/scheduler/placement.ts";
+import { avoiding, requirementOf, satisfies } from "../../../../../coordinator/farm/scheduler/requirement.ts";
 import { waitingQueue } from "../../../../../coordinator/farm/scheduler/waiting-queue.ts";
 import { PlatformSchema } from "../../../../../proto/gen/build/bazel/remote/execution/v2/remote_execution_pb.ts";
 
 const linux = requirementOf(create(PlatformSchema, { properties: [{ name: "os", value: "linux" }] }));
 const anything = requirementOf(undefined);
-const idle = (): number => 0;
 
 function place(id: string, extra: Partial<Place> = {}): Place {
   return { id, labels: { os: "linux" }, slots: 2, used: 0, standing: "open", ...extra };
 }
 
 function queueOf(...requirements: (typeof linux)[]) {
-  const queue = waitingQueue();
+  const queue = waitingQueue(() => 0);
   for (const [index, requirement] of requirements.entries()) {
-    queue.add({ id: `x${index}`, priority: 0, fairGroup: "run_1", requirement });
+    queue.add({ id: `x${index}`, priority: 0, fairGroup: "run_1", requirement, order: index });
   }
   return queue;
 }
 
+function farmOf(all: readonly Place[]) {
+  const farm = places();
+  for (const place of all) farm.set(place);
+  return farm;
+}
+
 test("an execution goes to the agent with the greatest share of free slots", () => {
-  const places = [place("a", { used: 1 }), place("b", { slots: 4, used: 1 }), place("c", { slots: 1, used: 1 })];
-  expect(nextPlacement(queueOf(linux), places, idle)?.agentId).toBe("b");
+  const all = [place("a", { used: 1 }), place("b", { slots: 4, used: 1 }), place("c", { slots: 1, used: 1 })];
+  expect(nextPlacement(queueOf(linux), farmOf(all))?.agentId).toBe("b");
 });
 
 test("an execution that fits nowhere does not hold up one that came later and fits", () => {
-  const places = [place("a", { labels: { os: "mac" } })];
-  expect(nextPlacement(queueOf(linux, anything), places, idle)).toMatchObject({ waiting: { id: "x1" }, agentId: "a" });
+  const all = [place("a", { labels: { os: "mac" } })];
+  expect(nextPlacement(queueOf(linux, anything), farmOf(all))).toMatchObject({ waiting: { id: "x1" }, agentId: "a" });
 });
 
 test("nothing is placed on an agent that is full, takes nothing or lacks a label, whatever the farm looks like", () => {
-  const places = fc.array(
+  const farms = fc.uniqueArray(
     fc.record({
       id: fc.string({ minLength: 1, maxLength: 3 }),
       labels: fc.constantFrom({ os: "linux" }, { os: "mac" }, {}),
@@ -41,15 +46,63 @@ test("nothing is placed on an agent that is full, takes nothing or lacks a label
       used: fc.integer({ min: 0, max: 3 }),
       standing: fc.constantFrom<Place["standing"]>("open", "closed", "draining"),
     }),
-    { maxLength: 8 },
+    { maxLength: 8, selector: ({ id }) => id },
   );
   fc.assert(
-    fc.property(places, fc.constantFrom(linux, anything), (farm: Place[], requirement) => {
+    fc.property(farms, fc.constantFrom(linux, anything), (farm: Place[], requirement) => {
       const open = farm.filter(({ standing }) => standing === "open");
       const fits = open.filter(({ labels, used, slots }) => used < slots && satisfies(labels, requirement));
-      const placed = nextPlacement(queueOf(requirement), farm, idle);
+      const placed = nextPlacement(queueOf(requirement), farmOf(farm));
       expect(placed === undefined).toBe(fits.length === 0);
       if (placed !== undefined) expect(fits.map(({ id }) => id)).toContain(placed.agentId);
+    }),
+  );
+});
+
+/** What `bestFor` promises, said the slow way. */
+function slowBest(farm: readonly Place[], requirement: typeof linux): string | undefined {
+  const { avoids = [] } = requirement;
+  const isAvoided = ({ id }: Place) => avoids.includes(id);
+  const matching = farm.filter(({ labels, id }) => satisfies({ ...labels, agent: id }, requirement));
+  const others = matching.some((each) => each.standing !== "draining" && !isAvoided(each));
+  return matching
+    .filter((each) => each.standing === "open" && each.used < each.slots && !(others && isAvoided(each)))
+    .toSorted((a, b) => a.used / a.slots - b.used / b.slots || (a.id < b.id ? -1 : 1))[0]?.id;
+}
+
+test("the best place is the emptiest that may have it, however the farm has changed and whatever is avoided", () => {
+  const ids = ["a", "b", "c", "d", "e"];
+  const changes = fc.array(
+    fc.record({
+      id: fc.constantFrom(...ids),
+      labels: fc.constantFrom<Record<string, string>>({ os: "linux" }, { os: "linux", gpu: "yes" }, { os: "mac" }),
+      slots: fc.integer({ min: 1, max: 3 }),
+      used: fc.integer({ min: 0, max: 3 }),
+      standing: fc.constantFrom<Place["standing"] | "gone">("open", "open", "open", "closed", "draining", "gone"),
+    }),
+    { maxLength: 20 },
+  );
+  const tied = requirementOf(create(PlatformSchema, { properties: [{ name: "agent", value: "b" }] }));
+  const wanted = fc.constantFrom(linux, anything, tied, avoiding(linux, "a"), avoiding(avoiding(linux, "a"), "b"));
+  fc.assert(
+    fc.property(changes, wanted, (all, requirement) => {
+      const farm = places();
+      const known = new Map<string, Place>();
+      for (const { standing, labels, ...rest } of all) {
+        if (standing === "gone") {
+          farm.remove(rest.id);
+          known.delete(rest.id);
+        } else {
+          const next = { ...rest, standing, labels: { ...labels, agent: rest.id } };
+          farm.set(next);
+          known.set(rest.id, next);
+        }
+        const present = [...known.values()];
+        expect(farm.bestFor(requirement)?.id).toBe(slowBest(present, requirement));
+        const taking = present.filter((each) => each.standing !== "draining" && satisfies(each.labels, requirement));
+        expect(farm.matching(requirement).taking).toBe(taking.length);
+        expect(farm.free).toBe(present.filter((each) => each.standing === "open" && each.used < each.slots).length);
+      }
     }),
   );
 });

@@ -20,15 +20,17 @@ const asking = (properties: Record<string, string>) =>
 const requirements = [asking({ os: "linux" }), asking({ os: "mac" }), asking({ disk: "fast" }), asking({})];
 const groups = ["run_1", "run_2", "run_3"] as const;
 
-const waiting = fc.uniqueArray(
-  fc.record({
-    id: fc.integer({ min: 0, max: 999 }).map(String),
-    priority: fc.integer({ min: 0, max: 2 }),
-    fairGroup: fc.constantFrom(...groups),
-    requirement: fc.constantFrom(...requirements),
-  }),
-  { selector: ({ id }) => id, minLength: 1, maxLength: 40 },
-);
+const waiting = fc
+  .uniqueArray(
+    fc.record({
+      id: fc.integer({ min: 0, max: 999 }).map(String),
+      priority: fc.integer({ min: 0, max: 2 }),
+      fairGroup: fc.constantFrom(...groups),
+      requirement: fc.constantFrom(...requirements),
+    }),
+    { selector: ({ id }) => id, minLength: 1, maxLength: 40 },
+  )
+  .map((all) => all.map((one, order) => ({ ...one, order })));
 const agents = fc.uniqueArray(
   fc.record({
     id: fc.constantFrom("a", "b", "c", "d"),
@@ -45,7 +47,7 @@ function taken(agentId: string, counts: Readonly<Record<(typeof groups)[number],
   const slots = emptySlots();
   for (const group of groups) {
     for (let count = 0; count < counts[group]; count += 1) {
-      const held = newExecution(execution(`${group}.${count}`, { fairGroup: group }));
+      const held = newExecution(execution(`${group}.${count}`, { fairGroup: group }), count);
       slots.take(held, { agentId, epoch: { term: 1, number: 1 }, attempt: 1 });
     }
   }
@@ -55,7 +57,7 @@ function taken(agentId: string, counts: Readonly<Record<(typeof groups)[number],
 test("the position is the turn in which the queue would place it, if slots came free one by one", () => {
   fc.assert(
     fc.property(waiting, agents, running, (entries, farm, counts) => {
-      const queue = waitingQueue();
+      const queue = waitingQueue((group) => counts[group as keyof typeof counts]);
       for (const entry of entries) queue.add(entry);
       const places: Place[] = farm.map((place) => ({ ...place, used: 0 }));
       const slots = taken(places[0]?.id ?? "none", counts);
@@ -69,18 +71,19 @@ test("the position is the turn in which the queue would place it, if slots came 
         );
         const competes = (other: typeof requirement) =>
           other.key === requirement.key || matching.some(({ labels }) => satisfies(labels, other));
-        const left = waitingQueue();
-        for (const entry of entries) left.add(entry);
         const now = new Map(groups.map((group) => [group as string, counts[group]]));
+        const left = waitingQueue((group) => now.get(group) ?? 0);
+        for (const entry of entries) left.add(entry);
         let turn = 0;
         for (;;) {
-          const next = left.next(competes, (group) => now.get(group) ?? 0);
+          const next = left.next(competes);
           expect(next).toBeDefined();
           if (next === undefined) return;
           turn += 1;
           if (next.id === id) break;
           left.remove(next.id);
           now.set(next.fairGroup, (now.get(next.fairGroup) ?? 0) + 1);
+          left.runningChanged(next.fairGroup);
         }
         expect(found.get(id)).toMatchObject({
           position: turn,
@@ -93,9 +96,9 @@ test("the position is the turn in which the queue would place it, if slots came 
 });
 
 test("the answer names what holds the slots, up to its bound, and nothing that is not queued", () => {
-  const queue = waitingQueue();
+  const queue = waitingQueue(() => 0);
   const [linux = asking({})] = requirements;
-  queue.add({ id: "x", priority: 0, fairGroup: "run_9", requirement: linux });
+  queue.add({ id: "x", priority: 0, fairGroup: "run_9", requirement: linux, order: 0 });
   const places: Place[] = [{ id: "a", labels: { os: "linux" }, slots: 30, used: 21, standing: "open" }];
   const slots = taken("a", { run_1: 7, run_2: 7, run_3: 7 });
   const found = queuePlaces(["x", "unknown"], { queue, places, slots });
