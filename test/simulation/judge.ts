@@ -16,6 +16,8 @@ export interface Judge {
   agent(id: string, slots: number): void;
   kept(report: Report): void;
   attemptEnded(executionId: string, attempt: number): void;
+  /** Its agent says that it would fail there again: it may be passed by from now on. */
+  unfit(executionId: string): void;
   error(error: unknown): void;
   /** Its submitter was told that it has finished. */
   told(id: string, outcome: ExecutionOutcome): void;
@@ -35,6 +37,7 @@ export function judge(world: Pick<World, "fail">, arrivals: () => readonly strin
   /** What each request's row says of its end. */
   const ends = new Map<string, string>();
   const told = new Map<string, string>();
+  const unfit = new Set<string>();
 
   function fail(what: string): void {
     world.fail(what);
@@ -60,7 +63,8 @@ export function judge(world: Pick<World, "fail">, arrivals: () => readonly strin
     const others = [...requests.values()].filter((other) => !ends.has(other.id) && !mayShare(other));
     for (const rivalId of scheduler.view.placesOf(others.map((other) => other.id)).keys()) {
       const rival = requests.get(rivalId);
-      if (rival === undefined || lineOf(rival) !== lineOf(request) || rival.priority < request.priority) continue;
+      if (rival === undefined || lineOf(rival) !== lineOf(request)) continue;
+      if (rival.priority < request.priority || unfit.has(rivalId)) continue;
       const before = `${id} (${request.priority}, ${request.fairGroup}) goes before ${rivalId}`;
       if (rival.priority > request.priority) fail(`${before}, which has a greater priority`);
       const gap = (running.get(request.fairGroup) ?? 0) - 1 - (running.get(rival.fairGroup) ?? 0);
@@ -114,6 +118,7 @@ export function judge(world: Pick<World, "fail">, arrivals: () => readonly strin
     agent: (id, slots) => void slotsOf.set(id, slots),
     kept: (report) => void keptEpochs.add(endOf(report)),
     attemptEnded: (executionId, attempt) => void endedLogs.add(`${executionId}/${attempt}`),
+    unfit: (executionId) => void unfit.add(executionId),
     error(error) {
       const { code, message } = from(error);
       if (!weatherCodes.has(code)) fail(`${code}: ${message}`);

@@ -12,6 +12,7 @@ import { MillraceError } from "../../shared/errors.ts";
 import { limits } from "../../shared/limits.ts";
 import { version } from "../../shared/version.ts";
 import type { FaultyBus } from "./faulty-bus.ts";
+import type { Judge } from "./judge.ts";
 import { simDisk } from "./sim-disk.ts";
 import { busOf, type SimProcess, simProcess } from "./sim-process.ts";
 import type { World } from "./world.ts";
@@ -28,6 +29,8 @@ export interface SimAgent {
   cut(isCut: boolean): void;
   /** What it has not done with; to be asked when all should be over. */
   left(): string[];
+  /** Reports that its next start would send. */
+  unsent(): string[];
   close(): void;
 }
 
@@ -38,6 +41,7 @@ export interface SimAgentOptions {
   /** AgentService.JoinFarm, over a connection that breaks with the coordinator. */
   readonly joinFarm: (info: AgentInfo) => Promise<JoinFarmResponse>;
   readonly connectBus: () => FaultyBus;
+  readonly judge: Pick<Judge, "unfit">;
 }
 
 /** One life of the agent. */
@@ -45,10 +49,11 @@ interface Life {
   readonly process: SimProcess;
   readonly connections: FaultyBus[];
   readonly running: Set<string>;
+  held: () => readonly { readonly executionId: string }[];
 }
 
 export function simAgent(world: World, options: SimAgentOptions): SimAgent {
-  const { id, slots, labels, joinFarm, connectBus } = options;
+  const { id, slots, labels, joinFarm, connectBus, judge } = options;
   const { chance, clock } = world;
   const disk = simDisk({ schema: [agentDatabaseSchema], chance, full: () => world.weather().agentDiskFull });
   /** Host operations that were begun and not reported, as the real journal keeps them. */
@@ -57,16 +62,16 @@ export function simAgent(world: World, options: SimAgentOptions): SimAgent {
   let isCut = false;
   let starts = 0;
 
-  async function live({ process, connections, running }: Life): Promise<void> {
-    const own = process.clock;
+  async function live(own: Life): Promise<void> {
+    const { process, connections, running } = own;
     const onError = () => {}; // what the agent copes with is judged by what comes of it
     const info = create(AgentInfoSchema, { id, slots, labels, session: `${id}#${starts}`, version, hostname: id });
     const onChange = () => membership.announce();
     const send: Session["report"] = (...call) => membership.report(...call);
     const database = disk.open(process);
-    const outbox = await openOutbox({ database, send, clock: own, onChange, onError });
+    const outbox = await openOutbox({ database, send, clock: process.clock, onChange, onError });
     const taken = attempts({
-      ...{ slots, outbox, clock: own, onChange, onError },
+      ...{ slots, outbox, clock: process.clock, onChange, onError },
       executor: { execute: (task, stop) => execute({ process, running }, task, stop) },
       async forgetOperation({ executionId }) {
         journal.delete(executionId);
@@ -75,8 +80,9 @@ export function simAgent(world: World, options: SimAgentOptions): SimAgent {
         if (journal.has(message.executionId)) journal.set(message.executionId, message);
       },
     });
+    own.held = () => taken.held();
     const membership: Session = session({
-      ...{ info, attempts: taken, clock: own, onError, onReachable: outbox.kick },
+      ...{ info, attempts: taken, clock: process.clock, onError, onReachable: outbox.kick },
       coordinator: { joinFarm: () => process.answer(inTime(joinFarm(info))) },
       async connectBus(): Promise<Bus> {
         const way = connectBus();
@@ -92,13 +98,14 @@ export function simAgent(world: World, options: SimAgentOptions): SimAgent {
   }
 
   /** Takes its time, and ends early when it is told to. */
-  function execute({ process, running }: Omit<Life, "connections">, task: Assignment, stop: AbortSignal) {
+  function execute({ process, running }: Pick<Life, "process" | "running">, task: Assignment, stop: AbortSignal) {
     const { executionId, epoch, attempt, operation } = task;
     if (operation !== undefined) journal.set(executionId, operation);
     running.add(executionId);
     const { promise, resolve } = Promise.withResolvers<Report>();
     const end = (ending: { kind: EndingKind; scope?: FailureScope }): void => {
       running.delete(executionId);
+      if (ending.scope === FailureScope.AGENT) judge.unfit(executionId);
       resolve(create(ReportSchema, { agentId: id, executionId, epoch, attempt, ending, result: {} }));
     };
     const cancel = process.clock.after(chance.int(1, 8_000), () => end(endingOf(operation !== undefined)));
@@ -137,7 +144,7 @@ export function simAgent(world: World, options: SimAgentOptions): SimAgent {
     },
     start() {
       starts += 1;
-      life = { process: simProcess(clock), connections: [], running: new Set() };
+      life = { process: simProcess(clock), connections: [], running: new Set(), held: () => [] };
       live(life).catch((error: unknown) => world.fail(`${id}: ${String(error)}`));
     },
     kill: end,
@@ -150,8 +157,12 @@ export function simAgent(world: World, options: SimAgentOptions): SimAgent {
     left() {
       const running = [...(life?.running ?? [])].map((execution) => `${id} still runs ${execution}`);
       const operations = [...journal.keys()].map((execution) => `${id} has ${execution} in its journal`);
+      const held = (life?.held() ?? []).map(({ executionId }) => `${id} holds ${executionId}`);
+      return [...running, ...operations, ...held];
+    },
+    unsent() {
       const rows = disk.peek<{ execution_id: string }>("SELECT execution_id FROM outbox");
-      return [...running, ...operations, ...rows.map((row) => `${id} has a report on ${row.execution_id}`)];
+      return rows.map((row) => `${id} has a report on ${row.execution_id}`);
     },
     close() {
       end();

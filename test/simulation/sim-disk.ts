@@ -26,6 +26,7 @@ export interface SimDiskOptions {
 export function simDisk({ schema, chance, full }: SimDiskOptions): SimDisk {
   const database = openDatabase({ path: ":memory:", schema });
   const run = groupCommit(database, "simulated");
+  const peeks = new Map<string, () => unknown[]>();
   return {
     open(process) {
       let id = 0;
@@ -55,7 +56,15 @@ export function simDisk({ schema, chance, full }: SimDiskOptions): SimDisk {
         close: async () => undefined,
       };
     },
-    peek: <Row>(sql: string) => database.prepare<[], Row>(sql).all(),
+    peek<Row>(sql: string) {
+      let peek = peeks.get(sql);
+      if (peek === undefined) {
+        const statement = database.prepare(sql);
+        peek = () => statement.all();
+        peeks.set(sql, peek);
+      }
+      return peek() as Row[];
+    },
     close: () => void database.close(),
   };
 }

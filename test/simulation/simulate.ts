@@ -66,18 +66,27 @@ async function play(seed: number, draw: ReturnType<typeof chance>): Promise<Verd
     onReign: (reign) => wanting.serve(reign),
   });
   const agents = plan.agents.map((each) =>
-    simAgent(world, { ...each, connectBus, joinFarm: (info) => coordinator.joinFarm(info) }),
+    simAgent(world, { ...each, connectBus, judge: judged, joinFarm: (info) => coordinator.joinFarm(info) }),
   );
   coordinator.start();
   for (const agent of agents) agent.start();
   const blows = scheduleBlows(plan, { clock, coordinator, agents, setBus: (up) => broker.setUp(up) });
 
-  const left = (): string[] => [...wanting.open().map((id) => `${id} has not ended`), ...leftOf(coordinator, agents)];
-  while (faults.length === 0 && (isBad() || left().length > 0)) {
-    await settle();
-    if (!clock.step()) world.fail("nothing will ever happen again");
-    if (clock.monotonicMs() > badUntilMs + patienceMs) for (const what of left()) world.fail(what);
+  /** Time goes on until nothing is left, or something is wrong. */
+  async function until(left: () => readonly string[], deadlineMs: number): Promise<void> {
+    while (faults.length === 0 && (isBad() || left().length > 0)) {
+      await settle();
+      if (!clock.step()) world.fail("nothing will ever happen again");
+      if (clock.monotonicMs() > deadlineMs) for (const what of left()) world.fail(what);
+    }
   }
+
+  await until(() => leftOf(wanting.open(), coordinator, agents), badUntilMs + patienceMs);
+  // A report whose row could not be deleted is sent once more by the next start of its agent.
+  for (const agent of agents) agent.kill();
+  for (const agent of agents) agent.start();
+  const isOver = () => [...agents.flatMap((agent) => agent.unsent()), ...leftOf([], coordinator, agents)];
+  await until(isOver, clock.monotonicMs() + patienceMs);
   for (const agent of agents) agent.close();
   coordinator.kill();
   coordinator.disk.close();
@@ -87,7 +96,8 @@ async function play(seed: number, draw: ReturnType<typeof chance>): Promise<Verd
 const byArrival = "SELECT id FROM execution ORDER BY rowid";
 
 /** What should not be there when all is over. */
-function leftOf({ reign, disk }: SimCoordinator, agents: readonly SimAgent[]): string[] {
+function leftOf(open: readonly string[], { reign, disk }: SimCoordinator, agents: readonly SimAgent[]): string[] {
+  if (open.length > 0) return open.map((id) => `${id} has not ended`);
   if (reign === undefined) return ["there is no coordinator"];
   const { queued, running, heldBy, concluded } = reign.scheduler.stats();
   const known = [...concluded].map((id) => `${id} is not forgotten`);

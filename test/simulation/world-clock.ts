@@ -57,7 +57,7 @@ export function worldClock(): WorldClock {
   }
 
   return {
-    nowMs: () => startMs + nowMs,
+    nowMs: () => startMs + Math.floor(nowMs),
     monotonicMs: () => nowMs,
     uptimeMs: () => nowMs,
     after(delayMs, call) {
