@@ -101,6 +101,11 @@ export function judge(world: Pick<World, "fail">, arrivals: () => readonly strin
         for (const { request, outcome } of rows) if (outcome !== undefined) checkEnd([request.id], outcome);
         return rows;
       },
+      async insert(request, standing) {
+        await table.insert(request, standing);
+        // It shares what has just ended.
+        if (standing.outcome !== undefined) checkEnd([request.id], standing.outcome);
+      },
       lease(ids, attempts, lease) {
         if (lease !== undefined) checkPlacement(ids, lease, scheduler());
         return table.lease(ids, attempts, lease);

@@ -65,16 +65,18 @@ function wantedOf(chance: Chance, index: number, agents: number): Wanted {
       : { os: "linux" };
   const id = `exe_${index}`;
   const isShared = !isOperation && chance.one(0.2);
+  // Those that share an execution are of one group: of which of several it is may change with a restart.
+  const fairGroup = chance.int(1, 3);
   const request: ExecutionRequest = {
     id,
-    actionDigest: digestOf(Buffer.from(isShared ? `shared ${chance.int(0, 2)} ${JSON.stringify(labels)}` : id)),
+    actionDigest: digestOf(Buffer.from(isShared ? `shared ${fairGroup} ${JSON.stringify(labels)}` : id)),
     action: create(ActionSchema, {
       doNotCache: isOperation,
       platform: { properties: Object.entries(labels).map(([name, value]) => ({ name, value })) },
     }),
     command: create(CommandSchema, { arguments: ["true"] }),
     priority: chance.one(0.2) ? chance.int(1, 2) : 0,
-    fairGroup: `run_${chance.int(1, 3)}`,
+    fairGroup: `run_${fairGroup}`,
     volatileEnvironment: {},
     ...(isOperation ? { hostOperation: create(HostOperationSchema) } : {}),
   };

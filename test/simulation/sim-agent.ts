@@ -29,7 +29,7 @@ export interface SimAgent {
   cut(isCut: boolean): void;
   /** What it has not done with; to be asked when all should be over. */
   left(): string[];
-  /** Reports that its next start would send. */
+  /** Reports and host operations that its next start would take up. */
   unsent(): string[];
   close(): void;
 }
@@ -156,13 +156,13 @@ export function simAgent(world: World, options: SimAgentOptions): SimAgent {
     },
     left() {
       const running = [...(life?.running ?? [])].map((execution) => `${id} still runs ${execution}`);
-      const operations = [...journal.keys()].map((execution) => `${id} has ${execution} in its journal`);
       const held = (life?.held() ?? []).map(({ executionId }) => `${id} holds ${executionId}`);
-      return [...running, ...operations, ...held];
+      return [...running, ...held];
     },
     unsent() {
       const rows = disk.peek<{ execution_id: string }>("SELECT execution_id FROM outbox");
-      return rows.map((row) => `${id} has a report on ${row.execution_id}`);
+      const operations = [...journal.keys()].map((execution) => `${id} has ${execution} in its journal`);
+      return [...operations, ...rows.map((row) => `${id} has a report on ${row.execution_id}`)];
     },
     close() {
       end();

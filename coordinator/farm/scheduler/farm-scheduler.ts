@@ -128,6 +128,7 @@ export class FarmScheduler implements Scheduler, Component {
       throw from(error, `storing the execution ${request.id}`);
     }
     waiter.isTold = true;
+    if (!execution.waiters.has(waiter)) return; // it left meanwhile, and is told so when that is on disk
     if (execution.phase.kind !== "storing" || waiter.outcome !== undefined) this.#submitters.tell(waiter);
     else if (execution.cancelReason === undefined) this.#enqueue(execution);
     else this.#endWithoutReport(execution, EndingKind.CANCELLED, execution.cancelReason);
@@ -137,6 +138,7 @@ export class FarmScheduler implements Scheduler, Component {
     const waiter = this.#merging.waiter(id);
     if (waiter === undefined || waiter.outcome !== undefined) return;
     const { execution } = waiter;
+    if (!execution.waiters.has(waiter)) return;
     if (execution.waiters.size > 1) this.#leave(waiter, reason);
     else this.#abandon(execution, reason);
   }
@@ -157,11 +159,10 @@ export class FarmScheduler implements Scheduler, Component {
     this.#merging.leave(waiter);
     this.#requeue(execution);
     const outcome = outcomeWithoutReport(execution, EndingKind.CANCELLED, reason);
-    waiter.outcome = outcome;
-    const { isTold } = waiter;
     this.#durably(async () => {
       await this.#deps.table.finish([request.id], outcome);
-      if (isTold) this.#submitters.tell(waiter);
+      waiter.outcome = outcome;
+      if (waiter.isTold) this.#submitters.tell(waiter);
     });
   }
 
