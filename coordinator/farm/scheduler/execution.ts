@@ -7,7 +7,7 @@ import {
   FailureScope,
   type WaitCause,
 } from "../../../proto/gen/millrace/v1/event_pb.ts";
-import type { MillraceError } from "../../../shared/errors.ts";
+import { MillraceError } from "../../../shared/errors.ts";
 import { limits } from "../../../shared/limits.ts";
 import type { Lease } from "./execution-table.ts";
 import { type Requirement, requirementOf } from "./requirement.ts";
@@ -16,8 +16,10 @@ import type { ExecutionRequest, ExecutionUpdate } from "./scheduler.ts";
 /**
  * Where an execution stands:
  *
- *     storing → queued → assigning → held → concluding → finished
+ *     storing → queued → assigning → held ⇄ concluding → finished
  *                  ↑__________|________|   (refused, no answer, agent lost)
+ *
+ * Each but concluding may also end at once: cancelled, or not worth another attempt.
  *
  * A host operation stays `held` when its agent does not answer or is lost, and goes back to `queued`, for the same agent,
  * only when that agent says that it does not hold it.
@@ -32,6 +34,25 @@ export type Phase =
   | { readonly kind: "assigning" | "held"; readonly lease: Lease }
   | { readonly kind: "concluding"; readonly lease: Lease; readonly done: Promise<void> }
   | { readonly kind: "finished"; readonly outcome: Report };
+
+/** Where each may go on to: from queued to queued when its priority changes, from held to held when a lost agent is back. */
+const moves: Readonly<Record<Phase["kind"], readonly Phase["kind"][]>> = {
+  storing: ["queued", "finished"],
+  queued: ["queued", "assigning", "finished"],
+  assigning: ["held", "queued", "finished"],
+  held: ["held", "concluding", "queued", "finished"],
+  concluding: ["held", "finished"],
+  finished: [],
+};
+
+/** @throws MillraceError internal when nothing leads from here to there: a defect */
+export function move(execution: Execution, to: Phase): void {
+  const from = execution.phase.kind;
+  if (!moves[from].includes(to.kind)) {
+    throw new MillraceError("internal", `${execution.request.id} cannot go from ${from} to ${to.kind}`);
+  }
+  execution.phase = to;
+}
 
 /**
  * An execution in memory: one process at a time on behalf of all who asked for the same Action. The scheduler alone

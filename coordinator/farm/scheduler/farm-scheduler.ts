@@ -7,7 +7,6 @@ import { from, MillraceError } from "../../../shared/errors.ts";
 import type { Component } from "../../../shared/lifecycle.ts";
 import { limits } from "../../../shared/limits.ts";
 import type { AgentChange, AgentRegistry } from "../agents/agent-registry.ts";
-import { type AgentPlaces, agentPlaces } from "./agent-places.ts";
 import { type Dispatcher, epochOf, isEpoch, serveReports } from "./dispatcher.ts";
 import { type Durably, durably } from "./durably.ts";
 import {
@@ -19,6 +18,7 @@ import {
   isPinned,
   isUnkeepable,
   type LostAttempt,
+  move,
   outcomeWithoutReport,
   type Waiter,
 } from "./execution.ts";
@@ -26,14 +26,10 @@ import type { ExecutionTable, Lease } from "./execution-table.ts";
 import { isStray, type Parting, partings, sameAttempt, wordOn } from "./fencing.ts";
 import { handOut } from "./hand-out.ts";
 import { finishAll, isWorthSharing, merging, priorityOf, standingOf, waitingIds } from "./merging.ts";
-import { nextPlacement } from "./placement.ts";
-import { queueView } from "./queue-places.ts";
+import { type Placing, placing } from "./placing.ts";
 import type { QueueView } from "./queue-view.ts";
 import type { ExecutionRequest, ExecutionUpdate, Scheduler, SchedulerStats } from "./scheduler.ts";
-import { slots } from "./slots.ts";
 import { submitters } from "./submitters.ts";
-import { type WaitCauses, waitCauses } from "./wait-causes.ts";
-import { waitingQueue } from "./waiting-queue.ts";
 
 export interface FarmSchedulerDeps {
   readonly bus: Bus;
@@ -56,31 +52,21 @@ export class FarmScheduler implements Scheduler, Component {
   readonly view: QueueView;
   readonly #deps: FarmSchedulerDeps;
   readonly #merging = merging();
-  readonly #queue = waitingQueue((group) => this.#slots.runningOf(group));
-  readonly #slots = slots((agentId, group) => {
-    this.#places.usedChanged(agentId);
-    this.#queue.runningChanged(group);
-  });
-  readonly #places: AgentPlaces;
+  readonly #placing: Placing;
   readonly #durably: Durably;
   readonly #stopped = new AbortController();
-  readonly #causes: WaitCauses;
   readonly #submitters = submitters();
   readonly #ends: (() => void)[] = [];
   #epochs = 0;
-  #placing = false;
 
   constructor(deps: FarmSchedulerDeps) {
     this.#deps = deps;
-    const onChange = (): void => {
-      this.#causes.farmChanged();
-      this.#place();
-    };
-    this.#places = agentPlaces({ ...deps, used: (id) => this.#slots.used(id), onChange });
-    const { now } = this.#places;
-    this.#causes = waitCauses({ queue: this.#queue, matching: (requirement) => now.matching(requirement) });
-    const parts = { queue: this.#queue, places: () => now.all(), slots: this.#slots };
-    this.view = queueView({ ...parts, merging: this.#merging });
+    this.#placing = placing({
+      ...{ ...deps, merging: this.#merging, signal: this.#stopped.signal },
+      assign: (execution, agentId) => this.#background(this.#assign(execution, agentId)),
+      tellWait: (execution, reason) => this.#submitters.tellWait(execution, reason),
+    });
+    this.view = this.#placing.view;
     this.#durably = durably({ ...deps, signal: this.#stopped.signal });
   }
 
@@ -88,13 +74,13 @@ export class FarmScheduler implements Scheduler, Component {
     for (const execution of this.#merging.restore(await this.#deps.table.load())) this.#resume(execution);
     const { agents, bus } = this.#deps;
     // Whose agent was removed just before the coordinator ended: nobody would ever call it lost.
-    const { heldBy } = this.#slots.stats();
+    const { heldBy } = this.#placing.slots.stats();
     const present = agents.list();
-    for (const record of present) this.#places.seen(record);
+    for (const record of present) this.#placing.places.seen(record);
     const known = new Set(present.map(({ info }) => info.id));
     for (const id of heldBy.keys()) if (!known.has(id)) this.#allGone(id, "removed");
     this.#ends.push(
-      bus.watchConnection((up) => this.#places.busChanged(up)),
+      bus.watchConnection((up) => this.#placing.places.busChanged(up)),
       agents.subscribe((change) => this.#onAgent(change)),
       await serveReports(bus, (report) => this.#accept(report), this.#deps.onError),
     );
@@ -111,8 +97,8 @@ export class FarmScheduler implements Scheduler, Component {
       await known.stored;
       return known.isTold ? this.#submitters.tell(known) : undefined;
     }
-    if (this.#queue.size >= limits.queuedExecutions) {
-      throw new MillraceError("resource_exhausted", `${this.#queue.size} executions are queued; try again later`);
+    if (this.#placing.waiting >= limits.queuedExecutions) {
+      throw new MillraceError("resource_exhausted", `${this.#placing.waiting} executions are queued; try again later`);
     }
     const store = (joined: Execution) => this.#deps.table.insert(request, standingOf(joined));
     const waiter = this.#merging.join(request, store);
@@ -149,7 +135,7 @@ export class FarmScheduler implements Scheduler, Component {
     this.#merging.close(execution);
     if (execution.phase.kind === "held") this.#sendCancel(execution);
     if (execution.phase.kind !== "queued") return;
-    this.#queue.remove(execution.request.id);
+    this.#placing.remove(execution);
     this.#endWithoutReport(execution, EndingKind.CANCELLED, reason);
   }
 
@@ -178,75 +164,41 @@ export class FarmScheduler implements Scheduler, Component {
   }
 
   stats(): SchedulerStats {
-    return { queued: this.#queue.size, concluded: this.#merging.concluded(), ...this.#slots.stats() };
+    return { queued: this.#placing.waiting, concluded: this.#merging.concluded(), ...this.#placing.slots.stats() };
   }
 
   #enqueue(execution: Execution): void {
-    const { id, fairGroup } = execution.request;
-    const { order, requirement } = execution;
     const priority = priorityOf(execution);
-    execution.phase = { kind: "queued", priority };
-    this.#queue.add({ id, priority, fairGroup, order, requirement });
-    this.#causes.isNew(id);
-    this.#place();
+    move(execution, { kind: "queued", priority });
+    this.#placing.add(execution, priority);
   }
 
   /** Those who wait for it have changed, and with them its priority. */
   #requeue(execution: Execution): void {
     if (execution.phase.kind !== "queued" || execution.phase.priority === priorityOf(execution)) return;
-    this.#queue.remove(execution.request.id);
+    this.#placing.remove(execution);
     this.#enqueue(execution);
-  }
-
-  /** Places what can be placed, once for all that changed in this turn of the loop. */
-  #place(): void {
-    if (this.#placing) return;
-    this.#placing = true;
-    queueMicrotask(() => this.#turn());
-  }
-
-  /** A share of what there is to do. Why the rest waits is told when nothing more can be placed. */
-  #turn(): void {
-    if (this.#stopped.signal.aborted) return;
-    for (let placed = 0; placed < limits.placementsPerTurn; placed += 1) {
-      const next = nextPlacement(this.#queue, this.#places.now);
-      const execution = next && this.#merging.execution(next.waiting.id);
-      if (next === undefined || execution === undefined) return this.#tellWaits();
-      this.#queue.remove(next.waiting.id);
-      this.#background(this.#assign(execution, next.agentId));
-    }
-    setImmediate(() => this.#turn());
-  }
-
-  #tellWaits(): void {
-    const news = this.#causes.news(limits.waitsToldPerTurn);
-    for (const [id, reason] of news) {
-      const execution = this.#merging.execution(id);
-      if (execution?.phase.kind === "queued") this.#submitters.tellWait(execution, reason);
-    }
-    if (news.length === limits.waitsToldPerTurn) setImmediate(() => this.#turn());
-    else this.#placing = false;
   }
 
   async #assign(execution: Execution, agentId: string): Promise<void> {
     execution.attempts += 1;
     const epoch = { term: this.#deps.term, number: ++this.#epochs };
     const lease: Lease = { agentId, epoch, attempt: execution.attempts };
-    execution.phase = { kind: "assigning", lease };
-    this.#slots.take(execution, lease);
+    move(execution, { kind: "assigning", lease });
+    this.#placing.slots.take(execution, lease);
     const answer = await handOut(execution, lease, this.#deps);
     if (execution.phase.kind !== "assigning" || execution.phase.lease !== lease) return;
     // Whether an agent that could not answer has it, or that did not answer a host operation, its next heartbeat says.
     if (answer.kind === "accepted" || answer.kind === "outage" || (answer.kind === "silence" && isPinned(execution)))
       return this.#started(execution, lease);
-    this.#places.refused(agentId);
+    this.#placing.places.refused(agentId);
     if (answer.kind === "refused") execution.attempts -= 1;
     const why = `${agentId} did not answer: ${answer.why}`;
     this.#giveBack(execution, lease, answer.kind === "refused" ? undefined : { why });
   }
 
   #started(execution: Execution, lease: Lease): void {
-    execution.phase = { kind: "held", lease };
+    move(execution, { kind: "held", lease });
     execution.wait = undefined;
     this.#submitters.tellAll(execution);
     if (execution.cancelReason !== undefined) this.#sendCancel(execution);
@@ -258,7 +210,7 @@ export class FarmScheduler implements Scheduler, Component {
    */
   #giveBack(execution: Execution, lease: Lease, lost: LostAttempt | undefined): void {
     const { id } = execution.request;
-    this.#slots.free(execution, lease);
+    this.#placing.slots.free(execution, lease);
     if (lost !== undefined) this.#durably(() => this.#deps.attemptEnded(id, lease.attempt));
     const { attempts } = execution;
     this.#durably(async () => {
@@ -272,30 +224,30 @@ export class FarmScheduler implements Scheduler, Component {
     } else if (end !== undefined) this.#endWithoutReport(execution, end.kind, end.detail);
     else {
       this.#enqueue(execution);
-      if (lost === undefined) return this.#place();
+      if (lost === undefined) return this.#placing.look();
       this.#submitters.tellWait(execution, {
         cause: WaitCause.AGENT_LOST,
         detail: `attempt ${lease.attempt}: ${lost.why}`,
       });
     }
-    this.#place();
+    this.#placing.look();
   }
 
   #onAgent(change: AgentChange): void {
     const { id } = change.agent.info;
-    if (change.kind === "joined" || change.kind === "changed") return this.#places.seen(change.agent);
+    if (change.kind === "joined" || change.kind === "changed") return this.#placing.places.seen(change.agent);
     if (change.kind === "heartbeat") {
-      this.#places.seen(change.agent);
+      this.#placing.places.seen(change.agent);
       return this.#reconcile(id, change.held);
     }
-    this.#places.gone(id);
+    this.#placing.places.gone(id);
     this.#allGone(id, change.kind);
   }
 
   /** The agent is not there any more, and what it holds must do without it or wait. */
   #allGone(agentId: string, how: Parting): void {
     const why = `${agentId} ${partings[how]}`;
-    for (const execution of this.#slots.heldOn(agentId)) {
+    for (const execution of this.#placing.slots.heldOn(agentId)) {
       const { phase } = execution;
       if (phase.kind !== "assigning" && phase.kind !== "held") continue;
       if (!isPinned(execution)) this.#giveBack(execution, phase.lease, { why });
@@ -307,14 +259,14 @@ export class FarmScheduler implements Scheduler, Component {
 
   /** A person has said that the agent of a host operation will not come back: nobody else can tell how it ended. */
   #giveUp(execution: Execution, lease: Lease, why: string): void {
-    this.#slots.free(execution, lease);
+    this.#placing.slots.free(execution, lease);
     this.#durably(() => this.#deps.attemptEnded(execution.request.id, lease.attempt));
     this.#endWithoutReport(execution, EndingKind.AGENT_LOST, `${why}: what it has left on its host is not known`);
   }
 
   /** An agent says what it holds; what we think it holds and what it should not hold are both put right. */
   #reconcile(agentId: string, held: readonly HeldExecution[]): void {
-    for (const [execution, lease, word] of wordOn(this.#slots.heldOn(agentId), held)) {
+    for (const [execution, lease, word] of wordOn(this.#placing.slots.heldOn(agentId), held)) {
       if (word === "not held") this.#giveBack(execution, lease, { why: `${agentId} does not hold it any more` });
       else if (word === "back") this.#started(execution, lease);
       else if (execution.cancelReason !== undefined) this.#sendCancel(execution);
@@ -352,7 +304,7 @@ export class FarmScheduler implements Scheduler, Component {
       return true;
     }
     const done = this.#conclude(execution, lease, { ...report, attempt: lease.attempt });
-    execution.phase = { kind: "concluding", lease, done };
+    move(execution, { kind: "concluding", lease, done });
     try {
       await done;
     } catch (error) {
@@ -363,17 +315,17 @@ export class FarmScheduler implements Scheduler, Component {
 
   /** The farm failed, not the task: that is tried again, on the farm's own budget and not at once on the same agent. */
   #farmFailed(execution: Execution, lease: Lease, ending: FarmFailure): void {
-    this.#giveBack(execution, lease, this.#places.failed(lease.agentId, ending, execution));
+    this.#giveBack(execution, lease, this.#placing.places.failed(lease.agentId, ending, execution));
   }
 
   async #conclude(execution: Execution, lease: Lease, report: Report): Promise<void> {
     await this.#deps.keep(execution.request, report);
     await endLogs(execution, this.#deps.attemptEnded);
     await finishAll(execution, (ids) => this.#deps.table.finish(ids, report));
-    this.#places.worked(lease.agentId);
-    this.#slots.free(execution, lease);
+    this.#placing.places.worked(lease.agentId);
+    this.#placing.slots.free(execution, lease);
     this.#finished(execution, report);
-    this.#place();
+    this.#placing.look();
   }
 
   /**
@@ -381,7 +333,7 @@ export class FarmScheduler implements Scheduler, Component {
    * agent keeps the report and sends it again, so nothing is lost but time.
    */
   #notConcluded(execution: Execution, lease: Lease, error: MillraceError): void {
-    execution.phase = { kind: "held", lease };
+    move(execution, { kind: "held", lease });
     const agent = this.#deps.agents.list().find(({ info }) => info.id === lease.agentId);
     if (isUnkeepable(error)) this.#farmFailed(execution, lease, { detail: error.message });
     else if (agent === undefined || agent.state === AgentState.LOST) {
@@ -392,7 +344,7 @@ export class FarmScheduler implements Scheduler, Component {
   #endWithoutReport(execution: Execution, kind: EndingKind, detail: string): void {
     const outcome = outcomeWithoutReport(execution, kind, detail);
     this.#merging.close(execution);
-    execution.phase = { kind: "finished", outcome };
+    move(execution, { kind: "finished", outcome });
     this.#durably(async () => {
       await endLogs(execution, this.#deps.attemptEnded);
       await this.#deps.table.finish(waitingIds(execution), outcome);
@@ -400,8 +352,9 @@ export class FarmScheduler implements Scheduler, Component {
     });
   }
 
+  /** Its end is on disk. */
   #finished(execution: Execution, outcome: Report): void {
-    execution.phase = { kind: "finished", outcome };
+    if (execution.phase.kind !== "finished") move(execution, { kind: "finished", outcome });
     if (!isWorthSharing(outcome)) this.#merging.close(execution);
     for (const waiter of execution.waiters) waiter.outcome = outcome;
     this.#submitters.tellAll(execution);
@@ -412,7 +365,7 @@ export class FarmScheduler implements Scheduler, Component {
     const { phase } = execution;
     this.#durably(() => endLogs(execution, this.#deps.attemptEnded, endedAttempts(execution)));
     if (phase.kind === "storing") this.#enqueue(execution);
-    else if (phase.kind === "held") this.#slots.take(execution, phase.lease);
+    else if (phase.kind === "held") this.#placing.slots.take(execution, phase.lease);
   }
 
   /** For what is said again anyhow when it is not heard. */

@@ -1,8 +1,11 @@
 import type { Report } from "../../../proto/gen/millrace/v1/dispatch_pb.ts";
 import { EndingKind } from "../../../proto/gen/millrace/v1/event_pb.ts";
 import { digestKey } from "../../../shared/digest.ts";
+import { limits } from "../../../shared/limits.ts";
 import { type Execution, newExecution, type Waiter } from "./execution.ts";
 import type { Standing, StoredExecution } from "./execution-table.ts";
+import { packed } from "./packed-request.ts";
+import type { Requirement } from "./requirement.ts";
 import type { ExecutionRequest } from "./scheduler.ts";
 
 /** Which requests share which execution. Bounded by what is queued and held: nothing is kept longer than its request. */
@@ -29,6 +32,8 @@ export function merging(): Merging {
   const executions = new Map<string, Execution>();
   /** Those that can be joined, by the digest of their Action. */
   const open = new Map<string, Execution>();
+  /** Requirements in use, each once: most executions ask for the same as many others. */
+  const requirements = new Map<string, Requirement>();
   let arrivals = 0;
 
   function admit(request: ExecutionRequest, execution: Execution, stored: Promise<void>): Waiter {
@@ -40,7 +45,10 @@ export function merging(): Merging {
   }
 
   function add(execution: Execution): Execution {
-    const { request } = execution;
+    const { request, requirement } = execution;
+    if (requirements.size >= limits.matchedRequirements) requirements.clear();
+    execution.requirement = requirements.get(requirement.key) ?? requirement;
+    requirements.set(requirement.key, execution.requirement);
     executions.set(request.id, execution);
     const key = digestKey(request.actionDigest);
     if (!request.action.doNotCache && !open.has(key)) open.set(key, execution);
@@ -62,7 +70,8 @@ export function merging(): Merging {
       // One that left a shared execution before its end has only its own outcome.
       if (!isAlone) add(execution);
     }
-    const waiter = admit(request, execution, Promise.resolve());
+    const isOwn = execution.request.id === request.id;
+    const waiter = admit(isOwn ? execution.request : packed(request), execution, Promise.resolve());
     waiter.isTold = true;
     waiter.outcome = outcome;
   }
@@ -75,8 +84,9 @@ export function merging(): Merging {
     },
     join(request, store) {
       const shared = request.action.doNotCache ? undefined : open.get(digestKey(request.actionDigest));
-      const execution = shared ?? add(newExecution(request, arrivals++));
-      return admit(request, execution, store(execution));
+      const kept = packed(request);
+      const execution = shared ?? add(newExecution(kept, arrivals++));
+      return admit(kept, execution, store(execution));
     },
     leave: (waiter) => void waiter.execution.waiters.delete(waiter),
     forget(waiter) {
@@ -107,7 +117,7 @@ export function merging(): Merging {
 
 /** Under the id it ran as, which may be that of a request that is gone. */
 function executionOf({ request, runsAs, attempts, lease, outcome }: StoredExecution, order: number): Execution {
-  const execution = newExecution({ ...request, id: runsAs }, order);
+  const execution = newExecution(packed(request, runsAs), order);
   execution.attempts = attempts;
   if (outcome !== undefined) execution.phase = { kind: "finished", outcome };
   else if (lease !== undefined) execution.phase = { kind: "held", lease };

@@ -77,13 +77,12 @@ export function places(): Places {
   }
 
   function matchesOf(requirement: Requirement): readonly Offer[] {
-    // What is avoided is no part of the question.
-    const key = JSON.stringify(requirement.properties);
-    let found = matches.get(key);
+    const { offerKey } = requirement;
+    let found = matches.get(offerKey);
     if (found === undefined) {
       found = [...offers.values()].filter(({ labels }) => satisfies(labels, requirement));
       if (matches.size >= limits.matchedRequirements) matches.clear();
-      matches.set(key, found);
+      matches.set(offerKey, found);
     }
     return found;
   }

@@ -4,6 +4,8 @@ import type { Platform } from "../../../proto/gen/build/bazel/remote/execution/v
 export interface Requirement {
   /** Equal for equal requirements: executions that ask for the same wait in one line. */
   readonly key: string;
+  /** Equal for those that the same agents satisfy, whatever is avoided. */
+  readonly offerKey: string;
   readonly properties: readonly { readonly name: string; readonly value: string }[];
   /** Ids of agents that get it only when no other could have it. */
   readonly avoids?: readonly string[];
@@ -12,13 +14,14 @@ export interface Requirement {
 /** Properties come sorted, so equal platforms give equal keys. */
 export function requirementOf(platform: Platform | undefined): Requirement {
   const properties = (platform?.properties ?? []).map(({ name, value }) => ({ name, value }));
-  return { key: JSON.stringify(properties.map(({ name, value }) => [name, value])), properties };
+  const key = JSON.stringify(properties.map(({ name, value }) => [name, value]));
+  return { key, offerKey: key, properties };
 }
 
 /** The same, and rather not on this agent. */
-export function avoiding({ properties, avoids = [] }: Requirement, agentId: string): Requirement {
+export function avoiding({ offerKey, properties, avoids = [] }: Requirement, agentId: string): Requirement {
   const all = [...new Set([...avoids, agentId])].sort();
-  return { key: JSON.stringify([properties.map(({ name, value }) => [name, value]), all]), properties, avoids: all };
+  return { key: JSON.stringify([offerKey, all]), offerKey, properties, avoids: all };
 }
 
 /** Whether an agent with these labels can take it: every property is a label with just that value. */

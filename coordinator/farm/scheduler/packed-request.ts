@@ -1,0 +1,52 @@
+import { fromBinary, toBinary } from "@bufbuild/protobuf";
+import {
+  type Action,
+  ActionSchema,
+  type Command,
+  CommandSchema,
+} from "../../../proto/gen/build/bazel/remote/execution/v2/remote_execution_pb.ts";
+import type { HostOperation, NamedCaches } from "../../../proto/gen/millrace/v1/dispatch_pb.ts";
+import type { Digest } from "../../../shared/digest.ts";
+import type { ExecutionRequest } from "./scheduler.ts";
+
+/**
+ * The same request, its Action and Command as bytes that are decoded when they are asked for: nobody looks at them while it
+ * waits, and as objects 100,000 of them take a third of the coordinator's memory. A class, for an object literal would have
+ * functions of its own in each of them; what is spread from it has no Action.
+ */
+class PackedRequest implements ExecutionRequest {
+  readonly id: string;
+  readonly actionDigest: Digest;
+  readonly priority: number;
+  readonly fairGroup: string;
+  readonly volatileEnvironment: Readonly<Record<string, string>>;
+  readonly namedCaches?: NamedCaches;
+  readonly hostOperation?: HostOperation;
+  readonly #action: Uint8Array;
+  readonly #command: Uint8Array;
+
+  constructor(request: ExecutionRequest, id: string) {
+    this.id = id;
+    this.actionDigest = request.actionDigest;
+    this.priority = request.priority;
+    this.fairGroup = request.fairGroup;
+    this.volatileEnvironment = request.volatileEnvironment;
+    if (request.namedCaches !== undefined) this.namedCaches = request.namedCaches;
+    if (request.hostOperation !== undefined) this.hostOperation = request.hostOperation;
+    this.#action = toBinary(ActionSchema, request.action);
+    this.#command = toBinary(CommandSchema, request.command);
+  }
+
+  get action(): Action {
+    return fromBinary(ActionSchema, this.#action);
+  }
+
+  get command(): Command {
+    return fromBinary(CommandSchema, this.#command);
+  }
+}
+
+/** @param id what it is known by from now on */
+export function packed(request: ExecutionRequest, id: string = request.id): ExecutionRequest {
+  return request instanceof PackedRequest && request.id === id ? request : new PackedRequest(request, id);
+}
