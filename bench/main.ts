@@ -14,6 +14,8 @@ const benches: Readonly<Record<string, () => Promise<Measured>>> = {
   "cas-wire": async () => (await import("./cas-wire.ts")).casWire(),
   cas: async () => (await import("./cas.ts")).cas(),
   logs: async () => (await import("./logs.ts")).logs(),
+  scale: async () => (await import("./scale.ts")).scale(),
+  recover: async () => (await import("./recover.ts")).recover(),
   sandbox: async () => (await import("./sandbox.ts")).sandbox(),
 };
 

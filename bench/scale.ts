@@ -1,12 +1,11 @@
-import { type ChildProcess, fork, spawn } from "node:child_process";
+import { fork } from "node:child_process";
 import { once } from "node:events";
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { createInterface } from "node:readline";
 import { connectNatsBus } from "../shared/bus/nats-bus.ts";
-import { freePort } from "../test/support/service.ts";
 import { type Figure, type Measured, must, quantile } from "./bench.ts";
+import { killed, startNats } from "./nats.ts";
 import { decisionCostUs } from "./scale/decisions.ts";
 import type { FarmAnswer, FarmProcessOptions, FarmQuestion } from "./scale/messages.ts";
 import { type Swarm, type SwarmAgent, swarm } from "./scale/swarm.ts";
@@ -151,10 +150,11 @@ async function withStage<T>(use: (stage: Stage) => Promise<T>): Promise<T> {
   const folder = mkdtempSync(join(tmpdir(), "millrace-bench-"));
   closing.defer(() => rmSync(folder, { recursive: true, force: true }));
   const nats = await startNats(folder);
-  closing.defer(() => ended(nats.child));
-  const options: FarmProcessOptions = { nats, folder };
+  closing.defer(() => nats.stop());
+  const { url, user, password } = nats;
+  const options: FarmProcessOptions = { nats: { url, user, password }, folder };
   const farm = fork(join(import.meta.dirname, "scale/farm-process.ts"), [JSON.stringify(options)], { execArgv: [] });
-  closing.defer(() => ended(farm));
+  closing.defer(() => killed(farm));
   await once(farm, "message");
   const buses = await Promise.all(
     Array.from({ length: connections }, (_, index) =>
@@ -192,24 +192,6 @@ async function withStage<T>(use: (stage: Stage) => Promise<T>): Promise<T> {
       }
     },
   });
-}
-
-async function startNats(folder: string) {
-  const port = await freePort();
-  const [user, password] = ["bench", "bench"];
-  const config = join(folder, "nats.conf");
-  writeFileSync(config, `listen: "127.0.0.1:${port}"\nauthorization { user: ${user}, password: "${password}" }\n`);
-  const child = spawn("nats-server", ["-c", config], { stdio: ["ignore", "ignore", "pipe"] });
-  for await (const line of createInterface({ input: child.stderr })) if (line.includes("Server is ready")) break;
-  child.stderr.resume();
-  return { url: `nats://127.0.0.1:${port}`, user, password, child };
-}
-
-async function ended(child: ChildProcess): Promise<void> {
-  if (child.exitCode !== null || child.signalCode !== null) return;
-  const exit = once(child, "exit");
-  child.kill("SIGKILL");
-  await exit;
 }
 
 /** Of one core, over so long; all threads of the process. */

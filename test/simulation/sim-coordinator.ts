@@ -30,6 +30,8 @@ export interface Reign {
 export interface SimCoordinator {
   /** The start that serves now. */
   readonly reign: Reign | undefined;
+  /** It serves, or is about to. */
+  readonly isAlive: boolean;
   start(): void;
   kill(): void;
   stop(): void;
@@ -113,6 +115,9 @@ export function simCoordinator(world: World, { connectBus, judge, onReign }: Sim
   return {
     get reign() {
       return reign;
+    },
+    get isAlive() {
+      return process !== undefined;
     },
     disk,
     start,

@@ -156,7 +156,7 @@ function strike(blow: Blow, { clock, coordinator, agents, setBus }: Stage): void
     case "coordinator killed":
       coordinator.kill();
       return later(() => {
-        if (coordinator.reign === undefined) coordinator.start();
+        if (!coordinator.isAlive) coordinator.start();
       });
     case "coordinator stopped":
       coordinator.stop();
