@@ -41,7 +41,7 @@ import { setAsideLeftovers } from "./logs/leftovers.ts";
 import { logStreamer } from "./logs/log-streamer.ts";
 import type { DeployStep } from "./operations/deploy-state.ts";
 import { sqliteJournal } from "./operations/journal.ts";
-import { operatingExecutor, operationForgetter, operationTakeOver } from "./operations/operating-executor.ts";
+import { operatingExecutor, operationJournaling } from "./operations/operating-executor.ts";
 import { patientJournal } from "./operations/patient-journal.ts";
 import { openOutbox } from "./outbox/outbox.ts";
 import { type Patiently, patience } from "./retry.ts";
@@ -149,10 +149,8 @@ export async function wireAgent(
   const send = (...call: Parameters<typeof membership.report>) => membership.report(...call);
   const outbox = await openOutbox({ database, send, clock, onChange, onError });
   opened.defer(() => outbox.close());
-  const forgetOperation = operationForgetter(journal, folder("operations"), onError);
-  const operationTakenOver = operationTakeOver(journal, onError);
-  const kept = { outbox, forgetOperation, operationTakenOver };
-  const taken = attempts({ slots: config.slots, executor, ...kept, clock, onChange, onError });
+  const journaling = operationJournaling({ journal, spools: folder("operations"), onError });
+  const taken = attempts({ slots: config.slots, executor, outbox, ...journaling, clock, onChange, onError });
   const membership = session({
     info,
     coordinator: createClient(AgentService, transport),

@@ -86,43 +86,44 @@ export function operatingExecutor(options: OperatingOptions): Executor<ReadTask>
   };
 }
 
-/**
- * Forgets an operation whose report is on disk: from then on the outbox has it. It may have a spool file of each attempt
- * under which it went on.
- */
-export function operationForgetter(
-  journal: Pick<Journal, "reported">,
-  spools: string,
-  onError: (error: MillraceError) => void,
-): (report: Pick<Report, "executionId">) => Promise<void> {
-  return async (report) => {
-    try {
-      await journal.reported(report.executionId);
-      for (const name of await readdir(spools)) {
-        if (parseSpoolName(name)?.executionId === report.executionId) await rm(join(spools, name), { force: true });
-      }
-    } catch (error) {
-      // It is resumed once more after a restart, finds that it has ended, and is reported again.
-      onError(from(error, `forgetting the operation ${report.executionId}`));
-    }
-  };
+export interface JournalingOptions {
+  readonly journal: Pick<Journal, "reported" | "takeOver">;
+  /** Holds the output of operations. */
+  readonly spools: string;
+  readonly onError: (error: MillraceError) => void;
 }
 
-/** Journals that an operation goes on under a greater epoch: else a start of the agent would go on under the older one. */
-export function operationTakeOver(
-  journal: Pick<Journal, "takeOver">,
-  onError: (error: MillraceError) => void,
-): (message: Assign) => Promise<void> {
-  return async (message) => {
-    const kind = message.hostOperation?.kind;
-    if (kind?.case !== "deploy") return;
-    const { environment, app } = kind.value;
-    try {
-      await journal.takeOver(message, { environment, app });
-    } catch (error) {
-      // After a restart it is resumed under the older epoch, and taken over once more.
-      onError(from(error, `journaling that ${message.executionId} was taken over`));
-    }
+/** What becomes of a journaled operation beside its execution. Neither throws. */
+export function operationJournaling({ journal, spools, onError }: JournalingOptions) {
+  return {
+    /**
+     * Forgets an operation whose report is on disk: from then on the outbox has it. It may have a spool file of each
+     * attempt under which it went on.
+     */
+    async forgetOperation({ executionId }: Pick<Report, "executionId">): Promise<void> {
+      try {
+        await journal.reported(executionId);
+        for (const name of await readdir(spools)) {
+          if (parseSpoolName(name)?.executionId === executionId) await rm(join(spools, name), { force: true });
+        }
+      } catch (error) {
+        // It is resumed once more after a restart, finds that it has ended, and is reported again.
+        onError(from(error, `forgetting the operation ${executionId}`));
+      }
+    },
+
+    /** Journals that an operation goes on under a greater epoch: else the next start would go on under the older one. */
+    async operationTakenOver(message: Assign): Promise<void> {
+      const kind = message.hostOperation?.kind;
+      if (kind?.case !== "deploy") return;
+      const { environment, app } = kind.value;
+      try {
+        await journal.takeOver(message, { environment, app });
+      } catch (error) {
+        // After a restart it is resumed under the older epoch, and taken over once more.
+        onError(from(error, `journaling that ${message.executionId} was taken over`));
+      }
+    },
   };
 }
 

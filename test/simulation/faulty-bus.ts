@@ -2,7 +2,7 @@ import type { Bus, BusMessage } from "../../shared/bus/bus.ts";
 import { connectionState } from "../../shared/bus/connection-state.ts";
 import { waitingCalls } from "../../shared/bus/waiting-calls.ts";
 import type { Clock } from "../../shared/clock.ts";
-import { MillraceError } from "../../shared/errors.ts";
+import { from, MillraceError } from "../../shared/errors.ts";
 import type { Chance } from "./chance.ts";
 
 /** How bad the network is. Probabilities are of each message. */
@@ -69,7 +69,7 @@ export function faultyBus(base: Bus, { clock, chance, weather }: FaultyBusOption
       const once = (): void => {
         base.request(subject, data, { timeoutMs: 10 * timeoutMs }).then(
           (answer) => carry(() => resolve(answer)),
-          (error: unknown) => carry(() => reject(error)),
+          (error: unknown) => carry(() => reject(from(error))),
         );
       };
       carry(once);

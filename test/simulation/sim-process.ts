@@ -1,5 +1,6 @@
 import type { Bus } from "../../shared/bus/bus.ts";
 import type { Clock } from "../../shared/clock.ts";
+import { from } from "../../shared/errors.ts";
 
 /** A process as its system sees it: it runs, it is stopped for a while, or it was killed. Nothing of it runs after that. */
 export interface SimProcess {
@@ -43,7 +44,7 @@ export function simProcess(world: Clock): SimProcess {
       new Promise((resolve, reject) => {
         promise.then(
           (value) => deliver(() => resolve(value)),
-          (error: unknown) => deliver(() => reject(error)),
+          (error: unknown) => deliver(() => reject(from(error))),
         );
       }),
     stop() {

@@ -148,7 +148,7 @@ function strike(blow: Blow, { clock, coordinator, agents, setBus }: Stage): void
       agent?.cut(true);
       return later(() => agent?.cut(false));
     case "agent drained":
-      sayDrain(coordinator, agent?.id ?? "", true);
+      void sayDrain(coordinator, agent?.id ?? "", true);
       return later(() => undrain({ clock, coordinator }, agent?.id ?? ""));
     case "agent removed":
       coordinator.reign?.agents.remove(agent?.id ?? "").catch(() => undefined); // not known, or no room on the disk

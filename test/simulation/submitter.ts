@@ -1,5 +1,5 @@
 import type { ExecutionRequest, ExecutionUpdate } from "../../coordinator/farm/scheduler/scheduler.ts";
-import { EndingKind } from "../../proto/gen/millrace/v1/event_pb.ts";
+import type { EndingKind } from "../../proto/gen/millrace/v1/event_pb.ts";
 import { from } from "../../shared/errors.ts";
 import type { Judge } from "./judge.ts";
 import type { Reign } from "./sim-coordinator.ts";

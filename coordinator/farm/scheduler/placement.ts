@@ -65,8 +65,10 @@ export function places(): Places {
   const matches = new Map<string, readonly Offer[]>();
   let free = 0;
 
-  function offerOf({ [ownLabel]: _, ...labels }: Place["labels"]): Offer {
-    const key = JSON.stringify(Object.entries(labels).sort(([a], [b]) => (a < b ? -1 : 1)));
+  function offerOf(all: Place["labels"]): Offer {
+    const common = Object.entries(all).filter(([name]) => name !== ownLabel);
+    const labels = Object.fromEntries(common);
+    const key = JSON.stringify(common.sort(([a], [b]) => (a < b ? -1 : 1)));
     let offer = offers.get(key);
     if (offer === undefined) {
       offer = { key, labels, free: heap(isEmptier), draining: new Set(), size: 0 };
