@@ -174,6 +174,12 @@ export const limits = {
   recentCommits: 1_000,
   /** Commits just appended that the event store keeps as they are for the watchers' next read; others are decoded. */
   unreadCommits: 64,
+  /** Changes of run summaries in one write while they follow a log that is ahead of them. */
+  summaryBatch: 1_000,
+  /** Commits that changed no summary before that is written down: what a start reads again at most. */
+  summaryPassed: 1_000,
+  /** Unfinished runs that a start reads back at a time. */
+  runsLoading: 32,
   /** Commits in one read of the table by a watcher that catches up. */
   eventPageCommits: 500,
   /** How long a SQLite call waits for a lock that another process holds, such as a backup. */

@@ -1,7 +1,7 @@
 import type { ExecutionTable, Lease } from "../../coordinator/farm/scheduler/execution-table.ts";
 import type { FarmScheduler } from "../../coordinator/farm/scheduler/farm-scheduler.ts";
 import type { ExecutionOutcome, ExecutionRequest } from "../../coordinator/farm/scheduler/scheduler.ts";
-import type { Report } from "../../proto/gen/millrace/v1/dispatch_pb.ts";
+import type { Epoch as EpochMessage, Report } from "../../proto/gen/millrace/v1/dispatch_pb.ts";
 import { EndingKind } from "../../proto/gen/millrace/v1/event_pb.ts";
 import { digestKey } from "../../shared/digest.ts";
 import { from } from "../../shared/errors.ts";
@@ -16,6 +16,8 @@ export interface Judge {
   agent(id: string, slots: number): void;
   kept(report: Report): void;
   attemptEnded(executionId: string, attempt: number): void;
+  /** An agent begins something that it was given. */
+  begun(epoch: Pick<EpochMessage, "term" | "number">, agentId: string): void;
   /** Its agent says that it would fail there again: it may be passed by from now on. */
   unfit(executionId: string): void;
   error(error: unknown): void;
@@ -38,6 +40,15 @@ export function judge(world: Pick<World, "fail">, arrivals: () => readonly strin
   const ends = new Map<string, string>();
   const told = new Map<string, string>();
   const unfit = new Set<string>();
+  /** Leases that are on disk, by execution and epoch, and the last of each request. */
+  const leases = new Set<string>();
+  const lastLease = new Map<string, string>();
+
+  function leased(ids: readonly string[], { agentId, epoch }: Lease): void {
+    const lease = `${epoch.term}.${epoch.number} of ${agentId}`;
+    leases.add(lease);
+    for (const id of ids) lastLease.set(id, lease);
+  }
 
   function fail(what: string): void {
     world.fail(what);
@@ -85,6 +96,11 @@ export function judge(world: Pick<World, "fail">, arrivals: () => readonly strin
       ends.set(id, end);
     }
     if (epoch === undefined) return;
+    const lease = `${epoch.term}.${epoch.number} of ${outcome.agentId}`;
+    for (const id of ids) {
+      const holds = lastLease.get(id);
+      if (holds !== undefined && holds !== lease) fail(`${id} ended by ${lease} and is leased as ${holds}`);
+    }
     if (ending?.kind === EndingKind.EXITED && !keptEpochs.has(end))
       fail(`${executionId} ended before its result was kept`);
     for (let each = 1; each <= attempt; each += 1) {
@@ -98,6 +114,7 @@ export function judge(world: Pick<World, "fail">, arrivals: () => readonly strin
       async load() {
         const rows = await table.load();
         // An end may be on disk without having been heard of: the start before was killed in between.
+        for (const { request, lease } of rows) if (lease !== undefined) leased([request.id], lease);
         for (const { request, outcome } of rows) if (outcome !== undefined) checkEnd([request.id], outcome);
         return rows;
       },
@@ -106,9 +123,10 @@ export function judge(world: Pick<World, "fail">, arrivals: () => readonly strin
         // It shares what has just ended.
         if (standing.outcome !== undefined) checkEnd([request.id], standing.outcome);
       },
-      lease(ids, attempts, lease) {
+      async lease(ids, attempts, lease) {
         if (lease !== undefined) checkPlacement(ids, lease, scheduler());
-        return table.lease(ids, attempts, lease);
+        await table.lease(ids, attempts, lease);
+        if (lease !== undefined) leased(ids, lease);
       },
       async finish(ids, outcome) {
         await table.finish(ids, outcome);
@@ -123,6 +141,10 @@ export function judge(world: Pick<World, "fail">, arrivals: () => readonly strin
     agent: (id, slots) => void slotsOf.set(id, slots),
     kept: (report) => void keptEpochs.add(endOf(report)),
     attemptEnded: (executionId, attempt) => void endedLogs.add(`${executionId}/${attempt}`),
+    begun({ term, number }, agentId) {
+      const lease = `${term}.${number} of ${agentId}`;
+      if (!leases.has(lease)) fail(`${agentId} begins under the epoch ${term}.${number}, which is not on disk`);
+    },
     unfit: (executionId) => void unfit.add(executionId),
     error(error) {
       const { code, message } = from(error);

@@ -41,7 +41,7 @@ export interface SimAgentOptions {
   /** AgentService.JoinFarm, over a connection that breaks with the coordinator. */
   readonly joinFarm: (info: AgentInfo) => Promise<JoinFarmResponse>;
   readonly connectBus: () => FaultyBus;
-  readonly judge: Pick<Judge, "unfit">;
+  readonly judge: Pick<Judge, "begun" | "unfit">;
 }
 
 /** One life of the agent. */
@@ -102,6 +102,7 @@ export function simAgent(world: World, options: SimAgentOptions): SimAgent {
     const { executionId, epoch, attempt, operation } = task;
     if (operation !== undefined) journal.set(executionId, operation);
     running.add(executionId);
+    judge.begun(epoch, id);
     const { promise, resolve } = Promise.withResolvers<Report>();
     const end = (ending: { kind: EndingKind; scope?: FailureScope }): void => {
       running.delete(executionId);

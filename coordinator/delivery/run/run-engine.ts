@@ -68,10 +68,12 @@ export class RunEngine implements Runs, Gates, RunHistories, Component {
   async start(): Promise<void> {
     this.#lastNumber = await this.#deps.summaries.lastNumber();
     this.#driver.start();
-    for (const run of await this.#deps.summaries.unfinished()) {
-      const actor = this.#actor(run);
-      await actor.load();
-      this.#active.set(run, actor);
+    const actors = (await this.#deps.summaries.unfinished()).map((run) => this.#actor(run));
+    for (let from = 0; from < actors.length; from += limits.runsLoading) {
+      await Promise.all(actors.slice(from, from + limits.runsLoading).map((actor) => actor.load()));
+    }
+    for (const actor of actors) {
+      this.#active.set(actor.state.run, actor);
       this.#driver.resume(actor);
       this.#gateTimers.resume(actor);
     }

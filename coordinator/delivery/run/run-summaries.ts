@@ -6,9 +6,10 @@ import type { Clock } from "../../../shared/clock.ts";
 import { digestFromMessage, digestKey, digestToMessage, parseDigestKey } from "../../../shared/digest.ts";
 import { from } from "../../../shared/errors.ts";
 import type { Component } from "../../../shared/lifecycle.ts";
+import { limits } from "../../../shared/limits.ts";
 import { patiently, retry } from "../../../shared/retry.ts";
 import type { SchemaPart, Sqlite, Statement } from "../../../shared/sqlite/sqlite.ts";
-import type { EventStore, StoredCommit } from "../../store/event-store.ts";
+import type { EventStore } from "../../store/event-store.ts";
 import { runOfStream } from "./run-actor.ts";
 import { runNumber } from "./runs.ts";
 
@@ -69,12 +70,8 @@ export function runSummaries({ sqlite, store, clock, onError }: RunSummariesDeps
   const stopped = new AbortController();
 
   /** Rows and position change in one transaction, so a crash can neither skip nor repeat a commit. */
-  async function fold(stored: StoredCommit): Promise<void> {
-    const run = runOfStream(stored.stream);
-    const changes = run === undefined ? [] : stored.commit.events.flatMap((event) => changeOf(run, event));
-    if (changes.length === 0) return;
-    const position = { sql: "UPDATE run_summary_position SET position = ?", params: [stored.position] };
-    await sqlite.write([...changes, position]);
+  async function save(changes: readonly Statement[], position: number): Promise<void> {
+    await sqlite.write([...changes, { sql: "UPDATE run_summary_position SET position = ?", params: [position] }]);
   }
 
   async function position(): Promise<number> {
@@ -82,13 +79,25 @@ export function runSummaries({ sqlite, store, clock, onError }: RunSummariesDeps
     return rows[0]?.position ?? 0;
   }
 
-  /** Folds until stopped; `upTo` is called when the commit at that position has been folded. */
+  /**
+   * Folds until stopped; `upTo` is called when the commit at that position has been folded. What was there before goes in
+   * batches. Commits that change nothing are passed over on disk, too, or each start would read them again.
+   */
   async function follow(head: number, upTo: () => void): Promise<void> {
-    const after = await position();
-    if (after >= head) upTo();
-    for await (const stored of store.subscribe(after, stopped.signal)) {
-      await fold(stored);
-      if (stored.position >= head) upTo();
+    let saved = await position();
+    if (saved >= head) upTo();
+    let changes: Statement[] = [];
+    for await (const { stream, position: at, commit } of store.subscribe(saved, stopped.signal)) {
+      const run = runOfStream(stream);
+      if (run !== undefined) changes.push(...commit.events.flatMap((event) => changeOf(run, event)));
+      const isBehind = at < head;
+      const isDue = isBehind ? changes.length >= limits.summaryBatch : changes.length > 0 || at === head;
+      if (isDue || at - saved >= limits.summaryPassed) {
+        await save(changes, at);
+        changes = [];
+        saved = at;
+      }
+      if (!isBehind) upTo();
     }
   }
 
