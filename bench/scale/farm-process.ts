@@ -38,6 +38,10 @@ const scheduler = new FarmScheduler({
 scheduler.subscribe((update) => {
   if (update.kind === "finished") scheduler.forget(update.id).catch(onError);
 });
+let heartbeats = 0;
+agents.subscribe(({ kind }) => {
+  if (kind === "heartbeat") heartbeats += 1;
+});
 await agents.start?.();
 await scheduler.start();
 const delays = monitorEventLoopDelay({ resolution: 5 });
@@ -100,7 +104,7 @@ process.on("message", (question: FarmQuestion) => {
     const { queued, running } = scheduler.stats();
     const online = agents.list().filter(({ state, heard }) => heard && state === AgentState.ONLINE).length;
     const said: FarmAnswer = {
-      ...{ queued, running, online, askedAtMs },
+      ...{ queued, running, online, heartbeats, askedAtMs },
       tookMs: machineNowMs() - askedAtMs,
       stallMs: delays.max / 1e6,
     };

@@ -27,6 +27,8 @@ export interface FarmAnswer {
   readonly running: number;
   /** Agents that were heard and are not lost. */
   readonly online: number;
+  /** Heard since the start. */
+  readonly heartbeats: number;
   readonly tookMs: number;
   /** On the machine's clock, with fractions. */
   readonly askedAtMs: number;
