@@ -13,12 +13,13 @@ export interface FarmSize {
 }
 
 const decisions = 2_000;
+const rounds = 7;
 
 /**
- * What one decision costs in the mean, in microseconds: who is next and where it goes, the queue, the slots and the fair
+ * What one decision costs in the mean of each round, in microseconds: who is next and where it goes, the queue, the slots and the fair
  * shares put right. One task ends for each that is placed, so the farm stays nearly full and the queue as long.
  */
-export function decisionCostUs({ agents, queued, groups }: FarmSize): number {
+export function decisionCostsUs({ agents, queued, groups }: FarmSize): number[] {
   const running = new Map<string, number>();
   const queue = waitingQueue((group) => running.get(group) ?? 0);
   const farm = places();
@@ -64,8 +65,9 @@ export function decisionCostUs({ agents, queued, groups }: FarmSize): number {
     }
     wait();
   };
-  for (let index = 0; index < decisions; index += 1) decide(); // compiled by then
-  const start = performance.now();
-  for (let index = 0; index < decisions; index += 1) decide();
-  return ((performance.now() - start) * 1000) / decisions;
+  return Array.from({ length: rounds + 1 }, () => {
+    const start = performance.now();
+    for (let index = 0; index < decisions; index += 1) decide();
+    return ((performance.now() - start) * 1000) / decisions;
+  }).slice(1); // compiled by then
 }
