@@ -2,6 +2,7 @@
 import { join } from "node:path";
 import { monitorEventLoopDelay } from "node:perf_hooks";
 import { create } from "@bufbuild/protobuf";
+import type { AgentRegistry } from "../../coordinator/farm/agents/agent-registry.ts";
 import { agentSchema, busAgentRegistry } from "../../coordinator/farm/agents/bus-agent-registry.ts";
 import { busDispatcher } from "../../coordinator/farm/scheduler/dispatcher.ts";
 import { executionSchema, nextTerm, sqliteExecutionTable } from "../../coordinator/farm/scheduler/execution-table.ts";
@@ -38,14 +39,20 @@ const scheduler = new FarmScheduler({
 scheduler.subscribe((update) => {
   if (update.kind === "finished") scheduler.forget(update.id).catch(onError);
 });
-let heartbeats = 0;
-agents.subscribe(({ kind }) => {
-  if (kind === "heartbeat") heartbeats += 1;
-});
+const heartbeats = heartbeatCount(agents);
 await agents.start?.();
 await scheduler.start();
 const delays = monitorEventLoopDelay({ resolution: 5 });
 delays.enable();
+
+/** How many were heard since this call. */
+function heartbeatCount(heard: AgentRegistry): () => number {
+  let count = 0;
+  heard.subscribe(({ kind }) => {
+    if (kind === "heartbeat") count += 1;
+  });
+  return () => count;
+}
 
 /** As the tasks of a pipeline are: a command of some length, a time-out, an environment. */
 function request(id: string, fairGroup: string, labels: Readonly<Record<string, string>>): ExecutionRequest {
@@ -104,7 +111,7 @@ process.on("message", (question: FarmQuestion) => {
     const { queued, running } = scheduler.stats();
     const online = agents.list().filter(({ state, heard }) => heard && state === AgentState.ONLINE).length;
     const said: FarmAnswer = {
-      ...{ queued, running, online, heartbeats, askedAtMs },
+      ...{ queued, running, online, askedAtMs, heartbeats: heartbeats() },
       tookMs: machineNowMs() - askedAtMs,
       stallMs: delays.max / 1e6,
     };
