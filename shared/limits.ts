@@ -214,7 +214,7 @@ export const limits = {
   /** Of what a tool says of its version; the rest is not read. */
   toolVersionBytes: 64 * 1024,
   /** Between an agent's looks whether a tool was replaced: two of them in the time of a lease. */
-  toolCheckMs: 2_000,
+  toolCheckMs: 5_000,
   /** Farms that an agent may be inside of: tests in a task start farms, and those of a farm's own tests no more. */
   farmNesting: 1,
   /** Actions an agent may be told to run at a time. */
