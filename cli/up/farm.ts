@@ -2,6 +2,7 @@ import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { from, MillraceError } from "../../shared/errors.ts";
 import { nestingOf } from "../../shared/nesting.ts";
+import { writePrivateFile } from "../../shared/private-file.ts";
 import { lockFolder } from "../../shared/sqlite/folder-lock.ts";
 import { type StoredCredentials, userCredentialsFile, withFarm } from "../credentials.ts";
 import { type Child, type ChildOptions, superviseChild } from "./child.ts";
@@ -9,7 +10,6 @@ import type { ChildCommand } from "./child-process.ts";
 import { hostPort, localHost } from "./host.ts";
 import { embeddedNats, findNatsServer } from "./nats.ts";
 import { choosePorts, keepPorts, type WantedPorts } from "./ports.ts";
-import { writePrivateFile } from "./private-file.ts";
 
 export interface FarmOptions {
   readonly dataDir: string;

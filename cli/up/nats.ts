@@ -5,8 +5,8 @@ import { delimiter, join } from "node:path";
 import { promisify } from "node:util";
 import { from, MillraceError } from "../../shared/errors.ts";
 import { limits } from "../../shared/limits.ts";
+import { writePrivateFile } from "../../shared/private-file.ts";
 import type { ChildSpec } from "./child.ts";
-import { writePrivateFile } from "./private-file.ts";
 
 /** Debian 12 has 2.9.10; what older ones lack was not tried. */
 const oldestVersion = [2, 9] as const;

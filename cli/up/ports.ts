@@ -2,7 +2,7 @@ import { readFileSync } from "node:fs";
 import { createServer } from "node:net";
 import { join } from "node:path";
 import { MillraceError } from "../../shared/errors.ts";
-import { writePrivateFile } from "./private-file.ts";
+import { writePrivateFile } from "../../shared/private-file.ts";
 
 /** The ports of one data folder, kept there so that a restarted part is found again where it was. */
 export interface Ports {
