@@ -75,6 +75,7 @@ export interface Coordinator {
  */
 export async function startCoordinator(config: CoordinatorConfig, log: Logger): Promise<Coordinator> {
   const clock = systemClock;
+  const fingerprint = config.tls?.authority?.fingerprint;
   const onError = (error: unknown): void => log.error({ err: error }, "failed");
   const stopping = new AbortController();
   const opened: Component[] = [];
@@ -114,7 +115,7 @@ export async function startCoordinator(config: CoordinatorConfig, log: Logger): 
     });
 
     // delivery
-    const tokens = await openTokens({ sqlite, dir: join(config.data, "tokens"), clock });
+    const tokens = await openTokens({ sqlite, dir: join(config.data, "tokens"), fingerprint, clock });
     const environments = storedEnvironments({ store, agents, clock });
     const summaries = runSummaries({ sqlite, store, clock, onError });
     const meters = metrics({ scheduler: () => scheduler.stats(), agents });
@@ -146,12 +147,17 @@ export async function startCoordinator(config: CoordinatorConfig, log: Logger): 
         mounted(LogService, logService({ logs, runs, cas })),
         mounted(EnvironmentService, environmentService(environments)),
         mounted(AgentService, agentService({ agents, scheduler, bus: config.agentBus })),
-        mounted(AdminService, adminService({ tokens, clock, disk: () => diskSpace(config.data) })),
+        mounted(AdminService, adminService({ tokens, clock, fingerprint, disk: () => diskSpace(config.data) })),
       ],
       { tokens, meters, stopping: stopping.signal },
     );
-    const grpc = grpcServer(services);
-    const http = httpServer({ services, pages: [meters.page, ...healthPages(stopping.signal)], onError });
+    const grpc = grpcServer(services, config.tls);
+    const http = httpServer({
+      services,
+      pages: [meters.page, ...healthPages(stopping.signal)],
+      onError,
+      tls: config.tls,
+    });
 
     const { host } = config;
     const ports = { grpc: config.grpcPort, http: config.httpPort };

@@ -1,6 +1,7 @@
 import { isIP } from "node:net";
 import type { NetworkInterfaceInfo } from "node:os";
 import { limits } from "../limits.ts";
+import { isAnyAddress } from "../network-address.ts";
 
 export interface ServerNamesOptions {
   /** What the servers listen on; 0.0.0.0 and :: are no names. */
@@ -21,11 +22,6 @@ export function serverNames({ host, advertise, hostname, interfaces }: ServerNam
     .map(({ address }) => address);
   const names = [...given, "localhost", "127.0.0.1", "::1", hostname, ...addresses].filter(isName);
   return [...new Set(names.map((name) => name.toLowerCase()))].slice(0, limits.tlsServerNames);
-}
-
-/** Whether a server that listens on this address listens on all of its machine. */
-export function isAnyAddress(host: string): boolean {
-  return host === "0.0.0.0" || host === "::";
 }
 
 /** What a certificate can hold: an address, or a DNS name in ASCII. */

@@ -35,8 +35,9 @@ function clientsOf(address: string, token?: string) {
 /** A real coordinator in this process, on a real nats-server and ports of its own; gone after the test. */
 export async function startTestCoordinator(data = tempDir()) {
   const nats = await startNatsServer();
-  const bus = { servers: [nats.url], user: nats.user, password: nats.password };
-  const config = { data, host: "127.0.0.1", grpcPort: 0, httpPort: 0, bus, agentBus: bus };
+  const bus = { servers: [nats.url], user: nats.user, password: nats.password, trust: undefined };
+  const listening = { host: "127.0.0.1", advertise: undefined, grpcPort: 0, httpPort: 0, tls: undefined };
+  const config = { data, ...listening, bus, agentBus: bus };
   const coordinator = await startCoordinator(config, pino({ level: "silent" }));
   let stopping: Promise<void> | undefined;
   const stop = () => (stopping ??= coordinator.stop());

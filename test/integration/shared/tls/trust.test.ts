@@ -3,7 +3,8 @@ import { createServer } from "node:net";
 import { promisify } from "node:util";
 import { expect, test } from "vitest";
 import { fingerprintOf } from "../../../../shared/tls/fingerprint.ts";
-import { shownBy, trustOf } from "../../../../shared/tls/trust.ts";
+import { shownBy } from "../../../../shared/tls/handshake.ts";
+import { trustOf } from "../../../../shared/tls/trust.ts";
 import { httpsServer, listening, testAuthority } from "../../../support/tls-farm.ts";
 
 test("a fingerprint finds its CA among what the server shows, whatever name the server is dialled by", async () => {
