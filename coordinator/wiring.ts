@@ -42,7 +42,7 @@ import { reflectionService } from "./api/grpc/reflection-service.ts";
 import { runService } from "./api/grpc/run-service.ts";
 import { guarded, principalOf } from "./api/guard.ts";
 import { healthPages } from "./api/http/health-pages.ts";
-import { httpServer } from "./api/http/http-server.ts";
+import { type HttpServerOptions, httpServer } from "./api/http/http-server.ts";
 import { type Metrics, metrics } from "./api/http/metrics.ts";
 import type { CoordinatorConfig } from "./config.ts";
 import { openTokens, type Tokens, tokenSchema } from "./delivery/access/tokens.ts";
@@ -151,28 +151,9 @@ export async function startCoordinator(config: CoordinatorConfig, log: Logger): 
       ],
       { tokens, meters, stopping: stopping.signal },
     );
-    const grpc = grpcServer(services, config.tls);
-    const http = httpServer({
-      services,
-      pages: [meters.page, ...healthPages(stopping.signal)],
-      onError,
-      tls: config.tls,
-    });
+    const pages = [meters.page, ...healthPages(stopping.signal)];
+    const { ports, parts: listening } = listeners(config, { services, pages, onError });
 
-    const { host } = config;
-    const ports = { grpc: config.grpcPort, http: config.httpPort };
-    const listening: Component[] = [
-      {
-        name: "gRPC server",
-        start: async () => void (ports.grpc = await grpc.listen(host, ports.grpc)),
-        stop: () => grpc.close(limits.closeGraceMs),
-      },
-      {
-        name: "HTTP server",
-        start: async () => void (ports.http = await http.listen(host, ports.http)),
-        stop: () => http.close(),
-      },
-    ];
     // From here on the lifecycle closes what was opened, also when a part does not start.
     const parts = lifecycle([...opened.splice(0), agents, scheduler, summaries, runs, ...listening]);
     await parts.start();
@@ -181,6 +162,26 @@ export async function startCoordinator(config: CoordinatorConfig, log: Logger): 
     for (const part of opened.reverse()) await part.stop?.().catch(onError);
     throw error;
   }
+}
+
+/** The two servers, which start last: whoever can connect finds everything else in place. */
+function listeners({ host, tls, ...config }: CoordinatorConfig, faces: HttpServerOptions) {
+  const grpc = grpcServer(faces.services, tls);
+  const http = httpServer({ ...faces, tls });
+  const ports = { grpc: config.grpcPort, http: config.httpPort };
+  const parts: Component[] = [
+    {
+      name: "gRPC server",
+      start: async () => void (ports.grpc = await grpc.listen(host, ports.grpc)),
+      stop: () => grpc.close(limits.closeGraceMs),
+    },
+    {
+      name: "HTTP server",
+      start: async () => void (ports.http = await http.listen(host, ports.http)),
+      stop: () => http.close(),
+    },
+  ];
+  return { ports, parts };
 }
 
 /** One database, so that what happens at the same time shares a commit. */

@@ -1,5 +1,5 @@
 import { Code, ConnectError } from "@connectrpc/connect";
-import { toConnectError } from "../errors.ts";
+import type { MillraceError } from "../errors.ts";
 import type { ClosableTransport } from "./grpc-transport.ts";
 
 /**
@@ -9,14 +9,13 @@ import type { ClosableTransport } from "./grpc-transport.ts";
  */
 export function explainedTransport(
   base: ClosableTransport,
-  explain: () => Promise<Error | undefined>,
+  explain: () => Promise<MillraceError | undefined>,
 ): ClosableTransport {
   let answered = false;
   async function explained(error: unknown): Promise<never> {
-    const failure = ConnectError.from(error);
-    if (failure.code !== Code.Unavailable) answered = true;
-    const reason = answered ? undefined : await explain();
-    throw reason === undefined ? failure : toConnectError(reason);
+    if (ConnectError.from(error).code !== Code.Unavailable) answered = true;
+    // As it is, and not as an error of Connect: it did not come from the server.
+    throw (answered ? undefined : await explain()) ?? error;
   }
   async function* messages<T>(source: AsyncIterable<T>): AsyncGenerator<T> {
     try {

@@ -6,18 +6,20 @@ import { limits } from "../limits.ts";
 import { splitAddress } from "../network-address.ts";
 
 export interface HandshakeOptions extends Pick<ConnectionOptions, "rejectUnauthorized" | "ca" | "checkServerIdentity"> {
+  /** Of HTTP, of which the server must speak one; all when not given. */
+  readonly protocols?: readonly string[];
   readonly signal?: AbortSignal;
 }
 
 /** Makes a TLS connection to `host:port` for one look at it, within `limits.tlsProbeMs`. Nothing but the handshake is sent. */
 export async function withHandshake<T>(
   address: string,
-  { signal, ...options }: HandshakeOptions,
+  { signal, protocols = ["h2", "http/1.1"], ...options }: HandshakeOptions,
   use: (socket: TLSSocket) => T,
 ): Promise<T> {
   const { host, port } = splitAddress(address);
   const servername = isIP(host) === 0 ? host : ""; // RFC 6066 has no addresses there
-  const socket = connect({ ...options, host, port, servername, ALPNProtocols: ["h2", "http/1.1"] });
+  const socket = connect({ ...options, host, port, servername, ALPNProtocols: [...protocols] });
   const ending = AbortSignal.any([AbortSignal.timeout(limits.tlsProbeMs), ...(signal === undefined ? [] : [signal])]);
   const stop = () => socket.destroy(from(ending.reason));
   ending.addEventListener("abort", stop);

@@ -21,7 +21,8 @@ export async function tlsMismatch(address: string, trust: Trust | undefined): Pr
   }
   if (trust === undefined) return unexpectedTls(address);
   try {
-    await withHandshake(address, verification(trust, [splitAddress(address).host]), () => undefined);
+    const checks = verification(trust, [splitAddress(address).host]);
+    await withHandshake(address, { ...checks, protocols: ["h2"] }, () => undefined);
     return undefined;
   } catch (error) {
     return isFleeting(error) ? undefined : notAccepted({ address, trust, chain, error });
@@ -54,6 +55,10 @@ function notAccepted({ address, trust, chain, error }: RefusedServer): MillraceE
     const expected = fingerprintOf(trust.caPem);
     if (!chain.some((certificate) => fingerprintOf(certificate) === expected))
       return otherFarm(address, expected, chain);
+  }
+  if (error instanceof Error && "code" in error && error.code === "ERR_SSL_TLSV1_ALERT_NO_APPLICATION_PROTOCOL") {
+    const message = `${address} speaks TLS and no gRPC: give the address of the gRPC port (7070 where nobody chose another)`;
+    return new MillraceError("failed_precondition", message, { cause: error });
   }
   return new MillraceError(
     "unauthenticated",

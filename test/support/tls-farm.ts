@@ -1,6 +1,6 @@
 import { once } from "node:events";
 import { createServer } from "node:https";
-import { connect, createServer as createTcpServer, type Server } from "node:net";
+import type { Server } from "node:net";
 import { onTestFinished } from "vitest";
 import { openAuthority } from "../../shared/tls/authority.ts";
 import { tempDir } from "./temp-dir.ts";
@@ -14,17 +14,6 @@ export async function testAuthority() {
 export async function httpsServer(tls: { readonly certPem: string; readonly keyPem: string }): Promise<number> {
   const server = createServer({ cert: tls.certPem, key: tls.keyPem }, (_request, response) => response.end("served"));
   return listening(server);
-}
-
-/** Somebody who takes connections and passes nothing but what another port says; gone after the test. */
-export async function tcpProxy(port: () => number): Promise<number> {
-  return listening(
-    createTcpServer((near) => {
-      const far = connect(port(), "127.0.0.1");
-      near.on("error", () => far.destroy()).pipe(far);
-      far.on("error", () => near.destroy()).pipe(near);
-    }),
-  );
 }
 
 export async function listening(server: Server): Promise<number> {
