@@ -3,6 +3,7 @@ import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { splitAddress } from "../../shared/network-address.ts";
+import { openAuthority } from "../../shared/tls/authority.ts";
 import { publicKeyPinOf } from "../../shared/tls/fingerprint.ts";
 import { type CliResult, cliEnvironment, project, type RunningCli, startCli } from "../support/farm.ts";
 import { createNetwork, type Host, type Network, noNetwork } from "../support/network.ts";
@@ -141,6 +142,53 @@ test("curl holds the coordinator to the pin of its key, also with -k", async ({ 
   expect(await curl(pin)).toMatchObject({ status: 0, stdout: expect.stringContaining("ok") });
   const other = `sha256//${Buffer.alloc(32).toString("base64")}`;
   expect(await curl(other)).toMatchObject({ status: 90, stdout: "" }); // CURLE_SSL_PINNEDPUBKEYNOTMATCH
+});
+
+test("with a certificate of the operator's, names and chain are checked, and tokens have no fingerprint", async ({
+  skip,
+}) => {
+  if (network === undefined) return skip(noNetwork);
+  const operator = await machine("operator");
+  const { address } = operator.host;
+  const keys = await openAuthority({ folder: join(operator.folder, "ca"), names: [address], nowMs: Date.now() });
+  const tls = ["--tls-cert", keys.certFile, "--tls-key", keys.keyFile, "--tls-ca", keys.authority.caFile];
+  const own = await up(operator, "data", "--host", address, "--agents", "1", ...tls, ...anyPorts);
+  try {
+    const { stdout } = await operator.call("token", "create", "--role", "developer", "--json");
+    const { token } = JSON.parse(stdout) as { token: string };
+    expect(token).not.toContain(".");
+    const asking = ["agents", "--json", "--address", own.grpc, "--token", token];
+    const known = await away.call(...asking, "--tls-ca", keys.authority.caFile);
+    expect(JSON.parse(known.stdout)).toMatchObject({ agents: [{ id: "agent-1", state: "online" }] });
+    expect((await away.call(...asking, "--tls-ca", "system")).stderr).toMatch(
+      /is not accepted: self-signed certificate/,
+    );
+    expect((await away.call(...asking)).stderr).toMatch(/speaks TLS, and the token does not say whose/);
+  } finally {
+    await own.stop();
+  }
+});
+
+test("with --insecure all is plain, and that is said", async ({ skip }) => {
+  if (network === undefined) return skip(noNetwork);
+  const careless = await machine("careless");
+  const running = careless.start(
+    millrace,
+    ...["up", "--data", join(careless.folder, "data"), "--host", careless.host.address, "--insecure"],
+    ...["--agents", "0", ...anyPorts, "--json"],
+  );
+  const { grpc, http } = JSON.parse(await running.line(/^\{"grpc"/)) as UpFarm;
+  expect(http).toMatch(/^http:/);
+  await running.line(/--insecure: whoever is on the network .* can read tokens/);
+  const { stdout } = await careless.call("token", "create", "--role", "agent", "--json");
+  const { token } = JSON.parse(stdout) as { token: string };
+  const joining = ["agent", "--coordinator", grpc, "--token", token, "--data", join(away.folder, "plain"), "--json"];
+  const agent = away.start(millrace, ...joining);
+  await agent.line(/"state":"online"/);
+  for (const one of [agent, running]) {
+    one.process.kill("SIGTERM");
+    expect((await one.result).status).toBe(0);
+  }
 });
 
 test("who answers in the farm's place is refused by all that know the farm, and by all that have its token", async ({
