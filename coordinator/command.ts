@@ -3,7 +3,7 @@ import { Command } from "commander";
 import { pino } from "pino";
 import { makeFolder } from "../shared/make-folder.ts";
 import { hostPort, isLoopback } from "../shared/network-address.ts";
-import { readCoordinatorConfig } from "./config.ts";
+import { type CoordinatorConfig, readCoordinatorConfig } from "./config.ts";
 import { startCoordinator } from "./wiring.ts";
 
 /** `millrace coordinator`: the coordinator on its own, against a NATS server that runs already. */
@@ -38,9 +38,7 @@ export function coordinatorCommand(): Command {
       const config = await readCoordinatorConfig({ flags, env: process.env });
       makeFolder(config.data);
       const log = pino({ name: "coordinator" }, pino.destination({ dest: 2, sync: true }));
-      if (config.tls === undefined && !isLoopback(config.host)) {
-        log.warn(`${config.host}: no TLS (--insecure); tokens, sources and logs cross the network in the clear`);
-      }
+      for (const warning of inTheClear(config)) log.warn(warning);
       const ended = Promise.race([once(process, "SIGTERM"), once(process, "SIGINT")]);
       const coordinator = await startCoordinator(config, log);
       const ready = {
@@ -54,4 +52,18 @@ export function coordinatorCommand(): Command {
       log.info("stopping");
       await coordinator.stop();
     });
+}
+
+/** What crosses a network unprotected, one sentence each. */
+function inTheClear({ host, tls, agentBus }: CoordinatorConfig): string[] {
+  const servers = agentBus.servers.filter((server) => {
+    const { protocol, hostname } = new URL(server);
+    return protocol === "nats:" && !isLoopback(hostname.replaceAll(/[[\]]/g, ""));
+  });
+  return [
+    ...(tls === undefined && !isLoopback(host)
+      ? [`${host} without TLS (--insecure): tokens, sources and logs cross the network in the clear`]
+      : []),
+    ...servers.map((server) => `${server} without TLS: assignments and results cross the network in the clear`),
+  ];
 }

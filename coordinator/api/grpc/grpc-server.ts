@@ -29,7 +29,7 @@ export interface GrpcServer {
 export type ServerKeys = Pick<ServerTls, "certPem" | "keyPem">;
 
 /** The one native gRPC server: agents, CLI, Bazel and any foreign client speak to it over one port; plain without `tls`. */
-export function grpcServer(services: readonly MountedService[], tls?: ServerKeys | undefined): GrpcServer {
+export function grpcServer(services: readonly MountedService[], tls?: ServerKeys): GrpcServer {
   const server = new Server({
     "grpc.max_receive_message_length": limits.grpcMessageBytes,
     "grpc.max_send_message_length": limits.grpcMessageBytes,

@@ -1,4 +1,4 @@
-import { createClient } from "@connectrpc/connect";
+import { Code, createClient } from "@connectrpc/connect";
 import { expect, onTestFinished, test } from "vitest";
 import { grpcServer, mounted } from "../../../coordinator/api/grpc/grpc-server.ts";
 import { Capabilities } from "../../../proto/gen/build/bazel/remote/execution/v2/remote_execution_pb.ts";
@@ -21,7 +21,7 @@ async function server(tls?: ServerTls) {
   const grpc = grpcServer([mounted(Capabilities, impl)], tls);
   const port = await grpc.listen("127.0.0.1", 0);
   onTestFinished(() => grpc.close(0));
-  return { seen, port };
+  return { seen, port, grpc };
 }
 
 async function call(address: string, trust: Trust | undefined) {
@@ -101,8 +101,9 @@ test("nobody there is no question of TLS", async () => {
 
 test("once a server has answered, what happens is an outage and not explained any more", async () => {
   const farm = await testAuthority();
-  const { port } = await server(farm);
+  const { port, grpc } = await server(farm);
   const transport = grpcTransport({ address: `127.0.0.1:${port}`, trust: authorityTrust(farm.authority.caPem) });
+  onTestFinished(() => transport.close());
   let asked = 0;
   const explained = explainedTransport(transport, async () => {
     asked += 1;
@@ -110,7 +111,13 @@ test("once a server has answered, what happens is an outage and not explained an
   });
   const client = createClient(Capabilities, explained);
   await client.getCapabilities({});
-  transport.close();
-  await expect(client.getCapabilities({})).rejects.toThrow();
+  await grpc.close(0);
+  await expect(client.getCapabilities({})).rejects.toMatchObject({ code: Code.Unavailable });
   expect(asked).toBe(0);
+  const fresh = createClient(
+    Capabilities,
+    explainedTransport(transport, async () => void (asked += 1)),
+  );
+  await expect(fresh.getCapabilities({})).rejects.toMatchObject({ code: Code.Unavailable });
+  expect(asked).toBe(1);
 });
