@@ -18,7 +18,7 @@ import { grpcTransport } from "../shared/rpc/grpc-transport.ts";
 import { parseToken } from "../shared/rpc/token.ts";
 import { lockFolder } from "../shared/sqlite/folder-lock.ts";
 import type { Sqlite } from "../shared/sqlite/sqlite.ts";
-import { obtainTrust } from "../shared/tls/obtain-trust.ts";
+import { keptFingerprint, obtainTrust } from "../shared/tls/obtain-trust.ts";
 import { tlsMismatch } from "../shared/tls/tls-mismatch.ts";
 import { version } from "../shared/version.ts";
 import { type Agent, agent } from "./agent.ts";
@@ -191,15 +191,19 @@ export async function wireAgent(
   });
 }
 
-/** Who the coordinator is and how to speak to it. A CA that is not kept yet is waited for, as long as it takes. */
+/**
+ * Who the coordinator is and how to speak to it. A CA that is not kept yet is waited for, as long as it takes; without a
+ * token it is the farm whose CA is kept.
+ */
 async function reach(
   { coordinator: address, token: text, tlsCa }: AgentConfig,
   keptFile: string,
   patiently: Patiently,
 ) {
   const token = text === undefined ? undefined : parseToken(text);
+  const fingerprint = token === undefined ? keptFingerprint(keptFile) : token.fingerprint;
   const { signal } = new AbortController();
-  const ask = () => obtainTrust({ address, fingerprint: token?.fingerprint, tlsCa, keptFile, signal });
+  const ask = () => obtainTrust({ address, fingerprint, tlsCa, keptFile, signal });
   const trust = await patiently(signal, `asking ${address} for the farm's CA`, ask);
   const plain = grpcTransport({ address, trust, ...(token === undefined ? {} : { token: token.secret }) });
   return { address, trust, transport: explainedTransport(plain, () => tlsMismatch(address, trust)) };

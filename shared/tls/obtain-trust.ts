@@ -33,6 +33,24 @@ export async function obtainTrust(options: ObtainTrustOptions): Promise<Trust | 
   return trust;
 }
 
+/**
+ * The farm that was spoken to before, for who was given no token this time; undefined when there is none.
+ * @throws MillraceError failed_precondition when that cannot be read any more: to go on in plain would give the secret away
+ */
+export function keptFingerprint(keptFile: string): string | undefined {
+  try {
+    return fingerprintOf(readFileSync(keptFile, "utf8"));
+  } catch (error) {
+    const failure = from(error);
+    if (failure.code === "not_found") return undefined;
+    throw new MillraceError(
+      "failed_precondition",
+      `${keptFile}, the CA of the farm, cannot be read (${failure.message}): start once with a token, which names it`,
+      { cause: error },
+    );
+  }
+}
+
 /** Certificates of authorities in a file that a setting names. Throws `invalid_argument` when it holds none. */
 export function readCa(setting: string, file: string): string {
   try {

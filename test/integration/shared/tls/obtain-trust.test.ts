@@ -1,7 +1,7 @@
 import { readFileSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { expect, test } from "vitest";
-import { obtainTrust } from "../../../../shared/tls/obtain-trust.ts";
+import { keptFingerprint, obtainTrust } from "../../../../shared/tls/obtain-trust.ts";
 import { tempDir } from "../../../support/temp-dir.ts";
 import { httpsServer, testAuthority } from "../../../support/tls-farm.ts";
 
@@ -41,6 +41,15 @@ test("a kept CA of another farm is not taken for the one that the token names", 
   await obtainTrust({ ...rest, fingerprint: authority.fingerprint });
   const asking = obtainTrust({ ...rest, fingerprint: other.authority.fingerprint });
   await expect(asking).rejects.toThrow(/is not the farm that the token is for/);
+});
+
+test("who has no token any more goes on with the farm whose CA is kept, and never in plain because it is damaged", async () => {
+  const { authority, ...rest } = await setup();
+  expect(keptFingerprint(rest.keptFile)).toBeUndefined();
+  await obtainTrust({ ...rest, fingerprint: authority.fingerprint });
+  expect(keptFingerprint(rest.keptFile)).toBe(authority.fingerprint);
+  writeFileSync(rest.keptFile, "");
+  expect(() => keptFingerprint(rest.keptFile)).toThrow(/farm-ca\.pem, the CA of the farm, .*start once with a token/);
 });
 
 test("--tls-ca checks names: by a file, or by the machine; a file without certificates is named", async () => {
