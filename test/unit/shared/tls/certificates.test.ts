@@ -3,6 +3,7 @@ import { isIP } from "node:net";
 import fc from "fast-check";
 import { expect, test } from "vitest";
 import { issueAuthority, issueServerCertificate, newKey } from "../../../../shared/tls/certificates.ts";
+import { runs } from "../../../support/property-runs.ts";
 
 const nowMs = Date.UTC(2026, 0, 1);
 const endMs = Date.UTC(2036, 0, 1);
@@ -21,6 +22,6 @@ test("a certificate is for each of its names and addresses, in whatever form the
       for (const one of names) expect(held(one), one).toBeDefined();
       expect(certificate.subjectAltName?.split(", ")).toHaveLength(names.length);
     }),
-    { numRuns: 30 },
+    { numRuns: runs(30) },
   );
 });
