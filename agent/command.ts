@@ -20,6 +20,7 @@ export function agentCommand(): Command {
       ),
     )
     .option("--token-file <file>", "file that holds the token")
+    .option("--tls-ca <ca>", "who vouches for a coordinator whose token has no fingerprint: system, or a file")
     .option("--pool <name>", "pool to belong to (default default)")
     .option("--slots <n>", "tasks to run at a time (default: one a processor)")
     .option("--label <name=value...>", "label that tasks can ask for, besides os and arch")

@@ -12,7 +12,10 @@ import type { SandboxLevel } from "./runner/probe-sandbox.ts";
 export interface AgentConfig {
   /** `host:port` of the coordinator. */
   readonly coordinator: string;
+  /** With its fingerprint, as it was given. */
   readonly token: string | undefined;
+  /** Who vouches for a coordinator with a certificate of its operator's: `system`, or a file. */
+  readonly tlsCa?: string | undefined;
   readonly slots: number;
   /** Without `os` and `arch`, which the agent finds out by itself. */
   readonly labels: Readonly<Record<string, string>>;
@@ -41,6 +44,7 @@ const schema = z.object({
     .describe("the coordinator's gRPC address, such as farm.example.org:7070"),
   token: z.string().optional().meta(secret),
   tokenFile: z.string().optional().describe("a file that holds the token"),
+  tlsCa: z.string().min(1).optional().describe("`system`, or a file with certificates of authorities as PEM"),
   pool: z
     .string()
     .regex(/^[a-z0-9-]{1,64}$/, "not 1 to 64 of a-z, 0-9 and -")
@@ -76,6 +80,7 @@ export function readAgentConfig(sources: ConfigSources): AgentConfig {
     slots: rest.slots,
     name: rest.name,
     storeBytes: rest.storeBytes,
+    tlsCa: rest.tlsCa,
     token: tokenFile === undefined ? token : readToken(tokenFile),
     labels: { ...labels, pool },
     data: resolve(data),

@@ -13,9 +13,13 @@ import type { Clock } from "../shared/clock.ts";
 import type { DigestKey } from "../shared/digest.ts";
 import { diskSpace } from "../shared/disk-space.ts";
 import type { MillraceError } from "../shared/errors.ts";
+import { explainedTransport } from "../shared/rpc/explained-transport.ts";
 import { grpcTransport } from "../shared/rpc/grpc-transport.ts";
+import { parseToken } from "../shared/rpc/token.ts";
 import { lockFolder } from "../shared/sqlite/folder-lock.ts";
 import type { Sqlite } from "../shared/sqlite/sqlite.ts";
+import { keptFingerprint, obtainTrust } from "../shared/tls/obtain-trust.ts";
+import { tlsMismatch } from "../shared/tls/tls-mismatch.ts";
 import { version } from "../shared/version.ts";
 import { type Agent, agent } from "./agent.ts";
 import { openCacheShelf } from "./caches/cache-shelf.ts";
@@ -47,6 +51,7 @@ import { openOutbox } from "./outbox/outbox.ts";
 import { type Patiently, patience } from "./retry.ts";
 import { openRunner } from "./runner/runner.ts";
 import { attempts } from "./session/attempts.ts";
+import { busServersOf, busTrustOf } from "./session/bus-servers.ts";
 import { agentIdentity } from "./session/identity.ts";
 import { session } from "./session/session.ts";
 import { openBlobFiles, type StoredFile } from "./store/blob-files.ts";
@@ -88,10 +93,7 @@ export async function wireAgent(
 
   const database = await openAgentDatabase({ path: folder("agent.sqlite"), onError });
   opened.defer(() => database.close());
-  const transport = grpcTransport({
-    address: config.coordinator,
-    ...(config.token === undefined ? {} : { token: config.token }),
-  });
+  const { transport, ...reached } = await reach(config, folder("farm-ca.pem"), patience(clock, onError));
   opened.defer(() => transport.close());
   const farm = grpcCas({ transport });
   const patiently = patience(clock, onError);
@@ -154,8 +156,15 @@ export async function wireAgent(
   const membership = session({
     info,
     coordinator: createClient(AgentService, transport),
-    connectBus: ({ natsServers, natsUser, natsPassword }) =>
-      connectNatsBus({ servers: natsServers, user: natsUser, password: natsPassword, name: `agent ${id}`, onError }),
+    connectBus: (answer) =>
+      connectNatsBus({
+        servers: busServersOf(answer, reached.address),
+        trust: busTrustOf(answer, reached),
+        user: answer.natsUser,
+        password: answer.natsPassword,
+        name: `agent ${id}`,
+        onError,
+      }),
     attempts: taken,
     disk: () => diskSpace(data),
     clock,
@@ -180,6 +189,24 @@ export async function wireAgent(
     clock,
     ending,
   });
+}
+
+/**
+ * Who the coordinator is and how to speak to it. A CA that is not kept yet is waited for, as long as it takes; without a
+ * token it is the farm whose CA is kept.
+ */
+async function reach(
+  { coordinator: address, token: text, tlsCa }: AgentConfig,
+  keptFile: string,
+  patiently: Patiently,
+) {
+  const token = text === undefined ? undefined : parseToken(text);
+  const fingerprint = token === undefined ? keptFingerprint(keptFile) : token.fingerprint;
+  const { signal } = new AbortController();
+  const ask = () => obtainTrust({ address, fingerprint, tlsCa, keptFile, signal });
+  const trust = await patiently(signal, `asking ${address} for the farm's CA`, ask);
+  const plain = grpcTransport({ address, trust, ...(token === undefined ? {} : { token: token.secret }) });
+  return { address, trust, transport: explainedTransport(plain, () => tlsMismatch(address, trust)) };
 }
 
 function toolMessage({ name, version, fingerprint, path }: FoundTool) {

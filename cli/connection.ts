@@ -1,8 +1,14 @@
+import { join } from "node:path";
 import type { DescService } from "@bufbuild/protobuf";
 import { type Client, createClient } from "@connectrpc/connect";
 import { LogService } from "../proto/gen/millrace/v1/log_pb.ts";
 import { RunService } from "../proto/gen/millrace/v1/run_pb.ts";
+import { explainedTransport } from "../shared/rpc/explained-transport.ts";
 import { type ClosableTransport, grpcTransport } from "../shared/rpc/grpc-transport.ts";
+import { parseToken } from "../shared/rpc/token.ts";
+import { obtainTrust } from "../shared/tls/obtain-trust.ts";
+import { tlsMismatch } from "../shared/tls/tls-mismatch.ts";
+import { cacheFolder } from "./cache-folder.ts";
 import type { ConnectionOptions } from "./connection-options.ts";
 import { resolveCredentials } from "./credentials.ts";
 
@@ -21,8 +27,12 @@ export async function withConnection<T>(
   options: ConnectionOptions,
   use: (connection: Connection) => Promise<T>,
 ): Promise<T> {
-  const { address, token } = resolveCredentials({ ...options, env: process.env });
-  const transport = grpcTransport({ address, token });
+  const { address, token, tlsCa } = resolveCredentials({ ...options, env: process.env });
+  const { secret, fingerprint } = parseToken(token);
+  const keptFile = join(cacheFolder(process.env), "farms", `${fingerprint}.pem`);
+  const trust = await obtainTrust({ address, fingerprint, tlsCa, keptFile });
+  const plain = grpcTransport({ address, token: secret, trust });
+  const transport = explainedTransport(plain, () => tlsMismatch(address, trust));
   try {
     return await use({
       address,

@@ -8,7 +8,10 @@ import { limits } from "../shared/limits.ts";
 export interface Credentials {
   /** `host:port` of its gRPC server. */
   readonly address: string;
+  /** With its fingerprint, as it was given. */
   readonly token: string;
+  /** Who vouches for a coordinator with a certificate of its operator's: `system`, or a file. */
+  readonly tlsCa?: string;
 }
 
 /** What `millrace up` leaves for the command line of the same user: for each farm, the last started first. */
@@ -18,9 +21,10 @@ export interface StoredCredentials extends Credentials {
 }
 
 export interface CredentialSources {
-  /** From --address and --token. */
+  /** From --address, --token and --tls-ca. */
   readonly address?: string | undefined;
   readonly token?: string | undefined;
+  readonly tlsCa?: string | undefined;
   readonly env: Readonly<Record<string, string | undefined>>;
 }
 
@@ -32,7 +36,8 @@ export interface CredentialSources {
 export function resolveCredentials(sources: CredentialSources): Credentials {
   const address = sources.address ?? nonEmpty(sources.env.MILLRACE_ADDRESS);
   const token = sources.token ?? nonEmpty(sources.env.MILLRACE_TOKEN);
-  if (address !== undefined && token !== undefined) return { address, token };
+  const tlsCa = sources.tlsCa ?? nonEmpty(sources.env.MILLRACE_TLS_CA);
+  if (address !== undefined && token !== undefined) return { address, token, ...(tlsCa && { tlsCa }) };
 
   const files = credentialFiles(sources.env);
   const farms = files.flatMap(readStored);
@@ -52,7 +57,8 @@ export function resolveCredentials(sources: CredentialSources): Credentials {
       `no token is known for ${chosen}. Give --token TOKEN or set MILLRACE_TOKEN.`,
     );
   }
-  return { address: chosen, token: chosenToken };
+  const chosenCa = tlsCa ?? stored?.tlsCa;
+  return { address: chosen, token: chosenToken, ...(chosenCa && { tlsCa: chosenCa }) };
 }
 
 /** In the order in which they are read. */
@@ -121,8 +127,10 @@ function farmIn(value: unknown): StoredCredentials | undefined {
   if (!("address" in value && "http" in value && "token" in value)) return undefined;
   const { address, http, token } = value;
   if (typeof address !== "string" || typeof http !== "string" || typeof token !== "string") return undefined;
-  return { address, http, token };
+  const tlsCa = "tlsCa" in value && typeof value.tlsCa === "string" ? { tlsCa: value.tlsCa } : {};
+  return { address, http, token, ...tlsCa };
 }
+
 function nonEmpty(text: string | undefined): string | undefined {
   return text === "" ? undefined : text;
 }

@@ -2,8 +2,8 @@ import { hash } from "node:crypto";
 import { readFileSync } from "node:fs";
 import { from } from "../shared/errors.ts";
 import { limits } from "../shared/limits.ts";
+import { writePrivateFile } from "../shared/private-file.ts";
 import { version } from "../shared/version.ts";
-import { writePrivateFile } from "./up/private-file.ts";
 
 /**
  * Pipeline files that had no problems when they were last parsed, so that the next run need not parse them: that and

@@ -1,7 +1,12 @@
 import { readFile } from "node:fs/promises";
+import { join } from "node:path";
 import { z } from "zod";
 import { type ConfigSources, port, readConfig } from "../shared/config.ts";
 import { from, MillraceError } from "../shared/errors.ts";
+import { chooseServerTls } from "../shared/tls/choose-server-tls.ts";
+import { readCa } from "../shared/tls/obtain-trust.ts";
+import type { ServerTls } from "../shared/tls/server-tls.ts";
+import { authorityTrust, type Trust } from "../shared/tls/trust.ts";
 import type { BusAddress } from "./api/grpc/agent-service.ts";
 
 /** What a coordinator needs to know, checked. */
@@ -11,17 +16,36 @@ export interface CoordinatorConfig {
   readonly host: string;
   readonly grpcPort: number;
   readonly httpPort: number;
+  /** What others are told to connect to, where that is not `host`. */
+  readonly advertise: string | undefined;
+  /** With what the servers show who they are; undefined: plain. */
+  readonly tls: ServerTls | undefined;
   /** How the coordinator reaches the bus, and how agents do. */
-  readonly bus: BusAddress;
+  readonly bus: BusAddress & { readonly trust: Trust | undefined };
   readonly agentBus: BusAddress;
 }
+
+const natsUrl = z.string().regex(/^(nats|tls):\/\/.+:\d+$/, "not nats://HOST:PORT or tls://HOST:PORT");
 
 const settings = z.object({
   data: z.string().min(1).describe("the folder for everything that must outlast a restart"),
   host: z.string().default("127.0.0.1").describe("the address to listen on"),
   grpcPort: port.default(7070).describe("the port for gRPC, 0 to 65535; 0 takes any free one"),
   httpPort: port.default(7080).describe("the port for HTTP, 0 to 65535; 0 takes any free one"),
-  nats: z.string().startsWith("nats://").describe("the NATS server, such as nats://127.0.0.1:7422"),
+  advertise: z.string().min(1).optional().describe("what others are told to connect to, such as farm.example.org"),
+  insecure: z.stringbool().or(z.boolean()).default(false).describe("true or false: no TLS beyond this machine"),
+  tlsCert: z.string().min(1).optional().describe("a file with the server's certificate and its chain, as PEM"),
+  tlsKey: z.string().min(1).optional().describe("a file with the key of that certificate, as PEM"),
+  tlsDir: z.string().min(1).optional().describe("the folder of the farm's own CA; `tls` in --data when not given"),
+  nats: natsUrl.describe("the NATS server, such as nats://127.0.0.1:7422, or tls://nats.example.org:4222"),
+  agentNats: z.array(natsUrl).optional().describe("the same as agents reach it; as --nats when not given"),
+  natsCa: z
+    .string()
+    .min(1)
+    .optional()
+    .describe(
+      "by whom a NATS server with tls:// is vouched for: `system` or a file; as the coordinator when not given",
+    ),
   natsCredentials: z.string().min(1).describe("the file with the users of the NATS server, as `millrace up` writes it"),
 });
 
@@ -30,11 +54,33 @@ const credentials = z.object({
   agent: z.object({ user: z.string(), password: z.string() }),
 });
 
-/** Throws `invalid_argument` with every problem at once. */
+/**
+ * Makes the farm's own CA when it listens beyond loopback for the first time.
+ * @throws MillraceError invalid_argument with every problem at once; what `chooseServerTls` throws
+ */
 export async function readCoordinatorConfig(sources: ConfigSources): Promise<CoordinatorConfig> {
-  const { nats, natsCredentials, ...config } = readConfig(settings, sources);
+  const { nats, agentNats, natsCa, natsCredentials, ...rest } = readConfig(settings, sources);
+  const { data, host, grpcPort, httpPort, advertise, tlsDir } = rest;
   const { coordinator, agent } = await readCredentials(natsCredentials);
-  return { ...config, bus: { servers: [nats], ...coordinator }, agentBus: { servers: [nats], ...agent } };
+  const { insecure, tlsCert, tlsKey } = rest;
+  const tls = await chooseServerTls({
+    ...{ host, advertise, insecure, tlsCert, tlsKey },
+    folder: tlsDir ?? join(data, "tls"),
+  });
+  const ca = natsCa === undefined || natsCa === "system" ? natsCa : readCa("--nats-ca", natsCa);
+  const servers = agentNats ?? [nats];
+  return {
+    ...{ data, host, grpcPort, httpPort, advertise, tls },
+    bus: { servers: [nats], ...coordinator, trust: nats.startsWith("tls:") ? busTrust(ca, tls) : undefined },
+    agentBus: { servers, ...agent, ca },
+  };
+}
+
+/** @param ca what the setting `natsCa` says, read */
+function busTrust(ca: string | undefined, tls: ServerTls | undefined): Trust {
+  if (ca !== undefined) return { caPem: ca === "system" ? undefined : ca, checksName: true };
+  if (tls?.authority !== undefined) return authorityTrust(tls.authority.caPem);
+  return { caPem: undefined, checksName: true };
 }
 
 async function readCredentials(path: string): Promise<z.output<typeof credentials>> {

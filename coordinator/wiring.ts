@@ -42,7 +42,7 @@ import { reflectionService } from "./api/grpc/reflection-service.ts";
 import { runService } from "./api/grpc/run-service.ts";
 import { guarded, principalOf } from "./api/guard.ts";
 import { healthPages } from "./api/http/health-pages.ts";
-import { httpServer } from "./api/http/http-server.ts";
+import { type HttpServerOptions, httpServer } from "./api/http/http-server.ts";
 import { type Metrics, metrics } from "./api/http/metrics.ts";
 import type { CoordinatorConfig } from "./config.ts";
 import { openTokens, type Tokens, tokenSchema } from "./delivery/access/tokens.ts";
@@ -75,6 +75,7 @@ export interface Coordinator {
  */
 export async function startCoordinator(config: CoordinatorConfig, log: Logger): Promise<Coordinator> {
   const clock = systemClock;
+  const fingerprint = config.tls?.authority?.fingerprint;
   const onError = (error: unknown): void => log.error({ err: error }, "failed");
   const stopping = new AbortController();
   const opened: Component[] = [];
@@ -114,7 +115,7 @@ export async function startCoordinator(config: CoordinatorConfig, log: Logger): 
     });
 
     // delivery
-    const tokens = await openTokens({ sqlite, dir: join(config.data, "tokens"), clock });
+    const tokens = await openTokens({ sqlite, dir: join(config.data, "tokens"), fingerprint, clock });
     const environments = storedEnvironments({ store, agents, clock });
     const summaries = runSummaries({ sqlite, store, clock, onError });
     const meters = metrics({ scheduler: () => scheduler.stats(), agents });
@@ -146,27 +147,13 @@ export async function startCoordinator(config: CoordinatorConfig, log: Logger): 
         mounted(LogService, logService({ logs, runs, cas })),
         mounted(EnvironmentService, environmentService(environments)),
         mounted(AgentService, agentService({ agents, scheduler, bus: config.agentBus })),
-        mounted(AdminService, adminService({ tokens, clock, disk: () => diskSpace(config.data) })),
+        mounted(AdminService, adminService({ tokens, clock, fingerprint, disk: () => diskSpace(config.data) })),
       ],
       { tokens, meters, stopping: stopping.signal },
     );
-    const grpc = grpcServer(services);
-    const http = httpServer({ services, pages: [meters.page, ...healthPages(stopping.signal)], onError });
+    const pages = [meters.page, ...healthPages(stopping.signal)];
+    const { ports, parts: listening } = listeners(config, { services, pages, onError });
 
-    const { host } = config;
-    const ports = { grpc: config.grpcPort, http: config.httpPort };
-    const listening: Component[] = [
-      {
-        name: "gRPC server",
-        start: async () => void (ports.grpc = await grpc.listen(host, ports.grpc)),
-        stop: () => grpc.close(limits.closeGraceMs),
-      },
-      {
-        name: "HTTP server",
-        start: async () => void (ports.http = await http.listen(host, ports.http)),
-        stop: () => http.close(),
-      },
-    ];
     // From here on the lifecycle closes what was opened, also when a part does not start.
     const parts = lifecycle([...opened.splice(0), agents, scheduler, summaries, runs, ...listening]);
     await parts.start();
@@ -175,6 +162,26 @@ export async function startCoordinator(config: CoordinatorConfig, log: Logger): 
     for (const part of opened.reverse()) await part.stop?.().catch(onError);
     throw error;
   }
+}
+
+/** The two servers, which start last: whoever can connect finds everything else in place. */
+function listeners({ host, tls, ...config }: CoordinatorConfig, faces: HttpServerOptions) {
+  const grpc = grpcServer(faces.services, tls);
+  const http = httpServer({ ...faces, tls });
+  const ports = { grpc: config.grpcPort, http: config.httpPort };
+  const parts: Component[] = [
+    {
+      name: "gRPC server",
+      start: async () => void (ports.grpc = await grpc.listen(host, ports.grpc)),
+      stop: () => grpc.close(limits.closeGraceMs),
+    },
+    {
+      name: "HTTP server",
+      start: async () => void (ports.http = await http.listen(host, ports.http)),
+      stop: () => http.close(),
+    },
+  ];
+  return { ports, parts };
 }
 
 /** One database, so that what happens at the same time shares a commit. */

@@ -309,6 +309,20 @@ export const limits = {
   doctorDiskLeastBytes: 256 * 1024 * 1024,
   /** Runs in one page of a list. */
   listPage: 1_000,
+  /** Certificates count from this long before they are made: clocks of other machines may be behind by as much. */
+  tlsClockSkewMs: 24 * 3_600_000,
+  /** The farm's own CA: new tokens for every machine at its end, so well beyond the life of a farm. */
+  tlsAuthorityMs: 10 * 365 * 24 * 3_600_000,
+  /** A server's certificate: as long as browsers accept one. */
+  tlsServerMs: 365 * 24 * 3_600_000,
+  /** Made anew at a start with less left than this: a coordinator that is not restarted serves for at least as long. */
+  tlsServerLeastMs: 335 * 24 * 3_600_000,
+  /** Names in a server's certificate: a machine with more addresses is reached by the first ones. */
+  tlsServerNames: 100,
+  /** Certificates of a chain that are looked at. */
+  tlsChain: 10,
+  /** For one look at the certificates that a server shows. */
+  tlsProbeMs: 5_000,
   /** Calls in progress have this long when the coordinator stops; watchers and followers never end by themselves. */
   closeGraceMs: 500,
   /** From SIGTERM to the end of a draining process. */

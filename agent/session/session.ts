@@ -25,7 +25,7 @@ import type { Attempts } from "./attempts.ts";
 import { operationLease } from "./operation-lease.ts";
 
 /** How to reach the bus; as the coordinator said when the agent joined. */
-export type BusAddress = Pick<JoinFarmResponse, "natsServers" | "natsUser" | "natsPassword">;
+export type BusAddress = Pick<JoinFarmResponse, "natsServers" | "natsCa" | "natsUser" | "natsPassword">;
 
 /** The agent's membership in the farm. */
 export interface Session {
@@ -250,7 +250,10 @@ export function session(options: SessionOptions): Session {
 
 function isSame(a: BusAddress, b: BusAddress): boolean {
   return (
-    a.natsUser === b.natsUser && a.natsPassword === b.natsPassword && a.natsServers.join() === b.natsServers.join()
+    a.natsUser === b.natsUser &&
+    a.natsPassword === b.natsPassword &&
+    a.natsCa === b.natsCa &&
+    a.natsServers.join() === b.natsServers.join()
   );
 }
 

@@ -3,10 +3,10 @@ import { homedir } from "node:os";
 import { join, resolve } from "node:path";
 import { Command, InvalidArgumentError } from "commander";
 import { from, MillraceError } from "../../shared/errors.ts";
+import { isLoopback } from "../../shared/network-address.ts";
 import { type Console, processConsole } from "../output/console.ts";
 import { counted } from "../output/format.ts";
 import { type Farm, startFarm } from "../up/farm.ts";
-import { requireSafeHost } from "../up/host.ts";
 import { defaultPorts } from "../up/ports.ts";
 
 interface UpOptions {
@@ -19,6 +19,11 @@ interface UpOptions {
   readonly natsPort?: number;
   readonly nats?: string;
   readonly natsCreds?: string;
+  readonly natsCa?: string;
+  readonly advertise?: string;
+  readonly tlsCert?: string;
+  readonly tlsKey?: string;
+  readonly tlsCa?: string;
   readonly insecure?: boolean;
   readonly json?: boolean;
 }
@@ -35,13 +40,21 @@ export function upCommand(): Command {
     .option("--data <dir>", "the folder for everything that must last (env: MILLRACE_DATA)", data)
     .option("--agents <count>", "local agents, from 0 to 64", bounded(0, 64), 2)
     .option("--slots <count>", "actions that each agent runs at a time", bounded(1, 1_024))
-    .option("--host <address>", "where the coordinator listens", "127.0.0.1")
+    .option("--host <address>", "where coordinator and NATS listen; beyond this machine with TLS", "127.0.0.1")
+    .option("--advertise <host>", "the name or address that others are told to connect to (default: --host)")
     .option("--grpc-port <port>", port("grpc"), bounded(0, 65_535))
     .option("--http-port <port>", port("http"), bounded(0, 65_535))
     .option("--nats-port <port>", port("nats"), bounded(0, 65_535))
     .option("--nats <url>", "use this NATS instead of starting one")
     .option("--nats-creds <file>", "its users, as JSON: coordinator and agent, each with user and password")
-    .option("--insecure", "listen beyond this machine although there is no TLS yet")
+    .option(
+      "--nats-ca <ca>",
+      "who vouches for it, with a tls:// url: system, or a file (default: as for the coordinator)",
+    )
+    .option("--tls-cert <file>", "a certificate of your own with its chain, PEM (default: one of the farm's own CA)")
+    .option("--tls-key <file>", "its key, PEM")
+    .option("--tls-ca <ca>", "who vouches for it: system, or a file (default: system)")
+    .option("--insecure", "listen beyond this machine without TLS: everything crosses the network in the clear")
     .option("--json", "print one JSON object on one line when everything serves")
     .addHelpText("after", "\nExample:\n  $ millrace up --data /srv/millrace --agents 4")
     .action(up);
@@ -49,13 +62,17 @@ export function upCommand(): Command {
 
 async function up(options: UpOptions): Promise<void> {
   const console = processConsole();
-  requireSafeHost(options.host, options.insecure === true);
+  const { host, insecure } = options;
+  if (insecure && !isLoopback(host)) {
+    console.note(`--insecure: whoever is on the network of ${host} can read tokens, sources and logs, and change them`);
+  }
   if (options.nats !== undefined && options.natsCreds === undefined) {
     throw new MillraceError(
       "invalid_argument",
       "--nats needs the users of that server: name their file with --nats-creds",
     );
   }
+  const natsCa = absolute(options.natsCa);
   const stopRequested = nextStopSignal();
   const starting = new AbortController();
   void stopRequested.then(() => starting.abort());
@@ -63,9 +80,17 @@ async function up(options: UpOptions): Promise<void> {
     dataDir: resolve(options.data),
     agents: options.agents,
     slots: options.slots,
-    host: options.host,
+    host,
+    advertise: options.advertise,
+    tls: {
+      insecure,
+      tlsCert: absolute(options.tlsCert),
+      tlsKey: absolute(options.tlsKey),
+      tlsCa: absolute(options.tlsCa),
+    },
     ports: { grpc: options.grpcPort, http: options.httpPort, nats: options.natsPort },
-    nats: options.nats === undefined ? undefined : { url: options.nats, credentialsFile: options.natsCreds },
+    nats:
+      options.nats === undefined ? undefined : { url: options.nats, credentialsFile: options.natsCreds, ca: natsCa },
     self: { file: process.execPath, args: [...process.execArgv, process.argv[1] ?? ""] },
     env: process.env,
     signal: starting.signal,
@@ -106,6 +131,11 @@ function describeFarm({ colors }: Console, farm: Farm, agents: number): string {
     row("logs", join(farm.dataDir, "logs")) +
     "\nTry `millrace run` in a folder with a millrace.yaml; Ctrl-C stops everything.\n"
   );
+}
+
+/** What is `system` or a path, for processes that may have another working directory. */
+function absolute(path: string | undefined): string | undefined {
+  return path === undefined || path === "system" ? path : resolve(path);
 }
 
 function bounded(least: number, most: number): (text: string) => number {

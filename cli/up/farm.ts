@@ -2,14 +2,16 @@ import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { from, MillraceError } from "../../shared/errors.ts";
 import { nestingOf } from "../../shared/nesting.ts";
+import { hostPort, isAnyAddress, localHost } from "../../shared/network-address.ts";
+import { writePrivateFile } from "../../shared/private-file.ts";
 import { lockFolder } from "../../shared/sqlite/folder-lock.ts";
+import { chooseServerTls } from "../../shared/tls/choose-server-tls.ts";
+import type { ServerTls } from "../../shared/tls/server-tls.ts";
 import { type StoredCredentials, userCredentialsFile, withFarm } from "../credentials.ts";
-import { type Child, type ChildOptions, superviseChild } from "./child.ts";
+import { type Child, type ChildOptions, type ChildSpec, superviseChild } from "./child.ts";
 import type { ChildCommand } from "./child-process.ts";
-import { hostPort, localHost } from "./host.ts";
 import { embeddedNats, findNatsServer } from "./nats.ts";
 import { choosePorts, keepPorts, type WantedPorts } from "./ports.ts";
-import { writePrivateFile } from "./private-file.ts";
 
 export interface FarmOptions {
   readonly dataDir: string;
@@ -18,9 +20,12 @@ export interface FarmOptions {
   /** Of each agent; undefined leaves it to the agent. */
   readonly slots: number | undefined;
   readonly host: string;
+  /** What others are told to connect to, where that is not `host`. */
+  readonly advertise?: string | undefined;
+  readonly tls?: FarmTls;
   readonly ports: WantedPorts;
-  /** An external NATS instead of the embedded one, and the file with its credentials. */
-  readonly nats: { readonly url: string; readonly credentialsFile: string | undefined } | undefined;
+  /** An external NATS instead of the embedded one. */
+  readonly nats: ExternalNats | undefined;
   /** How this program starts itself: the Node, and the arguments before the subcommand. */
   readonly self: { readonly file: string; readonly args: readonly string[] };
   readonly env: Readonly<Record<string, string | undefined>>;
@@ -31,6 +36,25 @@ export interface FarmOptions {
   report: ChildOptions["report"];
 }
 
+/** What was said about TLS; all left out is the farm's own CA beyond loopback. */
+export interface FarmTls {
+  /** None, whatever it listens on. */
+  readonly insecure?: boolean | undefined;
+  /** The operator's own certificate, and who vouches for it: `system` (default) or a file. Paths are absolute. */
+  readonly tlsCert?: string | undefined;
+  readonly tlsKey?: string | undefined;
+  readonly tlsCa?: string | undefined;
+}
+
+export interface ExternalNats {
+  /** nats:// or tls:// */
+  readonly url: string;
+  /** The file with its users. */
+  readonly credentialsFile: string | undefined;
+  /** Who vouches for it, with tls://: `system` or a file. */
+  readonly ca: string | undefined;
+}
+
 /** Of Node, as in bin/millrace: a small young generation makes an agent 50 MB smaller, and no slower. */
 const agentFlags = ["--max-semi-space-size=1"];
 
@@ -39,8 +63,10 @@ export interface Farm {
   readonly grpc: string;
   readonly http: string;
   readonly nats: string;
-  /** The first admin's. */
+  /** The first admin's, with the fingerprint of the farm's own CA where it has one. */
   readonly token: string;
+  /** Who vouches for a certificate of the operator's. */
+  readonly tlsCa?: string;
   readonly dataDir: string;
   /** Agents, then the coordinator, then NATS; bounded. */
   stop(): Promise<void>;
@@ -83,7 +109,8 @@ async function startParts(options: FarmOptions, groups: Child<unknown>[][]) {
   const { dataDir, host } = options;
   const childOptions: ChildOptions = { dataDir, report: options.report };
   const chosen = await choosePorts(dataDir, host, options.ports);
-  const nats = await startNats(options, chosen.nats, groups, childOptions);
+  const faces = await facesOf(options);
+  const nats = await startNats(options, faces, chosen.nats, { groups, childOptions });
 
   const coordinatorDir = join(dataDir, "coordinator");
   // Learned at the first start and kept: a restarted coordinator must be found where it was.
@@ -93,9 +120,8 @@ async function startParts(options: FarmOptions, groups: Child<unknown>[][]) {
       name: "coordinator",
       command: () =>
         ownCommand(options, [
-          ...["coordinator", "--data", coordinatorDir, "--host", host],
+          ...["coordinator", "--data", coordinatorDir, "--host", host, ...faces.flags, ...nats.flags],
           ...["--grpc-port", String(grpcPort), "--http-port", String(httpPort), "--nats", nats.url],
-          ...(nats.credentialsFile === undefined ? [] : ["--nats-credentials", nats.credentialsFile]),
           "--json",
         ]),
       readyFrom: readyCoordinator,
@@ -109,51 +135,110 @@ async function startParts(options: FarmOptions, groups: Child<unknown>[][]) {
   httpPort = Number(new URL(ready.http).port);
   keepPorts(dataDir, { grpc: grpcPort, http: httpPort, nats: nats.port ?? chosen.nats });
 
-  const address = hostPort(localHost(host), grpcPort);
-  const http = `http://${hostPort(localHost(host), httpPort)}`;
-  const agents = Array.from({ length: options.agents }, (_, index) => {
-    const name = `agent-${index + 1}`;
-    return superviseChild<true>(
-      {
-        name,
-        command: () =>
-          ownCommand(
-            options,
-            [
-              ...["agent", "--coordinator", address, "--token-file", join(coordinatorDir, "tokens", "agent")],
-              ...["--data", join(dataDir, "agents", String(index + 1)), "--name", name, "--hide", dataDir],
-              ...(options.slots === undefined ? [] : ["--slots", String(options.slots)]),
-              "--json",
-            ],
-            agentFlags,
-          ),
-        readyFrom: (line) => (isReadyLine(line) ? true : undefined),
-      },
-      childOptions,
-    );
-  });
+  const address = hostPort(faces.localName, grpcPort);
+  const http = `${faces.tls === undefined ? "http" : "https"}://${hostPort(faces.localName, httpPort)}`;
+  const agents = Array.from({ length: options.agents }, (_, index) =>
+    superviseChild(localAgent(options, { number: index + 1, address, tlsCa: faces.tlsCa }), childOptions),
+  );
   options.signal.throwIfAborted();
   groups.push(agents);
   await Promise.all(agents.map((agent) => agent.start()));
 
   const token = readToken(join(coordinatorDir, "tokens", "admin"));
-  leaveCredentials(options, { address, http, token });
-  return { grpc: address, http, nats: nats.url, token };
+  const { tlsCa } = faces;
+  leaveCredentials(options, { address, http, token, ...(tlsCa && { tlsCa }) });
+  return { grpc: address, http, nats: nats.url, token, ...(tlsCa && { tlsCa }) };
+}
+
+interface LocalAgent {
+  /** From 1; the agent and its folder are named after it. */
+  readonly number: number;
+  /** Of the coordinator. */
+  readonly address: string;
+  readonly tlsCa: string | undefined;
+}
+
+function localAgent(options: FarmOptions, { number, address, tlsCa }: LocalAgent): ChildSpec<true> {
+  const { dataDir, slots } = options;
+  const name = `agent-${number}`;
+  const args = [
+    ...["agent", "--coordinator", address, "--token-file", join(dataDir, "coordinator", "tokens", "agent")],
+    ...["--data", join(dataDir, "agents", String(number)), "--name", name, "--hide", dataDir],
+    ...(tlsCa === undefined ? [] : ["--tls-ca", tlsCa]),
+    ...(slots === undefined ? [] : ["--slots", String(slots)]),
+    "--json",
+  ];
+  return {
+    name,
+    command: () => ownCommand(options, args, agentFlags),
+    readyFrom: (line) => (isReadyLine(line) ? true : undefined),
+  };
+}
+
+/** How the farm's servers show themselves. */
+interface Faces {
+  readonly tls: ServerTls | undefined;
+  /** By what name the parts on this machine reach them. */
+  readonly localName: string;
+  /** For whoever checks a certificate of the operator's; undefined with the farm's own CA, which tokens name. */
+  readonly tlsCa: string | undefined;
+  /** For the coordinator. */
+  readonly flags: readonly string[];
+}
+
+async function facesOf({ host, advertise, tls: said = {}, dataDir }: FarmOptions): Promise<Faces> {
+  const { insecure = false, tlsCert, tlsKey, tlsCa = "system" } = said;
+  const folder = join(dataDir, "tls");
+  const tls = await chooseServerTls({ host, advertise, insecure, tlsCert, tlsKey, folder });
+  const flags = [
+    ...["--tls-dir", folder, ...(insecure ? ["--insecure"] : [])],
+    ...(advertise === undefined ? [] : ["--advertise", advertise]),
+    ...(tlsCert === undefined || tlsKey === undefined ? [] : ["--tls-cert", tlsCert, "--tls-key", tlsKey]),
+  ];
+  if (tls === undefined || tls.authority !== undefined) {
+    return { tls, localName: localHost(host), tlsCa: undefined, flags };
+  }
+  const localName = advertise ?? host;
+  if (!isAnyAddress(localName)) return { tls, localName, tlsCa, flags };
+  throw new MillraceError(
+    "invalid_argument",
+    `--tls-cert is for a name, and --host ${host} is none: give it with --advertise, as in --advertise farm.example.org`,
+  );
+}
+
+interface StartedNats {
+  /** As the coordinator reaches it. */
+  readonly url: string;
+  readonly port?: number;
+  /** For the coordinator. */
+  readonly flags: readonly string[];
 }
 
 async function startNats(
   options: FarmOptions,
+  { tls, localName, tlsCa }: Faces,
   port: number,
-  groups: Child<unknown>[][],
-  childOptions: ChildOptions,
-): Promise<{ url: string; credentialsFile: string | undefined; port?: number }> {
-  if (options.nats !== undefined) return options.nats;
+  { groups, childOptions }: { readonly groups: Child<unknown>[][]; readonly childOptions: ChildOptions },
+): Promise<StartedNats> {
+  const { nats, host, advertise } = options;
+  if (nats !== undefined) {
+    const users = nats.credentialsFile === undefined ? [] : ["--nats-credentials", nats.credentialsFile];
+    return { url: nats.url, flags: [...users, ...(nats.ca === undefined ? [] : ["--nats-ca", nats.ca])] };
+  }
   const server = await findNatsServer(options.env);
-  const spec = embeddedNats({ server, dataDir: options.dataDir, port, env: options.env });
+  const spec = embeddedNats({ server, dataDir: options.dataDir, host, tls, port, env: options.env });
   const child = superviseChild(spec, childOptions);
   groups.push([child]);
   const taken = await child.start();
-  return { url: `nats://127.0.0.1:${taken}`, credentialsFile: spec.credentialsFile, port: taken };
+  const at = (name: string) => `${tls === undefined ? "nats" : "tls"}://${hostPort(name, taken)}`;
+  // Both: a name for the outside need not lead anywhere from the inside.
+  const told = [...new Set([advertise ?? host, host])].flatMap((name) => ["--agent-nats", at(name)]);
+  const vouched = tlsCa === undefined ? [] : ["--nats-ca", tlsCa];
+  return {
+    url: at(localName),
+    flags: ["--nats-credentials", spec.credentialsFile, ...told, ...vouched],
+    port: taken,
+  };
 }
 
 function ownCommand(options: FarmOptions, args: readonly string[], flags: readonly string[] = []): ChildCommand {

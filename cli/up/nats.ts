@@ -5,8 +5,10 @@ import { delimiter, join } from "node:path";
 import { promisify } from "node:util";
 import { from, MillraceError } from "../../shared/errors.ts";
 import { limits } from "../../shared/limits.ts";
+import { hostPort } from "../../shared/network-address.ts";
+import { writePrivateFile } from "../../shared/private-file.ts";
+import type { ServerTls } from "../../shared/tls/server-tls.ts";
 import type { ChildSpec } from "./child.ts";
-import { writePrivateFile } from "./private-file.ts";
 
 /** Debian 12 has 2.9.10; what older ones lack was not tried. */
 const oldestVersion = [2, 9] as const;
@@ -77,13 +79,23 @@ function newNatsCredentials(): NatsCredentials {
   };
 }
 
+/** What the embedded NATS listens on. */
+export interface NatsListener {
+  readonly host: string;
+  /** -1 is any free one. */
+  readonly port: number;
+  /** Undefined: plain. */
+  readonly tls: Pick<ServerTls, "certFile" | "keyFile"> | undefined;
+}
+
 /** The server's configuration. An agent can speak to the coordinator and hear what is meant for agents, no more. */
-export function natsConfig(port: number, credentials: NatsCredentials): string {
+export function natsConfig({ host, port, tls }: NatsListener, credentials: NatsCredentials): string {
   const { coordinator, agent } = credentials;
+  const text = JSON.stringify; // as nats-server reads strings: a path may have any character in it
   return `# Written by \`millrace up\` at each start; changes are lost.
 server_name: millrace
-listen: "127.0.0.1:${port}"
-max_payload: ${limits.busMessageBytes + payloadHeadroomBytes}
+listen: "${hostPort(host, port)}"
+${tls === undefined ? "" : `tls { cert_file: ${text(tls.certFile)}, key_file: ${text(tls.keyFile)}, timeout: 5 }\n`}max_payload: ${limits.busMessageBytes + payloadHeadroomBytes}
 authorization {
   users: [
     { user: "${coordinator.user}", password: "${coordinator.password}" }
@@ -103,6 +115,8 @@ authorization {
 export interface EmbeddedNatsOptions {
   readonly server: string;
   readonly dataDir: string;
+  readonly host: string;
+  readonly tls: NatsListener["tls"];
   /** 0 is any free one; the one that was taken is kept for later starts. */
   readonly port: number;
   readonly env: Readonly<Record<string, string | undefined>>;
@@ -110,6 +124,7 @@ export interface EmbeddedNatsOptions {
 
 /** The embedded nats-server as a child; ready with its port. */
 export function embeddedNats(options: EmbeddedNatsOptions): ChildSpec<number> & { readonly credentialsFile: string } {
+  const { host, tls } = options;
   const dir = join(options.dataDir, "nats");
   const credentials = newNatsCredentials();
   const credentialsFile = join(dir, "credentials.json");
@@ -122,7 +137,7 @@ export function embeddedNats(options: EmbeddedNatsOptions): ChildSpec<number> & 
     command() {
       writePrivateFile(credentialsFile, JSON.stringify(credentials));
       // To nats-server "any free port" is -1, and 0 its default port.
-      writePrivateFile(configFile, natsConfig(port === 0 ? -1 : port, credentials));
+      writePrivateFile(configFile, natsConfig({ host, tls, port: port === 0 ? -1 : port }, credentials));
       const args = ["-c", configFile];
       if (guard === undefined) return { file: options.server, args, channel: false };
       // It knows nothing of us: the kernel ends it when we are gone.

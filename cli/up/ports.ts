@@ -2,7 +2,7 @@ import { readFileSync } from "node:fs";
 import { createServer } from "node:net";
 import { join } from "node:path";
 import { MillraceError } from "../../shared/errors.ts";
-import { writePrivateFile } from "./private-file.ts";
+import { writePrivateFile } from "../../shared/private-file.ts";
 
 /** The ports of one data folder, kept there so that a restarted part is found again where it was. */
 export interface Ports {
@@ -22,22 +22,22 @@ export type WantedPorts = { readonly [Name in keyof Ports]: number | undefined }
  */
 export async function choosePorts(dataDir: string, host: string, wanted: WantedPorts): Promise<Ports> {
   const before = readPorts(dataDir);
-  const choose = async (name: keyof Ports, bindHost: string): Promise<number> => {
+  const choose = async (name: keyof Ports): Promise<number> => {
     const asked = wanted[name];
     if (asked !== undefined && asked !== 0) {
-      await requireFree(asked, bindHost, name);
+      await requireFree(asked, host, name);
       return asked;
     }
     const kept = before?.[name];
-    if (kept !== undefined && (await isFree(kept, bindHost))) return kept;
+    if (kept !== undefined && (await isFree(kept, host))) return kept;
     if (asked === 0) return 0;
-    await requireFree(defaultPorts[name], bindHost, name);
+    await requireFree(defaultPorts[name], host, name);
     return defaultPorts[name];
   };
   return {
-    grpc: await choose("grpc", host),
-    http: await choose("http", host),
-    nats: await choose("nats", "127.0.0.1"),
+    grpc: await choose("grpc"),
+    http: await choose("http"),
+    nats: await choose("nats"),
   };
 }
 

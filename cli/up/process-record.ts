@@ -1,7 +1,7 @@
 import { readFileSync, rmSync } from "node:fs";
 import { setTimeout as delay } from "node:timers/promises";
 import { limits } from "../../shared/limits.ts";
-import { writePrivateFile } from "./private-file.ts";
+import { writePrivateFile } from "../../shared/private-file.ts";
 
 /**
  * A process id written down, with what tells this process from every other that had or will have the number: the boot, and

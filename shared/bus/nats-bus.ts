@@ -1,7 +1,9 @@
-import { connect, errors, type Msg, type NatsConnection } from "nats";
+import { connect, errors, type Msg, type NatsConnection, type TlsOptions } from "nats";
 import { systemClock } from "../clock.ts";
 import { from, MillraceError } from "../errors.ts";
 import { limits } from "../limits.ts";
+import { splitAddress } from "../network-address.ts";
+import { type Trust, verification } from "../tls/trust.ts";
 import type { Bus, BusMessage } from "./bus.ts";
 import { connectionState } from "./connection-state.ts";
 import { deliver } from "./deliver.ts";
@@ -9,10 +11,12 @@ import { checkPattern, checkPayload, checkSubject } from "./subject-match.ts";
 import { waitingCalls } from "./waiting-calls.ts";
 
 export interface NatsBusOptions {
-  /** As `nats://host:port`; any of them will do. */
+  /** As `nats://host:port` or `tls://host:port`; any of them will do. */
   readonly servers: readonly string[];
   readonly user: string;
   readonly password: string;
+  /** By whom the servers are vouched for: with it a connection that is not TLS is refused, whatever the URLs say. */
+  readonly trust?: Trust | undefined;
   /** Under which the server's monitoring shows the connection. */
   readonly name: string;
   /** Told of handlers that throw, refused permissions and what else the server complains about. Must not throw. */
@@ -109,13 +113,14 @@ export async function connectNatsBus(options: NatsBusOptions): Promise<Bus> {
   };
 }
 
-async function dial({ servers, user, password, name }: NatsBusOptions): Promise<NatsConnection> {
+async function dial({ servers, user, password, name, trust }: NatsBusOptions): Promise<NatsConnection> {
   try {
     return await connect({
       servers: [...servers],
       user,
       pass: password,
       name,
+      ...(trust === undefined ? {} : { tls: tlsOptions(trust, servers) }),
       timeout: limits.busConnectMs,
       maxReconnectAttempts: -1,
       ignoreAuthErrorAbort: true, // a server that restarts with other users must not end us for good
@@ -132,6 +137,12 @@ async function dial({ servers, user, password, name }: NatsBusOptions): Promise<
     const message = `connecting to NATS at ${servers.join(", ")}: ${what}`;
     throw new MillraceError(refused ? "unauthenticated" : "unavailable", message, { cause: error });
   }
+}
+
+/** The client passes on to Node's TLS whatever it is given here, beyond what its type knows. */
+function tlsOptions(trust: Trust, servers: readonly string[]): TlsOptions {
+  const hosts = servers.map((server) => splitAddress(server.replace(/^[a-z]+:\/\//, "")).host);
+  return verification(trust, hosts);
 }
 
 /** The client hands out views into network frames, as Buffers: one kept message would keep its frame. */

@@ -112,9 +112,13 @@ describe("up", () => {
     const refused = await startCli(["up", "--data", join(dir, "d"), "--grpc-port", port], env).result;
     expect(refused.status).toBe(3);
     expect(refused.stderr).toContain(`port ${port} is in use`);
-    const open = await startCli(["up", "--data", join(dir, "d"), "--host", "0.0.0.0"], env).result;
-    expect(open.status).toBe(2);
-    expect(open.stderr).toContain("--insecure");
+    const keyless = ["--host", "0.0.0.0", "--tls-cert", "/nowhere/cert.pem", "--tls-key", "/nowhere/key.pem"];
+    const unknown = await startCli(
+      ["up", "--data", join(dir, "d"), "--grpc-port", "0", "--http-port", "0", "--nats-port", "0", ...keyless],
+      env,
+    ).result;
+    expect(unknown.status).toBe(2);
+    expect(unknown.stderr).toContain("--tls-cert /nowhere/cert.pem: ENOENT");
     const nowhere = await startCli(["up", "--data", "/proc/millrace/d"], env).result;
     expect(nowhere.status).toBe(2);
     expect(nowhere.stderr).toContain("/proc/millrace/d cannot be made: making the folder /proc/millrace: ENOENT");

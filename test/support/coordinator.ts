@@ -12,14 +12,16 @@ import { RunService } from "../../proto/gen/millrace/v1/run_pb.ts";
 import { connectNatsBus } from "../../shared/bus/nats-bus.ts";
 import { grpcCas } from "../../shared/cas/grpc-cas.ts";
 import { grpcTransport } from "../../shared/rpc/grpc-transport.ts";
+import type { ServerTls } from "../../shared/tls/server-tls.ts";
+import { authorityTrust, type Trust } from "../../shared/tls/trust.ts";
 import { startNatsServer } from "./nats-server.ts";
 import { tempDir } from "./temp-dir.ts";
 
 /** Clients of a coordinator, all with one token. */
 export type Clients = ReturnType<typeof clientsOf>;
 
-function clientsOf(address: string, token?: string) {
-  const transport = grpcTransport({ address, ...(token === undefined ? {} : { token }) });
+function clientsOf(address: string, token?: string, trust?: Trust) {
+  const transport = grpcTransport({ address, trust, ...(token === undefined ? {} : { token }) });
   onTestFinished(() => transport.close());
   return {
     transport,
@@ -33,23 +35,25 @@ function clientsOf(address: string, token?: string) {
 }
 
 /** A real coordinator in this process, on a real nats-server and ports of its own; gone after the test. */
-export async function startTestCoordinator(data = tempDir()) {
+export async function startTestCoordinator(data = tempDir(), tls?: ServerTls) {
   const nats = await startNatsServer();
-  const bus = { servers: [nats.url], user: nats.user, password: nats.password };
-  const config = { data, host: "127.0.0.1", grpcPort: 0, httpPort: 0, bus, agentBus: bus };
+  const bus = { servers: [nats.url], user: nats.user, password: nats.password, trust: undefined };
+  const listening = { host: "127.0.0.1", advertise: undefined, grpcPort: 0, httpPort: 0, tls };
+  const config = { data, ...listening, bus, agentBus: bus };
   const coordinator = await startCoordinator(config, pino({ level: "silent" }));
   let stopping: Promise<void> | undefined;
   const stop = () => (stopping ??= coordinator.stop());
   onTestFinished(stop);
   const address = `127.0.0.1:${coordinator.grpcPort}`;
+  const trust = tls?.authority === undefined ? undefined : authorityTrust(tls.authority.caPem);
   const tokenOf = (role: "admin" | "agent"): string => readFileSync(join(data, "tokens", role), "utf8").trim();
   return {
     address,
     stop,
-    http: `http://127.0.0.1:${coordinator.httpPort}`,
+    http: `${tls === undefined ? "http" : "https"}://127.0.0.1:${coordinator.httpPort}`,
     tokenOf,
-    as: (role: "admin" | "agent") => clientsOf(address, tokenOf(role)),
-    withToken: (token?: string) => clientsOf(address, token),
+    as: (role: "admin" | "agent") => clientsOf(address, tokenOf(role), trust),
+    withToken: (token?: string) => clientsOf(address, token, trust),
     /** One more party on the bus. */
     async connectBus() {
       const party = await connectNatsBus({ ...bus, name: "test", onError: () => undefined });

@@ -5,6 +5,7 @@ import { createServer } from "node:net";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { onTestFinished } from "vitest";
+import type { ServerTls } from "../../shared/tls/server-tls.ts";
 import { tempDir } from "./temp-dir.ts";
 
 export interface TestNatsServer {
@@ -21,11 +22,12 @@ export interface TestNatsServer {
 }
 
 /** A real nats-server of this test's own, gone after the test. */
-export async function startNatsServer(): Promise<TestNatsServer> {
+export async function startNatsServer(tls?: Pick<ServerTls, "certFile" | "keyFile">): Promise<TestNatsServer> {
   const port = await freePort();
   const password = "test-password";
   const config = join(tempDir(), "nats.conf");
-  writeFileSync(config, `listen: "127.0.0.1:${port}"\nauthorization { user: test, password: "${password}" }\n`);
+  const keys = tls === undefined ? "" : `tls { cert_file: "${tls.certFile}", key_file: "${tls.keyFile}" }\n`;
+  writeFileSync(config, `listen: "127.0.0.1:${port}"\nauthorization { user: test, password: "${password}" }\n${keys}`);
 
   async function launch() {
     const child = spawn("nats-server", ["-c", config], { stdio: ["ignore", "ignore", "pipe"] });
@@ -42,7 +44,7 @@ export async function startNatsServer(): Promise<TestNatsServer> {
   };
   onTestFinished(kill);
   return {
-    url: `nats://127.0.0.1:${port}`,
+    url: `${tls === undefined ? "nats" : "tls"}://127.0.0.1:${port}`,
     user: "test",
     password,
     kill,

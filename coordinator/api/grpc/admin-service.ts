@@ -4,6 +4,7 @@ import { type AdminService, Role } from "../../../proto/gen/millrace/v1/admin_pb
 import type { Clock } from "../../../shared/clock.ts";
 import { type DiskSpace, diskMessage } from "../../../shared/disk-space.ts";
 import { MillraceError } from "../../../shared/errors.ts";
+import { formatToken } from "../../../shared/rpc/token.ts";
 import { version } from "../../../shared/version.ts";
 import type { Role as RoleName } from "../../delivery/access/principal.ts";
 import type { TokenInfo, Tokens } from "../../delivery/access/tokens.ts";
@@ -12,12 +13,14 @@ import { principalOf } from "../guard.ts";
 export interface AdminServiceDeps {
   readonly tokens: Tokens;
   readonly clock: Clock;
+  /** Of the farm's own CA, where it has one: part of every token. */
+  readonly fingerprint: string | undefined;
   /** Of the coordinator's data folder, now. */
   readonly disk: () => DiskSpace;
 }
 
 /** AdminService: tokens, and the coordinator as it is now. */
-export function adminService({ tokens, clock, disk }: AdminServiceDeps): ServiceImpl<typeof AdminService> {
+export function adminService({ tokens, clock, fingerprint, disk }: AdminServiceDeps): ServiceImpl<typeof AdminService> {
   return {
     async createToken({ role, name, ttl }) {
       const named = roleNames.get(role);
@@ -28,7 +31,7 @@ export function adminService({ tokens, clock, disk }: AdminServiceDeps): Service
         throw new MillraceError("invalid_argument", `a token lives for at least a second, not ${ttlMs} ms`);
       }
       const { secret, info } = await tokens.create({ role: named, name: name === "" ? undefined : name, ttlMs });
-      return { secret, token: tokenOf(info) };
+      return { secret: formatToken({ secret, fingerprint }), token: tokenOf(info) };
     },
 
     listTokens: () => ({ tokens: tokens.list().map(tokenOf) }),

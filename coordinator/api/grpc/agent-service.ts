@@ -12,6 +12,8 @@ export interface BusAddress {
   readonly servers: readonly string[];
   readonly user: string;
   readonly password: string;
+  /** By whom `tls://` servers are vouched for: PEM, or `system`; undefined: by whom the coordinator is. */
+  readonly ca?: string | undefined;
 }
 
 export interface AgentServiceDeps {
@@ -44,6 +46,7 @@ export function agentService({ agents, scheduler, bus }: AgentServiceDeps): Serv
         natsServers: [...bus.servers],
         natsUser: bus.user,
         natsPassword: bus.password,
+        natsCa: bus.ca ?? "",
         heartbeatInterval: durationFromMs(limits.heartbeatIntervalMs),
         lease: durationFromMs(limits.leaseMs),
         hostOperationLease: durationFromMs(limits.hostOperationLeaseMs),

@@ -3,7 +3,9 @@ import type { ServiceImpl } from "@connectrpc/connect";
 import { Server, ServerCredentials } from "@grpc/grpc-js";
 import { from } from "../../../shared/errors.ts";
 import { limits } from "../../../shared/limits.ts";
+import { hostPort } from "../../../shared/network-address.ts";
 import { mountGrpc } from "../../../shared/rpc/grpc-mount.ts";
+import type { ServerTls } from "../../../shared/tls/server-tls.ts";
 
 /** A service with its implementation, ready to be mounted on either server. */
 export interface MountedService {
@@ -23,8 +25,11 @@ export interface GrpcServer {
   close(graceMs: number): Promise<void>;
 }
 
-/** The one native gRPC server: agents, CLI, Bazel and any foreign client speak to it over one port. */
-export function grpcServer(services: readonly MountedService[]): GrpcServer {
+/** What a server needs of its certificate to speak TLS. */
+export type ServerKeys = Pick<ServerTls, "certPem" | "keyPem">;
+
+/** The one native gRPC server: agents, CLI, Bazel and any foreign client speak to it over one port; plain without `tls`. */
+export function grpcServer(services: readonly MountedService[], tls?: ServerKeys): GrpcServer {
   const server = new Server({
     "grpc.max_receive_message_length": limits.grpcMessageBytes,
     "grpc.max_send_message_length": limits.grpcMessageBytes,
@@ -33,12 +38,13 @@ export function grpcServer(services: readonly MountedService[]): GrpcServer {
   });
   for (const { service, impl } of services) mountGrpc(server, service, impl);
   raiseWindows(server);
+  const credentials = tls === undefined ? ServerCredentials.createInsecure() : ownCredentials(tls);
   return {
     listen: (host, port) =>
       new Promise((resolve, reject) => {
-        server.bindAsync(`${host}:${port}`, ServerCredentials.createInsecure(), (error, bound) => {
+        server.bindAsync(hostPort(host, port), credentials, (error, bound) => {
           if (error === null) resolve(bound);
-          else reject(from(error, `listening for gRPC on ${host}:${port}`));
+          else reject(from(error, `listening for gRPC on ${hostPort(host, port)}`));
         });
       }),
     close: (graceMs) =>
@@ -50,6 +56,11 @@ export function grpcServer(services: readonly MountedService[]): GrpcServer {
         });
       }),
   };
+}
+
+function ownCredentials({ certPem, keyPem }: ServerKeys): ServerCredentials {
+  const pair = { cert_chain: Buffer.from(certPem), private_key: Buffer.from(keyPem) };
+  return ServerCredentials.createSsl(null, [pair], false);
 }
 
 /**

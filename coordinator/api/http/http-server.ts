@@ -1,12 +1,13 @@
 import { once } from "node:events";
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
+import { createServer as createTlsServer } from "node:https";
 import { createRegistry } from "@bufbuild/protobuf";
 import { createConnectRouter } from "@connectrpc/connect";
 import type { UniversalHandler } from "@connectrpc/connect/protocol";
 import { universalRequestFromNodeRequest, universalResponseToNodeResponse } from "@connectrpc/connect-node";
 import { from } from "../../../shared/errors.ts";
 import { limits } from "../../../shared/limits.ts";
-import type { MountedService } from "../grpc/grpc-server.ts";
+import type { MountedService, ServerKeys } from "../grpc/grpc-server.ts";
 
 /** A page beside the services: `/metrics`, `/healthz`. */
 export interface HttpPage {
@@ -19,6 +20,8 @@ export interface HttpServerOptions {
   readonly pages: readonly HttpPage[];
   /** Told of failures that no client can be told of any more. */
   readonly onError: (error: Error) => void;
+  /** Plain without. */
+  readonly tls?: ServerKeys | undefined;
 }
 
 export interface HttpServer {
@@ -28,7 +31,7 @@ export interface HttpServer {
 }
 
 /** The same services for browsers and curl: Connect, gRPC-Web and JSON over HTTP/1.1. */
-export function httpServer({ services, pages, onError }: HttpServerOptions): HttpServer {
+export function httpServer({ services, pages, onError, tls }: HttpServerOptions): HttpServer {
   const router = createConnectRouter({
     // gzip would cost more than the network it saves: downloads fell to 28 MiB/s with it.
     acceptCompression: [],
@@ -39,7 +42,7 @@ export function httpServer({ services, pages, onError }: HttpServerOptions): Htt
   const handlers = new Map(router.handlers.map((handler) => [handler.requestPath, handler]));
   const byPath = new Map(pages.map((page) => [page.path, page]));
 
-  const server = createServer((request, response) => {
+  const answer = (request: IncomingMessage, response: ServerResponse) => {
     const path = (request.url ?? "/").split("?", 1)[0] ?? "/";
     const handler = handlers.get(path);
     const page = byPath.get(path);
@@ -53,7 +56,9 @@ export function httpServer({ services, pages, onError }: HttpServerOptions): Htt
       if (!request.destroyed && !response.destroyed) onError(from(error, `answering ${path}`));
       response.destroy();
     });
-  });
+  };
+  const server =
+    tls === undefined ? createServer(answer) : createTlsServer({ cert: tls.certPem, key: tls.keyPem }, answer);
   return { listen: (host, port) => listen(server, host, port), close: () => close(server) };
 }
 

@@ -1,8 +1,10 @@
 import { createHash, randomBytes } from "node:crypto";
-import { mkdir, readFile, writeFile } from "node:fs/promises";
+import { mkdir, readFile } from "node:fs/promises";
 import { join } from "node:path";
 import type { Clock } from "../../../shared/clock.ts";
 import { from, MillraceError } from "../../../shared/errors.ts";
+import { writePrivateFile } from "../../../shared/private-file.ts";
+import { formatToken } from "../../../shared/rpc/token.ts";
 import type { SchemaPart, Sqlite } from "../../../shared/sqlite/sqlite.ts";
 import type { Principal, Role } from "./principal.ts";
 
@@ -53,6 +55,8 @@ export interface TokensOptions {
   readonly sqlite: Sqlite;
   /** Where the first tokens lie in clear, one file each, readable by the owner alone: `admin` and `agent`. */
   readonly dir: string;
+  /** Of the farm's own CA, where it has one: the first tokens are written with it. */
+  readonly fingerprint?: string | undefined;
   readonly clock: Clock;
 }
 
@@ -68,10 +72,10 @@ interface Row {
 const firstRoles = ["admin", "agent"] as const;
 
 /** Opens the tokens and sees to it that the two first ones exist: without them nobody could make any others. */
-export async function openTokens({ sqlite, dir, clock }: TokensOptions): Promise<Tokens> {
+export async function openTokens({ sqlite, dir, fingerprint, clock }: TokensOptions): Promise<Tokens> {
   await mkdir(dir, { recursive: true, mode: 0o700 });
   for (const role of firstRoles) {
-    const token = await readOrMake(join(dir, role));
+    const token = await readOrMake(join(dir, role), fingerprint);
     await sqlite.write([
       // A file that was replaced replaces the token: the old one opens nothing any more.
       { sql: "DELETE FROM token WHERE name = ?", params: [role] },
@@ -137,16 +141,18 @@ function infoOf({ name, role, created_ms, expires_ms }: Row): TokenInfo {
   return { name, role, createdMs: created_ms ?? undefined, expiresMs: expires_ms ?? undefined };
 }
 
-async function readOrMake(path: string): Promise<string> {
+/** Gives the secret; the file says it together with the fingerprint, as people copy it. */
+async function readOrMake(path: string, fingerprint: string | undefined): Promise<string> {
   const present = await readFile(path, "utf8").catch((error: unknown) => {
     const failure = from(error, "reading a token");
-    if (failure.code === "not_found") return undefined;
+    if (failure.code === "not_found") return "";
     throw failure;
   });
-  if (present !== undefined && present.trim() !== "") return present.trim();
-  const token = newToken();
-  await writeFile(path, `${token}\n`, { mode: 0o600 });
-  return token;
+  const [kept = ""] = present.trim().split(".", 1);
+  const secret = kept === "" ? newToken() : kept;
+  const text = `${formatToken({ secret, fingerprint })}\n`;
+  if (text !== present) writePrivateFile(path, text, { durable: true });
+  return secret;
 }
 
 function newToken(): string {

@@ -67,6 +67,15 @@ describe("credentials", () => {
     expect(resolveCredentials({ env }).token).toBe("from-file");
   });
 
+  it("say who vouches for a farm with a certificate of its operator's: flag, environment, then what was stored", () => {
+    const env = { XDG_CONFIG_HOME: tempDir(), MILLRACE_TLS_CA: "" };
+    store(userCredentialsFile(env), { ...stored, tlsCa: "system" });
+    expect(resolveCredentials({ env }).tlsCa).toBe("system");
+    expect(resolveCredentials({ env: { ...env, MILLRACE_TLS_CA: "/ca.pem" } }).tlsCa).toBe("/ca.pem");
+    expect(resolveCredentials({ env, address: "h:1", token: "t", tlsCa: "/flag.pem" }).tlsCa).toBe("/flag.pem");
+    expect(resolveCredentials({ env, address: "h:1", token: "t" })).not.toHaveProperty("tlsCa");
+  });
+
   it("say what to do when there are none", () => {
     expect(() => resolveCredentials({ env: { XDG_CONFIG_HOME: tempDir() } })).toThrow(/millrace up/);
   });

@@ -1,30 +1,11 @@
 import { describe, expect, it } from "vitest";
 import { restartPauseMs } from "../../../../cli/up/child.ts";
 import { problemIn } from "../../../../cli/up/child-log.ts";
-import { hostPort, localHost, requireSafeHost } from "../../../../cli/up/host.ts";
 import { natsConfig, parseNatsVersion } from "../../../../cli/up/nats.ts";
 import { subjects } from "../../../../shared/bus/subjects.ts";
 import { limits } from "../../../../shared/limits.ts";
 
 describe("up", () => {
-  it.each(["127.0.0.1", "127.8.8.8", "::1", "localhost"])("listens on %s without asking", (host) => {
-    expect(() => requireSafeHost(host, false)).not.toThrow();
-  });
-
-  it.each(["0.0.0.0", "::", "192.168.1.2", "build.example.com", "127.0.0.1.example.com"])(
-    "listens on %s only when told that it is insecure",
-    (host) => {
-      expect(() => requireSafeHost(host, false)).toThrow(/TLS.*\n.*--insecure/);
-      expect(() => requireSafeHost(host, true)).not.toThrow();
-    },
-  );
-
-  it("reaches a server that listens everywhere on this machine", () => {
-    expect(hostPort(localHost("0.0.0.0"), 7070)).toBe("127.0.0.1:7070");
-    expect(hostPort(localHost("::"), 7070)).toBe("[::1]:7070");
-    expect(hostPort("farm", 7070)).toBe("farm:7070");
-  });
-
   it("waits longer after each failure in a row, up to a bound", () => {
     expect([1, 2, 3].map((failures) => restartPauseMs(failures, () => 1))).toEqual([
       limits.childPauseMs,
@@ -64,7 +45,7 @@ describe("the embedded NATS", () => {
   };
 
   it("lets agents publish to the farm and listen to what is theirs, and every subject of an agent is covered", () => {
-    const config = natsConfig(7422, credentials);
+    const config = natsConfig({ host: "127.0.0.1", port: 7422, tls: undefined }, credentials);
     expect(config).toContain('publish: ["millrace.farm.>", "_INBOX.>"]');
     expect(config).toContain('subscribe: ["millrace.agent.>", "millrace.agents.>", "_INBOX.>"]');
     for (const sent of [subjects.heartbeat("x"), subjects.report("x"), subjects.goodbye("x")]) {
@@ -76,8 +57,17 @@ describe("the embedded NATS", () => {
     expect(subjects.rollCall).toMatch(/^millrace\.agents\./);
   });
 
+  it("listens where the coordinator does, with the same certificate", () => {
+    const tls = { certFile: "/a b/server.pem", keyFile: '/a "b"/server.key' };
+    const config = natsConfig({ host: "2001:db8::1", port: 7422, tls }, credentials);
+    expect(config).toContain('listen: "[2001:db8::1]:7422"');
+    expect(config).toContain('cert_file: "/a b/server.pem", key_file: "/a \\"b\\"/server.key"');
+    expect(natsConfig({ host: "127.0.0.1", port: 7422, tls: undefined }, credentials)).not.toContain("tls");
+  });
+
   it("takes the largest message that the bus sends", () => {
-    const [, payload] = /max_payload: (\d+)/.exec(natsConfig(1, credentials)) ?? [];
+    const [, payload] =
+      /max_payload: (\d+)/.exec(natsConfig({ host: "127.0.0.1", port: 1, tls: undefined }, credentials)) ?? [];
     expect(Number(payload)).toBeGreaterThan(limits.busMessageBytes);
   });
 
