@@ -4,6 +4,7 @@ import { arch, hostname, platform } from "node:os";
 import { join } from "node:path";
 import { create } from "@bufbuild/protobuf";
 import { createClient, type Transport } from "@connectrpc/connect";
+import { AdminService } from "../proto/gen/millrace/v1/admin_pb.ts";
 import { type AgentInfo, AgentInfoSchema, AgentService, ToolSchema } from "../proto/gen/millrace/v1/agent_pb.ts";
 import { LogService } from "../proto/gen/millrace/v1/log_pb.ts";
 import { connectNatsBus } from "../shared/bus/nats-bus.ts";
@@ -27,6 +28,8 @@ import { folderCaches } from "./caches/folder-caches.ts";
 import type { AgentConfig } from "./config.ts";
 import { confine } from "./confine.ts";
 import { openAgentDatabase } from "./database.ts";
+import { type KeyFile, openKeyFile } from "./enrolment/agent-keys.ts";
+import { enrollingCoordinator, enrolment } from "./enrolment/enrolment.ts";
 import { choosingExecutor } from "./executor/choosing-executor.ts";
 import { collectingExecutor } from "./executor/collecting-executor.ts";
 import { concludingExecutor } from "./executor/concluding-executor.ts";
@@ -51,7 +54,7 @@ import { openOutbox } from "./outbox/outbox.ts";
 import { type Patiently, patience } from "./retry.ts";
 import { openRunner } from "./runner/runner.ts";
 import { attempts } from "./session/attempts.ts";
-import { busServersOf, busTrustOf } from "./session/bus-servers.ts";
+import { busLoginOf, busServersOf, busTrustOf } from "./session/bus-servers.ts";
 import { agentIdentity } from "./session/identity.ts";
 import { session } from "./session/session.ts";
 import { openBlobFiles, type StoredFile } from "./store/blob-files.ts";
@@ -93,10 +96,12 @@ export async function wireAgent(
 
   const database = await openAgentDatabase({ path: folder("agent.sqlite"), onError });
   opened.defer(() => database.close());
-  const { transport, ...reached } = await reach(config, folder("farm-ca.pem"), patience(clock, onError));
+  const patiently = patience(clock, onError);
+  const keys = openKeyFile(config.credentials ?? folder(keyFileOf(config.coordinator)), config.coordinator);
+  const reached = await reach(config, { keptFile: folder("farm-ca.pem"), keys, patiently });
+  const { transport } = reached;
   opened.defer(() => transport.close());
   const farm = grpcCas({ transport });
-  const patiently = patience(clock, onError);
 
   mkdirSync(folder("work"), { recursive: true });
   const mode = await probeInputRootMode(folder("work"));
@@ -153,17 +158,24 @@ export async function wireAgent(
   opened.defer(() => outbox.close());
   const forgetOperation = operationForgetter(journal, folder("operations"), onError);
   const taken = attempts({ slots: config.slots, executor, outbox, forgetOperation, clock, onChange, onError });
+  const coordinator = createClient(AgentService, transport);
+  const letIn = enrolment({
+    ...{ id, hostname: hostname(), coordinator: config.coordinator, keys, token: reached.token, patiently },
+    ...{ agents: coordinator, admin: createClient(AdminService, transport) },
+  });
   const membership = session({
     info,
-    coordinator: createClient(AgentService, transport),
+    coordinator: enrollingCoordinator(coordinator, letIn, ending.signal),
     connectBus: (answer) =>
       connectNatsBus({
         servers: busServersOf(answer, reached.address),
         trust: busTrustOf(answer, reached),
-        user: answer.natsUser,
-        password: answer.natsPassword,
+        ...busLoginOf(answer, { id, keys }),
         name: `agent ${id}`,
-        onError,
+        onError(error) {
+          onError(error);
+          if (error.code === "unauthenticated") membership.renew(); // whoever let us in may know better, or not any more
+        },
       }),
     attempts: taken,
     disk: () => diskSpace(data),
@@ -180,6 +192,7 @@ export async function wireAgent(
   return agent({
     id,
     async join() {
+      await letIn.confirm(ending.signal);
       await leftovers.send(); // before the first heartbeat, by which the coordinator ends these logs itself
       await membership.start();
     },
@@ -191,22 +204,32 @@ export async function wireAgent(
   });
 }
 
+interface ReachParts {
+  /** Where the farm's CA is kept. */
+  readonly keptFile: string;
+  readonly keys: KeyFile;
+  readonly patiently: Patiently;
+}
+
 /**
  * Who the coordinator is and how to speak to it. A CA that is not kept yet is waited for, as long as it takes; without a
  * token it is the farm whose CA is kept.
  */
-async function reach(
-  { coordinator: address, token: text, tlsCa }: AgentConfig,
-  keptFile: string,
-  patiently: Patiently,
-) {
+async function reach({ coordinator: address, token: text, tlsCa }: AgentConfig, parts: ReachParts) {
+  const { keptFile, keys, patiently } = parts;
   const token = text === undefined ? undefined : parseToken(text);
   const fingerprint = token === undefined ? keptFingerprint(keptFile) : token.fingerprint;
   const { signal } = new AbortController();
   const ask = () => obtainTrust({ address, fingerprint, tlsCa, keptFile, signal });
   const trust = await patiently(signal, `asking ${address} for the farm's CA`, ask);
-  const plain = grpcTransport({ address, trust, ...(token === undefined ? {} : { token: token.secret }) });
-  return { address, trust, transport: explainedTransport(plain, () => tlsMismatch(address, trust)) };
+  const plain = grpcTransport({ address, trust, token: () => keys.current()?.secret });
+  const transport = explainedTransport(plain, () => tlsMismatch(address, trust));
+  return { address, trust, transport, token: token?.secret };
+}
+
+/** A file for each coordinator: an agent shows none of them what it has for another. */
+function keyFileOf(coordinator: string): string {
+  return join("enrolments", `${hash("sha256", coordinator).slice(0, 16)}.json`);
 }
 
 function toolMessage({ name, version, fingerprint, path }: FoundTool) {
