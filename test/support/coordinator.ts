@@ -14,6 +14,7 @@ import { grpcCas } from "../../shared/cas/grpc-cas.ts";
 import { grpcTransport } from "../../shared/rpc/grpc-transport.ts";
 import type { ServerTls } from "../../shared/tls/server-tls.ts";
 import { authorityTrust, type Trust } from "../../shared/tls/trust.ts";
+import { enrol } from "./enrol.ts";
 import { startNatsServer } from "./nats-server.ts";
 import { tempDir } from "./temp-dir.ts";
 
@@ -52,7 +53,12 @@ export async function startTestCoordinator(data = tempDir(), tls?: ServerTls) {
     stop,
     http: `${tls === undefined ? "http" : "https"}://127.0.0.1:${coordinator.httpPort}`,
     tokenOf,
-    as: (role: "admin" | "agent") => clientsOf(address, tokenOf(role), trust),
+    as: (role: "admin") => clientsOf(address, tokenOf(role), trust),
+    /** With the secret of an agent that was let in by the farm's own token. */
+    async asAgent(id: string) {
+      const { secret } = await enrol(clientsOf(address, tokenOf("agent"), trust).agents, { id });
+      return clientsOf(address, secret, trust);
+    },
     withToken: (token?: string) => clientsOf(address, token, trust),
     /** One more party on the bus. */
     async connectBus() {

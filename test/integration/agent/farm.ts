@@ -17,6 +17,7 @@ import {
   ContentAddressableStorage,
 } from "../../../proto/gen/build/bazel/remote/execution/v2/remote_execution_pb.ts";
 import { ByteStream } from "../../../proto/gen/google/bytestream/bytestream_pb.ts";
+import { AdminService } from "../../../proto/gen/millrace/v1/admin_pb.ts";
 import { type AgentInfo, AgentService } from "../../../proto/gen/millrace/v1/agent_pb.ts";
 import {
   AssignReplySchema,
@@ -124,6 +125,7 @@ export async function fakeFarm({ hostOperationLeaseMs = 30_000 } = {}): Promise<
   let number = 0n;
 
   const agentService: ServiceImpl<typeof AgentService> = {
+    enrolAgent: () => ({}),
     joinFarm({ agent }) {
       if (agent !== undefined) joined.push(agent);
       events.emit("change");
@@ -139,6 +141,12 @@ export async function fakeFarm({ hostOperationLeaseMs = 30_000 } = {}): Promise<
     listAgents: () => ({}),
     setAgentDraining: () => ({}),
     removeAgent: () => ({}),
+  };
+  const adminService: ServiceImpl<typeof AdminService> = {
+    createToken: () => ({}),
+    listTokens: () => ({}),
+    revokeToken: () => ({}),
+    describeCoordinator: () => ({}),
   };
   const logService: ServiceImpl<typeof LogService> = {
     async *appendLog(requests) {
@@ -163,6 +171,7 @@ export async function fakeFarm({ hostOperationLeaseMs = 30_000 } = {}): Promise<
   async function startGrpc(): Promise<void> {
     server = grpcServer([
       mounted(AgentService, agentService),
+      mounted(AdminService, adminService),
       mounted(LogService, logService),
       mounted(ContentAddressableStorage, casService({ cas })),
       mounted(ByteStream, byteStreamService({ cas })),

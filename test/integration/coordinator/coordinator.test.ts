@@ -26,7 +26,7 @@ async function failureOf(call: Promise<unknown>): Promise<ConnectError> {
 test("a run goes from a tar to its outcome, and can be watched and read from any point", async () => {
   const coordinator = await startTestCoordinator();
   const person = coordinator.as("admin");
-  const machine = coordinator.as("agent");
+  const machine = await coordinator.asAgent("a");
   const agent = await busAgent(await coordinator.connectBus(), { id: "a" });
   await machine.agents.joinFarm({ agent: agent.info });
   agent.heartbeat();
@@ -75,16 +75,10 @@ test("without a token, with an unknown one or with the wrong role nothing is don
   expect(await failureOf(coordinator.withToken("mr_guess").runs.listRuns({}))).toMatchObject({
     code: Code.Unauthenticated,
   });
-  expect(await failureOf(coordinator.as("agent").runs.listRuns({}))).toMatchObject({ code: Code.PermissionDenied });
+  const machine = await coordinator.asAgent("a");
+  expect(await failureOf(machine.runs.listRuns({}))).toMatchObject({ code: Code.PermissionDenied });
   expect(await failureOf(coordinator.as("admin").agents.joinFarm({}))).toMatchObject({ code: Code.PermissionDenied });
-  expect(
-    await failureOf(
-      coordinator
-        .as("agent")
-        .cas.findMissing([])
-        .then(() => Promise.reject(new Error("ok"))),
-    ),
-  ).toMatchObject({
+  expect(await failureOf(machine.cas.findMissing([]).then(() => Promise.reject(new Error("ok"))))).toMatchObject({
     rawMessage: "ok",
   });
 });
@@ -159,7 +153,7 @@ test("a run that waits can be cancelled, and its watcher is told the end", async
 test("people decide at gates and ask for the flow, machines do neither", async () => {
   const coordinator = await startTestCoordinator();
   const person = coordinator.as("admin");
-  const machine = coordinator.as("agent");
+  const machine = await coordinator.asAgent("a");
   expect(await failureOf(person.flow.getFlow({}))).toMatchObject({ code: Code.NotFound });
   const run = await submit(person, {}, "name: p\nstages: { look: { manual: { title: Look at it } } }\n");
   const { binding } = (await person.runs.getRun({ run })).run?.tasks[0]?.gate ?? {};
@@ -177,7 +171,7 @@ test("people decide at gates and ask for the flow, machines do neither", async (
 
 test("an agent of another version, or with an impossible name, is told why it cannot join", async () => {
   const coordinator = await startTestCoordinator();
-  const machine = coordinator.as("agent");
+  const machine = await coordinator.asAgent("a");
   const join = (agent: object) =>
     failureOf(machine.agents.joinFarm({ agent: { id: "a", slots: 1, version: "0.1.0", ...agent } }));
   expect((await join({ version: "9.0.0" })).code).toBe(Code.FailedPrecondition);
@@ -189,7 +183,7 @@ test("an agent of another version, or with an impossible name, is told why it ca
 test("agents are shown with their state and what they hold", async () => {
   const coordinator = await startTestCoordinator();
   const agent = await busAgent(await coordinator.connectBus(), { id: "a", labels: { os: "linux" } });
-  await coordinator.as("agent").agents.joinFarm({ agent: agent.info });
+  await (await coordinator.asAgent("a")).agents.joinFarm({ agent: agent.info });
   agent.heartbeat();
   await submit(coordinator.as("admin"));
   await agent.nextAssign();
