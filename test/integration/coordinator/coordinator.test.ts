@@ -4,6 +4,7 @@ import { BadRequestSchema } from "../../../proto/gen/google/rpc/error_details_pb
 import { AgentState } from "../../../proto/gen/millrace/v1/agent_pb.ts";
 import { GateDecision, RunStatus, TaskStatus } from "../../../proto/gen/millrace/v1/event_pb.ts";
 import type { RunRequest } from "../../../proto/gen/millrace/v1/run_pb.ts";
+import { digestOf } from "../../../shared/digest.ts";
 import { busAgent } from "../../support/bus-agent.ts";
 import { type Clients, startTestCoordinator } from "../../support/coordinator.ts";
 import { archive, submitText, tarOf, work } from "../../support/runs.ts";
@@ -78,7 +79,9 @@ test("without a token, with an unknown one or with the wrong role nothing is don
   const machine = await coordinator.asAgent("a");
   expect(await failureOf(machine.runs.listRuns({}))).toMatchObject({ code: Code.PermissionDenied });
   expect(await failureOf(coordinator.as("admin").agents.joinFarm({}))).toMatchObject({ code: Code.PermissionDenied });
-  expect(await failureOf(machine.cas.findMissing([]).then(() => Promise.reject(new Error("ok"))))).toMatchObject({
+  expect(
+    await failureOf(machine.cas.findMissing([digestOf(Buffer.from("x"))]).then(() => Promise.reject(new Error("ok")))),
+  ).toMatchObject({
     rawMessage: "ok",
   });
 });
