@@ -22,6 +22,8 @@ export interface KeyFile {
   current(): AgentKeys | undefined;
   /** Makes new ones. They are on disk before they are used: what the farm knows must not be lost with the process. */
   renew(): AgentKeys;
+  /** Goes back to earlier ones: the farm did not want the new ones, and what it says of the old ones tells more. */
+  restore(earlier: AgentKeys): void;
   markEnrolled(): void;
 }
 
@@ -53,6 +55,7 @@ export function openKeyFile(path: string, coordinator: string): KeyFile {
     path,
     current: () => keys,
     renew: () => write({ ...newBusKey(), secret: newSecret(), isEnrolled: false }),
+    restore: write,
     markEnrolled() {
       if (keys !== undefined && !keys.isEnrolled) write({ ...keys, isEnrolled: true });
     },

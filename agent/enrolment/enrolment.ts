@@ -47,7 +47,8 @@ export function enrolment(options: EnrolmentOptions): Enrolment {
     const call = () => agents.enrolAgent(request, { signal, headers: { authorization: `Bearer ${token}` } });
     await patiently(signal, `enrolling as "${id}" at ${coordinator}`, call).catch((error: unknown) => {
       const failure = from(error);
-      throw new MillraceError(failure.code, failure.message + hint, { cause: error });
+      // Without its cause: what a command line advises about refused tokens is for people's.
+      throw new MillraceError(failure.code, failure.message + hint);
     });
     keys.markEnrolled();
   }
@@ -58,12 +59,17 @@ export function enrolment(options: EnrolmentOptions): Enrolment {
       throw new MillraceError(
         "unauthenticated",
         `${coordinator} refuses the keys of the agent "${id}" (${keys.path}): ${message}. Start it with a new token`,
-        { cause: refusal },
       );
     }
+    const earlier = keys.current();
     // Those that the farm never said it knows may have been on their way when the process ended: they ask once more.
-    if (keys.current()?.isEnrolled !== false) keys.renew();
-    await enrol(signal, `; before, it had refused the keys in ${keys.path}: ${message}`);
+    if (earlier?.isEnrolled !== false) keys.renew();
+    try {
+      await enrol(signal, `; before, it had refused the keys in ${keys.path}: ${message}`);
+    } catch (error) {
+      if (earlier !== undefined && !signal.aborted) keys.restore(earlier);
+      throw error;
+    }
   }
 
   return {
