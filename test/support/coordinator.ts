@@ -39,7 +39,7 @@ function clientsOf(address: string, token?: string, trust?: Trust) {
 export interface TestCoordinatorOptions {
   /** The server that it speaks to; default one of its own, whose one user is everybody's. */
   readonly nats?: Awaited<ReturnType<typeof startManagedNats>>;
-  readonly tls?: ServerTls;
+  readonly tls?: ServerTls | undefined;
 }
 
 /** A real coordinator in this process, on a real nats-server and ports of its own; gone after the test. */

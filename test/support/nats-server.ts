@@ -46,6 +46,12 @@ export async function startManagedNats(): Promise<TestNatsServer & { readonly ma
   return { ...server, url: `nats://${server.address}`, ...coordinator, managed: { coordinator, ...managed } };
 }
 
+/** One that an operator has set up: with everything but the address as the text says it. */
+export async function startNatsOf(config: string) {
+  const server = await startWith((port) => `listen: "127.0.0.1:${port}"\n${config}`, tempDir());
+  return { ...server, url: `nats://${server.address}` };
+}
+
 async function startWith(configOf: (port: number) => string, dir: string) {
   const port = await freePort();
   const config = join(dir, "nats.conf");
