@@ -98,7 +98,7 @@ export async function wireAgent(
   opened.defer(() => database.close());
   const patiently = patience(clock, onError);
   const keys = openKeyFile(config.credentials ?? folder(keyFileOf(config.coordinator)), config.coordinator);
-  const reached = await reach(config, { keptFile: folder("farm-ca.pem"), keys, patiently });
+  const reached = await reach(config, { keys, patiently });
   const { transport } = reached;
   opened.defer(() => transport.close());
   const farm = grpcCas({ transport });
@@ -160,7 +160,8 @@ export async function wireAgent(
   const taken = attempts({ slots: config.slots, executor, outbox, forgetOperation, clock, onChange, onError });
   const coordinator = createClient(AgentService, transport);
   const letIn = enrolment({
-    ...{ id, hostname: hostname(), coordinator: config.coordinator, keys, token: reached.token, patiently },
+    ...{ id, hostname: hostname(), coordinator: config.coordinator, keys, token: reached.token, patiently, onError },
+    pool: config.labels.pool,
     ...{ agents: coordinator, admin: createClient(AdminService, transport) },
   });
   const membership = session({
@@ -205,8 +206,7 @@ export async function wireAgent(
 }
 
 interface ReachParts {
-  /** Where the farm's CA is kept. */
-  readonly keptFile: string;
+  /** The CA is kept beside them: it is of the same farm. */
   readonly keys: KeyFile;
   readonly patiently: Patiently;
 }
@@ -216,7 +216,8 @@ interface ReachParts {
  * token it is the farm whose CA is kept.
  */
 async function reach({ coordinator: address, token: text, tlsCa }: AgentConfig, parts: ReachParts) {
-  const { keptFile, keys, patiently } = parts;
+  const { keys, patiently } = parts;
+  const keptFile = `${keys.path}.ca.pem`;
   const token = text === undefined ? undefined : parseToken(text);
   const fingerprint = token === undefined ? keptFingerprint(keptFile) : token.fingerprint;
   const { signal } = new AbortController();

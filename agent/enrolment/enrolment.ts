@@ -29,10 +29,14 @@ export interface EnrolmentOptions {
   readonly agents: Pick<Client<typeof AgentService>, "enrolAgent">;
   readonly admin: Pick<Client<typeof AdminService>, "describeCoordinator">;
   readonly patiently: Patiently;
+  /** As the agent was told it; `default` when it was told none. */
+  readonly pool: string | undefined;
+  /** Told when the token says another pool, which then counts. */
+  readonly onError: (error: MillraceError) => void;
 }
 
 export function enrolment(options: EnrolmentOptions): Enrolment {
-  const { id, hostname, coordinator, keys, token, agents, admin, patiently } = options;
+  const { id, hostname, coordinator, keys, token, agents, admin, patiently, pool: said, onError } = options;
 
   /** @param hint ends the message when it is refused */
   async function enrol(signal: AbortSignal, hint = ""): Promise<void> {
@@ -45,12 +49,15 @@ export function enrolment(options: EnrolmentOptions): Enrolment {
     const { publicKey, secret } = keys.current() ?? keys.renew();
     const request = { id, hostname, natsPublicKey: publicKey, secretSha256: Buffer.from(secretHash(secret), "hex") };
     const call = () => agents.enrolAgent(request, { signal, headers: { authorization: `Bearer ${token}` } });
-    await patiently(signal, `enrolling as "${id}" at ${coordinator}`, call).catch((error: unknown) => {
+    const doing = `enrolling as "${id}" at ${coordinator}`;
+    const { pool } = await patiently(signal, doing, call).catch((error: unknown) => {
       const failure = from(error);
       // Without its cause: what a command line advises about refused tokens is for people's.
       throw new MillraceError(failure.code, failure.message + hint);
     });
     keys.markEnrolled();
+    if (pool === "" || pool === said || said === "default") return;
+    onError(new MillraceError("failed_precondition", `${doing}: the token is for the pool ${pool}, not for ${said}`));
   }
 
   async function renew(refusal: unknown, signal: AbortSignal): Promise<void> {
