@@ -54,9 +54,9 @@ import { openOutbox } from "./outbox/outbox.ts";
 import { type Patiently, patience } from "./retry.ts";
 import { openRunner } from "./runner/runner.ts";
 import { attempts } from "./session/attempts.ts";
-import { busLoginOf, busServersOf, busTrustOf } from "./session/bus-servers.ts";
+import { busLoginOf, busServersOf, busTrustOf, type ReachedCoordinator } from "./session/bus-servers.ts";
 import { agentIdentity } from "./session/identity.ts";
-import { session } from "./session/session.ts";
+import { type BusAddress, session } from "./session/session.ts";
 import { openBlobFiles, type StoredFile } from "./store/blob-files.ts";
 import { evictor, storeBounds } from "./store/evictor.ts";
 import { localStore } from "./store/local-store.ts";
@@ -97,9 +97,8 @@ export async function wireAgent(
   const database = await openAgentDatabase({ path: folder("agent.sqlite"), onError });
   opened.defer(() => database.close());
   const patiently = patience(clock, onError);
-  const keys = openKeyFile(config.credentials ?? folder(keyFileOf(config.coordinator)), config.coordinator);
-  const reached = await reach(config, { keys, patiently });
-  const { transport } = reached;
+  const reached = await reach(config, { folder, patiently });
+  const { transport, keys } = reached;
   opened.defer(() => transport.close());
   const farm = grpcCas({ transport });
 
@@ -158,26 +157,11 @@ export async function wireAgent(
   opened.defer(() => outbox.close());
   const forgetOperation = operationForgetter(journal, folder("operations"), onError);
   const taken = attempts({ slots: config.slots, executor, outbox, forgetOperation, clock, onChange, onError });
-  const coordinator = createClient(AgentService, transport);
-  const letIn = enrolment({
-    ...{ id, hostname: hostname(), coordinator: config.coordinator, keys, token: reached.token, patiently, onError },
-    pool: config.labels.pool,
-    ...{ agents: coordinator, admin: createClient(AdminService, transport) },
-  });
+  const { letIn, coordinator } = wireEnrolment(config, { id, reached, patiently, onError, ending: ending.signal });
   const membership = session({
     info,
-    coordinator: enrollingCoordinator(coordinator, letIn, ending.signal),
-    connectBus: (answer) =>
-      connectNatsBus({
-        servers: busServersOf(answer, reached.address),
-        trust: busTrustOf(answer, reached),
-        ...busLoginOf(answer, { id, keys }),
-        name: `agent ${id}`,
-        onError(error) {
-          onError(error);
-          if (error.code === "unauthenticated") membership.renew(); // whoever let us in may know better, or not any more
-        },
-      }),
+    coordinator,
+    connectBus: (answer) => connectBus(answer, { id, keys, reached, onError, onRefused: () => membership.renew() }),
     attempts: taken,
     disk: () => diskSpace(data),
     clock,
@@ -206,8 +190,7 @@ export async function wireAgent(
 }
 
 interface ReachParts {
-  /** The CA is kept beside them: it is of the same farm. */
-  readonly keys: KeyFile;
+  readonly folder: (name: string) => string;
   readonly patiently: Patiently;
 }
 
@@ -215,9 +198,10 @@ interface ReachParts {
  * Who the coordinator is and how to speak to it. A CA that is not kept yet is waited for, as long as it takes; without a
  * token it is the farm whose CA is kept.
  */
-async function reach({ coordinator: address, token: text, tlsCa }: AgentConfig, parts: ReachParts) {
-  const { keys, patiently } = parts;
-  const keptFile = `${keys.path}.ca.pem`;
+async function reach(config: AgentConfig, { folder, patiently }: ReachParts) {
+  const { coordinator: address, token: text, tlsCa } = config;
+  const keys = openKeyFile(config.credentials ?? folder(keyFileOf(address)), address);
+  const keptFile = `${keys.path}.ca.pem`; // beside them, for it is of the same farm
   const token = text === undefined ? undefined : parseToken(text);
   const fingerprint = token === undefined ? keptFingerprint(keptFile) : token.fingerprint;
   const { signal } = new AbortController();
@@ -225,7 +209,49 @@ async function reach({ coordinator: address, token: text, tlsCa }: AgentConfig, 
   const trust = await patiently(signal, `asking ${address} for the farm's CA`, ask);
   const plain = grpcTransport({ address, trust, token: () => keys.current()?.secret });
   const transport = explainedTransport(plain, () => tlsMismatch(address, trust));
-  return { address, trust, transport, token: token?.secret };
+  return { address, trust, transport, keys, token: token?.secret };
+}
+
+interface EnrolmentParts {
+  readonly id: string;
+  readonly reached: Awaited<ReturnType<typeof reach>>;
+  readonly patiently: Patiently;
+  readonly onError: (error: MillraceError) => void;
+  readonly ending: AbortSignal;
+}
+
+/** How the agent is let in, and the coordinator as one that it may have to be let in by again. */
+function wireEnrolment(config: AgentConfig, { id, reached, patiently, onError, ending }: EnrolmentParts) {
+  const { transport, keys, token } = reached;
+  const agents = createClient(AgentService, transport);
+  const admin = createClient(AdminService, transport);
+  const { pool } = config.labels;
+  const own = { id, hostname: hostname(), pool, keys, token, coordinator: config.coordinator };
+  const letIn = enrolment({ ...own, agents, admin, patiently, onError });
+  return { letIn, coordinator: enrollingCoordinator(agents, letIn, ending) };
+}
+
+interface BusParts {
+  readonly id: string;
+  readonly keys: KeyFile;
+  readonly reached: ReachedCoordinator;
+  readonly onError: (error: MillraceError) => void;
+  /** The server does not let us in any more: whoever let us in may know better. */
+  readonly onRefused: () => void;
+}
+
+/** The bus that the coordinator names, as this agent. */
+function connectBus(answer: BusAddress, { id, keys, reached, onError, onRefused }: BusParts) {
+  return connectNatsBus({
+    servers: busServersOf(answer, reached.address),
+    trust: busTrustOf(answer, reached),
+    ...busLoginOf(answer, { id, keys }),
+    name: `agent ${id}`,
+    onError(error) {
+      onError(error);
+      if (error.code === "unauthenticated") onRefused();
+    },
+  });
 }
 
 /** A file for each coordinator: an agent shows none of them what it has for another. */

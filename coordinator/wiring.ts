@@ -60,7 +60,6 @@ import { admittingEnrolments } from "./farm/agents/admitting-enrolments.ts";
 import { isConnected, offerOf } from "./farm/agents/agent-registry.ts";
 import { agentSchema, busAgentRegistry } from "./farm/agents/bus-agent-registry.ts";
 import type { BusUsers } from "./farm/agents/bus-users.ts";
-import type { Enrolments } from "./farm/agents/enrolments.ts";
 import { natsBusUsers } from "./farm/agents/nats-bus-users.ts";
 import { sharedBusUser } from "./farm/agents/shared-bus-user.ts";
 import { enrolmentSchema, openEnrolments } from "./farm/agents/sqlite-enrolments.ts";
@@ -104,16 +103,15 @@ export async function startCoordinator(config: CoordinatorConfig, log: Logger): 
     const bus = own("bus", await connectNatsBus({ ...config.bus, name: "coordinator", onError }));
 
     // farm
-    const disk = own("cas", await openDiskCas({ dir: join(config.data, "cas"), sqlite, clock }));
+    const blobs = own("cas", await openDiskCas({ dir: join(config.data, "cas"), sqlite, clock }));
     const onCorrupt = (digest: unknown): void => log.error({ digest }, "a corrupt blob was set aside");
-    const cas = verifyingCas(disk, { quarantine: disk.quarantine, onCorrupt });
+    const cas = verifyingCas(blobs, { quarantine: blobs.quarantine, onCorrupt });
     const actionCache = completenessCheckingActionCache(sqliteActionCache({ sqlite, clock }), cas);
     const logs = own("logs", await openFileLogStore({ dir: join(config.data, "logs"), clock }));
     const term = await nextTerm(sqlite);
     const agents = busAgentRegistry({ bus, sqlite, clock, term, onError });
-    const enrolled = await openEnrolments({ sqlite, clock });
-    const busUsers = await openBusUsers(config, { clock, own, onError });
-    const enrolments = admittingEnrolments(enrolled.enrolments, busUsers, onError);
+    const letIn = await wireEnrolment(config, { sqlite, clock, own, onError });
+    const { enrolments, enrolmentTokens } = letIn;
     const scheduler = new FarmScheduler({
       bus,
       agents,
@@ -145,6 +143,8 @@ export async function startCoordinator(config: CoordinatorConfig, log: Logger): 
     });
 
     // faces
+    const disk = () => diskSpace(config.data);
+    const administered = { tokens, enrolments, enrolmentTokens, clock, fingerprint, disk };
     const services = guard(
       [
         mounted(Capabilities, capabilitiesService()),
@@ -156,37 +156,18 @@ export async function startCoordinator(config: CoordinatorConfig, log: Logger): 
         ),
         mounted(RunService, runService({ runs, gates: runs, queue: scheduler.view, cas })),
         mounted(FlowService, flowService({ flows: flows({ runs, histories: runs, clock }) })),
-        mounted(LogService, logService({ logs, writers: logWriters(sqlite, enrolments), runs, cas })),
+        mounted(LogService, logService({ logs, writers: letIn.logWriters, runs, cas })),
         mounted(EnvironmentService, environmentService(environments)),
         mounted(AgentService, agentService({ agents, enrolments, scheduler, bus: config.agentBus })),
-        mounted(
-          AdminService,
-          adminService({
-            ...{ tokens, enrolments, enrolmentTokens: enrolled.tokens },
-            ...{ clock, fingerprint, disk: () => diskSpace(config.data) },
-          }),
-        ),
+        mounted(AdminService, adminService(administered)),
       ],
-      {
-        authenticate: authenticator({ tokens, enrolmentTokens: enrolled.tokens }),
-        ...{ meters, stopping: stopping.signal },
-      },
+      { authenticate: authenticator({ tokens, enrolmentTokens }), meters, stopping: stopping.signal },
     );
     const pages = [meters.page, ...healthPages(stopping.signal)];
     const { ports, parts: listening } = listeners(config, { services, pages, onError });
 
     // From here on the lifecycle closes what was opened, also when a part does not start.
-    const admitted = { name: "enrolments", start: () => enrolments.admitAll() };
-    const parts = lifecycle([
-      ...opened.splice(0),
-      busUsers,
-      admitted,
-      agents,
-      scheduler,
-      summaries,
-      runs,
-      ...listening,
-    ]);
+    const parts = lifecycle([...opened.splice(0), ...letIn.parts, agents, scheduler, summaries, runs, ...listening]);
     await parts.start();
     return { grpcPort: ports.grpc, httpPort: ports.http, stop: () => stop(stopping, parts) };
   } catch (error) {
@@ -227,27 +208,34 @@ const schema = [
   runSummarySchema,
 ];
 
-interface BusUserParts {
+interface EnrolmentParts {
+  readonly sqlite: Sqlite;
   readonly clock: Clock;
   readonly own: <T extends { close(): Promise<void> }>(name: string, part: T) => T;
   readonly onError: (error: unknown) => void;
 }
 
-/** Who may connect to the bus: ours to say for an embedded server. When this part starts, those who are enrolled may. */
+/** Which agents are let in, on disk and on the bus. When its parts have started, those who are enrolled may connect. */
+async function wireEnrolment(config: CoordinatorConfig, { sqlite, clock, own, onError }: EnrolmentParts) {
+  const enrolled = await openEnrolments({ sqlite, clock });
+  const busUsers = await openBusUsers(config, { clock, own, onError });
+  const enrolments = admittingEnrolments(enrolled.enrolments, busUsers, onError);
+  const logWriters: LogWriters = {
+    isEnrolled: (agentId) => enrolments.find(agentId) !== undefined,
+    wasGiven: async (agentId, log) => (await placedOn(sqlite, log)) === agentId,
+  };
+  const admission: Component = { name: "enrolments", start: () => enrolments.admitAll() };
+  return { enrolments, enrolmentTokens: enrolled.tokens, logWriters, parts: [busUsers, admission] };
+}
+
+/** The users of an embedded server are ours to say, those of a server of others are not. */
 async function openBusUsers(
   { bus, managedNats: nats }: CoordinatorConfig,
-  { clock, own, onError }: BusUserParts,
+  { clock, own, onError }: Omit<EnrolmentParts, "sqlite">,
 ): Promise<BusUsers & Component> {
   if (nats === undefined) return { ...sharedBusUser(), name: "users of the bus" };
   const monitor = await connectNatsBus({ ...bus, ...nats.monitor, name: "coordinator, users", onError });
   return natsBusUsers({ nats, monitor: own("bus monitor", monitor), clock, onError });
-}
-
-function logWriters(sqlite: Sqlite, enrolments: Pick<Enrolments, "find">): LogWriters {
-  return {
-    isEnrolled: (agentId) => enrolments.find(agentId) !== undefined,
-    wasGiven: async (agentId, log) => (await placedOn(sqlite, log)) === agentId,
-  };
 }
 
 interface GuardParts {

@@ -36,6 +36,7 @@ export function natsBusUsers({ nats, monitor, clock, onError }: NatsBusUsersDeps
   let last: Promise<unknown> = Promise.resolve();
   let isUp = false;
   let endWatch = (): void => {};
+  let cancelRetry = (): void => {};
 
   /** Once for all who ask before the turn begins, which is when what was under way has ended. */
   function takeTurn(): Promise<void> {
@@ -43,11 +44,20 @@ export function natsBusUsers({ nats, monitor, clock, onError }: NatsBusUsersDeps
     const turn = last.then(async () => {
       await new Promise(setImmediate); // what is asked for in the same breath
       next = undefined;
-      await apply(wanted ?? []);
+      cancelRetry();
+      await apply(wanted ?? []).catch((error: unknown) => {
+        // Whoever is enrolled must get in in the end, also when nobody else is let in or removed.
+        cancelRetry = clock.after(limits.retryMaxMs, retry);
+        throw error;
+      });
     });
     next = turn;
     last = turn.catch(() => undefined); // its callers hear of it
     return turn;
+  }
+
+  function retry(): void {
+    takeTurn().catch(onError);
   }
 
   async function apply(users: readonly BusUser[]): Promise<void> {
@@ -91,12 +101,13 @@ export function natsBusUsers({ nats, monitor, clock, onError }: NatsBusUsersDeps
     async start() {
       endWatch = monitor.watchConnection((up) => {
         isUp = up;
-        if (up && wanted !== undefined) takeTurn().catch(onError);
+        if (up && wanted !== undefined) retry();
       });
     },
     async stop() {
       endWatch();
       await last;
+      cancelRetry();
     },
     admit(users) {
       wanted = users;

@@ -103,6 +103,14 @@ export interface FakeFarm {
   output(report: Report, path: string): Promise<string>;
 }
 
+/** It knows every agent. */
+const adminService: ServiceImpl<typeof AdminService> = {
+  createToken: () => ({}),
+  listTokens: () => ({}),
+  revokeToken: () => ({}),
+  describeCoordinator: () => ({}),
+};
+
 interface StoredLog {
   chunks: Uint8Array[];
   sizeBytes: number;
@@ -141,12 +149,6 @@ export async function fakeFarm({ hostOperationLeaseMs = 30_000 } = {}): Promise<
     listAgents: () => ({}),
     setAgentDraining: () => ({}),
     removeAgent: () => ({}),
-  };
-  const adminService: ServiceImpl<typeof AdminService> = {
-    createToken: () => ({}),
-    listTokens: () => ({}),
-    revokeToken: () => ({}),
-    describeCoordinator: () => ({}),
   };
   const logService: ServiceImpl<typeof LogService> = {
     async *appendLog(requests) {

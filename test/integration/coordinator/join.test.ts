@@ -96,7 +96,7 @@ test("of twenty agents that race with one token, one is let in", async () => {
     );
     const bus = await farm.connect(id, keys).then(
       () => "in",
-      (error: { code: string }) => error.code,
+      (error: unknown) => from(error).code,
     );
     const won = winners.some((winner) => winner.id === id);
     expect([isIn.code, bus]).toEqual(won ? ["none", "in"] : ["unauthenticated", "unauthenticated"]);
@@ -118,7 +118,8 @@ test("an agent joins as itself alone, and writes no log of another", async () =>
   expect(await failureOf(forging)).toMatchObject({ code: "permission_denied" });
   await work(given.agent, given.machine, given.assign, "true\n");
   let text = "";
-  for await (const { data } of farm.as("admin").logs.readLog({ run, follow: true })) text += Buffer.from(data);
+  for await (const { data } of farm.as("admin").logs.readLog({ run, follow: true }))
+    text += Buffer.from(data).toString();
   expect(text).toBe("true\n");
 });
 

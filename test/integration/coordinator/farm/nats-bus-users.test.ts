@@ -9,7 +9,9 @@ import { type BusLogin, connectNatsBus } from "../../../../shared/bus/nats-bus.t
 import { inboxOf, subjects } from "../../../../shared/bus/subjects.ts";
 import { systemClock } from "../../../../shared/clock.ts";
 import type { MillraceError } from "../../../../shared/errors.ts";
+import { limits } from "../../../../shared/limits.ts";
 import { madeUpPublicKeys, newKeys } from "../../../support/enrol.ts";
+import { fakeClock } from "../../../support/fake-clock.ts";
 import { startManagedNats } from "../../../support/nats-server.ts";
 
 const bytes = (text: string) => new TextEncoder().encode(text);
@@ -184,6 +186,22 @@ test("whoever had the number of the server's process before is left alone", asyn
   writeFileSync(nats.managed.pidFile, own);
   await users.admit([]);
   expect([bystander.exitCode, bystander.signalCode]).toEqual([null, null]);
+});
+
+test("what could not be put in force is tried again until it is", async () => {
+  const { nats, connect, monitor } = await setup();
+  const clock = fakeClock();
+  const users = natsBusUsers({ nats: nats.managed, monitor, clock, onError: () => undefined });
+  await users.start?.();
+  const a = newAgent("a");
+  const own = readFileSync(nats.managed.pidFile, "utf8");
+  writeFileSync(nats.managed.pidFile, "0");
+  await expect(users.admit([a.user])).rejects.toMatchObject({ code: "unavailable" });
+  await expect(connect(a.login)).rejects.toMatchObject({ code: "unauthenticated" });
+  writeFileSync(nats.managed.pidFile, own);
+  clock.advance(limits.retryMaxMs);
+  await users.stop?.(); // waits for what is under way
+  await connect(a.login);
 });
 
 function untilUp(bus: Bus): Promise<void> {
