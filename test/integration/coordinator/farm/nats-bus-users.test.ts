@@ -40,6 +40,7 @@ async function setup() {
   return {
     nats,
     connect,
+    monitor,
     users: await open(),
     open,
     errors,
