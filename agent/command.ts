@@ -15,13 +15,14 @@ export function agentCommand(): Command {
     .description("Start an agent: it joins a farm and runs tasks on this machine.")
     .option("--coordinator <host:port>", "gRPC address of the coordinator")
     .addOption(
-      new Option("--token <token>", "token with the role agent; better in MILLRACE_TOKEN or a file").conflicts(
+      new Option("--token <token>", "lets it in at its first start; better in MILLRACE_TOKEN or a file").conflicts(
         "tokenFile",
       ),
     )
     .option("--token-file <file>", "file that holds the token")
+    .option("--credentials <file>", "where it keeps its keys for this farm (default: in --data, by --coordinator)")
     .option("--tls-ca <ca>", "who vouches for a coordinator whose token has no fingerprint: system, or a file")
-    .option("--pool <name>", "pool to belong to (default default)")
+    .option("--pool <name>", "pool to belong to, where its token names none (default default)")
     .option("--slots <n>", "tasks to run at a time (default: one a processor)")
     .option("--label <name=value...>", "label that tasks can ask for, besides os and arch")
     .option("--tool <tool...>", "tool that tasks can ask for, besides the usual ones: name, or name=/path/to/name")
@@ -39,6 +40,7 @@ export function agentCommand(): Command {
       const config = readAgentConfig({ flags, env: process.env });
       const log = pino({ name: "agent" }, pino.destination({ dest: 2, sync: true }));
       let failure: Error | undefined;
+      const expelled = new AbortController();
       const agent = await wireAgent(config, {
         clock: systemClock,
         onError: (error) => log.warn({ code: error.code }, error.message),
@@ -47,10 +49,10 @@ export function agentCommand(): Command {
         unitsEnd: () => process.send !== undefined,
         onExpelled(error) {
           failure = error;
-          process.kill(process.pid, "SIGTERM");
+          expelled.abort();
         },
       });
-      const ended = stopOnDemand(agent, (why) => log.info(why));
+      const ended = stopOnDemand(agent, expelled.signal, (why) => log.info(why));
       try {
         await agent.start();
         process.stdout.write(
@@ -69,8 +71,11 @@ export function agentCommand(): Command {
     });
 }
 
-/** Signals drain the agent, a second one hurries it; a supervisor that vanishes leaves no time at all. */
-function stopOnDemand(agent: Agent, say: (why: string) => void) {
+/**
+ * Signals drain the agent, a second one hurries it; a supervisor that vanishes leaves no time at all, nor does a farm that
+ * does not want it any more: nobody will take the results of its tasks.
+ */
+function stopOnDemand(agent: Agent, expelled: AbortSignal, say: (why: string) => void) {
   const { promise, resolve, reject } = Promise.withResolvers<void>();
   let begun = false;
   const stop = (why: string, times?: typeof atOnce) => {
@@ -78,6 +83,9 @@ function stopOnDemand(agent: Agent, say: (why: string) => void) {
     agent.stop(begun ? atOnce : times).then(resolve, reject);
     begun = true;
   };
+  expelled.addEventListener("abort", () => stop("the farm does not want this agent: ending at once", atOnce), {
+    once: true,
+  });
   for (const signal of ["SIGTERM", "SIGINT"] as const) process.on(signal, () => stop(`${signal}: draining`));
   if (process.send !== undefined) {
     process.once("disconnect", () => {

@@ -14,6 +14,8 @@ export interface AgentConfig {
   readonly coordinator: string;
   /** With its fingerprint, as it was given. */
   readonly token: string | undefined;
+  /** Where the keys for this farm are kept; undefined is in `data`, a file for each coordinator. Absolute. */
+  readonly credentials?: string | undefined;
   /** Who vouches for a coordinator with a certificate of its operator's: `system`, or a file. */
   readonly tlsCa?: string | undefined;
   readonly slots: number;
@@ -44,6 +46,7 @@ const schema = z.object({
     .describe("the coordinator's gRPC address, such as farm.example.org:7070"),
   token: z.string().optional().meta(secret),
   tokenFile: z.string().optional().describe("a file that holds the token"),
+  credentials: z.string().min(1).optional().describe("the file with the agent's keys for this farm"),
   tlsCa: z.string().min(1).optional().describe("`system`, or a file with certificates of authorities as PEM"),
   pool: z
     .string()
@@ -71,7 +74,7 @@ const schema = z.object({
 
 /** @throws MillraceError invalid_argument naming everything that is wrong; failed_precondition inside of too many farms */
 export function readAgentConfig(sources: ConfigSources): AgentConfig {
-  const { token, tokenFile, pool, label, data, hide, tool, ...rest } = readConfig(schema, sources);
+  const { token, tokenFile, pool, label, data, hide, tool, credentials, ...rest } = readConfig(schema, sources);
   const labels = Object.fromEntries(
     label.map((pair) => [pair.slice(0, pair.indexOf("=")), pair.slice(pair.indexOf("=") + 1)]),
   );
@@ -81,6 +84,7 @@ export function readAgentConfig(sources: ConfigSources): AgentConfig {
     name: rest.name,
     storeBytes: rest.storeBytes,
     tlsCa: rest.tlsCa,
+    credentials: credentials === undefined ? undefined : resolve(credentials),
     token: tokenFile === undefined ? token : readToken(tokenFile),
     labels: { ...labels, pool },
     data: resolve(data),

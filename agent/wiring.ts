@@ -4,6 +4,7 @@ import { arch, hostname, platform } from "node:os";
 import { join } from "node:path";
 import { create } from "@bufbuild/protobuf";
 import { createClient, type Transport } from "@connectrpc/connect";
+import { AdminService } from "../proto/gen/millrace/v1/admin_pb.ts";
 import { type AgentInfo, AgentInfoSchema, AgentService, ToolSchema } from "../proto/gen/millrace/v1/agent_pb.ts";
 import { LogService } from "../proto/gen/millrace/v1/log_pb.ts";
 import { connectNatsBus } from "../shared/bus/nats-bus.ts";
@@ -27,6 +28,8 @@ import { folderCaches } from "./caches/folder-caches.ts";
 import type { AgentConfig } from "./config.ts";
 import { confine } from "./confine.ts";
 import { openAgentDatabase } from "./database.ts";
+import { type KeyFile, openKeyFile } from "./enrolment/agent-keys.ts";
+import { enrollingCoordinator, enrolment } from "./enrolment/enrolment.ts";
 import { choosingExecutor } from "./executor/choosing-executor.ts";
 import { collectingExecutor } from "./executor/collecting-executor.ts";
 import { concludingExecutor } from "./executor/concluding-executor.ts";
@@ -51,9 +54,9 @@ import { openOutbox } from "./outbox/outbox.ts";
 import { type Patiently, patience } from "./retry.ts";
 import { openRunner } from "./runner/runner.ts";
 import { attempts } from "./session/attempts.ts";
-import { busServersOf, busTrustOf } from "./session/bus-servers.ts";
+import { busLoginOf, busServersOf, busTrustOf, type ReachedCoordinator } from "./session/bus-servers.ts";
 import { agentIdentity } from "./session/identity.ts";
-import { session } from "./session/session.ts";
+import { type BusAddress, session } from "./session/session.ts";
 import { openBlobFiles, type StoredFile } from "./store/blob-files.ts";
 import { evictor, storeBounds } from "./store/evictor.ts";
 import { localStore } from "./store/local-store.ts";
@@ -93,10 +96,11 @@ export async function wireAgent(
 
   const database = await openAgentDatabase({ path: folder("agent.sqlite"), onError });
   opened.defer(() => database.close());
-  const { transport, ...reached } = await reach(config, folder("farm-ca.pem"), patience(clock, onError));
+  const patiently = patience(clock, onError);
+  const reached = await reach(config, { folder, patiently });
+  const { transport, keys } = reached;
   opened.defer(() => transport.close());
   const farm = grpcCas({ transport });
-  const patiently = patience(clock, onError);
 
   mkdirSync(folder("work"), { recursive: true });
   const mode = await probeInputRootMode(folder("work"));
@@ -153,18 +157,11 @@ export async function wireAgent(
   opened.defer(() => outbox.close());
   const journaling = operationJournaling({ journal, spools: folder("operations"), onError });
   const taken = attempts({ slots: config.slots, executor, outbox, ...journaling, clock, onChange, onError });
+  const { letIn, coordinator } = wireEnrolment(config, { id, reached, patiently, onError, ending: ending.signal });
   const membership = session({
     info,
-    coordinator: createClient(AgentService, transport),
-    connectBus: (answer) =>
-      connectNatsBus({
-        servers: busServersOf(answer, reached.address),
-        trust: busTrustOf(answer, reached),
-        user: answer.natsUser,
-        password: answer.natsPassword,
-        name: `agent ${id}`,
-        onError,
-      }),
+    coordinator,
+    connectBus: (answer) => connectBus(answer, { id, keys, reached, onError, onRefused: () => membership.renew() }),
     attempts: taken,
     disk: () => diskSpace(data),
     clock,
@@ -180,6 +177,7 @@ export async function wireAgent(
   return agent({
     id,
     async join() {
+      await letIn.confirm(ending.signal);
       await leftovers.send(); // before the first heartbeat, by which the coordinator ends these logs itself
       await membership.start();
     },
@@ -191,22 +189,74 @@ export async function wireAgent(
   });
 }
 
+interface ReachParts {
+  readonly folder: (name: string) => string;
+  readonly patiently: Patiently;
+}
+
 /**
  * Who the coordinator is and how to speak to it. A CA that is not kept yet is waited for, as long as it takes; without a
  * token it is the farm whose CA is kept.
  */
-async function reach(
-  { coordinator: address, token: text, tlsCa }: AgentConfig,
-  keptFile: string,
-  patiently: Patiently,
-) {
+async function reach(config: AgentConfig, { folder, patiently }: ReachParts) {
+  const { coordinator: address, token: text, tlsCa } = config;
+  const keys = openKeyFile(config.credentials ?? folder(keyFileOf(address)), address);
+  const keptFile = `${keys.path}.ca.pem`; // beside them, for it is of the same farm
   const token = text === undefined ? undefined : parseToken(text);
   const fingerprint = token === undefined ? keptFingerprint(keptFile) : token.fingerprint;
   const { signal } = new AbortController();
   const ask = () => obtainTrust({ address, fingerprint, tlsCa, keptFile, signal });
   const trust = await patiently(signal, `asking ${address} for the farm's CA`, ask);
-  const plain = grpcTransport({ address, trust, ...(token === undefined ? {} : { token: token.secret }) });
-  return { address, trust, transport: explainedTransport(plain, () => tlsMismatch(address, trust)) };
+  const plain = grpcTransport({ address, trust, token: () => keys.current()?.secret });
+  const transport = explainedTransport(plain, () => tlsMismatch(address, trust));
+  return { address, trust, transport, keys, token: token?.secret };
+}
+
+interface EnrolmentParts {
+  readonly id: string;
+  readonly reached: Awaited<ReturnType<typeof reach>>;
+  readonly patiently: Patiently;
+  readonly onError: (error: MillraceError) => void;
+  readonly ending: AbortSignal;
+}
+
+/** How the agent is let in, and the coordinator as one that it may have to be let in by again. */
+function wireEnrolment(config: AgentConfig, { id, reached, patiently, onError, ending }: EnrolmentParts) {
+  const { transport, keys, token } = reached;
+  const agents = createClient(AgentService, transport);
+  const admin = createClient(AdminService, transport);
+  const { pool } = config.labels;
+  const own = { id, hostname: hostname(), pool, keys, token, coordinator: config.coordinator };
+  const letIn = enrolment({ ...own, agents, admin, patiently, onError });
+  return { letIn, coordinator: enrollingCoordinator(agents, letIn, ending) };
+}
+
+interface BusParts {
+  readonly id: string;
+  readonly keys: KeyFile;
+  readonly reached: ReachedCoordinator;
+  readonly onError: (error: MillraceError) => void;
+  /** The server does not let us in any more: whoever let us in may know better. */
+  readonly onRefused: () => void;
+}
+
+/** The bus that the coordinator names, as this agent. */
+function connectBus(answer: BusAddress, { id, keys, reached, onError, onRefused }: BusParts) {
+  return connectNatsBus({
+    servers: busServersOf(answer, reached.address),
+    trust: busTrustOf(answer, reached),
+    ...busLoginOf(answer, { id, keys }),
+    name: `agent ${id}`,
+    onError(error) {
+      onError(error);
+      if (error.code === "unauthenticated") onRefused();
+    },
+  });
+}
+
+/** A file for each coordinator: an agent shows none of them what it has for another. */
+function keyFileOf(coordinator: string): string {
+  return join("enrolments", `${hash("sha256", coordinator).slice(0, 16)}.json`);
 }
 
 function toolMessage({ name, version, fingerprint, path }: FoundTool) {

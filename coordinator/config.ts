@@ -8,6 +8,7 @@ import { readCa } from "../shared/tls/obtain-trust.ts";
 import type { ServerTls } from "../shared/tls/server-tls.ts";
 import { authorityTrust, type Trust } from "../shared/tls/trust.ts";
 import type { BusAddress } from "./api/grpc/agent-service.ts";
+import type { ManagedNats } from "./farm/agents/nats-bus-users.ts";
 
 /** What a coordinator needs to know, checked. */
 export interface CoordinatorConfig {
@@ -23,6 +24,13 @@ export interface CoordinatorConfig {
   /** How the coordinator reaches the bus, and how agents do. */
   readonly bus: BusAddress & { readonly trust: Trust | undefined };
   readonly agentBus: BusAddress;
+  /** Where the users of the NATS server are ours to say; undefined: all agents share one. */
+  readonly managedNats?: ManagedNatsConfig | undefined;
+}
+
+/** An embedded nats-server, with a user of its system account. */
+export interface ManagedNatsConfig extends ManagedNats {
+  readonly monitor: { readonly user: string; readonly password: string };
 }
 
 const natsUrl = z.string().regex(/^(nats|tls):\/\/.+:\d+$/, "not nats://HOST:PORT or tls://HOST:PORT");
@@ -49,10 +57,15 @@ const settings = z.object({
   natsCredentials: z.string().min(1).describe("the file with the users of the NATS server, as `millrace up` writes it"),
 });
 
-const credentials = z.object({
-  coordinator: z.object({ user: z.string(), password: z.string() }),
-  agent: z.object({ user: z.string(), password: z.string() }),
-});
+const natsUser = z.object({ user: z.string().min(1), password: z.string().min(1) });
+
+const credentials = z.union([
+  z.strictObject({ coordinator: natsUser, agent: natsUser }),
+  z.strictObject({
+    coordinator: natsUser,
+    managed: z.object({ monitor: natsUser, usersFile: z.string().min(1), pidFile: z.string().min(1) }),
+  }),
+]);
 
 /**
  * Makes the farm's own CA when it listens beyond loopback for the first time.
@@ -61,7 +74,8 @@ const credentials = z.object({
 export async function readCoordinatorConfig(sources: ConfigSources): Promise<CoordinatorConfig> {
   const { nats, agentNats, natsCa, natsCredentials, ...rest } = readConfig(settings, sources);
   const { data, host, grpcPort, httpPort, advertise, tlsDir } = rest;
-  const { coordinator, agent } = await readCredentials(natsCredentials);
+  const users = await readCredentials(natsCredentials);
+  const { coordinator } = users;
   const { insecure, tlsCert, tlsKey } = rest;
   const tls = await chooseServerTls({
     ...{ host, advertise, insecure, tlsCert, tlsKey },
@@ -72,7 +86,9 @@ export async function readCoordinatorConfig(sources: ConfigSources): Promise<Coo
   return {
     ...{ data, host, grpcPort, httpPort, advertise, tls },
     bus: { servers: [nats], ...coordinator, trust: nats.startsWith("tls:") ? busTrust(ca, tls) : undefined },
-    agentBus: { servers, ...agent, ca },
+    ...("agent" in users
+      ? { agentBus: { servers, ...users.agent, ca } }
+      : { agentBus: { servers, user: "", password: "", ca }, managedNats: { coordinator, ...users.managed } }),
   };
 }
 

@@ -19,14 +19,16 @@ import { connectNatsBus } from "../shared/bus/nats-bus.ts";
 import { openDiskCas } from "../shared/cas/disk-cas.ts";
 import { diskCasSchema } from "../shared/cas/disk-index.ts";
 import { verifyingCas } from "../shared/cas/verifying-cas.ts";
-import { systemClock } from "../shared/clock.ts";
+import { type Clock, systemClock } from "../shared/clock.ts";
 import { diskSpace } from "../shared/disk-space.ts";
 import { type Component, type Lifecycle, lifecycle } from "../shared/lifecycle.ts";
 import { limits } from "../shared/limits.ts";
 import { openDiskReserve, reservedSqlite } from "../shared/sqlite/disk-reserve.ts";
 import { lockFolder } from "../shared/sqlite/folder-lock.ts";
 import { openSqlite } from "../shared/sqlite/open.ts";
+import type { Sqlite } from "../shared/sqlite/sqlite.ts";
 import { rolesOf } from "./api/access.ts";
+import { authenticator } from "./api/authenticate.ts";
 import { actionCacheService } from "./api/grpc/action-cache-service.ts";
 import { adminService } from "./api/grpc/admin-service.ts";
 import { agentService } from "./api/grpc/agent-service.ts";
@@ -37,7 +39,7 @@ import { environmentService } from "./api/grpc/environment-service.ts";
 import { flowService } from "./api/grpc/flow-service.ts";
 import { grpcServer, type MountedService, mounted } from "./api/grpc/grpc-server.ts";
 import { healthService } from "./api/grpc/health-service.ts";
-import { logService } from "./api/grpc/log-service.ts";
+import { type LogWriters, logService } from "./api/grpc/log-service.ts";
 import { reflectionService } from "./api/grpc/reflection-service.ts";
 import { runService } from "./api/grpc/run-service.ts";
 import { guarded, principalOf } from "./api/guard.ts";
@@ -45,7 +47,8 @@ import { healthPages } from "./api/http/health-pages.ts";
 import { type HttpServerOptions, httpServer } from "./api/http/http-server.ts";
 import { type Metrics, metrics } from "./api/http/metrics.ts";
 import type { CoordinatorConfig } from "./config.ts";
-import { openTokens, type Tokens, tokenSchema } from "./delivery/access/tokens.ts";
+import type { Principal } from "./delivery/access/principal.ts";
+import { openTokens, tokenSchema } from "./delivery/access/tokens.ts";
 import { storedEnvironments } from "./delivery/environment/environments.ts";
 import { flows } from "./delivery/insight/flows.ts";
 import { RunEngine } from "./delivery/run/run-engine.ts";
@@ -53,11 +56,16 @@ import { runSummaries, runSummarySchema } from "./delivery/run/run-summaries.ts"
 import { completenessCheckingActionCache } from "./farm/action-cache/completeness-checking-action-cache.ts";
 import { keepResults } from "./farm/action-cache/keep-results.ts";
 import { actionCacheSchema, sqliteActionCache } from "./farm/action-cache/sqlite-action-cache.ts";
+import { admittingEnrolments } from "./farm/agents/admitting-enrolments.ts";
 import { isConnected, offerOf } from "./farm/agents/agent-registry.ts";
 import { agentSchema, busAgentRegistry } from "./farm/agents/bus-agent-registry.ts";
+import type { BusUsers } from "./farm/agents/bus-users.ts";
+import { natsBusUsers } from "./farm/agents/nats-bus-users.ts";
+import { sharedBusUser } from "./farm/agents/shared-bus-user.ts";
+import { enrolmentSchema, openEnrolments } from "./farm/agents/sqlite-enrolments.ts";
 import { openFileLogStore } from "./farm/logs/file-log-store.ts";
 import { busDispatcher } from "./farm/scheduler/dispatcher.ts";
-import { executionSchema, nextTerm, sqliteExecutionTable } from "./farm/scheduler/execution-table.ts";
+import { executionSchema, nextTerm, placedOn, sqliteExecutionTable } from "./farm/scheduler/execution-table.ts";
 import { FarmScheduler } from "./farm/scheduler/farm-scheduler.ts";
 import { eventStoreSchema, sqliteEventStore } from "./store/sqlite-event-store.ts";
 
@@ -95,13 +103,15 @@ export async function startCoordinator(config: CoordinatorConfig, log: Logger): 
     const bus = own("bus", await connectNatsBus({ ...config.bus, name: "coordinator", onError }));
 
     // farm
-    const disk = own("cas", await openDiskCas({ dir: join(config.data, "cas"), sqlite, clock }));
+    const blobs = own("cas", await openDiskCas({ dir: join(config.data, "cas"), sqlite, clock }));
     const onCorrupt = (digest: unknown): void => log.error({ digest }, "a corrupt blob was set aside");
-    const cas = verifyingCas(disk, { quarantine: disk.quarantine, onCorrupt });
+    const cas = verifyingCas(blobs, { quarantine: blobs.quarantine, onCorrupt });
     const actionCache = completenessCheckingActionCache(sqliteActionCache({ sqlite, clock }), cas);
     const logs = own("logs", await openFileLogStore({ dir: join(config.data, "logs"), clock }));
     const term = await nextTerm(sqlite);
     const agents = busAgentRegistry({ bus, sqlite, clock, term, onError });
+    const letIn = await wireEnrolment(config, { sqlite, clock, own, onError });
+    const { enrolments, enrolmentTokens } = letIn;
     const scheduler = new FarmScheduler({
       bus,
       agents,
@@ -133,6 +143,8 @@ export async function startCoordinator(config: CoordinatorConfig, log: Logger): 
     });
 
     // faces
+    const disk = () => diskSpace(config.data);
+    const administered = { tokens, enrolments, enrolmentTokens, clock, fingerprint, disk };
     const services = guard(
       [
         mounted(Capabilities, capabilitiesService()),
@@ -144,18 +156,18 @@ export async function startCoordinator(config: CoordinatorConfig, log: Logger): 
         ),
         mounted(RunService, runService({ runs, gates: runs, queue: scheduler.view, cas })),
         mounted(FlowService, flowService({ flows: flows({ runs, histories: runs, clock }) })),
-        mounted(LogService, logService({ logs, runs, cas })),
+        mounted(LogService, logService({ logs, writers: letIn.logWriters, runs, cas })),
         mounted(EnvironmentService, environmentService(environments)),
-        mounted(AgentService, agentService({ agents, scheduler, bus: config.agentBus })),
-        mounted(AdminService, adminService({ tokens, clock, fingerprint, disk: () => diskSpace(config.data) })),
+        mounted(AgentService, agentService({ agents, enrolments, scheduler, bus: config.agentBus })),
+        mounted(AdminService, adminService(administered)),
       ],
-      { tokens, meters, stopping: stopping.signal },
+      { authenticate: authenticator({ tokens, enrolmentTokens }), meters, stopping: stopping.signal },
     );
     const pages = [meters.page, ...healthPages(stopping.signal)];
     const { ports, parts: listening } = listeners(config, { services, pages, onError });
 
     // From here on the lifecycle closes what was opened, also when a part does not start.
-    const parts = lifecycle([...opened.splice(0), agents, scheduler, summaries, runs, ...listening]);
+    const parts = lifecycle([...opened.splice(0), ...letIn.parts, agents, scheduler, summaries, runs, ...listening]);
     await parts.start();
     return { grpcPort: ports.grpc, httpPort: ports.http, stop: () => stop(stopping, parts) };
   } catch (error) {
@@ -191,22 +203,53 @@ const schema = [
   actionCacheSchema,
   executionSchema,
   agentSchema,
+  enrolmentSchema,
   tokenSchema,
   runSummarySchema,
 ];
 
+interface EnrolmentParts {
+  readonly sqlite: Sqlite;
+  readonly clock: Clock;
+  readonly own: <T extends { close(): Promise<void> }>(name: string, part: T) => T;
+  readonly onError: (error: unknown) => void;
+}
+
+/** Which agents are let in, on disk and on the bus. When its parts have started, those who are enrolled may connect. */
+async function wireEnrolment(config: CoordinatorConfig, { sqlite, clock, own, onError }: EnrolmentParts) {
+  const enrolled = await openEnrolments({ sqlite, clock });
+  const busUsers = await openBusUsers(config, { clock, own, onError });
+  const enrolments = admittingEnrolments(enrolled.enrolments, busUsers, onError);
+  const logWriters: LogWriters = {
+    isEnrolled: (agentId) => enrolments.find(agentId) !== undefined,
+    wasGiven: async (agentId, log) => (await placedOn(sqlite, log)) === agentId,
+  };
+  const admission: Component = { name: "enrolments", start: () => enrolments.admitAll() };
+  return { enrolments, enrolmentTokens: enrolled.tokens, logWriters, parts: [busUsers, admission] };
+}
+
+/** The users of an embedded server are ours to say, those of a server of others are not. */
+async function openBusUsers(
+  { bus, managedNats: nats }: CoordinatorConfig,
+  { clock, own, onError }: Omit<EnrolmentParts, "sqlite">,
+): Promise<BusUsers & Component> {
+  if (nats === undefined) return { ...sharedBusUser(), name: "users of the bus" };
+  const monitor = await connectNatsBus({ ...bus, ...nats.monitor, name: "coordinator, users", onError });
+  return natsBusUsers({ nats, monitor: own("bus monitor", monitor), clock, onError });
+}
+
 interface GuardParts {
-  readonly tokens: Tokens;
+  readonly authenticate: (secret: string) => Principal;
   readonly meters: Metrics;
   readonly stopping: AbortSignal;
 }
 
 /** Adds reflection and health, which know all services, and puts the guard before every one. */
-function guard(services: readonly MountedService[], { tokens, meters, stopping }: GuardParts): MountedService[] {
+function guard(services: readonly MountedService[], { authenticate, meters, stopping }: GuardParts): MountedService[] {
   const known: DescService[] = [...services.map(({ service }) => service), Health, ServerReflection];
   const health = healthService({ services: new Set(known.map(({ typeName }) => typeName)), stopping });
   const all = [...services, mounted(Health, health), mounted(ServerReflection, reflectionService(known))];
-  const options = { tokens, rolesOf, observer: meters.calls };
+  const options = { authenticate, rolesOf, observer: meters.calls };
   return all.map(({ service, impl }) => mounted(service, guarded(service, impl, options)));
 }
 

@@ -65,6 +65,12 @@ export const limits = {
   busPingMs: 3_000,
   /** For what was published last to leave before the connection is closed. */
   busFlushMs: 1_000,
+  /** An agent answers what the coordinator asks on the bus within this time, or its server lets the answer through no more. */
+  busReplyMs: 10_000,
+  /** For a nats-server to take up a change of its users: 5,000 of them take a quarter of a second. */
+  busReloadMs: 5_000,
+  /** Between two looks whether it has. */
+  busReloadPollMs: 5,
   /** Of an Assign, for inlined blobs. The rest is for its other fields. */
   assignInlineBytes: 192 * 1024,
   /** An agent answers an Assign within milliseconds; past this it is asked no more and another is tried. */
@@ -77,6 +83,22 @@ export const limits = {
   leaseMs: 10_000,
   /** An agent that is lost for this long is forgotten: a machine that is gone for a month will not come back as it was. */
   lostAgentKeptMs: 30 * 24 * 60 * 60 * 1000,
+  /** An enrolment token that states no time: long enough to walk to a machine. */
+  enrolmentTokenMs: 60 * 60 * 1000,
+  /** A token that was used or is expired is known for this long, so that whoever tries it hears what is wrong with it. */
+  spentTokensKeptMs: 7 * 24 * 60 * 60 * 1000,
+  /** A removed agent is known for this long, for the same reason. */
+  removedAgentsKeptMs: 30 * 24 * 60 * 60 * 1000,
+  /** Of what a machine calls itself: the most that DNS allows. */
+  hostnameChars: 253,
+  /** Earlier starts of an agent's process that are known as such; one that comes back is told who took over. */
+  supersededSessions: 16,
+  /** Placements that are remembered, some 100 bytes each: late output may come with an agent that was lost long ago. */
+  placementsKept: 200_000,
+  /** Placements between two looks whether there are more. */
+  placementsSwept: 1_000,
+  /** Logs of one stream of an agent that are known to be its own; with more, they are looked up again. */
+  admittedLogs: 10_000,
   /** An agent whose heartbeats have no answer for this long ends its host operations. */
   hostOperationLeaseMs: 30_000,
   /** Between an agent's looks whether that time has run out: its timers do not count the time asleep. */

@@ -1,6 +1,9 @@
 import type { JoinFarmResponse } from "../../proto/gen/millrace/v1/agent_pb.ts";
+import type { BusLogin } from "../../shared/bus/nats-bus.ts";
+import { inboxOf } from "../../shared/bus/subjects.ts";
 import { hostPort, isAnyAddress, splitAddress } from "../../shared/network-address.ts";
 import type { Trust } from "../../shared/tls/trust.ts";
+import type { KeyFile } from "../enrolment/agent-keys.ts";
 
 /** The coordinator, as this agent reaches it. */
 export interface ReachedCoordinator {
@@ -27,6 +30,15 @@ export function busTrustOf(answer: Pick<JoinFarmResponse, "natsServers" | "natsC
   if (!answer.natsServers.some((server) => server.startsWith("tls:"))) return undefined;
   if (answer.natsCa === "") return trust ?? systemTrust;
   return answer.natsCa === "system" ? systemTrust : { caPem: answer.natsCa, checksName: true };
+}
+
+/** As whom an agent signs in: as itself, or as the user that all agents share where the farm's NATS is one of others. */
+export function busLoginOf(
+  { natsUser, natsPassword }: Pick<JoinFarmResponse, "natsUser" | "natsPassword">,
+  { id, keys }: { readonly id: string; readonly keys: Pick<KeyFile, "current"> },
+): BusLogin {
+  if (natsUser !== "") return { user: natsUser, password: natsPassword };
+  return { seed: () => keys.current()?.seed ?? "", inbox: inboxOf(id) };
 }
 
 const systemTrust: Trust = { caPem: undefined, checksName: true };

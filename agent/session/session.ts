@@ -120,8 +120,12 @@ export function session(options: SessionOptions): Session {
         beat();
         onReachable();
       })
-      .catch((error: unknown) => {
-        if (!closing.signal.aborted) onExpelled(from(error));
+      .catch(async (error: unknown) => {
+        if (closing.signal.aborted) return;
+        // Another process may have the same id now: what is meant for it must not be answered here.
+        cancelHeartbeat?.();
+        await bus?.close();
+        onExpelled(from(error));
       })
       .finally(() => {
         joining = undefined;

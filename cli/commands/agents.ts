@@ -35,7 +35,7 @@ export function agentsCommand(): Command {
   steer("resume", "Give it work again.").action((id: string, _options: unknown, self: Command) =>
     drainAgent(id, false, self.optsWithGlobals()),
   );
-  steer("remove", "Forget an agent that is gone for good; one that still runs joins again.")
+  steer("remove", "Forget an agent and refuse its keys; to come back it needs a new token.")
     .option("--force", "also when it holds work, which is then placed anew")
     .action((id: string, _options: unknown, self: Command) => removeAgent(id, self.optsWithGlobals()));
   return command;
@@ -84,6 +84,9 @@ async function listAgents(options: AgentsOptions): Promise<void> {
     executions: agent.executions,
     disk: diskOf(agent.disk),
     lastHeartbeatMs: timeOf(agent.lastHeartbeatTime),
+    pool: agent.info?.labels.pool ?? "",
+    enrolledMs: timeOf(agent.enrolTime),
+    ephemeral: agent.ephemeral,
   }));
   if (options.json) return console.writeJson({ agents: known });
   if (known.length === 0) return console.note("no agents have joined yet: `millrace agent` starts one");
@@ -91,17 +94,21 @@ async function listAgents(options: AgentsOptions): Promise<void> {
   const rows = known.map((agent) => [
     agent.id,
     paintStatus(console.colors, agent.state),
+    agent.pool,
     `${agent.slotsUsed}/${agent.slots}`,
     agent.hostname,
     agent.version,
     Object.entries(agent.labels)
+      .filter(([name]) => name !== "pool")
       .map(([name, value]) => `${name}=${value}`)
       .sort()
       .join(" "),
     describeDisk(console.colors, agent.disk),
+    agent.enrolledMs === undefined ? "" : formatAgo(agent.enrolledMs, nowMs),
     agent.lastHeartbeatMs === undefined ? "" : formatAgo(agent.lastHeartbeatMs, nowMs),
   ]);
-  await console.write(table(["AGENT", "STATE", "SLOTS", "HOST", "VERSION", "LABELS", "FREE DISK", "HEARD"], rows));
+  const heading = ["AGENT", "STATE", "POOL", "SLOTS", "HOST", "VERSION", "LABELS", "FREE DISK", "ENROLLED", "HEARD"];
+  await console.write(table(heading, rows));
 }
 
 function diskOf(disk: DiskSpace | undefined) {

@@ -16,6 +16,8 @@ interface CreateOptions extends TokenOptions {
   readonly role: keyof typeof roles;
   readonly name?: string;
   readonly ttl?: number;
+  readonly pool?: string;
+  readonly ephemeral?: boolean;
 }
 
 const roles = { admin: Role.ADMIN, developer: Role.DEVELOPER, agent: Role.AGENT } as const;
@@ -28,12 +30,25 @@ export function tokenCommand(): Command {
     "Give and take the right to use the farm. Needs a token of an admin.",
   );
   withConnectionOptions(command.command("create"))
-    .description("Make a token and print it; it is shown this once and kept by nobody.")
+    .description(
+      "Make a token and print it; it is shown this once and kept by nobody.\n" +
+        "With the role agent it lets one agent in, once; the agent then has keys of its own.",
+    )
     .addOption(new Option("--role <role>", "what it may do").choices(Object.keys(roles)).makeOptionMandatory())
     .option("--name <name>", "to know it by: 1 to 64 of a-z, 0-9 and -")
-    .option("--ttl <time>", "how long it lives, as 90s, 10m or 12h (default: until it is revoked)", parseTtl)
+    .option(
+      "--ttl <time>",
+      "how long it lives, as 90s, 10m or 12h (default: 1h for an agent's, else until it is revoked)",
+      parseTtl,
+    )
+    .option("--pool <name>", "of an agent's token: the pool of the agent that it lets in (default: default)")
+    .option("--ephemeral", "of an agent's token: the agent runs one task and ends")
     .option("--json", "print one JSON object")
-    .addHelpText("after", "\nExample:\n  $ millrace token create --role developer --name anna --ttl 12h")
+    .addHelpText(
+      "after",
+      "\nExamples:\n  $ millrace token create --role developer --name anna --ttl 12h\n" +
+        "  $ millrace token create --role agent --pool linux",
+    )
     .action(createToken);
   withConnectionOptions(command.command("list"))
     .description("List the tokens by name; never what they are.")
@@ -47,9 +62,11 @@ export function tokenCommand(): Command {
   return command;
 }
 
-async function createToken({ role, name = "", ttl, ...options }: CreateOptions): Promise<void> {
+async function createToken(flags: CreateOptions): Promise<void> {
+  const { role, name = "", ttl, pool = "", ephemeral = false, ...options } = flags;
   const console = processConsole();
-  const request = { role: roles[role], name, ...(ttl === undefined ? {} : { ttl: durationFromMs(ttl) }) };
+  const wanted = { role: roles[role], name, pool, ephemeral };
+  const request = ttl === undefined ? wanted : { ...wanted, ttl: durationFromMs(ttl) };
   const { secret, token } = await withConnection(options, ({ client }) => client(AdminService).createToken(request));
   if (options.json) {
     const expiresMs = timeOf(token?.expireTime);
@@ -57,6 +74,7 @@ async function createToken({ role, name = "", ttl, ...options }: CreateOptions):
       token: secret,
       name: token?.name,
       role,
+      ...(role === "agent" ? { pool: token?.pool, ephemeral: token?.ephemeral } : {}),
       ...(expiresMs === undefined ? {} : { expiresMs }),
     });
   }
@@ -67,22 +85,26 @@ async function createToken({ role, name = "", ttl, ...options }: CreateOptions):
 async function listTokens(options: TokenOptions): Promise<void> {
   const console = processConsole();
   const { tokens } = await withConnection(options, ({ client }) => client(AdminService).listTokens({}));
-  const known = tokens.map(({ name, role, createTime, expireTime }) => ({
+  const known = tokens.map(({ name, role, createTime, expireTime, pool, ephemeral, usedBy }) => ({
     name,
     role: roleNames.get(role) ?? "unknown",
     createdMs: timeOf(createTime),
     expiresMs: timeOf(expireTime),
+    ...(pool === "" ? {} : { pool, ephemeral }),
+    ...(usedBy === "" ? {} : { usedBy }),
   }));
   if (options.json) return console.writeJson({ tokens: known });
   const at = (timeMs: number | undefined, none: string) =>
     timeMs === undefined ? none : new Date(timeMs).toISOString();
-  const rows = known.map(({ name, role, createdMs, expiresMs }) => [
+  const rows = known.map(({ name, role, createdMs, expiresMs, pool = "", usedBy = "" }) => [
     name,
     role,
     at(createdMs, ""),
     at(expiresMs, "never"),
+    pool,
+    usedBy,
   ]);
-  await console.write(table(["TOKEN", "ROLE", "CREATED", "EXPIRES"], rows));
+  await console.write(table(["TOKEN", "ROLE", "CREATED", "EXPIRES", "POOL", "USED BY"], rows));
 }
 
 async function revokeToken(name: string, options: TokenOptions): Promise<void> {

@@ -72,6 +72,7 @@ async function up(options: UpOptions): Promise<void> {
       "--nats needs the users of that server: name their file with --nats-creds",
     );
   }
+  if (options.nats !== undefined) console.note(sharedUserWarning);
   const natsCa = absolute(options.natsCa);
   const stopRequested = nextStopSignal();
   const starting = new AbortController();
@@ -114,6 +115,12 @@ async function up(options: UpOptions): Promise<void> {
     throw from(error, "stopping");
   });
 }
+
+/** Said at each start, for it is easily forgotten. */
+const sharedUserWarning =
+  "--nats: all agents share the one NATS user of --nats-creds, so they are not isolated from each other: each could read\n" +
+  "what is assigned to another, and report in its name. One that is removed loses its way to the coordinator, but not\n" +
+  "its connection to that NATS before the password is changed. The NATS that `up` starts itself holds each agent to its own.";
 
 /** SIGHUP is the terminal going away. */
 function nextStopSignal(): Promise<unknown> {

@@ -161,9 +161,12 @@ interface LocalAgent {
 function localAgent(options: FarmOptions, { number, address, tlsCa }: LocalAgent): ChildSpec<true> {
   const { dataDir, slots } = options;
   const name = `agent-${number}`;
+  const folder = join(dataDir, "agents", String(number));
   const args = [
     ...["agent", "--coordinator", address, "--token-file", join(dataDir, "coordinator", "tokens", "agent")],
-    ...["--data", join(dataDir, "agents", String(number)), "--name", name, "--hide", dataDir],
+    ...["--data", folder, "--name", name, "--hide", dataDir],
+    // Not by the coordinator's address: that may change from one start to the next, and the farm is the same.
+    ...["--credentials", join(folder, "credentials.json")],
     ...(tlsCa === undefined ? [] : ["--tls-ca", tlsCa]),
     ...(slots === undefined ? [] : ["--slots", String(slots)]),
     "--json",

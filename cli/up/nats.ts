@@ -1,8 +1,9 @@
 import { execFile } from "node:child_process";
 import { randomBytes } from "node:crypto";
 import { accessSync, constants } from "node:fs";
-import { delimiter, join } from "node:path";
+import { basename, delimiter, join } from "node:path";
 import { promisify } from "node:util";
+import { natsUsersText } from "../../shared/bus/nats-users.ts";
 import { from, MillraceError } from "../../shared/errors.ts";
 import { limits } from "../../shared/limits.ts";
 import { hostPort } from "../../shared/network-address.ts";
@@ -65,17 +66,27 @@ interface NatsUser {
   readonly password: string;
 }
 
-/** Made anew at each start: nothing outside the data folder needs to know them. */
+/** Made anew at each start: nothing outside the data folder needs to know them. Agents have keys of their own. */
 export interface NatsCredentials {
   readonly coordinator: NatsUser;
-  readonly agent: NatsUser;
+  /** How the coordinator says which agents may connect, and sees that the server has heard it. */
+  readonly managed: {
+    /** Of the system account. */
+    readonly monitor: NatsUser;
+    readonly usersFile: string;
+    readonly pidFile: string;
+  };
 }
 
-function newNatsCredentials(): NatsCredentials {
+function newNatsCredentials(dir: string): NatsCredentials {
   const password = () => randomBytes(32).toString("hex");
   return {
     coordinator: { user: "coordinator", password: password() },
-    agent: { user: "agent", password: password() },
+    managed: {
+      monitor: { user: "monitor", password: password() },
+      usersFile: join(dir, "users.conf"),
+      pidFile: join(dir, "nats.pid"),
+    },
   };
 }
 
@@ -88,26 +99,22 @@ export interface NatsListener {
   readonly tls: Pick<ServerTls, "certFile" | "keyFile"> | undefined;
 }
 
-/** The server's configuration. An agent can speak to the coordinator and hear what is meant for agents, no more. */
-export function natsConfig({ host, port, tls }: NatsListener, credentials: NatsCredentials): string {
-  const { coordinator, agent } = credentials;
+/**
+ * The server's configuration. The users of the farm's account stand in a file that the coordinator writes whenever an agent
+ * is let in or removed; each agent is held to its own subjects there.
+ */
+export function natsConfig({ host, port, tls }: NatsListener, { managed }: NatsCredentials): string {
   const text = JSON.stringify; // as nats-server reads strings: a path may have any character in it
+  const { monitor, usersFile, pidFile } = managed;
   return `# Written by \`millrace up\` at each start; changes are lost.
 server_name: millrace
 listen: "${hostPort(host, port)}"
 ${tls === undefined ? "" : `tls { cert_file: ${text(tls.certFile)}, key_file: ${text(tls.keyFile)}, timeout: 5 }\n`}max_payload: ${limits.busMessageBytes + payloadHeadroomBytes}
-authorization {
-  users: [
-    { user: "${coordinator.user}", password: "${coordinator.password}" }
-    {
-      user: "${agent.user}", password: "${agent.password}"
-      permissions: {
-        publish: ["millrace.farm.>", "_INBOX.>"]
-        subscribe: ["millrace.agent.>", "millrace.agents.>", "_INBOX.>"]
-        allow_responses: true
-      }
-    }
-  ]
+pid_file: ${text(pidFile)}
+system_account: SYSTEM
+accounts {
+  SYSTEM { users: [ { user: "${monitor.user}", password: "${monitor.password}" } ] }
+  FARM { include "./${basename(usersFile)}" }
 }
 `;
 }
@@ -126,16 +133,22 @@ export interface EmbeddedNatsOptions {
 export function embeddedNats(options: EmbeddedNatsOptions): ChildSpec<number> & { readonly credentialsFile: string } {
   const { host, tls } = options;
   const dir = join(options.dataDir, "nats");
-  const credentials = newNatsCredentials();
+  const credentials = newNatsCredentials(dir);
   const credentialsFile = join(dir, "credentials.json");
+  const { usersFile } = credentials.managed;
   const configFile = join(dir, "nats.conf");
   const guard = findProgram("setpriv", options.env.PATH ?? "");
   let port = options.port;
+  let isFirstStart = true;
   return {
     name: "nats",
     credentialsFile,
     command() {
       writePrivateFile(credentialsFile, JSON.stringify(credentials));
+      // Of an earlier `up`, it has passwords of then. From now on it is the coordinator's, also when the server falls.
+      if (isFirstStart)
+        writePrivateFile(usersFile, natsUsersText({ coordinator: credentials.coordinator, agents: [] }));
+      isFirstStart = false;
       // To nats-server "any free port" is -1, and 0 its default port.
       writePrivateFile(configFile, natsConfig({ host, tls, port: port === 0 ? -1 : port }, credentials));
       const args = ["-c", configFile];

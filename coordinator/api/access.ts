@@ -4,6 +4,7 @@ import type { Role } from "../delivery/access/principal.ts";
 const people = ["admin", "developer"] as const satisfies readonly Role[];
 const everybody = ["admin", "developer", "agent"] as const satisfies readonly Role[];
 const agents = ["agent"] as const satisfies readonly Role[];
+const newcomers = ["enrolment"] as const satisfies readonly Role[];
 
 /** Who may call what. A service or method that is not listed may be called by an admin alone. */
 const byService = new Map<string, readonly Role[] | undefined>([
@@ -23,6 +24,7 @@ const byService = new Map<string, readonly Role[] | undefined>([
 
 const byMethod = new Map<string, readonly Role[]>([
   ["millrace.v1.LogService/AppendLog", agents],
+  ["millrace.v1.AgentService/EnrolAgent", newcomers],
   ["millrace.v1.AgentService/JoinFarm", agents],
   ["millrace.v1.AgentService/SetAgentDraining", ["admin"]],
   ["millrace.v1.AgentService/RemoveAgent", ["admin"]],

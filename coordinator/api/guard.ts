@@ -2,7 +2,6 @@ import type { DescMethod, DescService } from "@bufbuild/protobuf";
 import { createContextKey, type HandlerContext, type ServiceImpl } from "@connectrpc/connect";
 import { from, MillraceError, toConnectError } from "../../shared/errors.ts";
 import type { Principal, Role } from "../delivery/access/principal.ts";
-import type { Tokens } from "../delivery/access/tokens.ts";
 
 const principalKey = createContextKey<Principal | undefined>(undefined, { description: "who makes the call" });
 
@@ -20,7 +19,8 @@ export interface CallObserver {
 }
 
 export interface GuardOptions {
-  readonly tokens: Tokens;
+  /** Whose secret it is. Throws `unauthenticated`, with the reason, when it is nobody's. */
+  readonly authenticate: (secret: string) => Principal;
   /** Which roles may call it; undefined means that it is open to everybody. */
   readonly rolesOf: (method: DescMethod) => readonly Role[] | undefined;
   readonly observer: CallObserver;
@@ -54,7 +54,7 @@ export function guarded<S extends DescService>(
   return wrapped as ServiceImpl<S>;
 }
 
-function admit(method: DescMethod, context: HandlerContext, { tokens, rolesOf }: GuardOptions): void {
+function admit(method: DescMethod, context: HandlerContext, { authenticate, rolesOf }: GuardOptions): void {
   const roles = rolesOf(method);
   if (roles === undefined) return;
   const [scheme = "", text = ""] = (context.requestHeader.get("authorization") ?? "").split(" ");
@@ -65,8 +65,7 @@ function admit(method: DescMethod, context: HandlerContext, { tokens, rolesOf }:
       "this call needs a token: send the header `authorization: Bearer <token>` (CLI: --token or MILLRACE_TOKEN)",
     );
   }
-  const principal = tokens.authenticate(token);
-  if (principal === undefined) throw new MillraceError("unauthenticated", "the token is not known here");
+  const principal = authenticate(token);
   if (!roles.includes(principal.role)) {
     throw new MillraceError(
       "permission_denied",

@@ -1,4 +1,4 @@
-import { connect, errors, type Msg, type NatsConnection, type TlsOptions } from "nats";
+import { connect, errors, type Msg, type NatsConnection, nkeyAuthenticator, type TlsOptions } from "nats";
 import { systemClock } from "../clock.ts";
 import { from, MillraceError } from "../errors.ts";
 import { limits } from "../limits.ts";
@@ -10,11 +10,17 @@ import { deliver } from "./deliver.ts";
 import { checkPattern, checkPayload, checkSubject } from "./subject-match.ts";
 import { waitingCalls } from "./waiting-calls.ts";
 
-export interface NatsBusOptions {
+/** How a party says who it is. */
+export type BusLogin =
+  | { readonly user: string; readonly password: string }
+  /** Of a `BusKey`, asked for at each connection; such a user gets its answers below `inbox` alone. */
+  | { readonly seed: () => string; readonly inbox: string };
+
+export type NatsBusOptions = NatsServers & BusLogin;
+
+export interface NatsServers {
   /** As `nats://host:port` or `tls://host:port`; any of them will do. */
   readonly servers: readonly string[];
-  readonly user: string;
-  readonly password: string;
   /** By whom the servers are vouched for: with it a connection that is not TLS is refused, whatever the URLs say. */
   readonly trust?: Trust | undefined;
   /** Under which the server's monitoring shows the connection. */
@@ -42,7 +48,7 @@ export async function connectNatsBus(options: NatsBusOptions): Promise<Bus> {
   async function followStatus(): Promise<void> {
     for await (const status of connection.status()) {
       if (status.type === "disconnect") down(`the connection to ${status.server} was lost`);
-      else if (status.type === "error") onError(from(status.error, "the bus"));
+      else if (status.type === "error") onError(complaint(status.error));
       // The subscriptions travel ahead of the flush, so "up" means that they are in force again.
       else if (status.type === "reconnect" && (await flushed(connection))) state.set(true);
     }
@@ -113,13 +119,13 @@ export async function connectNatsBus(options: NatsBusOptions): Promise<Bus> {
   };
 }
 
-async function dial({ servers, user, password, name, trust }: NatsBusOptions): Promise<NatsConnection> {
+async function dial(options: NatsBusOptions): Promise<NatsConnection> {
+  const { servers, name, trust } = options;
   try {
     return await connect({
       servers: [...servers],
-      user,
-      pass: password,
       name,
+      ...loginOptions(options),
       ...(trust === undefined ? {} : { tls: tlsOptions(trust, servers) }),
       timeout: limits.busConnectMs,
       maxReconnectAttempts: -1,
@@ -133,10 +139,22 @@ async function dial({ servers, user, password, name, trust }: NatsBusOptions): P
     });
   } catch (error) {
     const refused = error instanceof errors.AuthorizationError;
-    const what = refused ? `the server refuses user "${user}"; check the password` : from(error).message;
+    const what = refused ? refusalOf(options) : from(error).message;
     const message = `connecting to NATS at ${servers.join(", ")}: ${what}`;
     throw new MillraceError(refused ? "unauthenticated" : "unavailable", message, { cause: error });
   }
+}
+
+function loginOptions(login: BusLogin) {
+  if (!("seed" in login)) return { user: login.user, pass: login.password };
+  const { seed, inbox } = login;
+  return { authenticator: nkeyAuthenticator(() => new TextEncoder().encode(seed())), inboxPrefix: inbox };
+}
+
+function refusalOf(login: BusLogin): string {
+  return "seed" in login
+    ? "the server does not know our key"
+    : `the server refuses user "${login.user}"; check the password`;
 }
 
 /** The client passes on to Node's TLS whatever it is given here, beyond what its type knows. */
@@ -163,6 +181,12 @@ async function flushedWithin(connection: NatsConnection, timeoutMs: number): Pro
   const cancelTimer = systemClock.after(timeoutMs, late.resolve);
   await Promise.race([flushed(connection), late.promise]);
   cancelTimer();
+}
+
+/** What the server has against us, while the connection was in use or made again. */
+function complaint(error: Error): MillraceError {
+  if (!(error instanceof errors.AuthorizationError)) return from(error, "the bus");
+  return new MillraceError("unauthenticated", "the bus does not let us in any more", { cause: error });
 }
 
 /** Gives errors of the client library our codes; ours pass through. */

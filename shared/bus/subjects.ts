@@ -1,7 +1,6 @@
 /**
  * Every NATS subject, in one place. An agent publishes only below `millrace.farm.*.<its id>` and listens only below
- * `millrace.agent.<its id>` and on `rollCall`, so that a server can hold each agent to it. Today all agents share one
- * user, which holds them to agents' subjects in general.
+ * `millrace.agent.<its id>`, on its inbox and on `rollCall`, so that a server can hold each agent to it.
  */
 export const subjects = {
   /** Request: Assign → AssignReply. */
@@ -21,3 +20,16 @@ export const subjects = {
   /** Goodbye, from one agent; `*` for all. */
   goodbye: (agentId: string) => `millrace.farm.goodbye.${agentId}`,
 } as const;
+
+/** Before the subjects on which an agent gets the answers to its requests. */
+export function inboxOf(agentId: string): string {
+  return `millrace.inbox.${agentId}`;
+}
+
+/** All that an agent's user on the bus may do, besides answering what it was asked. */
+export function permissionsOf(agentId: string) {
+  return {
+    publish: [`millrace.farm.*.${agentId}`],
+    subscribe: [`millrace.agent.${agentId}.>`, "millrace.agents.>", `${inboxOf(agentId)}.>`],
+  } as const;
+}

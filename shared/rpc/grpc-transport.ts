@@ -29,8 +29,8 @@ import { pullMessages } from "./pull-messages.ts";
 export interface GrpcTransportOptions {
   /** `host:port` of the coordinator. */
   readonly address: string;
-  /** Sent as `authorization: Bearer …` with every call. */
-  readonly token?: string;
+  /** Sent as `authorization: Bearer …` with every call that says no other; asked for each where it may change. */
+  readonly token?: string | (() => string | undefined);
   /** By whom the server is vouched for; without it the connection is plain. */
   readonly trust?: Trust | undefined;
 }
@@ -61,7 +61,8 @@ export function grpcTransport(options: GrpcTransportOptions): ClosableTransport 
 
   const prepared = (method: DescMethod, header: HeadersInput | undefined, values = createContextValues()) => {
     const headers = new Headers(header);
-    if (options.token !== undefined) headers.set("authorization", `Bearer ${options.token}`);
+    const token = typeof options.token === "function" ? options.token() : options.token;
+    if (token !== undefined && !headers.has("authorization")) headers.set("authorization", `Bearer ${token}`);
     return {
       service: method.parent,
       requestMethod: "POST",

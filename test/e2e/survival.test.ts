@@ -42,15 +42,21 @@ describe("up", () => {
 
   it("keeps secrets out of arguments and to their owner", async () => {
     const farm = await farmIn(farmDir());
-    const users: { coordinator: { password: string }; agent: { password: string } } = JSON.parse(
-      readFileSync(join(farm.dataDir, "nats/credentials.json"), "utf8"),
-    );
+    const agentKeys = "agents/1/credentials.json";
+    const texts = ["nats/credentials.json", agentKeys].map((file) => readFileSync(join(farm.dataDir, file), "utf8"));
+    const kept = texts.flatMap((text) => [...text.matchAll(/"(?:password|seed|secret)":"([^"]+)"/g)]);
+    const secrets = [farm.token, ...kept.map(([, secret = ""]) => secret)];
+    expect(secrets).toHaveLength(5);
     const commands = processesAbout(farm.dataDir).map(({ command }) => command);
     expect(commands.length).toBeGreaterThanOrEqual(4);
-    for (const secret of [farm.token, users.coordinator.password, users.agent.password]) {
+    for (const secret of secrets) {
+      expect(secret).toMatch(/^.{20,}$/);
       expect(commands.filter((command) => command.includes(secret))).toEqual([]);
     }
-    for (const file of ["credentials.json", "nats/credentials.json", "nats/nats.conf", "coordinator/tokens/admin"]) {
+    for (const file of [
+      ...["credentials.json", "nats/credentials.json", "nats/nats.conf", "nats/users.conf"],
+      ...["coordinator/tokens/admin", agentKeys],
+    ]) {
       expect(statSync(join(farm.dataDir, file)).mode & 0o077, file).toBe(0);
     }
   });

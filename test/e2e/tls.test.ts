@@ -1,4 +1,4 @@
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, statSync } from "node:fs";
+import { globSync, mkdirSync, mkdtempSync, readFileSync, rmSync, statSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
@@ -59,8 +59,8 @@ async function up(on: Machine, folder: string, ...args: string[]): Promise<UpFar
 /** Of the farm's gRPC, as other machines see it. */
 const addressOf = (farm: UpFarm) => `${home.host.address}:${splitAddress(farm.grpc).port}`;
 
-async function newToken(role: "developer" | "agent"): Promise<string> {
-  const { stdout } = await home.call("token", "create", "--role", role, "--json");
+async function newToken(role: "developer" | "agent", ...more: string[]): Promise<string> {
+  const { stdout } = await home.call("token", "create", "--role", role, ...more, "--json");
   return (JSON.parse(stdout) as { token: string }).token;
 }
 
@@ -100,17 +100,17 @@ test("on its own machine the command line and the agents find a farm with TLS by
 test("a token is all that another machine needs, for an agent and for the command line", async ({ skip }) => {
   if (network === undefined) return skip(noNetwork);
   const data = join(away.folder, "agent");
-  const named = ["--data", data, "--pool", "away", "--name", "away", "--json"];
+  const named = ["--data", data, "--name", "away", "--json"];
   const agent = away.start(
     millrace,
-    ...["agent", "--coordinator", addressOf(farm), "--token", await newToken("agent"), ...named],
+    ...["agent", "--coordinator", addressOf(farm), "--token", await newToken("agent", "--pool", "away"), ...named],
   );
   await agent.line(/"state":"online"/);
   const token = await newToken("developer");
   const { status, stdout } = await away.call("run", pipeline("away"), "--address", addressOf(farm), "--token", token);
   expect(stdout).toContain("ran in away");
   expect(status).toBe(0);
-  const kept = join(data, "farm-ca.pem");
+  const [kept = ""] = globSync(join(data, "enrolments/*.ca.pem"));
   expect(readFileSync(kept, "utf8")).toBe(readFileSync(join(farm.data, "tls/ca.pem"), "utf8"));
   expect(statSync(kept).mode & 0o777).toBe(0o600);
   agent.process.kill("SIGTERM");

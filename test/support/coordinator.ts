@@ -4,7 +4,7 @@ import { createClient } from "@connectrpc/connect";
 import { pino } from "pino";
 import { onTestFinished } from "vitest";
 import { startCoordinator } from "../../coordinator/wiring.ts";
-import { AdminService } from "../../proto/gen/millrace/v1/admin_pb.ts";
+import { AdminService, Role } from "../../proto/gen/millrace/v1/admin_pb.ts";
 import { AgentService } from "../../proto/gen/millrace/v1/agent_pb.ts";
 import { FlowService } from "../../proto/gen/millrace/v1/flow_pb.ts";
 import { LogService } from "../../proto/gen/millrace/v1/log_pb.ts";
@@ -12,9 +12,11 @@ import { RunService } from "../../proto/gen/millrace/v1/run_pb.ts";
 import { connectNatsBus } from "../../shared/bus/nats-bus.ts";
 import { grpcCas } from "../../shared/cas/grpc-cas.ts";
 import { grpcTransport } from "../../shared/rpc/grpc-transport.ts";
+import { parseToken } from "../../shared/rpc/token.ts";
 import type { ServerTls } from "../../shared/tls/server-tls.ts";
 import { authorityTrust, type Trust } from "../../shared/tls/trust.ts";
-import { startNatsServer } from "./nats-server.ts";
+import { enrol } from "./enrol.ts";
+import { type startManagedNats, startNatsServer } from "./nats-server.ts";
 import { tempDir } from "./temp-dir.ts";
 
 /** Clients of a coordinator, all with one token. */
@@ -34,12 +36,20 @@ function clientsOf(address: string, token?: string, trust?: Trust) {
   };
 }
 
+export interface TestCoordinatorOptions {
+  /** The server that it speaks to; default one of its own, whose one user is everybody's. */
+  readonly nats?: Awaited<ReturnType<typeof startManagedNats>>;
+  readonly tls?: ServerTls | undefined;
+}
+
 /** A real coordinator in this process, on a real nats-server and ports of its own; gone after the test. */
-export async function startTestCoordinator(data = tempDir(), tls?: ServerTls) {
-  const nats = await startNatsServer();
+export async function startTestCoordinator(data = tempDir(), { tls, ...options }: TestCoordinatorOptions = {}) {
+  const nats = options.nats ?? (await startNatsServer());
   const bus = { servers: [nats.url], user: nats.user, password: nats.password, trust: undefined };
   const listening = { host: "127.0.0.1", advertise: undefined, grpcPort: 0, httpPort: 0, tls };
-  const config = { data, ...listening, bus, agentBus: bus };
+  const managedNats = options.nats?.managed;
+  const agentBus = managedNats === undefined ? bus : { servers: bus.servers, user: "", password: "" };
+  const config = { data, ...listening, bus, agentBus, managedNats };
   const coordinator = await startCoordinator(config, pino({ level: "silent" }));
   let stopping: Promise<void> | undefined;
   const stop = () => (stopping ??= coordinator.stop());
@@ -52,7 +62,17 @@ export async function startTestCoordinator(data = tempDir(), tls?: ServerTls) {
     stop,
     http: `${tls === undefined ? "http" : "https"}://127.0.0.1:${coordinator.httpPort}`,
     tokenOf,
-    as: (role: "admin" | "agent") => clientsOf(address, tokenOf(role), trust),
+    as: (role: "admin") => clientsOf(address, tokenOf(role), trust),
+    /** With the secret of an agent that was let in by the farm's own token. */
+    async asAgent(id: string) {
+      const { secret } = await enrol(clientsOf(address, tokenOf("agent"), trust).agents, { id });
+      return clientsOf(address, secret, trust);
+    },
+    /** An enrolment token for one agent. */
+    async enrolmentToken(wanted: { readonly name?: string; readonly pool?: string } = {}) {
+      const { admin } = clientsOf(address, tokenOf("admin"), trust);
+      return parseToken((await admin.createToken({ role: Role.AGENT, ...wanted })).secret).secret;
+    },
     withToken: (token?: string) => clientsOf(address, token, trust),
     /** One more party on the bus. */
     async connectBus() {

@@ -78,6 +78,8 @@ export interface FarmOptions {
   readonly slots?: number;
   /** A folder that an earlier farm left; default a new one. */
   readonly dir?: string;
+  /** Of `up`, beside those that every test's farm has. */
+  readonly flags?: readonly string[];
   /** Added to the environment of all its processes. */
   readonly env?: Readonly<Record<string, string>>;
   /** The `millrace` that is started; default the one of the checkout. */
@@ -89,11 +91,11 @@ export async function startFarm(options: FarmOptions): Promise<TestFarm> {
   const dir = options.dir ?? mkdtempSync(join(tmpdir(), "millrace-farm-"));
   const dataDir = join(dir, "data");
   const env = { ...cliEnvironment(dir), ...options.env };
-  const { program } = options;
+  const { program, flags = [] } = options;
   const slots = options.slots === undefined ? [] : ["--slots", String(options.slots)];
   const anyPort = ["--grpc-port", "0", "--http-port", "0", "--nats-port", "0"];
   const up = startCli(
-    ["up", "--data", dataDir, "--agents", String(options.agents), ...slots, ...anyPort, "--json"],
+    ["up", "--data", dataDir, "--agents", String(options.agents), ...slots, ...anyPort, ...flags, "--json"],
     env,
     program,
   );

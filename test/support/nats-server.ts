@@ -5,6 +5,9 @@ import { createServer } from "node:net";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { onTestFinished } from "vitest";
+import { natsConfig } from "../../cli/up/nats.ts";
+import type { ManagedNatsConfig } from "../../coordinator/config.ts";
+import { natsUsersText } from "../../shared/bus/nats-users.ts";
 import type { ServerTls } from "../../shared/tls/server-tls.ts";
 import { tempDir } from "./temp-dir.ts";
 
@@ -23,11 +26,36 @@ export interface TestNatsServer {
 
 /** A real nats-server of this test's own, gone after the test. */
 export async function startNatsServer(tls?: Pick<ServerTls, "certFile" | "keyFile">): Promise<TestNatsServer> {
-  const port = await freePort();
   const password = "test-password";
-  const config = join(tempDir(), "nats.conf");
   const keys = tls === undefined ? "" : `tls { cert_file: "${tls.certFile}", key_file: "${tls.keyFile}" }\n`;
-  writeFileSync(config, `listen: "127.0.0.1:${port}"\nauthorization { user: test, password: "${password}" }\n${keys}`);
+  const config = (port: number) =>
+    `listen: "127.0.0.1:${port}"\nauthorization { user: test, password: "${password}" }\n${keys}`;
+  const server = await startWith(config, tempDir());
+  return { ...server, url: `${tls === undefined ? "nats" : "tls"}://${server.address}`, user: "test", password };
+}
+
+/** One whose agents are told to it by the coordinator, as `millrace up` starts it. */
+export async function startManagedNats(): Promise<TestNatsServer & { readonly managed: ManagedNatsConfig }> {
+  const dir = tempDir();
+  const coordinator = { user: "coordinator", password: "coordinators-own" };
+  const files = { usersFile: join(dir, "users.conf"), pidFile: join(dir, "nats.pid") };
+  const managed = { ...files, monitor: { user: "monitor", password: "monitors-own" } };
+  writeFileSync(files.usersFile, natsUsersText({ coordinator, agents: [] }));
+  const config = (port: number) => natsConfig({ host: "127.0.0.1", port, tls: undefined }, { coordinator, managed });
+  const server = await startWith(config, dir);
+  return { ...server, url: `nats://${server.address}`, ...coordinator, managed: { coordinator, ...managed } };
+}
+
+/** One that an operator has set up: with everything but the address as the text says it. */
+export async function startNatsOf(config: string) {
+  const server = await startWith((port) => `listen: "127.0.0.1:${port}"\n${config}`, tempDir());
+  return { ...server, url: `nats://${server.address}` };
+}
+
+async function startWith(configOf: (port: number) => string, dir: string) {
+  const port = await freePort();
+  const config = join(dir, "nats.conf");
+  writeFileSync(config, configOf(port));
 
   async function launch() {
     const child = spawn("nats-server", ["-c", config], { stdio: ["ignore", "ignore", "pipe"] });
@@ -44,9 +72,7 @@ export async function startNatsServer(tls?: Pick<ServerTls, "certFile" | "keyFil
   };
   onTestFinished(kill);
   return {
-    url: `${tls === undefined ? "nats" : "tls"}://127.0.0.1:${port}`,
-    user: "test",
-    password,
+    address: `127.0.0.1:${port}`,
     kill,
     freeze: () => void child.kill("SIGSTOP"),
     thaw: () => void child.kill("SIGCONT"),

@@ -4,14 +4,18 @@ import { type AdminService, Role } from "../../../proto/gen/millrace/v1/admin_pb
 import type { Clock } from "../../../shared/clock.ts";
 import { type DiskSpace, diskMessage } from "../../../shared/disk-space.ts";
 import { MillraceError } from "../../../shared/errors.ts";
+import { limits } from "../../../shared/limits.ts";
 import { formatToken } from "../../../shared/rpc/token.ts";
 import { version } from "../../../shared/version.ts";
-import type { Role as RoleName } from "../../delivery/access/principal.ts";
+import type { TokenRole } from "../../delivery/access/principal.ts";
 import type { TokenInfo, Tokens } from "../../delivery/access/tokens.ts";
+import type { Enrolments, EnrolmentToken, EnrolmentTokens } from "../../farm/agents/enrolments.ts";
 import { principalOf } from "../guard.ts";
 
 export interface AdminServiceDeps {
   readonly tokens: Tokens;
+  readonly enrolments: Pick<Enrolments, "create">;
+  readonly enrolmentTokens: Pick<EnrolmentTokens, "list" | "revoke">;
   readonly clock: Clock;
   /** Of the farm's own CA, where it has one: part of every token. */
   readonly fingerprint: string | undefined;
@@ -20,9 +24,21 @@ export interface AdminServiceDeps {
 }
 
 /** AdminService: tokens, and the coordinator as it is now. */
-export function adminService({ tokens, clock, fingerprint, disk }: AdminServiceDeps): ServiceImpl<typeof AdminService> {
+export function adminService(deps: AdminServiceDeps): ServiceImpl<typeof AdminService> {
+  const { tokens, enrolments, enrolmentTokens, clock, fingerprint, disk } = deps;
+
+  /** Of both kinds: a name is revoked without saying which. */
+  function requireFree(name: string): void {
+    const taken = [...tokens.list(), ...enrolmentTokens.list()].some((token) => token.name === name);
+    if (!taken) return;
+    throw new MillraceError(
+      "already_exists",
+      `there is a token "${name}" already: revoke it first, or choose another name`,
+    );
+  }
+
   return {
-    async createToken({ role, name, ttl }) {
+    async createToken({ role, name, ttl, pool, ephemeral }) {
       const named = roleNames.get(role);
       if (named === undefined)
         throw new MillraceError("invalid_argument", "a token needs a role: admin, developer or agent");
@@ -30,14 +46,28 @@ export function adminService({ tokens, clock, fingerprint, disk }: AdminServiceD
       if (ttlMs !== undefined && ttlMs < 1_000) {
         throw new MillraceError("invalid_argument", `a token lives for at least a second, not ${ttlMs} ms`);
       }
-      const { secret, info } = await tokens.create({ role: named, name: name === "" ? undefined : name, ttlMs });
+      requireFree(name);
+      const wanted = { name: name === "" ? undefined : name, ttlMs };
+      if (named === "agent") {
+        const bounded = { ...wanted, ttlMs: ttlMs ?? limits.enrolmentTokenMs };
+        const made = await enrolments.create({ ...bounded, pool: pool === "" ? "default" : pool, ephemeral });
+        return { secret: formatToken({ secret: made.secret, fingerprint }), token: enrolmentTokenOf(made.token) };
+      }
+      if (pool !== "" || ephemeral) {
+        throw new MillraceError("invalid_argument", "only a token with the role agent has a pool or is ephemeral");
+      }
+      const { secret, info } = await tokens.create({ role: named, ...wanted });
       return { secret: formatToken({ secret, fingerprint }), token: tokenOf(info) };
     },
 
-    listTokens: () => ({ tokens: tokens.list().map(tokenOf) }),
+    listTokens() {
+      const all = [...tokens.list().map(tokenOf), ...enrolmentTokens.list().map(enrolmentTokenOf)];
+      return { tokens: all.sort((a, b) => (a.name < b.name ? -1 : 1)) };
+    },
 
     async revokeToken({ name }) {
-      await tokens.revoke(name);
+      const isEnrolment = enrolmentTokens.list().some((token) => token.name === name);
+      await (isEnrolment ? enrolmentTokens : tokens).revoke(name);
       return {};
     },
 
@@ -54,8 +84,13 @@ export function adminService({ tokens, clock, fingerprint, disk }: AdminServiceD
   };
 }
 
-const roles = { admin: Role.ADMIN, developer: Role.DEVELOPER, agent: Role.AGENT } as const;
-const roleNames = new Map<Role, RoleName>([
+const roles = {
+  admin: Role.ADMIN,
+  developer: Role.DEVELOPER,
+  agent: Role.AGENT,
+  enrolment: Role.AGENT,
+} as const;
+const roleNames = new Map<Role, TokenRole>([
   [Role.ADMIN, "admin"],
   [Role.DEVELOPER, "developer"],
   [Role.AGENT, "agent"],
@@ -68,4 +103,9 @@ function tokenOf({ name, role, createdMs, expiresMs }: TokenInfo) {
     ...(createdMs === undefined ? {} : { createTime: timestampFromMs(createdMs) }),
     ...(expiresMs === undefined ? {} : { expireTime: timestampFromMs(expiresMs) }),
   };
+}
+
+function enrolmentTokenOf({ name, pool, ephemeral, createdMs, expiresMs, usedBy = "" }: EnrolmentToken) {
+  const times = { createTime: timestampFromMs(createdMs), expireTime: timestampFromMs(expiresMs) };
+  return { name, role: Role.AGENT, ...times, pool, ephemeral, usedBy };
 }

@@ -1,13 +1,16 @@
 import { durationFromMs, timestampFromMs } from "@bufbuild/protobuf/wkt";
 import type { ServiceImpl } from "@connectrpc/connect";
-import { type AgentService, AgentState } from "../../../proto/gen/millrace/v1/agent_pb.ts";
+import { type AgentService, AgentState, type EnrolAgentRequest } from "../../../proto/gen/millrace/v1/agent_pb.ts";
+import { isBusPublicKey } from "../../../shared/bus/bus-key.ts";
 import { MillraceError } from "../../../shared/errors.ts";
 import { limits } from "../../../shared/limits.ts";
 import { fitsVersion, version } from "../../../shared/version.ts";
-import type { AgentRecord, AgentRegistry } from "../../farm/agents/agent-registry.ts";
+import { type AgentRecord, type AgentRegistry, isConnected } from "../../farm/agents/agent-registry.ts";
+import type { Admission, Enrolment, Enrolments, NewAgent } from "../../farm/agents/enrolments.ts";
 import type { Scheduler } from "../../farm/scheduler/scheduler.ts";
+import { principalOf } from "../guard.ts";
 
-/** How agents reach the bus. */
+/** How agents reach the bus; without a user each signs in with the key that it enrolled with. */
 export interface BusAddress {
   readonly servers: readonly string[];
   readonly user: string;
@@ -18,17 +21,40 @@ export interface BusAddress {
 
 export interface AgentServiceDeps {
   readonly agents: AgentRegistry;
+  readonly enrolments: Pick<Enrolments, "enrol" | "find" | "revoke">;
   readonly scheduler: Pick<Scheduler, "stats">;
   readonly bus: BusAddress;
 }
 
-/** AgentService: agents join the farm, people look at them. */
-export function agentService({ agents, scheduler, bus }: AgentServiceDeps): ServiceImpl<typeof AgentService> {
+/** AgentService: agents are let in and join the farm, people look at them. */
+export function agentService({
+  agents,
+  enrolments,
+  scheduler,
+  bus,
+}: AgentServiceDeps): ServiceImpl<typeof AgentService> {
   const heldBy = (id: string): readonly string[] => scheduler.stats().heldBy.get(id) ?? [];
+  const show = (agent: AgentRecord) => shown(agent, enrolments.find(agent.info.id), heldBy(agent.info.id));
+  /** Heard by this coordinator, and not lost since. */
+  const isHere = (id: string) =>
+    agents.list().some((agent) => agent.info.id === id && agent.heard && isConnected(agent));
   return {
-    async joinFarm({ agent }) {
-      if (agent === undefined || !/^[a-z0-9-]{1,64}$/.test(agent.id)) {
-        throw new MillraceError("invalid_argument", `an agent's id is 1 to 64 of a-z, 0-9 and "-"; got "${agent?.id}"`);
+    async enrolAgent(request, context) {
+      const agent = newAgentOf(request);
+      const { name, enrolmentToken } = principalOf(context);
+      const admission: Admission =
+        enrolmentToken === undefined
+          ? { kind: "always", token: name, mayReplace: !isHere(agent.id) }
+          : { kind: "once", token: enrolmentToken };
+      const { pool = "" } = await enrolments.enrol(agent, admission);
+      return { pool };
+    },
+
+    async joinFarm({ agent }, context) {
+      requireAgentId(agent?.id ?? "");
+      const { agentId } = principalOf(context);
+      if (agent === undefined || agent.id !== agentId) {
+        throw new MillraceError("permission_denied", `the agent "${agentId}" cannot join as "${agent?.id}"`);
       }
       if (agent.slots < 1 || agent.slots > limits.agentSlots) {
         throw new MillraceError("invalid_argument", `an agent has 1 to ${limits.agentSlots} slots; got ${agent.slots}`);
@@ -40,6 +66,8 @@ export function agentService({ agents, scheduler, bus }: AgentServiceDeps): Serv
             "coordinator of the same or the next minor version; install the matching one",
         );
       }
+      const { pool } = enrolments.find(agent.id) ?? {};
+      if (pool !== undefined) agent.labels.pool = pool;
       const { state } = await agents.join(agent);
       return {
         drain: state === AgentState.DRAINING,
@@ -53,10 +81,10 @@ export function agentService({ agents, scheduler, bus }: AgentServiceDeps): Serv
       };
     },
 
-    listAgents: () => ({ agents: agents.list().map((agent) => shown(agent, heldBy(agent.info.id))) }),
+    listAgents: () => ({ agents: agents.list().map(show) }),
 
     async setAgentDraining({ id, draining }) {
-      return { agent: shown(await agents.drain(id, draining), heldBy(id)) };
+      return { agent: show(await agents.drain(id, draining)) };
     },
 
     async removeAgent({ id, force }) {
@@ -67,13 +95,42 @@ export function agentService({ agents, scheduler, bus }: AgentServiceDeps): Serv
           `${id} holds ${held.join(", ")}: drain it first and wait, or have its work placed anew with --force`,
         );
       }
-      await agents.remove(id);
+      const isEnrolled = enrolments.find(id) !== undefined;
+      const hasJoined = agents.list().some(({ info }) => info.id === id);
+      // In this order: one that is forgotten first would join again before its secret is refused.
+      try {
+        if (isEnrolled) await enrolments.revoke(id);
+      } finally {
+        if (hasJoined || !isEnrolled) await agents.remove(id);
+      }
       return {};
     },
   };
 }
 
-function shown({ info, state, lastHeartbeatMs, disk }: AgentRecord, executions: readonly string[]) {
+function requireAgentId(id: string): void {
+  if (/^[a-z0-9-]{1,64}$/.test(id)) return;
+  throw new MillraceError("invalid_argument", `an agent's id is 1 to 64 of a-z, 0-9 and "-"; got "${id}"`);
+}
+
+/** @throws MillraceError invalid_argument when it cannot be let in by what it says */
+function newAgentOf({ id, hostname, natsPublicKey, secretSha256 }: EnrolAgentRequest): NewAgent {
+  requireAgentId(id);
+  if (!isBusPublicKey(natsPublicKey)) {
+    throw new MillraceError("invalid_argument", `"${natsPublicKey}" is no public key of a user on NATS`);
+  }
+  if (secretSha256.byteLength !== 32) {
+    throw new MillraceError("invalid_argument", `a SHA-256 has 32 bytes, not ${secretSha256.byteLength}`);
+  }
+  const known = { hostname: hostname.slice(0, limits.hostnameChars), publicKey: natsPublicKey };
+  return { id, ...known, secretSha256: Buffer.from(secretSha256).toString("hex") };
+}
+
+function shown(
+  { info, state, lastHeartbeatMs, disk }: AgentRecord,
+  enrolment: Enrolment | undefined,
+  executions: readonly string[],
+) {
   return {
     info,
     state,
@@ -81,5 +138,8 @@ function shown({ info, state, lastHeartbeatMs, disk }: AgentRecord, executions: 
     executions: [...executions],
     ...(disk === undefined ? {} : { disk }),
     ...(lastHeartbeatMs === 0 ? {} : { lastHeartbeatTime: timestampFromMs(lastHeartbeatMs) }),
+    ...(enrolment === undefined
+      ? {}
+      : { enrolTime: timestampFromMs(enrolment.enrolledMs), ephemeral: enrolment.ephemeral }),
   };
 }

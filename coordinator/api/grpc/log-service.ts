@@ -16,7 +16,8 @@ import { inOrder } from "../../../shared/in-order.ts";
 import { limits } from "../../../shared/limits.ts";
 import { merge } from "../../../shared/merge.ts";
 import type { Runs } from "../../delivery/run/runs.ts";
-import type { LogStore } from "../../farm/logs/log-store.ts";
+import type { LogName, LogStore } from "../../farm/logs/log-store.ts";
+import { principalOf } from "../guard.ts";
 
 /** The output of one attempt; attempt 0 is the end of a task that left none of its own. */
 interface TaskLog {
@@ -27,17 +28,33 @@ interface TaskLog {
 
 type Piece = MessageInitShape<typeof ReadLogResponseSchema>;
 
+/** Which logs an agent may write. */
+export interface LogWriters {
+  /** Whether the farm still knows it: a stream outlives the call that was admitted. */
+  isEnrolled(agentId: string): boolean;
+  /** Whether this attempt was placed on it, now or before it was lost. */
+  wasGiven(agentId: string, log: LogName): Promise<boolean>;
+}
+
 export interface LogServiceDeps {
   readonly logs: LogStore;
+  readonly writers: LogWriters;
   readonly runs: Runs;
   readonly cas: Cas;
 }
 
 /** LogService: agents append, people read and follow. */
-export function logService({ logs, runs, cas }: LogServiceDeps): ServiceImpl<typeof LogService> {
+export function logService({ logs, writers, runs, cas }: LogServiceDeps): ServiceImpl<typeof LogService> {
   return {
-    // Chunks do not wait for each other's disk: those of one log that come meanwhile share its next fsync.
-    appendLog: (requests) => inOrder(requests, (request) => append(logs, request), { ahead: limits.logAppendsAhead }),
+    appendLog(requests, context) {
+      const admit = admission(writers, principalOf(context).agentId ?? "");
+      const store = async (request: AppendLogRequest) => {
+        await admit(request);
+        return append(logs, request);
+      };
+      // Chunks do not wait for each other's disk: those of one log that come meanwhile share its next fsync.
+      return inOrder(requests, store, { ahead: limits.logAppendsAhead });
+    },
 
     async *readLog(request, { signal }) {
       const reading = new AbortController();
@@ -49,6 +66,28 @@ export function logService({ logs, runs, cas }: LogServiceDeps): ServiceImpl<typ
         reading.abort();
       }
     },
+  };
+}
+
+/**
+ * Holds an agent to its own logs. Chunks of one log wait for the same answer, so they are stored in the order in which they
+ * came.
+ */
+function admission(writers: LogWriters, agentId: string): (log: LogName) => Promise<void> {
+  const answers = new Map<string, Promise<boolean>>();
+  return async ({ executionId, attempt }) => {
+    if (!writers.isEnrolled(agentId)) {
+      throw new MillraceError("unauthenticated", `the agent "${agentId}" was removed from this farm`);
+    }
+    const key = `${attempt} ${executionId}`;
+    if (answers.size >= limits.admittedLogs) answers.clear();
+    const answer = answers.get(key) ?? writers.wasGiven(agentId, { executionId, attempt });
+    answers.set(key, answer);
+    if (await answer) return;
+    throw new MillraceError(
+      "permission_denied",
+      `attempt ${attempt} of ${executionId} was not given to the agent "${agentId}": it cannot write that log`,
+    );
   };
 }
 
@@ -75,7 +114,7 @@ async function append(logs: LogStore, request: AppendLogRequest) {
 }
 
 /** Reads what one request asks for. */
-function logReader({ logs, runs, cas }: LogServiceDeps, request: ReadLogRequest, signal: AbortSignal) {
+function logReader({ logs, runs, cas }: Omit<LogServiceDeps, "writers">, request: ReadLogRequest, signal: AbortSignal) {
   const { run } = request;
 
   /** The output of one attempt from an offset on, and how it ended. */

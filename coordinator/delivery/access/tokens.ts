@@ -1,17 +1,18 @@
-import { createHash, randomBytes } from "node:crypto";
+import { randomBytes } from "node:crypto";
 import { mkdir, readFile } from "node:fs/promises";
 import { join } from "node:path";
 import type { Clock } from "../../../shared/clock.ts";
 import { from, MillraceError } from "../../../shared/errors.ts";
 import { writePrivateFile } from "../../../shared/private-file.ts";
+import { newSecret, secretHash } from "../../../shared/rpc/secret.ts";
 import { formatToken } from "../../../shared/rpc/token.ts";
 import type { SchemaPart, Sqlite } from "../../../shared/sqlite/sqlite.ts";
-import type { Principal, Role } from "./principal.ts";
+import type { Principal, TokenRole } from "./principal.ts";
 
 /** What is known of a token; the token itself is not. */
 export interface TokenInfo {
   readonly name: string;
-  readonly role: Role;
+  readonly role: TokenRole;
   /** Wall time; undefined for tokens from before it was kept. */
   readonly createdMs: number | undefined;
   /** Wall time; undefined when it does not expire. */
@@ -19,14 +20,17 @@ export interface TokenInfo {
 }
 
 export interface NewToken {
-  readonly role: Role;
+  readonly role: TokenRole;
   /** `[a-z0-9-]{1,64}`; undefined makes one up. */
   readonly name: string | undefined;
   /** Undefined: it does not expire. */
   readonly ttlMs: number | undefined;
 }
 
-/** API tokens. Only their SHA-256 is kept, so a stolen database opens nothing. */
+/**
+ * API tokens. Only their SHA-256 is kept, so a stolen database opens nothing. Those with the role `agent` are the farm's own
+ * and those of before agents had secrets of their own: each lets agents in, any number of them.
+ */
 export interface Tokens {
   /** Undefined when the token is unknown, revoked or expired. */
   authenticate(token: string): Principal | undefined;
@@ -63,7 +67,7 @@ export interface TokensOptions {
 interface Row {
   sha256: string;
   name: string;
-  role: Role;
+  role: TokenRole;
   created_ms: number | null;
   expires_ms: number | null;
 }
@@ -79,7 +83,7 @@ export async function openTokens({ sqlite, dir, fingerprint, clock }: TokensOpti
     await sqlite.write([
       // A file that was replaced replaces the token: the old one opens nothing any more.
       { sql: "DELETE FROM token WHERE name = ?", params: [role] },
-      { sql: "INSERT INTO token (sha256, name, role) VALUES (?, ?, ?)", params: [sha256(token), role, role] },
+      { sql: "INSERT INTO token (sha256, name, role) VALUES (?, ?, ?)", params: [secretHash(token), role, role] },
     ]);
   }
   const rows = await sqlite.query<Row>("SELECT sha256, name, role, created_ms, expires_ms FROM token");
@@ -87,16 +91,16 @@ export async function openTokens({ sqlite, dir, fingerprint, clock }: TokensOpti
   return {
     authenticate(token) {
       // Looked up by hash: an attacker who times the comparison learns about the hash, not about the token.
-      const info = known.get(sha256(token));
+      const info = known.get(secretHash(token));
       if (info === undefined || (info.expiresMs !== undefined && clock.nowMs() >= info.expiresMs)) return undefined;
-      return { name: `token:${info.name}`, role: info.role };
+      return { name: `token:${info.name}`, role: info.role === "agent" ? "enrolment" : info.role };
     },
     async create({ role, name = `${role}-${randomBytes(3).toString("hex")}`, ttlMs }) {
       requireName(name, known.values());
-      const secret = newToken();
+      const secret = newSecret();
       const createdMs = clock.nowMs();
       const info: TokenInfo = { name, role, createdMs, expiresMs: ttlMs === undefined ? undefined : createdMs + ttlMs };
-      const hash = sha256(secret);
+      const hash = secretHash(secret);
       known.set(hash, info);
       const sql = "INSERT INTO token (sha256, name, role, created_ms, expires_ms) VALUES (?, ?, ?, ?, ?)";
       try {
@@ -149,16 +153,8 @@ async function readOrMake(path: string, fingerprint: string | undefined): Promis
     throw failure;
   });
   const [kept = ""] = present.trim().split(".", 1);
-  const secret = kept === "" ? newToken() : kept;
+  const secret = kept === "" ? newSecret() : kept;
   const text = `${formatToken({ secret, fingerprint })}\n`;
   if (text !== present) writePrivateFile(path, text, { durable: true });
   return secret;
-}
-
-function newToken(): string {
-  return `mr_${randomBytes(24).toString("base64url")}`;
-}
-
-function sha256(token: string): string {
-  return createHash("sha256").update(token).digest("hex");
 }

@@ -41,7 +41,11 @@ export type AgentChange =
 
 /** Which agents there are. Started and stopped by the wiring. */
 export interface AgentRegistry {
-  /** Records what an agent says of itself; resolves, when that is durable, with how it stands. */
+  /**
+   * Records what an agent says of itself; resolves, when that is durable, with how it stands. A start of its process that was
+   * not seen before takes over from the one before, which is told. Throws `already_exists`, with who took over, for one
+   * from which another has.
+   */
   join(info: AgentInfo): Promise<AgentRecord>;
   /**
    * From now on it is given nothing new, or again something; resolves when that is durable. It is said to the agent, which

@@ -23,6 +23,7 @@ import type { Component } from "../../../shared/lifecycle.ts";
 import { limits } from "../../../shared/limits.ts";
 import type { SchemaPart, Sqlite } from "../../../shared/sqlite/sqlite.ts";
 import type { AgentChange, AgentRecord, AgentRegistry } from "./agent-registry.ts";
+import { type Started, startedNow } from "./agent-starts.ts";
 
 export const agentSchema: SchemaPart = {
   name: "agents",
@@ -31,6 +32,9 @@ export const agentSchema: SchemaPart = {
     "ALTER TABLE agent ADD COLUMN draining INTEGER NOT NULL DEFAULT 0",
     // Wall time; null while it is there.
     "ALTER TABLE agent ADD COLUMN lost_at_ms INTEGER",
+    // Earlier starts of its process, as JSON, and since when the present one is there, wall time.
+    "ALTER TABLE agent ADD COLUMN superseded TEXT NOT NULL DEFAULT '[]'",
+    "ALTER TABLE agent ADD COLUMN started_ms INTEGER NOT NULL DEFAULT 0",
   ],
 };
 
@@ -47,9 +51,11 @@ interface Row {
   info: Uint8Array;
   draining: number;
   lost_at_ms: number | null;
+  superseded: string;
+  started_ms: number;
 }
 
-interface Entry {
+interface Entry extends Started {
   info: AgentInfo;
   state: AgentState;
   heard: boolean;
@@ -130,8 +136,7 @@ export function busAgentRegistry(deps: BusAgentRegistryDeps): AgentRegistry & Co
   function onHeartbeat(heartbeat: Heartbeat, answer: () => void): void {
     const agent = agents.get(heartbeat.agentId);
     if (agent === undefined || agent.info.session !== heartbeat.session) {
-      bus.publish(subjects.rejoin(heartbeat.agentId), toBinary(RejoinSchema, create(RejoinSchema)));
-      return;
+      return sayRejoin(heartbeat.agentId);
     }
     answer();
     const wasAway = agent.state === AgentState.LOST || !agent.heard;
@@ -144,6 +149,10 @@ export function busAgentRegistry(deps: BusAgentRegistryDeps): AgentRegistry & Co
     agent.silentSinceMs = clock.monotonicMs();
     if (wasAway) tell({ kind: "joined", agent: record(agent) });
     tell({ kind: "heartbeat", agent: record(agent), held: heartbeat.held });
+  }
+
+  function sayRejoin(id: string): void {
+    bus.publish(subjects.rejoin(id), toBinary(RejoinSchema, create(RejoinSchema)));
   }
 
   function sayDrain({ info: { id }, draining }: Entry): void {
@@ -168,11 +177,13 @@ export function busAgentRegistry(deps: BusAgentRegistryDeps): AgentRegistry & Co
     name: "agent registry",
 
     async start() {
-      const rows = await deps.sqlite.query<Row>("SELECT info, draining, lost_at_ms FROM agent");
+      const rows = await deps.sqlite.query<Row>("SELECT info, draining, lost_at_ms, superseded, started_ms FROM agent");
       for (const row of rows) {
         const info = fromBinary(AgentInfoSchema, row.info);
         agents.set(info.id, {
           info,
+          superseded: JSON.parse(row.superseded) as string[],
+          startedMs: row.started_ms,
           state: row.draining === 1 ? AgentState.DRAINING : AgentState.ONLINE,
           heard: false,
           draining: row.draining === 1,
@@ -207,16 +218,14 @@ export function busAgentRegistry(deps: BusAgentRegistryDeps): AgentRegistry & Co
     },
 
     async join(info) {
-      await deps.sqlite.write([
-        {
-          sql: "INSERT INTO agent (id, info) VALUES (?, ?) ON CONFLICT (id) DO UPDATE SET info = excluded.info",
-          params: [info.id, toBinary(AgentInfoSchema, info)],
-        },
-      ]);
-      const draining = agents.get(info.id)?.draining ?? false;
+      const before = agents.get(info.id);
+      const started = startedNow(info, before, clock.nowMs());
+      // Before it is on disk, so that of two starts that join at a time one is the later one.
+      const draining = before?.draining ?? false;
       const agent: Entry = {
         info,
-        lostAtMs: agents.get(info.id)?.lostAtMs,
+        ...started,
+        lostAtMs: before?.lostAtMs,
         state: draining ? AgentState.DRAINING : AgentState.ONLINE,
         heard: false,
         draining,
@@ -225,6 +234,16 @@ export function busAgentRegistry(deps: BusAgentRegistryDeps): AgentRegistry & Co
       };
       agents.set(info.id, agent);
       tell({ kind: "changed", agent: record(agent) });
+      await deps.sqlite.write([
+        {
+          sql: `INSERT INTO agent (id, info, superseded, started_ms) VALUES (?, ?, ?, ?)
+                ON CONFLICT (id) DO UPDATE
+                SET info = excluded.info, superseded = excluded.superseded, started_ms = excluded.started_ms`,
+          params: [info.id, toBinary(AgentInfoSchema, info), JSON.stringify(started.superseded), started.startedMs],
+        },
+      ]);
+      // Where the one before still runs, it asks and hears who took over.
+      if (before !== undefined && before.info.session !== info.session) sayRejoin(info.id);
       return record(agent);
     },
 

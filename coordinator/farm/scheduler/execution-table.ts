@@ -7,7 +7,9 @@ import {
   ReportSchema,
 } from "../../../proto/gen/millrace/v1/dispatch_pb.ts";
 import { digestKey, parseDigestKey } from "../../../shared/digest.ts";
-import type { SchemaPart, Sqlite } from "../../../shared/sqlite/sqlite.ts";
+import { limits } from "../../../shared/limits.ts";
+import type { SchemaPart, Sqlite, Statement } from "../../../shared/sqlite/sqlite.ts";
+import type { LogName } from "../logs/log-store.ts";
 import type { ExecutionRequest } from "./scheduler.ts";
 
 /** Fences an attempt; ordered by term, then number. */
@@ -45,7 +47,7 @@ export interface StoredExecution extends Standing {
 export interface ExecutionTable {
   load(): Promise<StoredExecution[]>;
   insert(request: ExecutionRequest, standing: Standing): Promise<void>;
-  /** Of all requests that share the execution; undefined takes the lease back. */
+  /** Of all requests that share the execution; undefined takes the lease back. Who was given which attempt stays known. */
   lease(ids: readonly string[], attempts: number, lease: Lease | undefined): Promise<void>;
   finish(ids: readonly string[], outcome: Report): Promise<void>;
   remove(id: string): Promise<void>;
@@ -73,6 +75,16 @@ export const executionSchema: SchemaPart = {
     "ALTER TABLE execution ADD COLUMN runs_as TEXT",
     "ALTER TABLE execution ADD COLUMN host_operation BLOB",
     "ALTER TABLE execution ADD COLUMN named_caches BLOB",
+    // Outlives its execution: an agent that was lost brings the output of its attempt late.
+    `CREATE TABLE placement (
+     number INTEGER PRIMARY KEY,
+     execution TEXT NOT NULL,
+     attempt INTEGER NOT NULL,
+     agent TEXT NOT NULL,
+     UNIQUE (execution, attempt)
+   ) STRICT;
+   INSERT OR IGNORE INTO placement (execution, attempt, agent)
+     SELECT COALESCE(runs_as, id), attempts, agent FROM execution WHERE agent IS NOT NULL`,
   ],
 };
 
@@ -134,7 +146,8 @@ export function sqliteExecutionTable(sqlite: Sqlite): ExecutionTable {
     },
     async lease(ids, attempts, lease) {
       const sql = "UPDATE execution SET attempts = ?, agent = ?, term = ?, number = ? WHERE id = ?";
-      await sqlite.write(ids.map((id) => ({ sql, params: [attempts, ...leaseColumns(lease), id] })));
+      const rows = ids.map((id) => ({ sql, params: [attempts, ...leaseColumns(lease), id] }));
+      await sqlite.write([...rows, ...placing(ids, lease)]);
     },
     async finish(ids, outcome) {
       const sql = "UPDATE execution SET outcome = ? WHERE id = ?";
@@ -145,6 +158,24 @@ export function sqliteExecutionTable(sqlite: Sqlite): ExecutionTable {
       await sqlite.write([{ sql: "DELETE FROM execution WHERE id = ?", params: [id] }]);
     },
   };
+}
+
+/** An attempt that an agent refused is another one's under the same number: the last one counts. */
+function placing([id]: readonly string[], lease: Lease | undefined): Statement[] {
+  if (id === undefined || lease === undefined) return [];
+  const sql = `INSERT OR REPLACE INTO placement (execution, attempt, agent)
+               SELECT COALESCE(runs_as, id), ?, ? FROM execution WHERE id = ?`;
+  const place = { sql, params: [lease.attempt, lease.agentId, id] };
+  if (lease.epoch.number % limits.placementsSwept !== 0) return [place];
+  const old = "DELETE FROM placement WHERE number <= (SELECT MAX(number) FROM placement) - ?";
+  return [place, { sql: old, params: [limits.placementsKept] }];
+}
+
+/** The agent that was given this attempt last; undefined when nobody was, or too long ago. */
+export async function placedOn(sqlite: Pick<Sqlite, "query">, { executionId, attempt }: LogName) {
+  const sql = "SELECT agent FROM placement WHERE execution = ? AND attempt = ?";
+  const [row] = await sqlite.query<{ agent: string }>(sql, [executionId, attempt]);
+  return row?.agent;
 }
 
 /** Agent, term, number. */

@@ -17,6 +17,7 @@ import {
   ContentAddressableStorage,
 } from "../../../proto/gen/build/bazel/remote/execution/v2/remote_execution_pb.ts";
 import { ByteStream } from "../../../proto/gen/google/bytestream/bytestream_pb.ts";
+import { AdminService } from "../../../proto/gen/millrace/v1/admin_pb.ts";
 import { type AgentInfo, AgentService } from "../../../proto/gen/millrace/v1/agent_pb.ts";
 import {
   AssignReplySchema,
@@ -102,6 +103,14 @@ export interface FakeFarm {
   output(report: Report, path: string): Promise<string>;
 }
 
+/** It knows every agent. */
+const adminService: ServiceImpl<typeof AdminService> = {
+  createToken: () => ({}),
+  listTokens: () => ({}),
+  revokeToken: () => ({}),
+  describeCoordinator: () => ({}),
+};
+
 interface StoredLog {
   chunks: Uint8Array[];
   sizeBytes: number;
@@ -124,6 +133,7 @@ export async function fakeFarm({ hostOperationLeaseMs = 30_000 } = {}): Promise<
   let number = 0n;
 
   const agentService: ServiceImpl<typeof AgentService> = {
+    enrolAgent: () => ({}),
     joinFarm({ agent }) {
       if (agent !== undefined) joined.push(agent);
       events.emit("change");
@@ -163,6 +173,7 @@ export async function fakeFarm({ hostOperationLeaseMs = 30_000 } = {}): Promise<
   async function startGrpc(): Promise<void> {
     server = grpcServer([
       mounted(AgentService, agentService),
+      mounted(AdminService, adminService),
       mounted(LogService, logService),
       mounted(ContentAddressableStorage, casService({ cas })),
       mounted(ByteStream, byteStreamService({ cas })),

@@ -68,7 +68,7 @@ test("a token outlives a restart, is refused from its last moment on, and stands
 test("an agent that drains keeps what it has, is given nothing new after a rejoin either, and can be resumed and removed", async () => {
   const coordinator = await startTestCoordinator();
   const { agents } = coordinator.as("admin");
-  const machine = coordinator.as("agent");
+  const machine = await coordinator.asAgent("a");
   const agent = await busAgent(await coordinator.connectBus(), { id: "a" });
   expect((await machine.agents.joinFarm({ agent: agent.info })).drain).toBe(false);
   agent.heartbeat();

@@ -4,6 +4,7 @@ import { BadRequestSchema } from "../../../proto/gen/google/rpc/error_details_pb
 import { AgentState } from "../../../proto/gen/millrace/v1/agent_pb.ts";
 import { GateDecision, RunStatus, TaskStatus } from "../../../proto/gen/millrace/v1/event_pb.ts";
 import type { RunRequest } from "../../../proto/gen/millrace/v1/run_pb.ts";
+import { digestOf } from "../../../shared/digest.ts";
 import { busAgent } from "../../support/bus-agent.ts";
 import { type Clients, startTestCoordinator } from "../../support/coordinator.ts";
 import { archive, submitText, tarOf, work } from "../../support/runs.ts";
@@ -26,7 +27,7 @@ async function failureOf(call: Promise<unknown>): Promise<ConnectError> {
 test("a run goes from a tar to its outcome, and can be watched and read from any point", async () => {
   const coordinator = await startTestCoordinator();
   const person = coordinator.as("admin");
-  const machine = coordinator.as("agent");
+  const machine = await coordinator.asAgent("a");
   const agent = await busAgent(await coordinator.connectBus(), { id: "a" });
   await machine.agents.joinFarm({ agent: agent.info });
   agent.heartbeat();
@@ -75,15 +76,11 @@ test("without a token, with an unknown one or with the wrong role nothing is don
   expect(await failureOf(coordinator.withToken("mr_guess").runs.listRuns({}))).toMatchObject({
     code: Code.Unauthenticated,
   });
-  expect(await failureOf(coordinator.as("agent").runs.listRuns({}))).toMatchObject({ code: Code.PermissionDenied });
+  const machine = await coordinator.asAgent("a");
+  expect(await failureOf(machine.runs.listRuns({}))).toMatchObject({ code: Code.PermissionDenied });
   expect(await failureOf(coordinator.as("admin").agents.joinFarm({}))).toMatchObject({ code: Code.PermissionDenied });
   expect(
-    await failureOf(
-      coordinator
-        .as("agent")
-        .cas.findMissing([])
-        .then(() => Promise.reject(new Error("ok"))),
-    ),
+    await failureOf(machine.cas.findMissing([digestOf(Buffer.from("x"))]).then(() => Promise.reject(new Error("ok")))),
   ).toMatchObject({
     rawMessage: "ok",
   });
@@ -159,7 +156,7 @@ test("a run that waits can be cancelled, and its watcher is told the end", async
 test("people decide at gates and ask for the flow, machines do neither", async () => {
   const coordinator = await startTestCoordinator();
   const person = coordinator.as("admin");
-  const machine = coordinator.as("agent");
+  const machine = await coordinator.asAgent("a");
   expect(await failureOf(person.flow.getFlow({}))).toMatchObject({ code: Code.NotFound });
   const run = await submit(person, {}, "name: p\nstages: { look: { manual: { title: Look at it } } }\n");
   const { binding } = (await person.runs.getRun({ run })).run?.tasks[0]?.gate ?? {};
@@ -177,7 +174,7 @@ test("people decide at gates and ask for the flow, machines do neither", async (
 
 test("an agent of another version, or with an impossible name, is told why it cannot join", async () => {
   const coordinator = await startTestCoordinator();
-  const machine = coordinator.as("agent");
+  const machine = await coordinator.asAgent("a");
   const join = (agent: object) =>
     failureOf(machine.agents.joinFarm({ agent: { id: "a", slots: 1, version: "0.1.0", ...agent } }));
   expect((await join({ version: "9.0.0" })).code).toBe(Code.FailedPrecondition);
@@ -189,7 +186,7 @@ test("an agent of another version, or with an impossible name, is told why it ca
 test("agents are shown with their state and what they hold", async () => {
   const coordinator = await startTestCoordinator();
   const agent = await busAgent(await coordinator.connectBus(), { id: "a", labels: { os: "linux" } });
-  await coordinator.as("agent").agents.joinFarm({ agent: agent.info });
+  await (await coordinator.asAgent("a")).agents.joinFarm({ agent: agent.info });
   agent.heartbeat();
   await submit(coordinator.as("admin"));
   await agent.nextAssign();

@@ -18,7 +18,7 @@ test("an execution whose task had ended when the coordinator fell is forgotten a
   const refusal = "BEGIN SELECT RAISE(FAIL, 'on purpose'); END";
   database.exec(`CREATE TRIGGER fallen BEFORE DELETE ON execution ${refusal}`);
 
-  const machine = coordinator.as("agent");
+  const machine = await coordinator.asAgent("a");
   const agent = await busAgent(await coordinator.connectBus(), { id: "a" });
   await machine.agents.joinFarm({ agent: agent.info });
   agent.heartbeat();

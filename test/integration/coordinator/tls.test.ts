@@ -14,7 +14,7 @@ import { testAuthority } from "../../support/tls-farm.ts";
 test("every token of a farm with a CA of its own names it; the coordinator knows the part before the dot", async () => {
   const farm = await testAuthority();
   const { fingerprint } = farm.authority;
-  const coordinator = await startTestCoordinator(tempDir(), farm);
+  const coordinator = await startTestCoordinator(tempDir(), { tls: farm });
   for (const role of ["admin", "agent"] as const)
     expect(parseToken(coordinator.tokenOf(role))).toMatchObject({ fingerprint });
 
@@ -29,7 +29,7 @@ test("every token of a farm with a CA of its own names it; the coordinator knows
 
 test("HTTP is HTTPS with the same certificate", async () => {
   const farm = await testAuthority();
-  const { http } = await startTestCoordinator(tempDir(), farm);
+  const { http } = await startTestCoordinator(tempDir(), { tls: farm });
   const get = request(`${http}/healthz`, { ca: farm.authority.caPem, servername: "farm.example.org" }).end();
   const [response] = (await once(get, "response")) as [IncomingMessage];
   expect([response.statusCode, await text(response)]).toEqual([200, expect.stringContaining("ok")]);
@@ -41,7 +41,7 @@ test("the first tokens stay the same when a farm gets a CA, and when it goes bac
   const farm = await testAuthority();
   const secrets: string[] = [];
   for (const tls of [undefined, farm, undefined]) {
-    const coordinator = await startTestCoordinator(data, tls);
+    const coordinator = await startTestCoordinator(data, { tls });
     const { secret, fingerprint } = parseToken(coordinator.tokenOf("admin"));
     expect(fingerprint).toBe(tls?.authority.fingerprint);
     secrets.push(secret);
@@ -56,7 +56,7 @@ test("a token file that an admin wrote is taken, and becomes his alone", async (
   await (await startTestCoordinator(data)).stop();
   const file = join(data, "tokens", "admin");
   writeFileSync(file, "chosen-by-an-admin");
-  const coordinator = await startTestCoordinator(data, await testAuthority());
+  const coordinator = await startTestCoordinator(data, { tls: await testAuthority() });
   expect(readFileSync(file, "utf8")).toMatch(/^chosen-by-an-admin\.[\w-]{43}\n$/);
   expect(statSync(file).mode & 0o777).toBe(0o600);
   expect(await coordinator.withToken("chosen-by-an-admin").admin.describeCoordinator({})).toMatchObject({

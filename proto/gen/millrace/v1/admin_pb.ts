@@ -16,7 +16,7 @@ import type { Message, UnknownEnum } from "@bufbuild/protobuf";
  * Describes the file millrace/v1/admin.proto.
  */
 export const file_millrace_v1_admin: GenFile = /*@__PURE__*/
-  fileDesc("ChdtaWxscmFjZS92MS9hZG1pbi5wcm90bxILbWlsbHJhY2UudjEimAEKBVRva2VuEgwKBG5hbWUYASABKAkSHwoEcm9sZRgCIAEoDjIRLm1pbGxyYWNlLnYxLlJvbGUSLwoLY3JlYXRlX3RpbWUYAyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEi8KC2V4cGlyZV90aW1lGAQgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCJrChJDcmVhdGVUb2tlblJlcXVlc3QSHwoEcm9sZRgBIAEoDjIRLm1pbGxyYWNlLnYxLlJvbGUSDAoEbmFtZRgCIAEoCRImCgN0dGwYAyABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24iSAoTQ3JlYXRlVG9rZW5SZXNwb25zZRIOCgZzZWNyZXQYASABKAkSIQoFdG9rZW4YAiABKAsyEi5taWxscmFjZS52MS5Ub2tlbiITChFMaXN0VG9rZW5zUmVxdWVzdCI4ChJMaXN0VG9rZW5zUmVzcG9uc2USIgoGdG9rZW5zGAEgAygLMhIubWlsbHJhY2UudjEuVG9rZW4iIgoSUmV2b2tlVG9rZW5SZXF1ZXN0EgwKBG5hbWUYASABKAkiFQoTUmV2b2tlVG9rZW5SZXNwb25zZSIcChpEZXNjcmliZUNvb3JkaW5hdG9yUmVxdWVzdCKyAQobRGVzY3JpYmVDb29yZGluYXRvclJlc3BvbnNlEg8KB3ZlcnNpb24YASABKAkSKAoEdGltZRgCIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASEQoJcHJpbmNpcGFsGAMgASgJEh8KBHJvbGUYBCABKA4yES5taWxscmFjZS52MS5Sb2xlEiQKBGRpc2sYBSABKAsyFi5taWxscmFjZS52MS5EaXNrU3BhY2UqUAoEUm9sZRIUChBST0xFX1VOU1BFQ0lGSUVEEAASDgoKUk9MRV9BRE1JThABEhIKDlJPTEVfREVWRUxPUEVSEAISDgoKUk9MRV9BR0VOVBADMusCCgxBZG1pblNlcnZpY2USUAoLQ3JlYXRlVG9rZW4SHy5taWxscmFjZS52MS5DcmVhdGVUb2tlblJlcXVlc3QaIC5taWxscmFjZS52MS5DcmVhdGVUb2tlblJlc3BvbnNlEk0KCkxpc3RUb2tlbnMSHi5taWxscmFjZS52MS5MaXN0VG9rZW5zUmVxdWVzdBofLm1pbGxyYWNlLnYxLkxpc3RUb2tlbnNSZXNwb25zZRJQCgtSZXZva2VUb2tlbhIfLm1pbGxyYWNlLnYxLlJldm9rZVRva2VuUmVxdWVzdBogLm1pbGxyYWNlLnYxLlJldm9rZVRva2VuUmVzcG9uc2USaAoTRGVzY3JpYmVDb29yZGluYXRvchInLm1pbGxyYWNlLnYxLkRlc2NyaWJlQ29vcmRpbmF0b3JSZXF1ZXN0GigubWlsbHJhY2UudjEuRGVzY3JpYmVDb29yZGluYXRvclJlc3BvbnNlYgZwcm90bzM", [file_google_protobuf_duration, file_google_protobuf_timestamp, file_millrace_v1_agent]);
+  fileDesc("ChdtaWxscmFjZS92MS9hZG1pbi5wcm90bxILbWlsbHJhY2UudjEiygEKBVRva2VuEgwKBG5hbWUYASABKAkSHwoEcm9sZRgCIAEoDjIRLm1pbGxyYWNlLnYxLlJvbGUSLwoLY3JlYXRlX3RpbWUYAyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEi8KC2V4cGlyZV90aW1lGAQgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIMCgRwb29sGAUgASgJEhEKCWVwaGVtZXJhbBgGIAEoCBIPCgd1c2VkX2J5GAcgASgJIowBChJDcmVhdGVUb2tlblJlcXVlc3QSHwoEcm9sZRgBIAEoDjIRLm1pbGxyYWNlLnYxLlJvbGUSDAoEbmFtZRgCIAEoCRImCgN0dGwYAyABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SDAoEcG9vbBgEIAEoCRIRCgllcGhlbWVyYWwYBSABKAgiSAoTQ3JlYXRlVG9rZW5SZXNwb25zZRIOCgZzZWNyZXQYASABKAkSIQoFdG9rZW4YAiABKAsyEi5taWxscmFjZS52MS5Ub2tlbiITChFMaXN0VG9rZW5zUmVxdWVzdCI4ChJMaXN0VG9rZW5zUmVzcG9uc2USIgoGdG9rZW5zGAEgAygLMhIubWlsbHJhY2UudjEuVG9rZW4iIgoSUmV2b2tlVG9rZW5SZXF1ZXN0EgwKBG5hbWUYASABKAkiFQoTUmV2b2tlVG9rZW5SZXNwb25zZSIcChpEZXNjcmliZUNvb3JkaW5hdG9yUmVxdWVzdCKyAQobRGVzY3JpYmVDb29yZGluYXRvclJlc3BvbnNlEg8KB3ZlcnNpb24YASABKAkSKAoEdGltZRgCIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASEQoJcHJpbmNpcGFsGAMgASgJEh8KBHJvbGUYBCABKA4yES5taWxscmFjZS52MS5Sb2xlEiQKBGRpc2sYBSABKAsyFi5taWxscmFjZS52MS5EaXNrU3BhY2UqUAoEUm9sZRIUChBST0xFX1VOU1BFQ0lGSUVEEAASDgoKUk9MRV9BRE1JThABEhIKDlJPTEVfREVWRUxPUEVSEAISDgoKUk9MRV9BR0VOVBADMusCCgxBZG1pblNlcnZpY2USUAoLQ3JlYXRlVG9rZW4SHy5taWxscmFjZS52MS5DcmVhdGVUb2tlblJlcXVlc3QaIC5taWxscmFjZS52MS5DcmVhdGVUb2tlblJlc3BvbnNlEk0KCkxpc3RUb2tlbnMSHi5taWxscmFjZS52MS5MaXN0VG9rZW5zUmVxdWVzdBofLm1pbGxyYWNlLnYxLkxpc3RUb2tlbnNSZXNwb25zZRJQCgtSZXZva2VUb2tlbhIfLm1pbGxyYWNlLnYxLlJldm9rZVRva2VuUmVxdWVzdBogLm1pbGxyYWNlLnYxLlJldm9rZVRva2VuUmVzcG9uc2USaAoTRGVzY3JpYmVDb29yZGluYXRvchInLm1pbGxyYWNlLnYxLkRlc2NyaWJlQ29vcmRpbmF0b3JSZXF1ZXN0GigubWlsbHJhY2UudjEuRGVzY3JpYmVDb29yZGluYXRvclJlc3BvbnNlYgZwcm90bzM", [file_google_protobuf_duration, file_google_protobuf_timestamp, file_millrace_v1_agent]);
 
 /**
  * A token, without the token.
@@ -49,6 +49,25 @@ export type Token = Message<"millrace.v1.Token"> & {
    * @generated from field: google.protobuf.Timestamp expire_time = 4;
    */
   expireTime?: Timestamp | undefined;
+
+  /**
+   * Of an enrolment token, what the agent gets that it lets in; empty where the agent says its pool itself.
+   *
+   * @generated from field: string pool = 5;
+   */
+  pool: string;
+
+  /**
+   * @generated from field: bool ephemeral = 6;
+   */
+  ephemeral: boolean;
+
+  /**
+   * The agent that it let in; empty while it can still be used.
+   *
+   * @generated from field: string used_by = 7;
+   */
+  usedBy: string;
 };
 
 /**
@@ -77,11 +96,25 @@ export type CreateTokenRequest = Message<"millrace.v1.CreateTokenRequest"> & {
   name: string;
 
   /**
-   * Absent: it does not expire. At least a second.
+   * At least a second. Absent: it does not expire; an enrolment token lives for an hour.
    *
    * @generated from field: google.protobuf.Duration ttl = 3;
    */
   ttl?: Duration | undefined;
+
+  /**
+   * For the role `agent`: the pool of the agent that it lets in; empty is `default`.
+   *
+   * @generated from field: string pool = 4;
+   */
+  pool: string;
+
+  /**
+   * For the role `agent`: the agent that it lets in runs one task and ends.
+   *
+   * @generated from field: bool ephemeral = 5;
+   */
+  ephemeral: boolean;
 };
 
 /**
@@ -269,7 +302,7 @@ export const Role = {
   DEVELOPER: 2,
 
   /**
-   * To join the farm and execute.
+   * To execute. As the role of a token: to enrol an agent, which then has a secret of its own.
    *
    * @generated from enum value: ROLE_AGENT = 3;
    */
@@ -296,8 +329,8 @@ export const RoleSchema: GenEnum<Role> = /*@__PURE__*/
  */
 export const AdminService: GenService<{
   /**
-   * Makes a token. The answer is the only place where it ever stands in clear; what is kept is its SHA-256.
-   * ALREADY_EXISTS when the name is taken.
+   * Makes a token. The answer is the only place where it ever stands in clear; what is kept is its SHA-256. With the role
+   * `agent` it is an enrolment token: it lets one agent in, once. ALREADY_EXISTS when the name is taken.
    *
    * @generated from rpc millrace.v1.AdminService.CreateToken
    */

@@ -14,7 +14,7 @@ import type { Message, UnknownEnum } from "@bufbuild/protobuf";
  * Describes the file millrace/v1/agent.proto.
  */
 export const file_millrace_v1_agent: GenFile = /*@__PURE__*/
-  fileDesc("ChdtaWxscmFjZS92MS9hZ2VudC5wcm90bxILbWlsbHJhY2UudjEiNwoXU2V0QWdlbnREcmFpbmluZ1JlcXVlc3QSCgoCaWQYASABKAkSEAoIZHJhaW5pbmcYAiABKAgiPQoYU2V0QWdlbnREcmFpbmluZ1Jlc3BvbnNlEiEKBWFnZW50GAEgASgLMhIubWlsbHJhY2UudjEuQWdlbnQiLwoSUmVtb3ZlQWdlbnRSZXF1ZXN0EgoKAmlkGAEgASgJEg0KBWZvcmNlGAIgASgIIhUKE1JlbW92ZUFnZW50UmVzcG9uc2UiOAoPSm9pbkZhcm1SZXF1ZXN0EiUKBWFnZW50GAEgASgLMhYubWlsbHJhY2UudjEuQWdlbnRJbmZvIvEBCglBZ2VudEluZm8SCgoCaWQYASABKAkSDwoHc2Vzc2lvbhgCIAEoCRIQCghob3N0bmFtZRgDIAEoCRIPCgd2ZXJzaW9uGAQgASgJEg0KBXNsb3RzGAUgASgFEjIKBmxhYmVscxgGIAMoCzIiLm1pbGxyYWNlLnYxLkFnZW50SW5mby5MYWJlbHNFbnRyeRIQCghmZWF0dXJlcxgHIAMoCRIgCgV0b29scxgIIAMoCzIRLm1pbGxyYWNlLnYxLlRvb2waLQoLTGFiZWxzRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4ASJICgRUb29sEgwKBG5hbWUYASABKAkSDwoHdmVyc2lvbhgCIAEoCRITCgtmaW5nZXJwcmludBgDIAEoCRIMCgRwYXRoGAQgASgJIowCChBKb2luRmFybVJlc3BvbnNlEhQKDG5hdHNfc2VydmVycxgBIAMoCRIRCgluYXRzX3VzZXIYAiABKAkSFQoNbmF0c19wYXNzd29yZBgDIAEoCRI1ChJoZWFydGJlYXRfaW50ZXJ2YWwYBCABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SKAoFbGVhc2UYBSABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SDQoFZHJhaW4YBiABKAgSNwoUaG9zdF9vcGVyYXRpb25fbGVhc2UYByABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SDwoHbmF0c19jYRgIIAEoCSITChFMaXN0QWdlbnRzUmVxdWVzdCI4ChJMaXN0QWdlbnRzUmVzcG9uc2USIgoGYWdlbnRzGAEgAygLMhIubWlsbHJhY2UudjEuQWdlbnQi3AEKBUFnZW50EiQKBGluZm8YASABKAsyFi5taWxscmFjZS52MS5BZ2VudEluZm8SJgoFc3RhdGUYAiABKA4yFy5taWxscmFjZS52MS5BZ2VudFN0YXRlEjcKE2xhc3RfaGVhcnRiZWF0X3RpbWUYAyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEhIKCnNsb3RzX3VzZWQYBCABKAUSEgoKZXhlY3V0aW9ucxgFIAMoCRIkCgRkaXNrGAYgASgLMhYubWlsbHJhY2UudjEuRGlza1NwYWNlIlgKCURpc2tTcGFjZRIOCgZmb2xkZXIYASABKAkSEgoKZnJlZV9ieXRlcxgCIAEoAxISCgpzaXplX2J5dGVzGAMgASgDEhMKC2Zsb29yX2J5dGVzGAQgASgDKnEKCkFnZW50U3RhdGUSGwoXQUdFTlRfU1RBVEVfVU5TUEVDSUZJRUQQABIWChJBR0VOVF9TVEFURV9PTkxJTkUQARIYChRBR0VOVF9TVEFURV9EUkFJTklORxACEhQKEEFHRU5UX1NUQVRFX0xPU1QQAzLZAgoMQWdlbnRTZXJ2aWNlEkcKCEpvaW5GYXJtEhwubWlsbHJhY2UudjEuSm9pbkZhcm1SZXF1ZXN0Gh0ubWlsbHJhY2UudjEuSm9pbkZhcm1SZXNwb25zZRJNCgpMaXN0QWdlbnRzEh4ubWlsbHJhY2UudjEuTGlzdEFnZW50c1JlcXVlc3QaHy5taWxscmFjZS52MS5MaXN0QWdlbnRzUmVzcG9uc2USXwoQU2V0QWdlbnREcmFpbmluZxIkLm1pbGxyYWNlLnYxLlNldEFnZW50RHJhaW5pbmdSZXF1ZXN0GiUubWlsbHJhY2UudjEuU2V0QWdlbnREcmFpbmluZ1Jlc3BvbnNlElAKC1JlbW92ZUFnZW50Eh8ubWlsbHJhY2UudjEuUmVtb3ZlQWdlbnRSZXF1ZXN0GiAubWlsbHJhY2UudjEuUmVtb3ZlQWdlbnRSZXNwb25zZWIGcHJvdG8z", [file_google_protobuf_duration, file_google_protobuf_timestamp]);
+  fileDesc("ChdtaWxscmFjZS92MS9hZ2VudC5wcm90bxILbWlsbHJhY2UudjEiNwoXU2V0QWdlbnREcmFpbmluZ1JlcXVlc3QSCgoCaWQYASABKAkSEAoIZHJhaW5pbmcYAiABKAgiPQoYU2V0QWdlbnREcmFpbmluZ1Jlc3BvbnNlEiEKBWFnZW50GAEgASgLMhIubWlsbHJhY2UudjEuQWdlbnQiLwoSUmVtb3ZlQWdlbnRSZXF1ZXN0EgoKAmlkGAEgASgJEg0KBWZvcmNlGAIgASgIIhUKE1JlbW92ZUFnZW50UmVzcG9uc2UiYQoRRW5yb2xBZ2VudFJlcXVlc3QSCgoCaWQYASABKAkSEAoIaG9zdG5hbWUYAiABKAkSFwoPbmF0c19wdWJsaWNfa2V5GAMgASgJEhUKDXNlY3JldF9zaGEyNTYYBCABKAwiIgoSRW5yb2xBZ2VudFJlc3BvbnNlEgwKBHBvb2wYASABKAkiOAoPSm9pbkZhcm1SZXF1ZXN0EiUKBWFnZW50GAEgASgLMhYubWlsbHJhY2UudjEuQWdlbnRJbmZvIvEBCglBZ2VudEluZm8SCgoCaWQYASABKAkSDwoHc2Vzc2lvbhgCIAEoCRIQCghob3N0bmFtZRgDIAEoCRIPCgd2ZXJzaW9uGAQgASgJEg0KBXNsb3RzGAUgASgFEjIKBmxhYmVscxgGIAMoCzIiLm1pbGxyYWNlLnYxLkFnZW50SW5mby5MYWJlbHNFbnRyeRIQCghmZWF0dXJlcxgHIAMoCRIgCgV0b29scxgIIAMoCzIRLm1pbGxyYWNlLnYxLlRvb2waLQoLTGFiZWxzRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4ASJICgRUb29sEgwKBG5hbWUYASABKAkSDwoHdmVyc2lvbhgCIAEoCRITCgtmaW5nZXJwcmludBgDIAEoCRIMCgRwYXRoGAQgASgJIowCChBKb2luRmFybVJlc3BvbnNlEhQKDG5hdHNfc2VydmVycxgBIAMoCRIRCgluYXRzX3VzZXIYAiABKAkSFQoNbmF0c19wYXNzd29yZBgDIAEoCRI1ChJoZWFydGJlYXRfaW50ZXJ2YWwYBCABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SKAoFbGVhc2UYBSABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SDQoFZHJhaW4YBiABKAgSNwoUaG9zdF9vcGVyYXRpb25fbGVhc2UYByABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SDwoHbmF0c19jYRgIIAEoCSITChFMaXN0QWdlbnRzUmVxdWVzdCI4ChJMaXN0QWdlbnRzUmVzcG9uc2USIgoGYWdlbnRzGAEgAygLMhIubWlsbHJhY2UudjEuQWdlbnQinwIKBUFnZW50EiQKBGluZm8YASABKAsyFi5taWxscmFjZS52MS5BZ2VudEluZm8SJgoFc3RhdGUYAiABKA4yFy5taWxscmFjZS52MS5BZ2VudFN0YXRlEjcKE2xhc3RfaGVhcnRiZWF0X3RpbWUYAyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEhIKCnNsb3RzX3VzZWQYBCABKAUSEgoKZXhlY3V0aW9ucxgFIAMoCRIkCgRkaXNrGAYgASgLMhYubWlsbHJhY2UudjEuRGlza1NwYWNlEi4KCmVucm9sX3RpbWUYByABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEhEKCWVwaGVtZXJhbBgIIAEoCCJYCglEaXNrU3BhY2USDgoGZm9sZGVyGAEgASgJEhIKCmZyZWVfYnl0ZXMYAiABKAMSEgoKc2l6ZV9ieXRlcxgDIAEoAxITCgtmbG9vcl9ieXRlcxgEIAEoAypxCgpBZ2VudFN0YXRlEhsKF0FHRU5UX1NUQVRFX1VOU1BFQ0lGSUVEEAASFgoSQUdFTlRfU1RBVEVfT05MSU5FEAESGAoUQUdFTlRfU1RBVEVfRFJBSU5JTkcQAhIUChBBR0VOVF9TVEFURV9MT1NUEAMyqAMKDEFnZW50U2VydmljZRJNCgpFbnJvbEFnZW50Eh4ubWlsbHJhY2UudjEuRW5yb2xBZ2VudFJlcXVlc3QaHy5taWxscmFjZS52MS5FbnJvbEFnZW50UmVzcG9uc2USRwoISm9pbkZhcm0SHC5taWxscmFjZS52MS5Kb2luRmFybVJlcXVlc3QaHS5taWxscmFjZS52MS5Kb2luRmFybVJlc3BvbnNlEk0KCkxpc3RBZ2VudHMSHi5taWxscmFjZS52MS5MaXN0QWdlbnRzUmVxdWVzdBofLm1pbGxyYWNlLnYxLkxpc3RBZ2VudHNSZXNwb25zZRJfChBTZXRBZ2VudERyYWluaW5nEiQubWlsbHJhY2UudjEuU2V0QWdlbnREcmFpbmluZ1JlcXVlc3QaJS5taWxscmFjZS52MS5TZXRBZ2VudERyYWluaW5nUmVzcG9uc2USUAoLUmVtb3ZlQWdlbnQSHy5taWxscmFjZS52MS5SZW1vdmVBZ2VudFJlcXVlc3QaIC5taWxscmFjZS52MS5SZW1vdmVBZ2VudFJlc3BvbnNlYgZwcm90bzM", [file_google_protobuf_duration, file_google_protobuf_timestamp]);
 
 /**
  * See AgentService.SetAgentDraining.
@@ -99,6 +99,69 @@ export const RemoveAgentResponseSchema: GenMessage<RemoveAgentResponse> = /*@__P
   messageDesc(file_millrace_v1_agent, 3);
 
 /**
+ * The caller's bearer is the enrolment token. Neither key leaves the agent.
+ *
+ * @generated from message millrace.v1.EnrolAgentRequest
+ */
+export type EnrolAgentRequest = Message<"millrace.v1.EnrolAgentRequest"> & {
+  /**
+   * As AgentInfo.id.
+   *
+   * @generated from field: string id = 1;
+   */
+  id: string;
+
+  /**
+   * For a person who wonders which machine has the id.
+   *
+   * @generated from field: string hostname = 2;
+   */
+  hostname: string;
+
+  /**
+   * Of the agent's user on NATS: an nkey, `U` and 55 characters.
+   *
+   * @generated from field: string nats_public_key = 3;
+   */
+  natsPublicKey: string;
+
+  /**
+   * SHA-256 of the secret that is the agent's bearer from now on: 32 bytes.
+   *
+   * @generated from field: bytes secret_sha256 = 4;
+   */
+  secretSha256: Uint8Array;
+};
+
+/**
+ * Describes the message millrace.v1.EnrolAgentRequest.
+ * Use `create(EnrolAgentRequestSchema)` to create a new message.
+ */
+export const EnrolAgentRequestSchema: GenMessage<EnrolAgentRequest> = /*@__PURE__*/
+  messageDesc(file_millrace_v1_agent, 4);
+
+/**
+ * See AgentService.EnrolAgent.
+ *
+ * @generated from message millrace.v1.EnrolAgentResponse
+ */
+export type EnrolAgentResponse = Message<"millrace.v1.EnrolAgentResponse"> & {
+  /**
+   * Of the token; empty where the agent says its pool itself.
+   *
+   * @generated from field: string pool = 1;
+   */
+  pool: string;
+};
+
+/**
+ * Describes the message millrace.v1.EnrolAgentResponse.
+ * Use `create(EnrolAgentResponseSchema)` to create a new message.
+ */
+export const EnrolAgentResponseSchema: GenMessage<EnrolAgentResponse> = /*@__PURE__*/
+  messageDesc(file_millrace_v1_agent, 5);
+
+/**
  * What an agent is and offers.
  *
  * @generated from message millrace.v1.JoinFarmRequest
@@ -115,7 +178,7 @@ export type JoinFarmRequest = Message<"millrace.v1.JoinFarmRequest"> & {
  * Use `create(JoinFarmRequestSchema)` to create a new message.
  */
 export const JoinFarmRequestSchema: GenMessage<JoinFarmRequest> = /*@__PURE__*/
-  messageDesc(file_millrace_v1_agent, 4);
+  messageDesc(file_millrace_v1_agent, 6);
 
 /**
  * What an agent says of itself.
@@ -155,7 +218,7 @@ export type AgentInfo = Message<"millrace.v1.AgentInfo"> & {
   slots: number;
 
   /**
-   * For example os=linux, arch=x64, pool=default.
+   * For example os=linux, arch=x64, pool=default. The pool is that of the agent's enrolment, whatever it says here.
    *
    * @generated from field: map<string, string> labels = 6;
    */
@@ -181,7 +244,7 @@ export type AgentInfo = Message<"millrace.v1.AgentInfo"> & {
  * Use `create(AgentInfoSchema)` to create a new message.
  */
 export const AgentInfoSchema: GenMessage<AgentInfo> = /*@__PURE__*/
-  messageDesc(file_millrace_v1_agent, 5);
+  messageDesc(file_millrace_v1_agent, 7);
 
 /**
  * A program on an agent's machine.
@@ -223,7 +286,7 @@ export type Tool = Message<"millrace.v1.Tool"> & {
  * Use `create(ToolSchema)` to create a new message.
  */
 export const ToolSchema: GenMessage<Tool> = /*@__PURE__*/
-  messageDesc(file_millrace_v1_agent, 6);
+  messageDesc(file_millrace_v1_agent, 8);
 
 /**
  * How to reach the bus, and the farm's times.
@@ -239,6 +302,9 @@ export type JoinFarmResponse = Message<"millrace.v1.JoinFarmResponse"> & {
   natsServers: string[];
 
   /**
+   * Empty where each agent has a NATS user of its own: it signs in with the key that it enrolled with. Set where all
+   * agents share the one user of an external NATS.
+   *
    * @generated from field: string nats_user = 2;
    */
   natsUser: string;
@@ -288,7 +354,7 @@ export type JoinFarmResponse = Message<"millrace.v1.JoinFarmResponse"> & {
  * Use `create(JoinFarmResponseSchema)` to create a new message.
  */
 export const JoinFarmResponseSchema: GenMessage<JoinFarmResponse> = /*@__PURE__*/
-  messageDesc(file_millrace_v1_agent, 7);
+  messageDesc(file_millrace_v1_agent, 9);
 
 /**
  * See AgentService.ListAgents.
@@ -303,7 +369,7 @@ export type ListAgentsRequest = Message<"millrace.v1.ListAgentsRequest"> & {
  * Use `create(ListAgentsRequestSchema)` to create a new message.
  */
 export const ListAgentsRequestSchema: GenMessage<ListAgentsRequest> = /*@__PURE__*/
-  messageDesc(file_millrace_v1_agent, 8);
+  messageDesc(file_millrace_v1_agent, 10);
 
 /**
  * See AgentService.ListAgents.
@@ -322,7 +388,7 @@ export type ListAgentsResponse = Message<"millrace.v1.ListAgentsResponse"> & {
  * Use `create(ListAgentsResponseSchema)` to create a new message.
  */
 export const ListAgentsResponseSchema: GenMessage<ListAgentsResponse> = /*@__PURE__*/
-  messageDesc(file_millrace_v1_agent, 9);
+  messageDesc(file_millrace_v1_agent, 11);
 
 /**
  * An agent as the coordinator sees it.
@@ -363,6 +429,20 @@ export type Agent = Message<"millrace.v1.Agent"> & {
    * @generated from field: millrace.v1.DiskSpace disk = 6;
    */
   disk?: DiskSpace | undefined;
+
+  /**
+   * When it enrolled.
+   *
+   * @generated from field: google.protobuf.Timestamp enrol_time = 7;
+   */
+  enrolTime?: Timestamp | undefined;
+
+  /**
+   * It ends after one task.
+   *
+   * @generated from field: bool ephemeral = 8;
+   */
+  ephemeral: boolean;
 };
 
 /**
@@ -370,7 +450,7 @@ export type Agent = Message<"millrace.v1.Agent"> & {
  * Use `create(AgentSchema)` to create a new message.
  */
 export const AgentSchema: GenMessage<Agent> = /*@__PURE__*/
-  messageDesc(file_millrace_v1_agent, 10);
+  messageDesc(file_millrace_v1_agent, 12);
 
 /**
  * The room that a part of the farm has for what it keeps.
@@ -412,7 +492,7 @@ export type DiskSpace = Message<"millrace.v1.DiskSpace"> & {
  * Use `create(DiskSpaceSchema)` to create a new message.
  */
 export const DiskSpaceSchema: GenMessage<DiskSpace> = /*@__PURE__*/
-  messageDesc(file_millrace_v1_agent, 11);
+  messageDesc(file_millrace_v1_agent, 13);
 
 /**
  * Whether an agent can be given work.
@@ -465,8 +545,21 @@ export const AgentStateSchema: GenEnum<AgentState> = /*@__PURE__*/
  */
 export const AgentService: GenService<{
   /**
-   * Agents only: announces an agent and tells it how to reach the bus. Called at every start and whenever the
-   * coordinator says `rejoin`. FAILED_PRECONDITION when the versions do not fit.
+   * With an enrolment token only: lets an agent in that made its own keys, under whose secret it makes every other call.
+   * The same keys may ask again, and are let in once; a second agent with the same token gets PERMISSION_DENIED, and
+   * an id that another agent has gets ALREADY_EXISTS.
+   *
+   * @generated from rpc millrace.v1.AgentService.EnrolAgent
+   */
+  enrolAgent: {
+    methodKind: "unary";
+    input: typeof EnrolAgentRequestSchema;
+    output: typeof EnrolAgentResponseSchema;
+  },
+  /**
+   * Agents only, each for itself: announces an agent and tells it how to reach the bus. Called at every start and whenever
+   * the coordinator says `rejoin`. FAILED_PRECONDITION when the versions do not fit, PERMISSION_DENIED for the id of
+   * another agent, ALREADY_EXISTS when a later start under the same id has taken over.
    *
    * @generated from rpc millrace.v1.AgentService.JoinFarm
    */
@@ -497,8 +590,9 @@ export const AgentService: GenService<{
     output: typeof SetAgentDrainingResponseSchema;
   },
   /**
-   * Admins only. Forgets an agent that is gone for good. FAILED_PRECONDITION while it holds work, unless `force`: then
-   * the work is placed anew. One that still runs joins again.
+   * Admins only. Forgets an agent and revokes its enrolment: its calls are refused from the answer on, and its connection
+   * to the bus is closed. To come back it needs a new enrolment token. FAILED_PRECONDITION while it holds work, unless
+   * `force`: then the work is placed anew.
    *
    * @generated from rpc millrace.v1.AgentService.RemoveAgent
    */

@@ -1,10 +1,12 @@
 import type { MessageInitShape } from "@bufbuild/protobuf";
 import { create } from "@bufbuild/protobuf";
-import { createClient, createRouterTransport } from "@connectrpc/connect";
+import { Code, createClient, createRouterTransport } from "@connectrpc/connect";
 import { expect, onTestFinished, test } from "vitest";
 import { logService } from "../../../../coordinator/api/grpc/log-service.ts";
+import { guarded } from "../../../../coordinator/api/guard.ts";
 import type { Runs } from "../../../../coordinator/delivery/run/runs.ts";
 import { openFileLogStore } from "../../../../coordinator/farm/logs/file-log-store.ts";
+import type { LogName } from "../../../../coordinator/farm/logs/log-store.ts";
 import { type Event, EventSchema, TaskStatus } from "../../../../proto/gen/millrace/v1/event_pb.ts";
 import {
   type AppendLogRequestSchema,
@@ -16,6 +18,26 @@ import { memoryCas } from "../../../../shared/cas/memory-cas.ts";
 import { changes } from "../../../../shared/changes.ts";
 import { systemClock } from "../../../../shared/clock.ts";
 import { tempDir } from "../../../support/temp-dir.ts";
+
+/** A client whose every call is that of the agent `a`. */
+function clientOf(service: ReturnType<typeof logService>) {
+  const behind = guarded(LogService, service, {
+    authenticate: () => ({ name: "agent:a", role: "agent", agentId: "a" }),
+    rolesOf: () => ["agent"],
+    observer: { ended: () => undefined },
+  });
+  const mount = createRouterTransport((router) => router.service(LogService, behind), {
+    transport: {
+      interceptors: [
+        (next) => (request) => {
+          request.header.set("authorization", "Bearer a");
+          return next(request);
+        },
+      ],
+    },
+  });
+  return createClient(LogService, mount);
+}
 
 /** The log service of a run with one task `s/t`, whose events come as the test says. */
 async function setup() {
@@ -39,17 +61,20 @@ async function setup() {
       }
     },
   };
-  const service = logService({ logs, runs: runs as Runs, cas: memoryCas() });
-  const client = createClient(
-    LogService,
-    createRouterTransport(({ service: mount }) => mount(LogService, service)),
-  );
+  const enrolled = new Set(["a"]);
+  const writers = {
+    isEnrolled: (agentId: string) => enrolled.has(agentId),
+    wasGiven: async (agentId: string, log: LogName) => agentId === "a" && log.executionId === "run_1.s.t",
+  };
+  const client = clientOf(logService({ logs, writers, runs: runs as Runs, cas: memoryCas() }));
   const tell = (event: Event) => {
     events.push(event);
     told.announce();
   };
   return {
     logs,
+    client,
+    enrolled,
     start(attempt: number) {
       task.attempts = attempt;
       const value = { task: "s/t", attempt, agent: "a", executionId: "run_1.s.t" };
@@ -145,4 +170,27 @@ test("nobody waits for the end of a log that a crash left without one", async ()
   finish();
   expect(await read({ task: "t", follow: true })).toEqual(["two\n", "#2 gap"]);
   expect((await read({ follow: true })).sort()).toEqual(["#1 gap", "#2 gap", "one\n", "two\n"]);
+});
+
+test("an agent writes the logs of its own attempts and no others, and none once it was removed", async () => {
+  const { append, read, start, finish, enrolled, client } = await setup();
+  start(1);
+  await append({ data: Buffer.from("mine\n") });
+  await expect(append({ executionId: "run_1.s.other", data: Buffer.from("forged") })).rejects.toMatchObject({
+    code: Code.PermissionDenied,
+  });
+  // A stream that was let in before it was removed.
+  const asked = Promise.withResolvers<void>();
+  async function* chunks() {
+    yield { executionId: "run_1.s.t", attempt: 1, offset: 5n, data: Buffer.from("still\n") };
+    await asked.promise;
+    yield { executionId: "run_1.s.t", attempt: 1, offset: 11n, data: Buffer.from("late\n") };
+  }
+  const answers = client.appendLog(chunks())[Symbol.asyncIterator]();
+  expect((await answers.next()).value?.storedBytes).toBe(11n);
+  enrolled.delete("a");
+  asked.resolve();
+  await expect(answers.next()).rejects.toMatchObject({ code: Code.Unauthenticated });
+  finish();
+  expect(await read({ task: "t" })).toEqual(["mine\n", "still\n", "#1 gap"]);
 });

@@ -2,7 +2,6 @@ import { describe, expect, it } from "vitest";
 import { restartPauseMs } from "../../../../cli/up/child.ts";
 import { problemIn } from "../../../../cli/up/child-log.ts";
 import { natsConfig, parseNatsVersion } from "../../../../cli/up/nats.ts";
-import { subjects } from "../../../../shared/bus/subjects.ts";
 import { limits } from "../../../../shared/limits.ts";
 
 describe("up", () => {
@@ -40,21 +39,19 @@ describe("what a child says", () => {
 
 describe("the embedded NATS", () => {
   const credentials = {
-    coordinator: { user: "coordinator", password: "c" },
-    agent: { user: "agent", password: "a" },
+    coordinator: { user: "coordinator", password: "coordinators-own" },
+    managed: {
+      monitor: { user: "monitor", password: "m" },
+      usersFile: "/data/nats/users.conf",
+      pidFile: "/a b/nats.pid",
+    },
   };
 
-  it("lets agents publish to the farm and listen to what is theirs, and every subject of an agent is covered", () => {
+  it("leaves the users of the farm's account to the coordinator's file, and nobody else's account to anybody", () => {
     const config = natsConfig({ host: "127.0.0.1", port: 7422, tls: undefined }, credentials);
-    expect(config).toContain('publish: ["millrace.farm.>", "_INBOX.>"]');
-    expect(config).toContain('subscribe: ["millrace.agent.>", "millrace.agents.>", "_INBOX.>"]');
-    for (const sent of [subjects.heartbeat("x"), subjects.report("x"), subjects.goodbye("x")]) {
-      expect(sent).toMatch(/^millrace\.farm\./);
-    }
-    for (const heard of [subjects.assign("x"), subjects.cancel("x"), subjects.rejoin("x")]) {
-      expect(heard).toMatch(/^millrace\.agent\./);
-    }
-    expect(subjects.rollCall).toMatch(/^millrace\.agents\./);
+    expect(config).toContain('FARM { include "./users.conf" }');
+    expect(config).toContain('pid_file: "/a b/nats.pid"');
+    expect(config).not.toContain(credentials.coordinator.password);
   });
 
   it("listens where the coordinator does, with the same certificate", () => {

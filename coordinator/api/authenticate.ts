@@ -1,0 +1,35 @@
+import { MillraceError } from "../../shared/errors.ts";
+import type { Principal } from "../delivery/access/principal.ts";
+import type { Tokens } from "../delivery/access/tokens.ts";
+import type { EnrolmentTokens } from "../farm/agents/enrolments.ts";
+
+export interface AuthenticateDeps {
+  readonly tokens: Pick<Tokens, "authenticate">;
+  readonly enrolmentTokens: Pick<EnrolmentTokens, "identify">;
+}
+
+/**
+ * Says whose secret a bearer is: a token of a person, one that lets agents in, or an agent's own.
+ * @throws MillraceError unauthenticated, with the reason where there is one to be known
+ */
+export function authenticator({ tokens, enrolmentTokens }: AuthenticateDeps): (secret: string) => Principal {
+  return (secret) => {
+    const known = tokens.authenticate(secret);
+    if (known !== undefined) return known;
+    const bearer = enrolmentTokens.identify(secret);
+    switch (bearer?.kind) {
+      case undefined:
+        throw new MillraceError("unauthenticated", "the token is not known here");
+      case "agent":
+        return { name: `agent:${bearer.id}`, role: "agent", agentId: bearer.id };
+      case "token":
+        return { name: `token:${bearer.name}`, role: "enrolment", enrolmentToken: bearer.name };
+      case "removed":
+        throw new MillraceError(
+          "unauthenticated",
+          `the agent "${bearer.id}" was removed from this farm at ${new Date(bearer.removedMs).toISOString()}: to come back ` +
+            "it needs a new token (`millrace token create --role agent`)",
+        );
+    }
+  };
+}
