@@ -1,5 +1,8 @@
+/** Given by deploy/build-single-file.ts, which can build for a version other than the one that is written here. */
+declare const MILLRACE_VERSION: string | undefined;
+
 /** Of coordinator, agents and CLI alike; equal to package.json's, as a test holds. */
-export const version = "0.1.0";
+export const version: string = typeof MILLRACE_VERSION === "string" ? MILLRACE_VERSION : "0.1.0";
 
 /** Whether an agent of that version works with this coordinator: same major, same minor or the one before. */
 export function fitsVersion(agent: string): boolean {

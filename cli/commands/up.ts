@@ -4,6 +4,7 @@ import { join, resolve } from "node:path";
 import { Command, InvalidArgumentError } from "commander";
 import { from, MillraceError } from "../../shared/errors.ts";
 import { isLoopback } from "../../shared/network-address.ts";
+import { ownProgram } from "../../shared/single-file.ts";
 import { type Console, processConsole } from "../output/console.ts";
 import { counted } from "../output/format.ts";
 import { type Farm, startFarm } from "../up/farm.ts";
@@ -91,7 +92,7 @@ async function up(options: UpOptions): Promise<void> {
     ports: { grpc: options.grpcPort, http: options.httpPort, nats: options.natsPort },
     nats:
       options.nats === undefined ? undefined : { url: options.nats, credentialsFile: options.natsCreds, ca: natsCa },
-    self: { file: process.execPath, args: [...process.execArgv, process.argv[1] ?? ""] },
+    self: ownProgram,
     env: process.env,
     signal: starting.signal,
     report: (name, problem) => console.note(`${console.colors.dim(`${name}:`)} ${problem}`),
