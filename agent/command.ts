@@ -1,3 +1,4 @@
+import { rmSync, writeFileSync } from "node:fs";
 import { Command, Option } from "commander";
 import { pino } from "pino";
 import { systemClock } from "../shared/clock.ts";
@@ -30,6 +31,7 @@ export function agentCommand(): Command {
     .option("--data <dir>", "folder for the agent's store and state (default ~/.local/state/millrace/agent)")
     .option("--name <id>", "id of a new agent (default: made of the machine's name)")
     .option("--store-bytes <n>", "what the local store may hold; the least recently used goes first (default 32 GiB)")
+    .option("--ready-file <file>", "file that holds the agent's id once it has joined, until it ends")
     .option("--json", "print one JSON line when joined")
     .addHelpText(
       "after",
@@ -39,6 +41,7 @@ export function agentCommand(): Command {
       const config = readAgentConfig({ flags, env: process.env });
       const log = pino({ name: "agent" }, pino.destination({ dest: 2, sync: true }));
       let failure: Error | undefined;
+      if (config.readyFile !== undefined) rmSync(config.readyFile, { force: true }); // of a start that ended by force
       const agent = await wireAgent(config, {
         clock: systemClock,
         onError: (error) => log.warn({ code: error.code }, error.message),
@@ -53,6 +56,7 @@ export function agentCommand(): Command {
       const ended = stopOnDemand(agent, (why) => log.info(why));
       try {
         await agent.start();
+        if (config.readyFile !== undefined) writeFileSync(config.readyFile, `${agent.id}\n`);
         process.stdout.write(
           flags.json
             ? `${JSON.stringify({ agent: agent.id, state: "online" })}\n`
@@ -65,6 +69,7 @@ export function agentCommand(): Command {
         } // else it was told to stop before it had joined
       }
       await ended.promise;
+      if (config.readyFile !== undefined) rmSync(config.readyFile, { force: true });
       if (failure !== undefined) throw failure;
     });
 }

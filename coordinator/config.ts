@@ -13,6 +13,8 @@ import type { BusAddress } from "./api/grpc/agent-service.ts";
 export interface CoordinatorConfig {
   /** Everything that must outlast a restart. */
   readonly data: string;
+  /** Folder with the programs that agents are installed from; undefined for our own. */
+  readonly dist?: string | undefined;
   readonly host: string;
   readonly grpcPort: number;
   readonly httpPort: number;
@@ -29,6 +31,7 @@ const natsUrl = z.string().regex(/^(nats|tls):\/\/.+:\d+$/, "not nats://HOST:POR
 
 const settings = z.object({
   data: z.string().min(1).describe("the folder for everything that must outlast a restart"),
+  dist: z.string().min(1).optional().describe("the folder with the programs that agents are installed from"),
   host: z.string().default("127.0.0.1").describe("the address to listen on"),
   grpcPort: port.default(7070).describe("the port for gRPC, 0 to 65535; 0 takes any free one"),
   httpPort: port.default(7080).describe("the port for HTTP, 0 to 65535; 0 takes any free one"),

@@ -26,6 +26,7 @@ import { limits } from "../shared/limits.ts";
 import { openDiskReserve, reservedSqlite } from "../shared/sqlite/disk-reserve.ts";
 import { lockFolder } from "../shared/sqlite/folder-lock.ts";
 import { openSqlite } from "../shared/sqlite/open.ts";
+import { version } from "../shared/version.ts";
 import { rolesOf } from "./api/access.ts";
 import { actionCacheService } from "./api/grpc/action-cache-service.ts";
 import { adminService } from "./api/grpc/admin-service.ts";
@@ -43,7 +44,10 @@ import { runService } from "./api/grpc/run-service.ts";
 import { guarded, principalOf } from "./api/guard.ts";
 import { healthPages } from "./api/http/health-pages.ts";
 import { type HttpServerOptions, httpServer } from "./api/http/http-server.ts";
+import { installPages } from "./api/http/install-pages.ts";
 import { type Metrics, metrics } from "./api/http/metrics.ts";
+import { filePrograms } from "./api/install/file-programs.ts";
+import { ownDist, ownExecutable, readInstaller } from "./api/install/own-files.ts";
 import type { CoordinatorConfig } from "./config.ts";
 import { openTokens, type Tokens, tokenSchema } from "./delivery/access/tokens.ts";
 import { storedEnvironments } from "./delivery/environment/environments.ts";
@@ -133,6 +137,7 @@ export async function startCoordinator(config: CoordinatorConfig, log: Logger): 
     });
 
     // faces
+    const programs = filePrograms({ dist: config.dist ?? ownDist(), own: ownExecutable(), version });
     const services = guard(
       [
         mounted(Capabilities, capabilitiesService()),
@@ -151,9 +156,11 @@ export async function startCoordinator(config: CoordinatorConfig, log: Logger): 
       ],
       { tokens, meters, stopping: stopping.signal },
     );
-    const pages = [meters.page, ...healthPages(stopping.signal)];
-    const { ports, parts: listening } = listeners(config, { services, pages, onError });
-
+    const ports = { grpc: config.grpcPort, http: config.httpPort };
+    const caPem = config.tls?.authority?.caPem;
+    const installing = installPages({ programs, installer: readInstaller(), grpcPort: () => ports.grpc, caPem });
+    const pages = [meters.page, ...healthPages(stopping.signal), ...installing];
+    const listening = listeners(config, { services, pages, onError, ports });
     // From here on the lifecycle closes what was opened, also when a part does not start.
     const parts = lifecycle([...opened.splice(0), agents, scheduler, summaries, runs, ...listening]);
     await parts.start();
@@ -164,12 +171,16 @@ export async function startCoordinator(config: CoordinatorConfig, log: Logger): 
   }
 }
 
+interface Faces extends Omit<HttpServerOptions, "tls"> {
+  /** Those that are wished for, then those that are taken. */
+  readonly ports: { grpc: number; http: number };
+}
+
 /** The two servers, which start last: whoever can connect finds everything else in place. */
-function listeners({ host, tls, ...config }: CoordinatorConfig, faces: HttpServerOptions) {
+function listeners({ host, tls }: CoordinatorConfig, { ports, ...faces }: Faces): Component[] {
   const grpc = grpcServer(faces.services, tls);
   const http = httpServer({ ...faces, tls });
-  const ports = { grpc: config.grpcPort, http: config.httpPort };
-  const parts: Component[] = [
+  return [
     {
       name: "gRPC server",
       start: async () => void (ports.grpc = await grpc.listen(host, ports.grpc)),
@@ -181,7 +192,6 @@ function listeners({ host, tls, ...config }: CoordinatorConfig, faces: HttpServe
       stop: () => http.close(),
     },
   ];
-  return { ports, parts };
 }
 
 /** One database, so that what happens at the same time shares a commit. */

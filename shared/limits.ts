@@ -189,6 +189,10 @@ export const limits = {
   queuedExecutions: 500_000,
   /** For one JoinFarm; then it is tried again. */
   joinTimeoutMs: 10_000,
+  /** Downloads of a program at a time, each with 1 MiB in memory; more are told to come again. */
+  programDownloads: 64,
+  /** A download that takes nothing for this long is cut off. */
+  programDownloadIdleMs: 60_000,
   /** For an agent's runner process to be ready: it may have to end what an earlier one left. */
   runnerReadyMs: 20_000,
   /** For the probe of one way to lay out inputs; it takes a few milliseconds. */

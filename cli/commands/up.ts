@@ -25,6 +25,7 @@ interface UpOptions {
   readonly tlsCert?: string;
   readonly tlsKey?: string;
   readonly tlsCa?: string;
+  readonly dist?: string;
   readonly insecure?: boolean;
   readonly json?: boolean;
 }
@@ -56,6 +57,7 @@ export function upCommand(): Command {
     .option("--tls-key <file>", "its key, PEM")
     .option("--tls-ca <ca>", "who vouches for it: system, or a file (default: system)")
     .option("--insecure", "listen beyond this machine without TLS: everything crosses the network in the clear")
+    .option("--dist <dir>", "the folder with the programs that agents are installed from")
     .option("--json", "print one JSON object on one line when everything serves")
     .addHelpText("after", "\nExample:\n  $ millrace up --data /srv/millrace --agents 4")
     .action(up);
@@ -92,6 +94,7 @@ async function up(options: UpOptions): Promise<void> {
     ports: { grpc: options.grpcPort, http: options.httpPort, nats: options.natsPort },
     nats:
       options.nats === undefined ? undefined : { url: options.nats, credentialsFile: options.natsCreds, ca: natsCa },
+    dist: options.dist === undefined ? undefined : resolve(options.dist),
     self: ownProgram,
     env: process.env,
     signal: starting.signal,

@@ -24,6 +24,8 @@ export interface FarmOptions {
   /** What others are told to connect to, where that is not `host`. */
   readonly advertise?: string | undefined;
   readonly tls?: FarmTls;
+  /** The folder with the programs that agents are installed from; undefined leaves it to the coordinator. */
+  readonly dist?: string | undefined;
   readonly ports: WantedPorts;
   /** An external NATS instead of the embedded one. */
   readonly nats: ExternalNats | undefined;
@@ -123,6 +125,7 @@ async function startParts(options: FarmOptions, groups: Child<unknown>[][]) {
         ownCommand(options, [
           ...["coordinator", "--data", coordinatorDir, "--host", host, ...faces.flags, ...nats.flags],
           ...["--grpc-port", String(grpcPort), "--http-port", String(httpPort), "--nats", nats.url],
+          ...(options.dist === undefined ? [] : ["--dist", options.dist]),
           "--json",
         ]),
       readyFrom: readyCoordinator,
