@@ -34,6 +34,8 @@ export interface AgentConfig {
   readonly readyFile?: string | undefined;
   /** Farms that this agent is inside of. */
   readonly nesting: number;
+  /** A newer program that is only tried: it takes no work. */
+  readonly trial?: boolean;
 }
 
 /** A name, or a name and a file that is called so, since tasks call it by its name. */
@@ -78,6 +80,7 @@ const schema = z.object({
   sandbox: z.enum(["bubblewrap", "none"], "neither bubblewrap nor none").optional(),
   hide: list(z.string()),
   readyFile: z.string().optional(),
+  trial: z.boolean().default(false),
 });
 
 /** @throws MillraceError invalid_argument naming everything that is wrong; failed_precondition inside of too many farms */
@@ -99,6 +102,7 @@ export function readAgentConfig(sources: ConfigSources): AgentConfig {
     sandbox: rest.sandbox,
     hide: hide.map((folder) => resolve(folder)),
     readyFile: rest.readyFile === undefined ? undefined : resolve(rest.readyFile),
+    trial: rest.trial,
     nesting: nestingOf(sources.env),
   };
 }

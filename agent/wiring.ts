@@ -3,8 +3,16 @@ import { mkdirSync, realpathSync } from "node:fs";
 import { arch, hostname, platform } from "node:os";
 import { join } from "node:path";
 import { create } from "@bufbuild/protobuf";
-import { createClient, type Transport } from "@connectrpc/connect";
-import { type AgentInfo, AgentInfoSchema, AgentService, ToolSchema } from "../proto/gen/millrace/v1/agent_pb.ts";
+import { timestampFromMs } from "@bufbuild/protobuf/wkt";
+import { type Client, createClient, type Transport } from "@connectrpc/connect";
+import {
+  type AgentInfo,
+  AgentInfoSchema,
+  AgentService,
+  type FailedUpgrade,
+  FailedUpgradeSchema,
+  ToolSchema,
+} from "../proto/gen/millrace/v1/agent_pb.ts";
 import { LogService } from "../proto/gen/millrace/v1/log_pb.ts";
 import { connectNatsBus } from "../shared/bus/nats-bus.ts";
 import type { Cas } from "../shared/cas/cas.ts";
@@ -20,7 +28,7 @@ import { lockFolder } from "../shared/sqlite/folder-lock.ts";
 import type { Sqlite } from "../shared/sqlite/sqlite.ts";
 import { keptFingerprint, obtainTrust } from "../shared/tls/obtain-trust.ts";
 import { tlsMismatch } from "../shared/tls/tls-mismatch.ts";
-import { version } from "../shared/version.ts";
+import { upgradeFeature, version } from "../shared/version.ts";
 import { type Agent, agent } from "./agent.ts";
 import { openCacheShelf } from "./caches/cache-shelf.ts";
 import { folderCaches } from "./caches/folder-caches.ts";
@@ -62,6 +70,8 @@ import { openUsageIndex } from "./store/usage-index.ts";
 import type { FoundTool } from "./tools/probe-tool.ts";
 import { openTools } from "./tools/tools.ts";
 import { openUnits } from "./units/units.ts";
+import type { FailedProgram, OfferedProgram } from "./upgrade/upgrade-state.ts";
+import type { UpgradeFarm, Upgrader } from "./upgrade/upgrader.ts";
 
 export interface AgentDependencies {
   readonly clock: Clock;
@@ -73,6 +83,8 @@ export interface AgentDependencies {
   readonly onStep: (executionId: string, step: DeployStep) => void;
   /** Asked when the agent closes: whether the units end with it. Else they go on, and its next start takes them up. */
   readonly unitsEnd: () => boolean;
+  /** Exchanges the program of this agent; undefined where that is not possible, or somebody else's business. */
+  readonly upgrades?: { readonly failed: FailedUpgrade | undefined; readonly offered: Upgrader["offered"] } | undefined;
 }
 
 /**
@@ -81,7 +93,7 @@ export interface AgentDependencies {
  */
 export async function wireAgent(
   config: AgentConfig,
-  { clock, onError, onExpelled, onStep, unitsEnd }: AgentDependencies,
+  { clock, onError, onExpelled, onStep, unitsEnd, upgrades }: AgentDependencies,
 ): Promise<Agent> {
   /** Closes what was opened, the last first: also when opening the next thing fails. */
   await using opened = new AsyncDisposableStack();
@@ -144,8 +156,10 @@ export async function wireAgent(
   const operation = loggingExecutor(operate, { logs, farm, patiently, ...lasting });
   const executor = reportingExecutor(choosingExecutor(log, operation), { agentId: id, own });
 
-  const features = [`input-root:${mode.kind}`, runner.feature, `sandbox:${confined.sandbox}`];
+  const upgradable = upgrades === undefined ? [] : [upgradeFeature];
+  const features = [`input-root:${mode.kind}`, runner.feature, `sandbox:${confined.sandbox}`, ...upgradable];
   const info = describeAgent(id, config, features, tools.list());
+  if (upgrades?.failed !== undefined) info.failedUpgrade = upgrades.failed;
   // These three know each other: what runs ends in the outbox, which sends by way of the session, which names both.
   const onChange = () => membership.announce();
   const send = (...call: Parameters<typeof membership.report>) => membership.report(...call);
@@ -166,6 +180,7 @@ export async function wireAgent(
         onError,
       }),
     attempts: taken,
+    onOffer: (program) => upgrades?.offered({ ...program, sizeBytes: Number(program.sizeBytes) }, upgradeFarm),
     disk: () => diskSpace(data),
     clock,
     onReachable: outbox.kick,
@@ -173,6 +188,14 @@ export async function wireAgent(
     onExpelled,
   });
   opened.defer(() => membership.stop());
+  const upgradeFarm: UpgradeFarm = {
+    fetch: (program, signal) => fetchProgram(createClient(AgentService, transport), program, signal),
+    sayFailed(failed) {
+      info.failedUpgrade = failedUpgrade({ ...failed, timeMs: clock.nowMs() });
+      membership.renew();
+    },
+  };
+  if (config.trial) taken.drain();
   // Before the first heartbeat, which says that they are held.
   for (const message of await journal.unreported()) taken.resume(message);
 
@@ -207,6 +230,16 @@ async function reach(
   const trust = await patiently(signal, `asking ${address} for the farm's CA`, ask);
   const plain = grpcTransport({ address, trust, ...(token === undefined ? {} : { token: token.secret }) });
   return { address, trust, transport: explainedTransport(plain, () => tlsMismatch(address, trust)) };
+}
+
+async function* fetchProgram(farm: Client<typeof AgentService>, { sha256 }: OfferedProgram, signal: AbortSignal) {
+  const request = { sha256, platform: `${platform()}-${arch()}` };
+  for await (const { data } of farm.fetchProgram(request, { signal })) yield data;
+}
+
+/** As the farm is told of it. */
+export function failedUpgrade({ timeMs, ...failed }: FailedProgram & { readonly timeMs: number }): FailedUpgrade {
+  return create(FailedUpgradeSchema, { ...failed, time: timestampFromMs(timeMs) });
 }
 
 function toolMessage({ name, version, fingerprint, path }: FoundTool) {

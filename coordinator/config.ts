@@ -63,7 +63,7 @@ const credentials = z.object({
  */
 export async function readCoordinatorConfig(sources: ConfigSources): Promise<CoordinatorConfig> {
   const { nats, agentNats, natsCa, natsCredentials, ...rest } = readConfig(settings, sources);
-  const { data, host, grpcPort, httpPort, advertise, tlsDir } = rest;
+  const { data, dist, host, grpcPort, httpPort, advertise, tlsDir } = rest;
   const { coordinator, agent } = await readCredentials(natsCredentials);
   const { insecure, tlsCert, tlsKey } = rest;
   const tls = await chooseServerTls({
@@ -73,7 +73,7 @@ export async function readCoordinatorConfig(sources: ConfigSources): Promise<Coo
   const ca = natsCa === undefined || natsCa === "system" ? natsCa : readCa("--nats-ca", natsCa);
   const servers = agentNats ?? [nats];
   return {
-    ...{ data, host, grpcPort, httpPort, advertise, tls },
+    ...{ data, dist, host, grpcPort, httpPort, advertise, tls },
     bus: { servers: [nats], ...coordinator, trust: nats.startsWith("tls:") ? busTrust(ca, tls) : undefined },
     agentBus: { servers, ...agent, ca },
   };

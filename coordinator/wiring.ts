@@ -46,7 +46,6 @@ import { healthPages } from "./api/http/health-pages.ts";
 import { type HttpServerOptions, httpServer } from "./api/http/http-server.ts";
 import { installPages } from "./api/http/install-pages.ts";
 import { type Metrics, metrics } from "./api/http/metrics.ts";
-import { filePrograms } from "./api/install/file-programs.ts";
 import { ownDist, ownExecutable, readInstaller } from "./api/install/own-files.ts";
 import type { CoordinatorConfig } from "./config.ts";
 import { openTokens, type Tokens, tokenSchema } from "./delivery/access/tokens.ts";
@@ -59,6 +58,8 @@ import { keepResults } from "./farm/action-cache/keep-results.ts";
 import { actionCacheSchema, sqliteActionCache } from "./farm/action-cache/sqlite-action-cache.ts";
 import { isConnected, offerOf } from "./farm/agents/agent-registry.ts";
 import { agentSchema, busAgentRegistry } from "./farm/agents/bus-agent-registry.ts";
+import { filePrograms } from "./farm/agents/file-programs.ts";
+import { rollingUpgrades } from "./farm/agents/upgrades.ts";
 import { openFileLogStore } from "./farm/logs/file-log-store.ts";
 import { busDispatcher } from "./farm/scheduler/dispatcher.ts";
 import { executionSchema, nextTerm, sqliteExecutionTable } from "./farm/scheduler/execution-table.ts";
@@ -106,6 +107,8 @@ export async function startCoordinator(config: CoordinatorConfig, log: Logger): 
     const logs = own("logs", await openFileLogStore({ dir: join(config.data, "logs"), clock }));
     const term = await nextTerm(sqlite);
     const agents = busAgentRegistry({ bus, sqlite, clock, term, onError });
+    const programs = filePrograms({ dist: config.dist ?? ownDist(), own: ownExecutable(), version });
+    const upgrades = rollingUpgrades({ agents, programs, bus, version, clock, onError });
     const scheduler = new FarmScheduler({
       bus,
       agents,
@@ -137,7 +140,6 @@ export async function startCoordinator(config: CoordinatorConfig, log: Logger): 
     });
 
     // faces
-    const programs = filePrograms({ dist: config.dist ?? ownDist(), own: ownExecutable(), version });
     const services = guard(
       [
         mounted(Capabilities, capabilitiesService()),
@@ -151,7 +153,10 @@ export async function startCoordinator(config: CoordinatorConfig, log: Logger): 
         mounted(FlowService, flowService({ flows: flows({ runs, histories: runs, clock }) })),
         mounted(LogService, logService({ logs, runs, cas })),
         mounted(EnvironmentService, environmentService(environments)),
-        mounted(AgentService, agentService({ agents, scheduler, bus: config.agentBus })),
+        mounted(
+          AgentService,
+          agentService({ agents, scheduler, bus: config.agentBus, programs, offerTo: upgrades.offerTo }),
+        ),
         mounted(AdminService, adminService({ tokens, clock, fingerprint, disk: () => diskSpace(config.data) })),
       ],
       { tokens, meters, stopping: stopping.signal },
@@ -162,7 +167,7 @@ export async function startCoordinator(config: CoordinatorConfig, log: Logger): 
     const pages = [meters.page, ...healthPages(stopping.signal), ...installing];
     const listening = listeners(config, { services, pages, onError, ports });
     // From here on the lifecycle closes what was opened, also when a part does not start.
-    const parts = lifecycle([...opened.splice(0), agents, scheduler, summaries, runs, ...listening]);
+    const parts = lifecycle([...opened.splice(0), agents, upgrades, scheduler, summaries, runs, ...listening]);
     await parts.start();
     return { grpcPort: ports.grpc, httpPort: ports.http, stop: () => stop(stopping, parts) };
   } catch (error) {

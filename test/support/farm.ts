@@ -82,6 +82,8 @@ export interface FarmOptions {
   readonly env?: Readonly<Record<string, string>>;
   /** The `millrace` that is started; default the one of the checkout. */
   readonly program?: string;
+  /** More arguments of `up`. */
+  readonly args?: readonly string[];
 }
 
 /** Starts a farm on free ports in a folder of its own. Whoever starts it calls `remove`. */
@@ -93,7 +95,17 @@ export async function startFarm(options: FarmOptions): Promise<TestFarm> {
   const slots = options.slots === undefined ? [] : ["--slots", String(options.slots)];
   const anyPort = ["--grpc-port", "0", "--http-port", "0", "--nats-port", "0"];
   const up = startCli(
-    ["up", "--data", dataDir, "--agents", String(options.agents), ...slots, ...anyPort, "--json"],
+    [
+      "up",
+      "--data",
+      dataDir,
+      "--agents",
+      String(options.agents),
+      ...slots,
+      ...anyPort,
+      ...(options.args ?? []),
+      "--json",
+    ],
     env,
     program,
   );

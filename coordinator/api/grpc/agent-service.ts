@@ -1,10 +1,11 @@
 import { durationFromMs, timestampFromMs } from "@bufbuild/protobuf/wkt";
 import type { ServiceImpl } from "@connectrpc/connect";
-import { type AgentService, AgentState } from "../../../proto/gen/millrace/v1/agent_pb.ts";
+import { type AgentInfo, type AgentService, AgentState } from "../../../proto/gen/millrace/v1/agent_pb.ts";
 import { MillraceError } from "../../../shared/errors.ts";
 import { limits } from "../../../shared/limits.ts";
 import { fitsVersion, version } from "../../../shared/version.ts";
 import type { AgentRecord, AgentRegistry } from "../../farm/agents/agent-registry.ts";
+import type { Program, Programs } from "../../farm/agents/programs.ts";
 import type { Scheduler } from "../../farm/scheduler/scheduler.ts";
 
 /** How agents reach the bus. */
@@ -20,10 +21,19 @@ export interface AgentServiceDeps {
   readonly agents: AgentRegistry;
   readonly scheduler: Pick<Scheduler, "stats">;
   readonly bus: BusAddress;
+  readonly programs: Programs;
+  /** What an agent that has joined is offered to upgrade to. */
+  readonly offerTo: (agent: AgentInfo) => Promise<Program | undefined>;
 }
 
 /** AgentService: agents join the farm, people look at them. */
-export function agentService({ agents, scheduler, bus }: AgentServiceDeps): ServiceImpl<typeof AgentService> {
+export function agentService({
+  agents,
+  scheduler,
+  bus,
+  programs,
+  offerTo,
+}: AgentServiceDeps): ServiceImpl<typeof AgentService> {
   const heldBy = (id: string): readonly string[] => scheduler.stats().heldBy.get(id) ?? [];
   return {
     async joinFarm({ agent }) {
@@ -41,7 +51,9 @@ export function agentService({ agents, scheduler, bus }: AgentServiceDeps): Serv
         );
       }
       const { state } = await agents.join(agent);
+      const program = await offerTo(agent);
       return {
+        ...(program === undefined ? {} : { program: offered(program) }),
         drain: state === AgentState.DRAINING,
         natsServers: [...bus.servers],
         natsUser: bus.user,
@@ -51,6 +63,14 @@ export function agentService({ agents, scheduler, bus }: AgentServiceDeps): Serv
         lease: durationFromMs(limits.leaseMs),
         hostOperationLease: durationFromMs(limits.hostOperationLeaseMs),
       };
+    },
+
+    async *fetchProgram({ sha256, platform }) {
+      const program = await programs.find(platform);
+      if (program?.sha256 !== sha256) {
+        throw new MillraceError("not_found", `the coordinator has no program ${sha256} for ${platform} any more`);
+      }
+      for await (const data of programs.read(program)) yield { data };
     },
 
     listAgents: () => ({ agents: agents.list().map((agent) => shown(agent, heldBy(agent.info.id))) }),
@@ -71,6 +91,10 @@ export function agentService({ agents, scheduler, bus }: AgentServiceDeps): Serv
       return {};
     },
   };
+}
+
+function offered({ version: theirs, sha256, sizeBytes }: Program) {
+  return { version: theirs, sha256, sizeBytes: BigInt(sizeBytes) };
 }
 
 function shown({ info, state, lastHeartbeatMs, disk }: AgentRecord, executions: readonly string[]) {

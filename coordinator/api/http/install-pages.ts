@@ -2,8 +2,8 @@ import type { IncomingMessage, ServerResponse } from "node:http";
 import { Readable } from "node:stream";
 import { pipeline } from "node:stream/promises";
 import { limits } from "../../../shared/limits.ts";
+import { type Program, type Programs, programPlatforms } from "../../farm/agents/programs.ts";
 import { fillInstaller, parseHost } from "../install/installer.ts";
-import { type Program, type Programs, programPlatforms } from "../install/programs.ts";
 import type { HttpPage } from "./http-server.ts";
 
 export interface InstallPagesOptions {

@@ -1,4 +1,4 @@
-import type { Program } from "./programs.ts";
+import type { Program } from "../../farm/agents/programs.ts";
 
 /** What the script is told. */
 export interface InstallerFacts {
