@@ -1,3 +1,4 @@
+import { hostname, networkInterfaces } from "node:os";
 import { join } from "node:path";
 import type { DescService } from "@bufbuild/protobuf";
 import type { Logger } from "pino";
@@ -46,6 +47,7 @@ import { healthPages } from "./api/http/health-pages.ts";
 import { type HttpServerOptions, httpServer } from "./api/http/http-server.ts";
 import { installPages } from "./api/http/install-pages.ts";
 import { type Metrics, metrics } from "./api/http/metrics.ts";
+import { installerAddress } from "./api/install/installer-address.ts";
 import { ownDist, ownExecutable, readInstaller } from "./api/install/own-files.ts";
 import type { CoordinatorConfig } from "./config.ts";
 import { openTokens, type Tokens, tokenSchema } from "./delivery/access/tokens.ts";
@@ -140,6 +142,8 @@ export async function startCoordinator(config: CoordinatorConfig, log: Logger): 
     });
 
     // faces
+    const ports = { grpc: config.grpcPort, http: config.httpPort };
+    const installer = () => installerAddress({ ...config, port: ports.http, ...ownNames() });
     const services = guard(
       [
         mounted(Capabilities, capabilitiesService()),
@@ -157,11 +161,13 @@ export async function startCoordinator(config: CoordinatorConfig, log: Logger): 
           AgentService,
           agentService({ agents, scheduler, bus: config.agentBus, programs, offerTo: upgrades.offerTo }),
         ),
-        mounted(AdminService, adminService({ tokens, clock, fingerprint, disk: () => diskSpace(config.data) })),
+        mounted(
+          AdminService,
+          adminService({ tokens, clock, fingerprint, disk: () => diskSpace(config.data), installer }),
+        ),
       ],
       { tokens, meters, stopping: stopping.signal },
     );
-    const ports = { grpc: config.grpcPort, http: config.httpPort };
     const caPem = config.tls?.authority?.caPem;
     const installing = installPages({ programs, installer: readInstaller(), grpcPort: () => ports.grpc, caPem });
     const pages = [meters.page, ...healthPages(stopping.signal), ...installing];
@@ -174,6 +180,10 @@ export async function startCoordinator(config: CoordinatorConfig, log: Logger): 
     for (const part of opened.reverse()) await part.stop?.().catch(onError);
     throw error;
   }
+}
+
+function ownNames() {
+  return { hostname: hostname(), interfaces: networkInterfaces() };
 }
 
 interface Faces extends Omit<HttpServerOptions, "tls"> {

@@ -432,7 +432,8 @@ stop_keeper() {
   run kill -TERM "$pid"
   [ -z "$dry_run" ] || return 0
   waited_s=0
-  while kill -0 "$pid" 2>/dev/null && [ "$waited_s" -lt "$stop_s" ]; do
+  # By its name: where nobody reaps, a process that has ended is still to be seen.
+  while keeper_pid >/dev/null && [ "$waited_s" -lt "$stop_s" ]; do
     sleep 1
     waited_s=$((waited_s + 1))
   done
@@ -465,6 +466,8 @@ uninstall_agent() {
   if [ -z "$prefix" ]; then
     run rm -rf "${settings%/*}"
     if id "$user" >/dev/null 2>&1; then
+      # Tools that the agent asked for their version leave things there; nobody else is this user.
+      run find /tmp /var/tmp -maxdepth 1 -user "$user" -exec rm -rf {} +
       if command -v userdel >/dev/null 2>&1; then run userdel "$user"; else run deluser "$user"; fi
     fi
   fi

@@ -9,6 +9,7 @@ import { version } from "../../../shared/version.ts";
 import type { Role as RoleName } from "../../delivery/access/principal.ts";
 import type { TokenInfo, Tokens } from "../../delivery/access/tokens.ts";
 import { principalOf } from "../guard.ts";
+import type { InstallerAddress } from "../install/installer-address.ts";
 
 export interface AdminServiceDeps {
   readonly tokens: Tokens;
@@ -17,10 +18,13 @@ export interface AdminServiceDeps {
   readonly fingerprint: string | undefined;
   /** Of the coordinator's data folder, now. */
   readonly disk: () => DiskSpace;
+  /** Known once the server listens. */
+  readonly installer: () => InstallerAddress;
 }
 
 /** AdminService: tokens, and the coordinator as it is now. */
-export function adminService({ tokens, clock, fingerprint, disk }: AdminServiceDeps): ServiceImpl<typeof AdminService> {
+export function adminService(deps: AdminServiceDeps): ServiceImpl<typeof AdminService> {
+  const { tokens, clock, fingerprint, disk, installer } = deps;
   return {
     async createToken({ role, name, ttl }) {
       const named = roleNames.get(role);
@@ -49,6 +53,8 @@ export function adminService({ tokens, clock, fingerprint, disk }: AdminServiceD
         principal: name,
         role: roles[role],
         disk: diskMessage(disk()),
+        installerUrl: installer().url,
+        installerKeyPin: installer().keyPin ?? "",
       };
     },
   };
