@@ -34,6 +34,7 @@ export function agentCommand(): Command {
     .option("--name <id>", "id of a new agent (default: made of the machine's name)")
     .option("--store-bytes <n>", "what the local store may hold; the least recently used goes first (default 32 GiB)")
     .option("--ready-file <file>", "file that holds the agent's id once it has joined, until it ends")
+    .option("--upgrade", "exchange its own executable when the coordinator offers a newer one; the installer sets it")
     .addOption(new Option(trialOption, "join, take no work, and wait for the end").hideHelp())
     .option("--json", "print one JSON line when joined")
     .addHelpText(

@@ -34,6 +34,8 @@ export interface AgentConfig {
   readonly readyFile?: string | undefined;
   /** Farms that this agent is inside of. */
   readonly nesting: number;
+  /** Its executable is its own to exchange. */
+  readonly upgrade?: boolean;
   /** A newer program that is only tried: it takes no work. */
   readonly trial?: boolean;
 }
@@ -80,6 +82,11 @@ const schema = z.object({
   sandbox: z.enum(["bubblewrap", "none"], "neither bubblewrap nor none").optional(),
   hide: list(z.string()),
   readyFile: z.string().optional(),
+  upgrade: z
+    .stringbool()
+    .or(z.boolean())
+    .default(false)
+    .describe("true or false: take the coordinator's version when it is newer"),
   trial: z.boolean().default(false),
 });
 
@@ -103,6 +110,7 @@ export function readAgentConfig(sources: ConfigSources): AgentConfig {
     hide: hide.map((folder) => resolve(folder)),
     readyFile: rest.readyFile === undefined ? undefined : resolve(rest.readyFile),
     trial: rest.trial,
+    upgrade: rest.upgrade,
     nesting: nestingOf(sources.env),
   };
 }

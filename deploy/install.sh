@@ -214,6 +214,7 @@ MILLRACE_TOKEN_FILE=$home/token
 MILLRACE_DATA=$home/data
 MILLRACE_HIDE=$home
 MILLRACE_READY_FILE=$home/online
+MILLRACE_UPGRADE=true
 END
   [ -z "$pool" ] || echo "MILLRACE_POOL=$pool"
   [ -z "$slots" ] || echo "MILLRACE_SLOTS=$slots"

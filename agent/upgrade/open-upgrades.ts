@@ -22,13 +22,14 @@ export interface UpgradesOptions {
 }
 
 /**
- * Opens upgrades for an agent that may exchange its own executable; undefined for any other: one that runs from a checkout
- * or a package, is a child of `millrace up`, or is only tried. Called before the agent opens its database.
+ * Opens upgrades for an agent that may exchange its own executable; undefined for any other: one that was not
+ * told so, runs from a checkout, is a child of `millrace up`, or is only tried. Called before the agent opens its database.
  * @throws MillraceError data_loss when what an earlier start wrote down is damaged
  */
 export function openUpgrades(config: AgentConfig, { log, drain }: UpgradesOptions): Upgrades | undefined {
   const executable = process.execPath;
-  if (config.trial === true || process.send !== undefined || !canExchange(executable)) return undefined;
+  if (config.upgrade !== true || config.trial === true || process.send !== undefined || !canExchange(executable))
+    return undefined;
   const args = process.argv.slice(2);
   const options = {
     ownVersion: version,

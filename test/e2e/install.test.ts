@@ -1,10 +1,9 @@
-import { type ChildProcess, spawnSync } from "node:child_process";
-import { once } from "node:events";
-import { mkdirSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { mkdirSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { afterAll, beforeAll, expect, it } from "vitest";
 import { version } from "../../shared/version.ts";
+import { type BareMachine, bareMachine, noBareMachine } from "../support/bare-machine.ts";
 import { type CliResult, cliEnvironment, project, type RunningCli, startCli } from "../support/farm.ts";
 import { createNetwork, type Host, type Network, noNetwork } from "../support/network.ts";
 import { say } from "../support/say.ts";
@@ -17,27 +16,9 @@ const millrace = join(root, "bin/millrace");
 const dir = mkdtempSync(join(tmpdir(), "millrace-install-"));
 const userHome = "/var/lib/millrace-agent";
 
-/**
- * Nothing of ours, a process list of its own, and nothing that can be written but layers over /etc and /var, and /tmp. What
- * was changed is in /mnt.
- */
-const isolate = `set -e
-mount -o remount,bind,ro /
-mount -t tmpfs none /mnt
-for folder in etc var; do
-  mkdir -p /mnt/$folder/upper /mnt/$folder/work
-  mount -t overlay overlay -o lowerdir=/$folder,upperdir=/mnt/$folder/upper,workdir=/mnt/$folder/work /$folder
-done
-mount -t tmpfs none ${root}
-mount -t tmpfs none /tmp
-chmod 1777 /tmp
-node=$(command -v node) && mount --bind /dev/null "$(readlink -f "$node")"
-echo ready
-while :; do sleep 1; done`; // as process 1 it reaps
-
 let network: Network | undefined;
 let host: Host;
-let machine: ChildProcess | undefined;
+let machine: BareMachine;
 let farm: RunningCli;
 let install: string;
 
@@ -54,16 +35,15 @@ beforeAll(async () => {
   await farm.line(/^\{"grpc"/);
   host = home;
 
-  const away = await network.host();
-  const own = ["--mount", "--pid", "--fork", "--kill-child", "--mount-proc", "sh", "-c", isolate];
-  machine = away.spawn("unshare", own, { stdio: ["ignore", "pipe", "inherit"], env: plainEnvironment() });
-  if (machine.stdout !== null) await once(machine.stdout, "data");
+  const bare = await bareMachine({ layers: ["etc", "var"], host: await network.host() });
+  if (bare === undefined) throw new Error(noBareMachine);
+  machine = bare;
   const made = await call("token", "create", "--role", "agent", "--json");
   install = (JSON.parse(made.stdout) as { install: string }).install;
 });
 
 afterAll(async () => {
-  machine?.kill("SIGKILL");
+  await machine?.remove();
   farm?.process.kill("SIGTERM");
   await farm?.result;
   await network?.remove();
@@ -76,42 +56,24 @@ function environment(): NodeJS.ProcessEnv {
   return cliEnvironment(folder);
 }
 
-function plainEnvironment(): NodeJS.ProcessEnv {
-  return { PATH: "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", HOME: "/", LANG: "C.UTF-8" };
-}
-
 /** The command line, on the farm's machine. */
 function call(...args: string[]): Promise<CliResult> {
   const [file, all] = host.command(millrace, args);
   return startCli(all, environment(), file).result;
 }
 
-/** A shell on the other machine. */
-function there(script: string) {
-  const pid = readFileSync(`/proc/${machine?.pid}/task/${machine?.pid}/children`, "utf8").trim();
-  const args = ["--target", pid, "--net", "--mount", "--pid", "--", "sh", "-c", script];
-  const { status, stdout, stderr } = spawnSync("nsenter", args, { encoding: "utf8", env: plainEnvironment() });
-  return { status, output: stdout + stderr };
-}
-
-/** All that was changed, with what tells one change from another. */
-const changes = () => {
-  const { output } = there("find /mnt/*/upper /tmp -printf '%p %m %u %s %T@\\n' | sort");
-  expect(output).toContain("/mnt/etc/upper 755");
-  return output;
-};
-
 it("the pasted line makes a bare machine an agent that runs tasks, and takes it back without a trace", async () => {
   if (network === undefined) return;
-  expect(there(`ls -A ${root} ${dir}; node --version`).output).toContain("No such file");
-  const before = changes();
+  expect(machine.sh(`ls -A ${root} ${dir}; node --version`).output).toContain("No such file");
+  const before = machine.changes();
+  expect(before).toContain("/mnt/etc/upper 755");
 
-  const dry = there(`${install} --dry-run --label bare=yes`);
+  const dry = machine.sh(`${install} --dry-run --label bare=yes`);
   expect(dry).toMatchObject({ status: 0 });
   expect(dry.output).toContain(`would run: useradd`);
-  expect(changes()).toBe(before);
+  expect(machine.changes()).toBe(before);
 
-  const installed = there(`${install} --label bare=yes --slots 3 --name bare-1`);
+  const installed = machine.sh(`${install} --label bare=yes --slots 3 --name bare-1`);
   expect(installed, installed.output).toMatchObject({ status: 0 });
   expect(installed.output).toContain("agent bare-1 has joined");
   const source = project({
@@ -128,21 +90,24 @@ stages:
   expect(ran.stdout).toContain("│ millrace-agent");
   expect(ran.stdout).toContain("│ no node");
   expect(ran.stdout).toContain("│ no token");
-  expect(there(`stat -c '%a %U' ${userHome} ${userHome}/token`).output).toBe(
+  expect(machine.sh(`stat -c '%a %U' ${userHome} ${userHome}/token`).output).toBe(
     "700 millrace-agent\n600 millrace-agent\n",
   );
-  expect(there("cat /proc/[0-9]*/cmdline /proc/[0-9]*/environ").output).not.toContain(install.split("--token ")[1]);
+  expect(machine.sh("cat /proc/[0-9]*/cmdline /proc/[0-9]*/environ").output).not.toContain(
+    install.split("--token ")[1],
+  );
 
-  const again = there(install.replace(/ --token .*/, ""));
+  const again = machine.sh(install.replace(/ --token .*/, ""));
   expect(again).toMatchObject({ status: 0 });
   expect(again.output).toContain("nothing to do");
 
-  const removed = there(`${install.replace(/ --token .*/, "")} --uninstall`);
+  const removed = machine.sh(`${install.replace(/ --token .*/, "")} --uninstall`);
   expect(removed, removed.output).toMatchObject({ status: 0 });
   const left = "cat /etc/passwd /etc/group /etc/shadow; readlink /proc/[0-9]*/exe /proc/[0-9]*/cwd";
-  expect(there(left).output).not.toContain("millrace");
+  expect(machine.sh(left).output).not.toContain("millrace");
   expect(
-    changes()
+    machine
+      .changes()
       .split("\n")
       .filter((path) => path.includes("millrace")),
   ).toEqual([]);
@@ -150,10 +115,10 @@ stages:
 
 it("a script that does not come from the token's farm installs nothing", () => {
   if (network === undefined) return;
-  const before = changes();
+  const before = machine.changes();
   const other = install.replace(/\.[A-Za-z0-9_-]{43}$/, `.${"A".repeat(43)}`);
-  const refused = there(other);
+  const refused = machine.sh(other);
   expect(refused).toMatchObject({ status: 3 });
   expect(refused.output).toContain("does not come from the farm of the token");
-  expect(changes()).toBe(before);
+  expect(machine.changes()).toBe(before);
 });
