@@ -8,6 +8,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, it, onTestFinished, vi } from "vitest";
 import { project, startFarm, type TestFarm } from "../support/farm.ts";
+import { startNatsServer } from "../support/nats-server.ts";
 import { singleFile } from "../support/single-file.ts";
 
 const dir = mkdtempSync(join(tmpdir(), "millrace-upgrade-"));
@@ -15,6 +16,8 @@ const prefix = join(dir, "agent");
 let farm: TestFarm | undefined;
 let old: string;
 let next: string;
+/** NATS stays when the coordinator goes, as an agent finds a new one at once then. */
+let bus: string[];
 
 beforeAll(() => {
   old = singleFile(join(dir, "old"), "0.1.0");
@@ -30,7 +33,7 @@ afterAll(async () => {
 /** The farm of this test with another coordinator; the agent is that which was installed. */
 async function restart(program: string, ...args: string[]): Promise<TestFarm> {
   await farm?.stop();
-  farm = await startFarm({ agents: 0, dir: join(dir, "farm"), program, args });
+  farm = await startFarm({ agents: 0, dir: join(dir, "farm"), program, args: [...bus, ...args] });
   return farm;
 }
 
@@ -62,6 +65,12 @@ const installed = () => sha256(join(prefix, "bin/millrace"));
 const pid = () => readFileSync(join(prefix, "data/lock.pid"), "utf8");
 
 it("an agent goes back from a program that cannot join and says so, and takes one that can, without losing a task", async () => {
+  const nats = await startNatsServer();
+  const user = { user: nats.user, password: nats.password };
+  const users = join(dir, "users.json");
+  writeFileSync(users, JSON.stringify({ coordinator: user, agent: user }), { mode: 0o600 });
+  bus = ["--nats", nats.url, "--nats-creds", users];
+
   let now = await restart(old);
   installer(now, "--token", readFileSync(join(now.dataDir, "coordinator/tokens/agent"), "utf8").trim());
   await until(now, { state: "online", version: "0.1.0" });

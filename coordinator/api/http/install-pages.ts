@@ -1,6 +1,7 @@
 import type { IncomingMessage, ServerResponse } from "node:http";
 import { Readable } from "node:stream";
 import { pipeline } from "node:stream/promises";
+import { from } from "../../../shared/errors.ts";
 import { limits } from "../../../shared/limits.ts";
 import { type Program, type Programs, programPlatforms } from "../../farm/agents/programs.ts";
 import { fillInstaller, parseHost } from "../install/installer.ts";
@@ -29,7 +30,7 @@ export function installPages(options: InstallPagesOptions): HttpPage[] {
     return found.filter((program) => program !== undefined);
   }
 
-  return [
+  const pages: HttpPage[] = [
     {
       path: "/install.sh",
       async respond(request, response) {
@@ -64,6 +65,23 @@ export function installPages(options: InstallPagesOptions): HttpPage[] {
       },
     },
   ];
+  return pages.map(sayingWhy);
+}
+
+/** A program that is not the one that was built is for its operator to mend: whoever asks hears it. */
+function sayingWhy({ path, respond }: HttpPage): HttpPage {
+  return {
+    path,
+    async respond(request, response) {
+      try {
+        await respond(request, response);
+      } catch (error) {
+        const { code, message } = from(error);
+        if (code !== "failed_precondition" || response.headersSent) throw error;
+        answer(response, 503, `${message}\n`);
+      }
+    },
+  };
 }
 
 async function send(program: Program, programs: Programs, request: IncomingMessage, response: ServerResponse) {
@@ -77,6 +95,7 @@ async function send(program: Program, programs: Programs, request: IncomingMessa
     "repr-digest": `sha-256=:${Buffer.from(program.sha256, "hex").toString("base64")}:`, // RFC 9530
   });
   if (request.method === "HEAD") return void response.end();
+  response.flushHeaders(); // a disk may be slow: whoever waits sees that it comes
   // A reader that takes nothing for so long is gone, or holds a place for nothing.
   response.setTimeout(limits.programDownloadIdleMs, () => response.destroy());
   await pipeline(Readable.from(programs.read(program), { objectMode: false }), response);
