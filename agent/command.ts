@@ -2,6 +2,7 @@ import { rmSync, writeFileSync } from "node:fs";
 import { Command, Option } from "commander";
 import { type Logger, pino } from "pino";
 import { systemClock } from "../shared/clock.ts";
+import type { MillraceError } from "../shared/errors.ts";
 import { limits } from "../shared/limits.ts";
 import type { Agent } from "./agent.ts";
 import { type AgentConfig, readAgentConfig } from "./config.ts";
@@ -48,12 +49,13 @@ async function runAgent(flags: { json?: boolean }): Promise<void> {
   const config = readAgentConfig({ flags, env: process.env });
   const log = pino({ name: "agent" }, pino.destination({ dest: 2, sync: true }));
   let failure: Error | undefined;
-  let stopping: ReturnType<typeof stopOnDemand> | undefined;
   forgetReady(config); // of a start that ended by force
-  const upgrades = openUpgrades(config, { log, drain: (why) => stopping?.drain(why) });
+  const onError = (error: MillraceError) => log.warn({ code: error.code }, error.message);
+  const say = (what: string) => log.info(what);
+  const upgrades = openUpgrades(config, { say, onError, drain: (why) => ended.drain(why) });
   const agent = await wireAgent(config, {
     clock: systemClock,
-    onError: (error) => log.warn({ code: error.code }, error.message),
+    onError,
     onStep: (execution, step) => log.info({ execution, step }, "host operation"),
     // A farm that `up` started leaves nothing behind when it ends.
     unitsEnd: () => process.send !== undefined && config.trial !== true,
@@ -64,7 +66,6 @@ async function runAgent(flags: { json?: boolean }): Promise<void> {
     upgrades: upgrades && { ...upgrades, failed: upgrades.failed && failedUpgrade(upgrades.failed) },
   });
   const ended = stopOnDemand(agent, log, () => upgrades?.end());
-  stopping = ended;
   try {
     await agent.start();
     sayReady(config, agent, flags.json === true);

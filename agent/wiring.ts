@@ -4,7 +4,7 @@ import { arch, hostname, platform } from "node:os";
 import { join } from "node:path";
 import { create } from "@bufbuild/protobuf";
 import { timestampFromMs } from "@bufbuild/protobuf/wkt";
-import { type Client, createClient, type Transport } from "@connectrpc/connect";
+import { createClient, type Transport } from "@connectrpc/connect";
 import {
   type AgentInfo,
   AgentInfoSchema,
@@ -70,7 +70,7 @@ import { openUsageIndex } from "./store/usage-index.ts";
 import type { FoundTool } from "./tools/probe-tool.ts";
 import { openTools } from "./tools/tools.ts";
 import { openUnits } from "./units/units.ts";
-import type { FailedProgram, OfferedProgram } from "./upgrade/upgrade-state.ts";
+import type { FailedProgram } from "./upgrade/upgrade-state.ts";
 import type { UpgradeFarm, Upgrader } from "./upgrade/upgrader.ts";
 
 export interface AgentDependencies {
@@ -156,10 +156,8 @@ export async function wireAgent(
   const operation = loggingExecutor(operate, { logs, farm, patiently, ...lasting });
   const executor = reportingExecutor(choosingExecutor(log, operation), { agentId: id, own });
 
-  const upgradable = upgrades === undefined ? [] : [upgradeFeature];
-  const features = [`input-root:${mode.kind}`, runner.feature, `sandbox:${confined.sandbox}`, ...upgradable];
-  const info = describeAgent(id, config, features, tools.list());
-  if (upgrades?.failed !== undefined) info.failedUpgrade = upgrades.failed;
+  const features = [`input-root:${mode.kind}`, runner.feature, `sandbox:${confined.sandbox}`];
+  const info = describeAgent(id, config, { features, tools: tools.list(), upgrades });
   // These three know each other: what runs ends in the outbox, which sends by way of the session, which names both.
   const onChange = () => membership.announce();
   const send = (...call: Parameters<typeof membership.report>) => membership.report(...call);
@@ -180,7 +178,7 @@ export async function wireAgent(
         onError,
       }),
     attempts: taken,
-    onOffer: (program) => upgrades?.offered({ ...program, sizeBytes: Number(program.sizeBytes) }, upgradeFarm),
+    onOffer: (program) => upgrades?.offered({ ...program, sizeBytes: Number(program.sizeBytes) }, upgradesOf),
     disk: () => diskSpace(data),
     clock,
     onReachable: outbox.kick,
@@ -188,13 +186,10 @@ export async function wireAgent(
     onExpelled,
   });
   opened.defer(() => membership.stop());
-  const upgradeFarm: UpgradeFarm = {
-    fetch: (program, signal) => fetchProgram(createClient(AgentService, transport), program, signal),
-    sayFailed(failed) {
-      info.failedUpgrade = failedUpgrade({ ...failed, timeMs: clock.nowMs() });
-      membership.renew();
-    },
-  };
+  const upgradesOf = upgradeFarm(transport, (failed) => {
+    info.failedUpgrade = failedUpgrade({ ...failed, timeMs: clock.nowMs() });
+    membership.renew();
+  });
   if (config.trial) taken.drain();
   // Before the first heartbeat, which says that they are held.
   for (const message of await journal.unreported()) taken.resume(message);
@@ -232,9 +227,16 @@ async function reach(
   return { address, trust, transport: explainedTransport(plain, () => tlsMismatch(address, trust)) };
 }
 
-async function* fetchProgram(farm: Client<typeof AgentService>, { sha256 }: OfferedProgram, signal: AbortSignal) {
-  const request = { sha256, platform: `${platform()}-${arch()}` };
-  for await (const { data } of farm.fetchProgram(request, { signal })) yield data;
+/** What the farm of this agent does for its upgrades. */
+function upgradeFarm(transport: Transport, sayFailed: UpgradeFarm["sayFailed"]): UpgradeFarm {
+  const farm = createClient(AgentService, transport);
+  return {
+    async *fetch({ sha256 }, signal) {
+      const request = { sha256, platform: `${platform()}-${arch()}` };
+      for await (const { data } of farm.fetchProgram(request, { signal })) yield data;
+    },
+    sayFailed,
+  };
 }
 
 /** As the farm is told of it. */
@@ -319,7 +321,12 @@ async function wireStore({ config, folder, database, farm, patiently, clock, onE
   return { shelf, store, trees, caches };
 }
 
-function describeAgent(id: string, config: AgentConfig, features: string[], tools: readonly FoundTool[]): AgentInfo {
+interface Offered extends Pick<AgentDependencies, "upgrades"> {
+  readonly features: readonly string[];
+  readonly tools: readonly FoundTool[];
+}
+
+function describeAgent(id: string, config: AgentConfig, { features, tools, upgrades }: Offered): AgentInfo {
   return create(AgentInfoSchema, {
     id,
     session: randomUUID(),
@@ -327,7 +334,8 @@ function describeAgent(id: string, config: AgentConfig, features: string[], tool
     version,
     slots: config.slots,
     labels: { os: platform(), arch: arch(), ...config.labels },
-    features,
+    features: [...features, ...(upgrades === undefined ? [] : [upgradeFeature])],
     tools: tools.map(toolMessage),
+    ...(upgrades?.failed === undefined ? {} : { failedUpgrade: upgrades.failed }),
   });
 }

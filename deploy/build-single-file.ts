@@ -20,6 +20,7 @@ import {
   writeFileSync,
 } from "node:fs";
 import { dirname, join, resolve } from "node:path";
+import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 import { build } from "esbuild";
 import { assetNames } from "../shared/single-file.ts";
@@ -130,9 +131,9 @@ function inject(folder: string, { main, ...assets }: Record<string, string>): vo
   execFileSync(process.execPath, ["--experimental-sea-config", join(folder, "sea.json")], { stdio: "pipe" });
   const executable = join(folder, "executable");
   cpSync(realpathSync(process.execPath), executable);
-  const postject = join(root, "node_modules/.bin/postject");
+  const postject = fileURLToPath(import.meta.resolve("postject/dist/cli.js"));
   const args = [executable, "NODE_SEA_BLOB", join(folder, "blob"), "--sentinel-fuse", fuse];
-  execFileSync(process.execPath, [realpathSync(postject), ...args], { stdio: "pipe" });
+  execFileSync(process.execPath, [postject, ...args], { stdio: "pipe" });
 }
 
 /** The file and its checksum, in the form that `sha256sum -c` reads. */

@@ -1,5 +1,5 @@
-import type { Logger } from "pino";
 import { systemClock } from "../../shared/clock.ts";
+import type { MillraceError } from "../../shared/errors.ts";
 import { version } from "../../shared/version.ts";
 import type { AgentConfig } from "../config.ts";
 import { databaseCopy, databaseFile } from "./database-copy.ts";
@@ -16,7 +16,8 @@ export interface Upgrades extends Pick<Upgrader, "offered" | "end"> {
 }
 
 export interface UpgradesOptions {
-  readonly log: Logger;
+  readonly say: (what: string) => void;
+  readonly onError: (error: MillraceError) => void;
   /** Has the agent finish what it holds, and close. */
   readonly drain: (why: string) => void;
 }
@@ -26,7 +27,7 @@ export interface UpgradesOptions {
  * told so, runs from a checkout, is a child of `millrace up`, or is only tried. Called before the agent opens its database.
  * @throws MillraceError data_loss when what an earlier start wrote down is damaged
  */
-export function openUpgrades(config: AgentConfig, { log, drain }: UpgradesOptions): Upgrades | undefined {
+export function openUpgrades(config: AgentConfig, wired: UpgradesOptions): Upgrades | undefined {
   const executable = process.execPath;
   if (config.upgrade !== true || config.trial === true || process.send !== undefined || !canExchange(executable))
     return undefined;
@@ -44,10 +45,8 @@ export function openUpgrades(config: AgentConfig, { log, drain }: UpgradesOption
   const { failed } = settleUpgrade(options);
   const { offered, end, conclude } = upgrader({
     ...options,
+    ...wired,
     args,
-    drain,
-    say: (what) => log.info(what),
-    onError: (error) => log.warn({ code: error.code }, error.message),
   });
   return {
     ...{ failed, offered, end },

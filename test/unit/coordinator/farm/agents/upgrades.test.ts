@@ -17,7 +17,7 @@ function agent(id: string, given: MessageInitShape<typeof AgentInfoSchema> = {})
     features: ["upgrade:self"],
     labels,
     ...given,
-  } as MessageInitShape<typeof AgentInfoSchema>);
+  });
 }
 
 async function setup(count: number) {
