@@ -13,9 +13,14 @@ export interface Agent {
   start(): Promise<void>;
   /**
    * Takes nothing new, finishes what it has, and leaves. What is not finished within `workMs` is ended, with `graceMs`
-   * for its processes to clean up; the farm places it anew. Called again it only shortens the first call's time.
+   * for its processes to clean up; the farm places it anew. Called again it only shortens the time of the calls before.
    */
-  stop(times?: { readonly workMs: number; readonly graceMs: number }): Promise<void>;
+  stop(times?: Times): Promise<void>;
+}
+
+interface Times {
+  readonly workMs: number;
+  readonly graceMs: number;
 }
 
 export interface AgentParts {
@@ -32,18 +37,27 @@ export interface AgentParts {
 
 export function agent({ id, join, close, attempts, outbox, clock, ending }: AgentParts): Agent {
   let stopping: Promise<void> | undefined;
-  let hurry: (graceMs: number) => void = () => {};
+  let shorten: (times: Times) => void = () => {};
 
-  async function drain(times: { workMs: number; graceMs: number }): Promise<void> {
+  async function drain(times: Times): Promise<void> {
     attempts.drain();
     const overdue = new AbortController();
     let cancelEnd = (): void => {};
-    hurry = (graceMs) => {
+    let cancelWork = (): void => {};
+    let workEndMs = Number.POSITIVE_INFINITY;
+    const hurry = (graceMs: number) => {
       attempts.stopAll(new Stopped(EndingKind.INFRASTRUCTURE, "its agent was shut down", graceMs));
       cancelEnd();
       cancelEnd = clock.after(graceMs + limits.lastReportsMs, () => overdue.abort());
     };
-    const cancelWork = clock.after(times.workMs, () => hurry(times.graceMs));
+    shorten = ({ workMs, graceMs }) => {
+      if (workMs === 0) return hurry(graceMs);
+      if (clock.monotonicMs() + workMs >= workEndMs) return;
+      workEndMs = clock.monotonicMs() + workMs;
+      cancelWork();
+      cancelWork = clock.after(workMs, () => hurry(graceMs));
+    };
+    shorten(times);
     await attempts.idle(overdue.signal);
     await outbox.empty(overdue.signal);
     cancelWork();
@@ -57,7 +71,7 @@ export function agent({ id, join, close, attempts, outbox, clock, ending }: Agen
     start: join,
     stop(times = { workMs: limits.drainMs - limits.killGraceMs - limits.lastReportsMs, graceMs: limits.killGraceMs }) {
       if (stopping === undefined) stopping = drain(times);
-      else hurry(times.graceMs);
+      else shorten(times);
       return stopping;
     },
   };

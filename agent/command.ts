@@ -1,10 +1,14 @@
+import { rmSync, writeFileSync } from "node:fs";
 import { Command, Option } from "commander";
 import { pino } from "pino";
 import { systemClock } from "../shared/clock.ts";
+import type { MillraceError } from "../shared/errors.ts";
 import { limits } from "../shared/limits.ts";
 import type { Agent } from "./agent.ts";
-import { readAgentConfig } from "./config.ts";
-import { wireAgent } from "./wiring.ts";
+import { type AgentConfig, readAgentConfig } from "./config.ts";
+import { openUpgrades } from "./upgrade/open-upgrades.ts";
+import { trialOption } from "./upgrade/trial.ts";
+import { failedUpgrade, wireAgent } from "./wiring.ts";
 
 /** When there is no time for the tasks: processes get a second to clean up. */
 const atOnce = { workMs: 0, graceMs: 1_000 };
@@ -31,68 +35,105 @@ export function agentCommand(): Command {
     .option("--data <dir>", "folder for the agent's store and state (default ~/.local/state/millrace/agent)")
     .option("--name <id>", "id of a new agent (default: made of the machine's name)")
     .option("--store-bytes <n>", "what the local store may hold; the least recently used goes first (default 32 GiB)")
+    .option("--ready-file <file>", "file that holds the agent's id once it has joined, until it ends")
+    .option("--upgrade", "exchange its own executable when the coordinator offers a newer one; the installer sets it")
+    .addOption(new Option(trialOption, "join, take no work, and wait for the end").hideHelp())
     .option("--json", "print one JSON line when joined")
     .addHelpText(
       "after",
       "\nExample:\n  $ millrace agent --coordinator farm.example.org:7070 --token-file agent.token --slots 4",
     )
-    .action(async (flags: { json?: boolean }) => {
-      const config = readAgentConfig({ flags, env: process.env });
-      const log = pino({ name: "agent" }, pino.destination({ dest: 2, sync: true }));
-      let failure: Error | undefined;
-      const expelled = new AbortController();
-      const agent = await wireAgent(config, {
-        clock: systemClock,
-        onError: (error) => log.warn({ code: error.code }, error.message),
-        onStep: (execution, step) => log.info({ execution, step }, "host operation"),
-        // A farm that `up` started leaves nothing behind when it ends.
-        unitsEnd: () => process.send !== undefined,
-        onExpelled(error) {
-          failure = error;
-          expelled.abort();
-        },
-      });
-      const ended = stopOnDemand(agent, expelled.signal, (why) => log.info(why));
-      try {
-        await agent.start();
-        process.stdout.write(
-          flags.json
-            ? `${JSON.stringify({ agent: agent.id, state: "online" })}\n`
-            : `agent ${agent.id} online: ${config.slots} slots\n`,
-        );
-      } catch (error) {
-        if (!ended.begun()) {
-          await agent.stop();
-          throw error;
-        } // else it was told to stop before it had joined
-      }
-      await ended.promise;
-      if (failure !== undefined) throw failure;
-    });
+    .action(runAgent);
+}
+
+async function runAgent(flags: { json?: boolean }): Promise<void> {
+  const config = readAgentConfig({ flags, env: process.env });
+  const log = pino({ name: "agent" }, pino.destination({ dest: 2, sync: true }));
+  let failure: Error | undefined;
+  const expelled = new AbortController();
+  forgetReady(config); // of a start that ended by force
+  const onError = (error: MillraceError) => log.warn({ code: error.code }, error.message);
+  const say = (what: string) => log.info(what);
+  const upgrades = openUpgrades(config, { say, onError, drain: (why) => ended.drain(why) });
+  const agent = await wireAgent(config, {
+    clock: systemClock,
+    onError,
+    onStep: (execution, step) => log.info({ execution, step }, "host operation"),
+    // A farm that `up` started leaves nothing behind when it ends.
+    unitsEnd: () => process.send !== undefined && config.trial !== true,
+    onExpelled(error) {
+      failure = error;
+      expelled.abort();
+    },
+    upgrades: upgrades && { ...upgrades, failed: upgrades.failed && failedUpgrade(upgrades.failed) },
+  });
+  const ended = stopOnDemand(agent, { say, expelled: expelled.signal, onEnd: () => upgrades?.end() });
+  try {
+    await agent.start();
+    sayReady(config, agent, flags.json === true);
+  } catch (error) {
+    if (!ended.begun()) {
+      await agent.stop();
+      throw error;
+    } // else it was told to stop before it had joined
+  }
+  await ended.promise;
+  forgetReady(config);
+  if (failure !== undefined) throw failure;
+  await upgrades?.conclude();
+}
+
+function sayReady({ slots, trial, readyFile }: AgentConfig, { id }: Agent, asJson: boolean): void {
+  if (readyFile !== undefined && trial !== true) writeFileSync(readyFile, `${id}\n`);
+  const state = trial === true ? "trial" : "online";
+  process.stdout.write(asJson ? `${JSON.stringify({ agent: id, state })}\n` : `agent ${id} ${state}: ${slots} slots\n`);
+}
+
+function forgetReady({ readyFile, trial }: AgentConfig): void {
+  if (readyFile !== undefined && trial !== true) rmSync(readyFile, { force: true });
+}
+
+interface StopDemands {
+  readonly say: (why: string) => void;
+  /** Aborted when the farm does not want this agent any more. */
+  readonly expelled: AbortSignal;
+  /** Told when somebody wants the agent to end for good. */
+  readonly onEnd: () => void;
 }
 
 /**
  * Signals drain the agent, a second one hurries it; a supervisor that vanishes leaves no time at all, nor does a farm that
  * does not want it any more: nobody will take the results of its tasks.
  */
-function stopOnDemand(agent: Agent, expelled: AbortSignal, say: (why: string) => void) {
+function stopOnDemand(agent: Agent, { say, expelled, onEnd }: StopDemands) {
   const { promise, resolve, reject } = Promise.withResolvers<void>();
   let begun = false;
+  let ending = false;
   const stop = (why: string, times?: typeof atOnce) => {
     say(why);
-    agent.stop(begun ? atOnce : times).then(resolve, reject);
+    agent.stop(times).then(resolve, reject);
     begun = true;
   };
-  expelled.addEventListener("abort", () => stop("the farm does not want this agent: ending at once", atOnce), {
+  const end = (why: string, times?: typeof atOnce) => {
+    onEnd();
+    stop(why, ending ? atOnce : times);
+    ending = true;
+  };
+  expelled.addEventListener("abort", () => end("the farm does not want this agent: ending at once", atOnce), {
     once: true,
   });
-  for (const signal of ["SIGTERM", "SIGINT"] as const) process.on(signal, () => stop(`${signal}: draining`));
+  for (const signal of ["SIGTERM", "SIGINT"] as const) process.on(signal, () => end(`${signal}: draining`));
   if (process.send !== undefined) {
     process.once("disconnect", () => {
       setTimeout(() => process.exit(1), limits.orphanMs).unref();
-      stop("the supervisor is gone: ending at once", atOnce);
+      end("the supervisor is gone: ending at once", atOnce);
     });
     process.channel?.unref(); // the channel alone is no reason to stay
   }
-  return { promise, begun: () => begun };
+  return {
+    promise,
+    begun: () => begun,
+    /** For an upgrade: what is running may finish. */
+    drain: (why: string) => stop(why, { workMs: limits.upgradeDrainMs, graceMs: limits.killGraceMs }),
+  };
 }

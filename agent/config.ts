@@ -32,12 +32,26 @@ export interface AgentConfig {
   readonly sandbox: SandboxLevel | undefined;
   /** Folders that tasks in a sandbox do not see, beside `data`; absolute. */
   readonly hide: readonly string[];
+  /** Holds the agent's id while the agent is a member of the farm; for whoever waits for that. Absolute. */
+  readonly readyFile?: string | undefined;
   /** Farms that this agent is inside of. */
   readonly nesting: number;
+  /** Its executable is its own to exchange. */
+  readonly upgrade?: boolean;
+  /** A newer program that is only tried: it takes no work. */
+  readonly trial?: boolean;
 }
 
 /** A name, or a name and a file that is called so, since tasks call it by its name. */
 const toolPattern = /^([a-z0-9][a-z0-9+._-]{0,62})(=\/(.*\/)?\1)?$/;
+
+/** Given several times on the command line; in a variable, with spaces between. */
+function list(one: z.ZodString) {
+  return z.preprocess(
+    (value) => (typeof value === "string" ? value.split(/\s+/).filter(Boolean) : value),
+    z.array(one).default([]),
+  );
+}
 
 const schema = z.object({
   coordinator: z
@@ -58,7 +72,7 @@ const schema = z.object({
     .min(1, "below 1")
     .max(limits.agentSlots, `above ${limits.agentSlots}`)
     .default(availableParallelism()),
-  label: z.array(z.string().regex(/^[^=\s]+=[^\s]*$/, "not name=value")).default([]),
+  label: list(z.string().regex(/^[^=\s]+=[^\s]*$/, "not name=value")),
   data: z.string().default(join(homedir(), ".local/state/millrace/agent")),
   name: z.string().optional(),
   storeBytes: z.coerce
@@ -67,9 +81,16 @@ const schema = z.object({
     .min(0, "below 0")
     .default(limits.storeBytes)
     .describe("what the local store may hold, in bytes; blobs that were not used for longest are evicted"),
-  tool: z.array(z.string().regex(toolPattern, "not a name, or name=/path/to/name")).default([]),
+  tool: list(z.string().regex(toolPattern, "not a name, or name=/path/to/name")),
   sandbox: z.enum(["bubblewrap", "none"], "neither bubblewrap nor none").optional(),
-  hide: z.array(z.string()).default([]),
+  hide: list(z.string()),
+  readyFile: z.string().optional(),
+  upgrade: z
+    .stringbool()
+    .or(z.boolean())
+    .default(false)
+    .describe("true or false: take the coordinator's version when it is newer"),
+  trial: z.boolean().default(false),
 });
 
 /** @throws MillraceError invalid_argument naming everything that is wrong; failed_precondition inside of too many farms */
@@ -91,6 +112,9 @@ export function readAgentConfig(sources: ConfigSources): AgentConfig {
     tools: tool.map((one) => one.slice(one.indexOf("=") + 1)),
     sandbox: rest.sandbox,
     hide: hide.map((folder) => resolve(folder)),
+    readyFile: rest.readyFile === undefined ? undefined : resolve(rest.readyFile),
+    trial: rest.trial,
+    upgrade: rest.upgrade,
     nesting: nestingOf(sources.env),
   };
 }

@@ -1,5 +1,6 @@
 import { existsSync, realpathSync } from "node:fs";
 import { dirname } from "node:path";
+import { isSingleFile } from "../shared/single-file.ts";
 import type { AgentConfig } from "./config.ts";
 import type { ProcessExecutorOptions } from "./executor/process-executor.ts";
 import { outermost, outOfSight } from "./runner/folders.ts";
@@ -29,7 +30,7 @@ export async function confine(
     hidden,
     nesting: config.nesting,
     readable: outOfSight(
-      [process.execPath, ...toolFiles].map((file) => dirname(file)),
+      [...(isSingleFile() ? [] : [process.execPath]), ...toolFiles].map((file) => dirname(file)),
       hidden,
     ),
   };

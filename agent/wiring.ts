@@ -3,9 +3,17 @@ import { mkdirSync, realpathSync } from "node:fs";
 import { arch, hostname, platform } from "node:os";
 import { join } from "node:path";
 import { create } from "@bufbuild/protobuf";
+import { timestampFromMs } from "@bufbuild/protobuf/wkt";
 import { createClient, type Transport } from "@connectrpc/connect";
 import { AdminService } from "../proto/gen/millrace/v1/admin_pb.ts";
-import { type AgentInfo, AgentInfoSchema, AgentService, ToolSchema } from "../proto/gen/millrace/v1/agent_pb.ts";
+import {
+  type AgentInfo,
+  AgentInfoSchema,
+  AgentService,
+  type FailedUpgrade,
+  FailedUpgradeSchema,
+  ToolSchema,
+} from "../proto/gen/millrace/v1/agent_pb.ts";
 import { LogService } from "../proto/gen/millrace/v1/log_pb.ts";
 import { connectNatsBus } from "../shared/bus/nats-bus.ts";
 import type { Cas } from "../shared/cas/cas.ts";
@@ -21,7 +29,7 @@ import { lockFolder } from "../shared/sqlite/folder-lock.ts";
 import type { Sqlite } from "../shared/sqlite/sqlite.ts";
 import { keptFingerprint, obtainTrust } from "../shared/tls/obtain-trust.ts";
 import { tlsMismatch } from "../shared/tls/tls-mismatch.ts";
-import { version } from "../shared/version.ts";
+import { upgradeFeature, version } from "../shared/version.ts";
 import { type Agent, agent } from "./agent.ts";
 import { openCacheShelf } from "./caches/cache-shelf.ts";
 import { folderCaches } from "./caches/folder-caches.ts";
@@ -65,6 +73,8 @@ import { openUsageIndex } from "./store/usage-index.ts";
 import type { FoundTool } from "./tools/probe-tool.ts";
 import { openTools } from "./tools/tools.ts";
 import { openUnits } from "./units/units.ts";
+import type { FailedProgram } from "./upgrade/upgrade-state.ts";
+import type { UpgradeFarm, Upgrader } from "./upgrade/upgrader.ts";
 
 export interface AgentDependencies {
   readonly clock: Clock;
@@ -76,6 +86,8 @@ export interface AgentDependencies {
   readonly onStep: (executionId: string, step: DeployStep) => void;
   /** Asked when the agent closes: whether the units end with it. Else they go on, and its next start takes them up. */
   readonly unitsEnd: () => boolean;
+  /** Exchanges the program of this agent; undefined where that is not possible, or somebody else's business. */
+  readonly upgrades?: { readonly failed: FailedUpgrade | undefined; readonly offered: Upgrader["offered"] } | undefined;
 }
 
 /**
@@ -84,7 +96,7 @@ export interface AgentDependencies {
  */
 export async function wireAgent(
   config: AgentConfig,
-  { clock, onError, onExpelled, onStep, unitsEnd }: AgentDependencies,
+  { clock, onError, onExpelled, onStep, unitsEnd, upgrades }: AgentDependencies,
 ): Promise<Agent> {
   /** Closes what was opened, the last first: also when opening the next thing fails. */
   await using opened = new AsyncDisposableStack();
@@ -149,7 +161,7 @@ export async function wireAgent(
   const executor = reportingExecutor(choosingExecutor(log, operation), { agentId: id, own });
 
   const features = [`input-root:${mode.kind}`, runner.feature, `sandbox:${confined.sandbox}`];
-  const info = describeAgent(id, config, features, tools.list());
+  const info = describeAgent(id, config, { features, tools: tools.list(), upgrades });
   // These three know each other: what runs ends in the outbox, which sends by way of the session, which names both.
   const onChange = () => membership.announce();
   const send = (...call: Parameters<typeof membership.report>) => membership.report(...call);
@@ -163,6 +175,7 @@ export async function wireAgent(
     coordinator,
     connectBus: (answer) => connectBus(answer, { id, keys, reached, onError, onRefused: () => membership.renew() }),
     attempts: taken,
+    onOffer: (program) => upgrades?.offered({ ...program, sizeBytes: Number(program.sizeBytes) }, upgradesOf),
     disk: () => diskSpace(data),
     clock,
     onReachable: outbox.kick,
@@ -170,6 +183,11 @@ export async function wireAgent(
     onExpelled,
   });
   opened.defer(() => membership.stop());
+  const upgradesOf = upgradeFarm(transport, (failed) => {
+    info.failedUpgrade = failedUpgrade({ ...failed, timeMs: clock.nowMs() });
+    membership.renew();
+  });
+  if (config.trial) taken.drain();
   // Before the first heartbeat, which says that they are held.
   for (const message of await journal.unreported()) taken.resume(message);
 
@@ -259,6 +277,23 @@ function keyFileOf(coordinator: string): string {
   return join("enrolments", `${hash("sha256", coordinator).slice(0, 16)}.json`);
 }
 
+/** What the farm of this agent does for its upgrades. */
+function upgradeFarm(transport: Transport, sayFailed: UpgradeFarm["sayFailed"]): UpgradeFarm {
+  const farm = createClient(AgentService, transport);
+  return {
+    async *fetch({ sha256 }, signal) {
+      const request = { sha256, platform: `${platform()}-${arch()}` };
+      for await (const { data } of farm.fetchProgram(request, { signal })) yield data;
+    },
+    sayFailed,
+  };
+}
+
+/** As the farm is told of it. */
+export function failedUpgrade({ timeMs, ...failed }: FailedProgram & { readonly timeMs: number }): FailedUpgrade {
+  return create(FailedUpgradeSchema, { ...failed, time: timestampFromMs(timeMs) });
+}
+
 function toolMessage({ name, version, fingerprint, path }: FoundTool) {
   return create(ToolSchema, { name, version, fingerprint, path });
 }
@@ -336,7 +371,12 @@ async function wireStore({ config, folder, database, farm, patiently, clock, onE
   return { shelf, store, trees, caches };
 }
 
-function describeAgent(id: string, config: AgentConfig, features: string[], tools: readonly FoundTool[]): AgentInfo {
+interface Offered extends Pick<AgentDependencies, "upgrades"> {
+  readonly features: readonly string[];
+  readonly tools: readonly FoundTool[];
+}
+
+function describeAgent(id: string, config: AgentConfig, { features, tools, upgrades }: Offered): AgentInfo {
   return create(AgentInfoSchema, {
     id,
     session: randomUUID(),
@@ -344,7 +384,8 @@ function describeAgent(id: string, config: AgentConfig, features: string[], tool
     version,
     slots: config.slots,
     labels: { os: platform(), arch: arch(), ...config.labels },
-    features,
+    features: [...features, ...(upgrades === undefined ? [] : [upgradeFeature])],
     tools: tools.map(toolMessage),
+    ...(upgrades?.failed === undefined ? {} : { failedUpgrade: upgrades.failed }),
   });
 }

@@ -29,6 +29,10 @@ export function coordinatorCommand(): Command {
       "who vouches for a tls:// NATS server: system, or a file (default: as for the coordinator)",
     )
     .option("--nats-credentials <file>", "file with the users of the NATS server")
+    .option(
+      "--dist <dir>",
+      "folder with the programs that agents are installed from (default: what `npm run package` made)",
+    )
     .option("--json", "print one JSON line when ready")
     .addHelpText(
       "after",

@@ -14,6 +14,8 @@ import type { ManagedNats } from "./farm/agents/nats-bus-users.ts";
 export interface CoordinatorConfig {
   /** Everything that must outlast a restart. */
   readonly data: string;
+  /** Folder with the programs that agents are installed from; undefined for our own. */
+  readonly dist?: string | undefined;
   readonly host: string;
   readonly grpcPort: number;
   readonly httpPort: number;
@@ -37,6 +39,7 @@ const natsUrl = z.string().regex(/^(nats|tls):\/\/.+:\d+$/, "not nats://HOST:POR
 
 const settings = z.object({
   data: z.string().min(1).describe("the folder for everything that must outlast a restart"),
+  dist: z.string().min(1).optional().describe("the folder with the programs that agents are installed from"),
   host: z.string().default("127.0.0.1").describe("the address to listen on"),
   grpcPort: port.default(7070).describe("the port for gRPC, 0 to 65535; 0 takes any free one"),
   httpPort: port.default(7080).describe("the port for HTTP, 0 to 65535; 0 takes any free one"),
@@ -73,7 +76,7 @@ const credentials = z.union([
  */
 export async function readCoordinatorConfig(sources: ConfigSources): Promise<CoordinatorConfig> {
   const { nats, agentNats, natsCa, natsCredentials, ...rest } = readConfig(settings, sources);
-  const { data, host, grpcPort, httpPort, advertise, tlsDir } = rest;
+  const { data, dist, host, grpcPort, httpPort, advertise, tlsDir } = rest;
   const users = await readCredentials(natsCredentials);
   const { coordinator } = users;
   const { insecure, tlsCert, tlsKey } = rest;
@@ -84,7 +87,7 @@ export async function readCoordinatorConfig(sources: ConfigSources): Promise<Coo
   const ca = natsCa === undefined || natsCa === "system" ? natsCa : readCa("--nats-ca", natsCa);
   const servers = agentNats ?? [nats];
   return {
-    ...{ data, host, grpcPort, httpPort, advertise, tls },
+    ...{ data, dist, host, grpcPort, httpPort, advertise, tls },
     bus: { servers: [nats], ...coordinator, trust: nats.startsWith("tls:") ? busTrust(ca, tls) : undefined },
     ...("agent" in users
       ? { agentBus: { servers, ...users.agent, ca } }

@@ -1,3 +1,4 @@
+import { hostname, networkInterfaces } from "node:os";
 import { join } from "node:path";
 import type { DescService } from "@bufbuild/protobuf";
 import type { Logger } from "pino";
@@ -27,6 +28,7 @@ import { openDiskReserve, reservedSqlite } from "../shared/sqlite/disk-reserve.t
 import { lockFolder } from "../shared/sqlite/folder-lock.ts";
 import { openSqlite } from "../shared/sqlite/open.ts";
 import type { Sqlite } from "../shared/sqlite/sqlite.ts";
+import { version } from "../shared/version.ts";
 import { rolesOf } from "./api/access.ts";
 import { authenticator } from "./api/authenticate.ts";
 import { actionCacheService } from "./api/grpc/action-cache-service.ts";
@@ -45,7 +47,10 @@ import { runService } from "./api/grpc/run-service.ts";
 import { guarded, principalOf } from "./api/guard.ts";
 import { healthPages } from "./api/http/health-pages.ts";
 import { type HttpServerOptions, httpServer } from "./api/http/http-server.ts";
+import { installPages } from "./api/http/install-pages.ts";
 import { type Metrics, metrics } from "./api/http/metrics.ts";
+import { installerAddress } from "./api/install/installer-address.ts";
+import { ownDist, ownExecutable, readInstaller } from "./api/install/own-files.ts";
 import type { CoordinatorConfig } from "./config.ts";
 import type { Principal } from "./delivery/access/principal.ts";
 import { openTokens, tokenSchema } from "./delivery/access/tokens.ts";
@@ -60,9 +65,11 @@ import { admittingEnrolments } from "./farm/agents/admitting-enrolments.ts";
 import { isConnected, offerOf } from "./farm/agents/agent-registry.ts";
 import { agentSchema, busAgentRegistry } from "./farm/agents/bus-agent-registry.ts";
 import type { BusUsers } from "./farm/agents/bus-users.ts";
+import { filePrograms } from "./farm/agents/file-programs.ts";
 import { natsBusUsers } from "./farm/agents/nats-bus-users.ts";
 import { sharedBusUser } from "./farm/agents/shared-bus-user.ts";
 import { enrolmentSchema, openEnrolments } from "./farm/agents/sqlite-enrolments.ts";
+import { rollingUpgrades } from "./farm/agents/upgrades.ts";
 import { openFileLogStore } from "./farm/logs/file-log-store.ts";
 import { busDispatcher } from "./farm/scheduler/dispatcher.ts";
 import { executionSchema, nextTerm, placedOn, sqliteExecutionTable } from "./farm/scheduler/execution-table.ts";
@@ -112,6 +119,8 @@ export async function startCoordinator(config: CoordinatorConfig, log: Logger): 
     const agents = busAgentRegistry({ bus, sqlite, clock, term, onError });
     const letIn = await wireEnrolment(config, { sqlite, clock, own, onError });
     const { enrolments, enrolmentTokens } = letIn;
+    const programs = filePrograms({ dist: config.dist ?? ownDist(), own: ownExecutable(), version });
+    const upgrades = rollingUpgrades({ agents, programs, bus, version, clock, onError });
     const scheduler = new FarmScheduler({
       bus,
       agents,
@@ -144,7 +153,10 @@ export async function startCoordinator(config: CoordinatorConfig, log: Logger): 
 
     // faces
     const disk = () => diskSpace(config.data);
-    const administered = { tokens, enrolments, enrolmentTokens, clock, fingerprint, disk };
+    const ports = { grpc: config.grpcPort, http: config.httpPort };
+    const installer = () => installerAddress({ ...config, port: ports.http, ...ownNames() });
+    const administered = { tokens, enrolments, enrolmentTokens, clock, fingerprint, disk, installer };
+    const joined = { agents, enrolments, scheduler, bus: config.agentBus, programs, offerTo: upgrades.offerTo };
     const services = guard(
       [
         mounted(Capabilities, capabilitiesService()),
@@ -158,16 +170,18 @@ export async function startCoordinator(config: CoordinatorConfig, log: Logger): 
         mounted(FlowService, flowService({ flows: flows({ runs, histories: runs, clock }) })),
         mounted(LogService, logService({ logs, writers: letIn.logWriters, runs, cas })),
         mounted(EnvironmentService, environmentService(environments)),
-        mounted(AgentService, agentService({ agents, enrolments, scheduler, bus: config.agentBus })),
+        mounted(AgentService, agentService(joined)),
         mounted(AdminService, adminService(administered)),
       ],
       { authenticate: authenticator({ tokens, enrolmentTokens }), meters, stopping: stopping.signal },
     );
-    const pages = [meters.page, ...healthPages(stopping.signal)];
-    const { ports, parts: listening } = listeners(config, { services, pages, onError });
-
+    const caPem = config.tls?.authority?.caPem;
+    const installing = installPages({ programs, installer: readInstaller(), grpcPort: () => ports.grpc, caPem });
+    const pages = [meters.page, ...healthPages(stopping.signal), ...installing];
+    const listening = listeners(config, { services, pages, onError, ports });
     // From here on the lifecycle closes what was opened, also when a part does not start.
-    const parts = lifecycle([...opened.splice(0), ...letIn.parts, agents, scheduler, summaries, runs, ...listening]);
+    const farm = [...letIn.parts, agents, upgrades, scheduler];
+    const parts = lifecycle([...opened.splice(0), ...farm, summaries, runs, ...listening]);
     await parts.start();
     return { grpcPort: ports.grpc, httpPort: ports.http, stop: () => stop(stopping, parts) };
   } catch (error) {
@@ -176,12 +190,20 @@ export async function startCoordinator(config: CoordinatorConfig, log: Logger): 
   }
 }
 
+function ownNames() {
+  return { hostname: hostname(), interfaces: networkInterfaces() };
+}
+
+interface Faces extends Omit<HttpServerOptions, "tls"> {
+  /** Those that are wished for, then those that are taken. */
+  readonly ports: { grpc: number; http: number };
+}
+
 /** The two servers, which start last: whoever can connect finds everything else in place. */
-function listeners({ host, tls, ...config }: CoordinatorConfig, faces: HttpServerOptions) {
+function listeners({ host, tls }: CoordinatorConfig, { ports, ...faces }: Faces): Component[] {
   const grpc = grpcServer(faces.services, tls);
   const http = httpServer({ ...faces, tls });
-  const ports = { grpc: config.grpcPort, http: config.httpPort };
-  const parts: Component[] = [
+  return [
     {
       name: "gRPC server",
       start: async () => void (ports.grpc = await grpc.listen(host, ports.grpc)),
@@ -193,7 +215,6 @@ function listeners({ host, tls, ...config }: CoordinatorConfig, faces: HttpServe
       stop: () => http.close(),
     },
   ];
-  return { ports, parts };
 }
 
 /** One database, so that what happens at the same time shares a commit. */

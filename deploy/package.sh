@@ -22,6 +22,8 @@ cp proto/image.binpb "$package/proto/"
 cp bin/millrace "$package/bin/"
 chmod 755 "$package/bin/millrace"
 cp LICENSE README.md "$package/"
+mkdir "$package/deploy"
+cp deploy/install.sh "$package/deploy/"
 
 # The pinned Node comes along as a dependency: what installs may be older than what we need.
 node --input-type=module -e '

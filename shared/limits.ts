@@ -225,6 +225,30 @@ export const limits = {
   queuedExecutions: 500_000,
   /** For one JoinFarm; then it is tried again. */
   joinTimeoutMs: 10_000,
+  /** Downloads of a program at a time, each with 1 MiB in memory; more are told to come again. */
+  programDownloads: 64,
+  /** A download that takes nothing for this long is cut off. */
+  programDownloadIdleMs: 60_000,
+  /** A program that an agent fetches; ours has 130 MB. */
+  programBytes: 1024 * 1024 * 1024,
+  /** For a new program to say its version. */
+  programVersionMs: 20_000,
+  /** For a new program to join the farm; beyond it the old one goes on. */
+  upgradeTrialMs: 60_000,
+  /** For a new program to end after it was tried: it holds nothing. */
+  upgradeTrialStopMs: 15_000,
+  /** What an agent holds when it is to upgrade may run for this long; the coordinator has the agents take turns. */
+  upgradeDrainMs: 24 * 60 * 60 * 1000,
+  /** Of what a new program said last, in the reason for going back. */
+  upgradeReasonCharacters: 500,
+  /** Of the connected agents, how many upgrade at a time: one in so many, and at least one. */
+  upgradeShare: 4,
+  /** An upgrade that has not come to anything after this long counts no more against the others. */
+  upgradeUnderWayMs: 60 * 60 * 1000,
+  /** Between two times that an agent, whose turn it is, is asked to look for an offer. */
+  upgradeAskMs: 10_000,
+  /** As before, of an agent that had its answer: an offer, or that there is none for it. */
+  upgradeLookMs: 10 * 60 * 1000,
   /** For an agent's runner process to be ready: it may have to end what an earlier one left. */
   runnerReadyMs: 20_000,
   /** For the probe of one way to lay out inputs; it takes a few milliseconds. */

@@ -5,6 +5,7 @@ import { fileURLToPath } from "node:url";
 import type { Clock } from "../../shared/clock.ts";
 import { from, MillraceError } from "../../shared/errors.ts";
 import { limits } from "../../shared/limits.ts";
+import { isSingleFile, nodeOptions, runnerRole } from "../../shared/single-file.ts";
 import { backoff } from "../retry.ts";
 import type { EndedMessage, FailedMessage, FromRunner, StartMessage, ToRunner } from "./runner-protocol.ts";
 
@@ -170,10 +171,7 @@ async function launch(options: RunnerOptions): Promise<Generation> {
   const command = [
     ...options.namespace,
     process.execPath,
-    "--lite-mode", // 11 MiB less, and as fast at starting processes
-    "--max-semi-space-size=1",
-    "--max-old-space-size=32",
-    fileURLToPath(new URL("./runner-process.mjs", import.meta.url)),
+    ...runnerArguments(),
     options.name,
     options.stateFile,
     options.startsFile,
@@ -187,6 +185,14 @@ async function launch(options: RunnerOptions): Promise<Generation> {
   child.on("message", (message: FromRunner) => receive(message, running, unmounting));
   child.on("error", () => {}); // a send to a dead runner; its exit tells the rest
   return { child, feature, running, unmounting };
+}
+
+/** What makes our executable the runner. */
+function runnerArguments(): string[] {
+  // In lite mode it has 11 MiB less, and is as fast at starting processes.
+  const flags = ["--lite-mode", "--max-semi-space-size=1", "--max-old-space-size=32"];
+  if (isSingleFile()) return [...nodeOptions(flags), runnerRole];
+  return [...flags, fileURLToPath(new URL("./runner-process.mjs", import.meta.url))];
 }
 
 async function ready(child: ChildProcess, clock: Clock): Promise<string> {

@@ -1,7 +1,12 @@
 import { create, type DescMessage, fromBinary, type MessageShape, toBinary } from "@bufbuild/protobuf";
 import { durationMs } from "@bufbuild/protobuf/wkt";
 import type { Client } from "@connectrpc/connect";
-import type { AgentInfo, AgentService, JoinFarmResponse } from "../../proto/gen/millrace/v1/agent_pb.ts";
+import type {
+  AgentInfo,
+  AgentService,
+  JoinFarmResponse,
+  OfferedProgram,
+} from "../../proto/gen/millrace/v1/agent_pb.ts";
 import {
   AssignReplySchema,
   AssignSchema,
@@ -46,6 +51,8 @@ export interface SessionOptions {
   readonly coordinator: Pick<Client<typeof AgentService>, "joinFarm">;
   readonly connectBus: (address: BusAddress) => Promise<Bus>;
   readonly attempts: Attempts;
+  /** The coordinator has a newer program for this agent. */
+  readonly onOffer: (program: OfferedProgram) => void;
   /** Of the agent's data folder, now; said in heartbeats. */
   readonly disk: () => DiskSpace;
   readonly clock: Clock;
@@ -67,7 +74,7 @@ const finalCodes: ReadonlySet<ErrorCode> = new Set([
 ]);
 
 export function session(options: SessionOptions): Session {
-  const { info, coordinator, connectBus, attempts, disk, clock, onReachable, onError, onExpelled } = options;
+  const { info, coordinator, connectBus, attempts, onOffer, disk, clock, onReachable, onError, onExpelled } = options;
   const closing = new AbortController();
   let bus: Bus | undefined;
   let address: BusAddress | undefined;
@@ -101,6 +108,7 @@ export function session(options: SessionOptions): Session {
         lease.setLength(answer.hostOperationLease && durationMs(answer.hostOperationLease));
         attempts.pause(answer.drain);
         await useBus(answer);
+        if (answer.program !== undefined) onOffer(answer.program);
         return;
       } catch (error) {
         const failure = from(error, "joining the farm");

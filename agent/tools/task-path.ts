@@ -1,8 +1,10 @@
 import { dirname } from "node:path";
+import { isSingleFile } from "../../shared/single-file.ts";
 
 const usual = ["/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin"];
 
 /** Where tasks find programs unless their Command says: folders of tools that were named, the usual ones, our own Node. */
 export function taskPath(toolFiles: readonly string[]): string {
-  return [...new Set([...toolFiles.map((file) => dirname(file)), ...usual, dirname(process.execPath)])].join(":");
+  const own = isSingleFile() ? [] : [dirname(process.execPath)];
+  return [...new Set([...toolFiles.map((file) => dirname(file)), ...usual, ...own])].join(":");
 }

@@ -1,5 +1,5 @@
 import { Command } from "commander";
-import { AgentService, type DiskSpace } from "../../proto/gen/millrace/v1/agent_pb.ts";
+import { AgentService, type DiskSpace, type FailedUpgrade } from "../../proto/gen/millrace/v1/agent_pb.ts";
 import { formatBytes } from "../../shared/format-bytes.ts";
 import { withConnection } from "../connection.ts";
 import { type ConnectionOptions, withConnectionOptions } from "../connection-options.ts";
@@ -83,6 +83,7 @@ async function listAgents(options: AgentsOptions): Promise<void> {
     })),
     executions: agent.executions,
     disk: diskOf(agent.disk),
+    failedUpgrade: failedUpgradeOf(agent.info?.failedUpgrade),
     lastHeartbeatMs: timeOf(agent.lastHeartbeatTime),
     pool: agent.info?.labels.pool ?? "",
     enrolledMs: timeOf(agent.enrolTime),
@@ -97,7 +98,9 @@ async function listAgents(options: AgentsOptions): Promise<void> {
     agent.pool,
     `${agent.slotsUsed}/${agent.slots}`,
     agent.hostname,
-    agent.version,
+    agent.failedUpgrade === undefined
+      ? agent.version
+      : `${agent.version}, ${console.colors.yellow(`not ${agent.failedUpgrade.version}`)}`,
     Object.entries(agent.labels)
       .filter(([name]) => name !== "pool")
       .map(([name, value]) => `${name}=${value}`)
@@ -107,8 +110,18 @@ async function listAgents(options: AgentsOptions): Promise<void> {
     agent.enrolledMs === undefined ? "" : formatAgo(agent.enrolledMs, nowMs),
     agent.lastHeartbeatMs === undefined ? "" : formatAgo(agent.lastHeartbeatMs, nowMs),
   ]);
+  for (const { id, version, failedUpgrade } of known) {
+    if (failedUpgrade === undefined) continue;
+    console.note(`${id} stays with ${version}; upgrading to ${failedUpgrade.version} failed: ${failedUpgrade.reason}`);
+  }
   const heading = ["AGENT", "STATE", "POOL", "SLOTS", "HOST", "VERSION", "LABELS", "FREE DISK", "ENROLLED", "HEARD"];
   await console.write(table(heading, rows));
+}
+
+function failedUpgradeOf(failed: FailedUpgrade | undefined) {
+  if (failed === undefined) return undefined;
+  const { version, sha256, reason, time } = failed;
+  return { version, sha256, reason, timeMs: timeOf(time) };
 }
 
 function diskOf(disk: DiskSpace | undefined) {

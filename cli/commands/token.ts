@@ -1,6 +1,6 @@
 import { durationFromMs } from "@bufbuild/protobuf/wkt";
 import { Command, InvalidArgumentError, Option } from "commander";
-import { AdminService, Role } from "../../proto/gen/millrace/v1/admin_pb.ts";
+import { AdminService, type DescribeCoordinatorResponse, Role } from "../../proto/gen/millrace/v1/admin_pb.ts";
 import { readDuration } from "../../shared/pipeline/duration.ts";
 import { withConnection } from "../connection.ts";
 import { type ConnectionOptions, withConnectionOptions } from "../connection-options.ts";
@@ -67,7 +67,11 @@ async function createToken(flags: CreateOptions): Promise<void> {
   const console = processConsole();
   const wanted = { role: roles[role], name, pool, ephemeral };
   const request = ttl === undefined ? wanted : { ...wanted, ttl: durationFromMs(ttl) };
-  const { secret, token } = await withConnection(options, ({ client }) => client(AdminService).createToken(request));
+  const { secret, token, install } = await withConnection(options, async ({ client }) => {
+    const admin = client(AdminService);
+    const made = await admin.createToken(request);
+    return { ...made, install: role === "agent" ? installLine(await admin.describeCoordinator({}), made.secret) : "" };
+  });
   if (options.json) {
     const expiresMs = timeOf(token?.expireTime);
     return console.writeJson({
@@ -76,10 +80,19 @@ async function createToken(flags: CreateOptions): Promise<void> {
       role,
       ...(role === "agent" ? { pool: token?.pool, ephemeral: token?.ephemeral } : {}),
       ...(expiresMs === undefined ? {} : { expiresMs }),
+      ...(install === "" ? {} : { install }),
     });
   }
   console.note(`${token?.name}, role ${role}; shown this once:`);
   await console.write(`${secret}\n`);
+  if (install !== "")
+    console.note(`\nOn the machine that shall be an agent, as root (--help of the script says more):\n${install}`);
+}
+
+/** With the pin, curl trusts that very server and no other, although it does not know who vouches for it. */
+function installLine({ installerUrl, installerKeyPin }: DescribeCoordinatorResponse, token: string): string {
+  const trust = installerKeyPin === "" ? "-fsS" : `-fsSk --pinnedpubkey '${installerKeyPin}'`;
+  return `curl ${trust} ${installerUrl} | sh -s -- --token ${token}`;
 }
 
 async function listTokens(options: TokenOptions): Promise<void> {

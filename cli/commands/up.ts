@@ -4,6 +4,7 @@ import { join, resolve } from "node:path";
 import { Command, InvalidArgumentError } from "commander";
 import { from, MillraceError } from "../../shared/errors.ts";
 import { isLoopback } from "../../shared/network-address.ts";
+import { ownProgram } from "../../shared/single-file.ts";
 import { type Console, processConsole } from "../output/console.ts";
 import { counted } from "../output/format.ts";
 import { type Farm, startFarm } from "../up/farm.ts";
@@ -24,6 +25,7 @@ interface UpOptions {
   readonly tlsCert?: string;
   readonly tlsKey?: string;
   readonly tlsCa?: string;
+  readonly dist?: string;
   readonly insecure?: boolean;
   readonly json?: boolean;
 }
@@ -55,6 +57,7 @@ export function upCommand(): Command {
     .option("--tls-key <file>", "its key, PEM")
     .option("--tls-ca <ca>", "who vouches for it: system, or a file (default: system)")
     .option("--insecure", "listen beyond this machine without TLS: everything crosses the network in the clear")
+    .option("--dist <dir>", "the folder with the programs that agents are installed from")
     .option("--json", "print one JSON object on one line when everything serves")
     .addHelpText("after", "\nExample:\n  $ millrace up --data /srv/millrace --agents 4")
     .action(up);
@@ -92,7 +95,8 @@ async function up(options: UpOptions): Promise<void> {
     ports: { grpc: options.grpcPort, http: options.httpPort, nats: options.natsPort },
     nats:
       options.nats === undefined ? undefined : { url: options.nats, credentialsFile: options.natsCreds, ca: natsCa },
-    self: { file: process.execPath, args: [...process.execArgv, process.argv[1] ?? ""] },
+    dist: options.dist === undefined ? undefined : resolve(options.dist),
+    self: ownProgram,
     env: process.env,
     signal: starting.signal,
     report: (name, problem) => console.note(`${console.colors.dim(`${name}:`)} ${problem}`),

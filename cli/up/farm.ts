@@ -4,6 +4,7 @@ import { from, MillraceError } from "../../shared/errors.ts";
 import { nestingOf } from "../../shared/nesting.ts";
 import { hostPort, isAnyAddress, localHost } from "../../shared/network-address.ts";
 import { writePrivateFile } from "../../shared/private-file.ts";
+import type { OwnProgram } from "../../shared/single-file.ts";
 import { lockFolder } from "../../shared/sqlite/folder-lock.ts";
 import { chooseServerTls } from "../../shared/tls/choose-server-tls.ts";
 import type { ServerTls } from "../../shared/tls/server-tls.ts";
@@ -23,11 +24,13 @@ export interface FarmOptions {
   /** What others are told to connect to, where that is not `host`. */
   readonly advertise?: string | undefined;
   readonly tls?: FarmTls;
+  /** The folder with the programs that agents are installed from; undefined leaves it to the coordinator. */
+  readonly dist?: string | undefined;
   readonly ports: WantedPorts;
   /** An external NATS instead of the embedded one. */
   readonly nats: ExternalNats | undefined;
-  /** How this program starts itself: the Node, and the arguments before the subcommand. */
-  readonly self: { readonly file: string; readonly args: readonly string[] };
+  /** How this program starts itself, with flags for its Node. */
+  readonly self: (flags: readonly string[]) => OwnProgram;
   readonly env: Readonly<Record<string, string | undefined>>;
   /** The user's command line does not learn of this farm. */
   readonly isPrivate?: boolean;
@@ -122,6 +125,7 @@ async function startParts(options: FarmOptions, groups: Child<unknown>[][]) {
         ownCommand(options, [
           ...["coordinator", "--data", coordinatorDir, "--host", host, ...faces.flags, ...nats.flags],
           ...["--grpc-port", String(grpcPort), "--http-port", String(httpPort), "--nats", nats.url],
+          ...(options.dist === undefined ? [] : ["--dist", options.dist]),
           "--json",
         ]),
       readyFrom: readyCoordinator,
@@ -245,7 +249,8 @@ async function startNats(
 }
 
 function ownCommand(options: FarmOptions, args: readonly string[], flags: readonly string[] = []): ChildCommand {
-  return { file: options.self.file, args: [...flags, ...options.self.args, ...args], channel: true };
+  const self = options.self(flags);
+  return { file: self.file, args: [...self.args, ...args], channel: true };
 }
 
 /** Where the command line of the same user finds them, and that of whoever has the data folder. */

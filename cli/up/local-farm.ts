@@ -1,6 +1,7 @@
 import { homedir } from "node:os";
 import { join } from "node:path";
 import { MillraceError } from "../../shared/errors.ts";
+import { ownProgram } from "../../shared/single-file.ts";
 import type { Credentials } from "../credentials.ts";
 import { onInterrupts } from "../follow/interrupts.ts";
 import { startFarm } from "./farm.ts";
@@ -31,7 +32,7 @@ export async function withLocalFarm<T>(
     host: "127.0.0.1",
     ports: { grpc: 0, http: 0, nats: 0 },
     nats: undefined,
-    self: { file: process.execPath, args: [...process.execArgv, process.argv[1] ?? ""] },
+    self: ownProgram,
     env,
     isPrivate: true,
     signal: starting.signal,

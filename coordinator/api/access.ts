@@ -26,6 +26,7 @@ const byMethod = new Map<string, readonly Role[]>([
   ["millrace.v1.LogService/AppendLog", agents],
   ["millrace.v1.AgentService/EnrolAgent", newcomers],
   ["millrace.v1.AgentService/JoinFarm", agents],
+  ["millrace.v1.AgentService/FetchProgram", agents],
   ["millrace.v1.AgentService/SetAgentDraining", ["admin"]],
   ["millrace.v1.AgentService/RemoveAgent", ["admin"]],
   ["millrace.v1.AdminService/DescribeCoordinator", everybody],

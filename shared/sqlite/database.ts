@@ -5,11 +5,13 @@ import { limits } from "../limits.ts";
 import { SqlError } from "./failure.ts";
 import type { WorkerOptions } from "./messages.ts";
 import { migrate } from "./migrate.ts";
+import { nativeBinding } from "./native-binding.ts";
 
 /** Opens the file, creating it when it is not there (its folder must be), and applies the migrations. Synchronous. */
 export function openDatabase({ path, schema }: WorkerOptions): Database.Database {
-  if (!existsSync(dirname(path))) throw new SqlError("not_found", "its folder does not exist");
-  const db = new Database(path, { timeout: limits.sqliteBusyMs });
+  const folder = dirname(path);
+  if (!existsSync(folder)) throw new SqlError("not_found", "its folder does not exist");
+  const db = new Database(path, { timeout: limits.sqliteBusyMs, ...nativeBinding(folder) });
   try {
     db.pragma("journal_mode = WAL");
     // In WAL mode the default (NORMAL) may lose the last commits when the power fails; what is acknowledged must stay.

@@ -3,6 +3,7 @@ import { join } from "node:path";
 import Database from "better-sqlite3";
 import { MillraceError } from "../errors.ts";
 import { makeFolder } from "../make-folder.ts";
+import { nativeBinding } from "./native-binding.ts";
 
 /** A folder that belongs to this process until it is released or the process is gone. */
 export interface FolderLock {
@@ -19,7 +20,7 @@ export interface FolderLock {
 export function lockFolder(folder: string, holder: string): FolderLock {
   makeFolder(folder);
   const holderFile = join(folder, "lock.pid");
-  const database = new Database(join(folder, "lock"), { timeout: 0 });
+  const database = new Database(join(folder, "lock"), { timeout: 0, ...nativeBinding(folder) });
   try {
     database.exec("BEGIN EXCLUSIVE");
   } catch (error) {

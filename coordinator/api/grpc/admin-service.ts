@@ -11,6 +11,7 @@ import type { TokenRole } from "../../delivery/access/principal.ts";
 import type { TokenInfo, Tokens } from "../../delivery/access/tokens.ts";
 import type { Enrolments, EnrolmentToken, EnrolmentTokens } from "../../farm/agents/enrolments.ts";
 import { principalOf } from "../guard.ts";
+import type { InstallerAddress } from "../install/installer-address.ts";
 
 export interface AdminServiceDeps {
   readonly tokens: Tokens;
@@ -21,11 +22,13 @@ export interface AdminServiceDeps {
   readonly fingerprint: string | undefined;
   /** Of the coordinator's data folder, now. */
   readonly disk: () => DiskSpace;
+  /** Known once the server listens. */
+  readonly installer: () => InstallerAddress;
 }
 
 /** AdminService: tokens, and the coordinator as it is now. */
 export function adminService(deps: AdminServiceDeps): ServiceImpl<typeof AdminService> {
-  const { tokens, enrolments, enrolmentTokens, clock, fingerprint, disk } = deps;
+  const { tokens, enrolments, enrolmentTokens, clock, fingerprint, disk, installer } = deps;
 
   /** Of both kinds: a name is revoked without saying which. */
   function requireFree(name: string): void {
@@ -79,6 +82,8 @@ export function adminService(deps: AdminServiceDeps): ServiceImpl<typeof AdminSe
         principal: name,
         role: roles[role],
         disk: diskMessage(disk()),
+        installerUrl: installer().url,
+        installerKeyPin: installer().keyPin ?? "",
       };
     },
   };

@@ -1,12 +1,18 @@
 import { durationFromMs, timestampFromMs } from "@bufbuild/protobuf/wkt";
 import type { ServiceImpl } from "@connectrpc/connect";
-import { type AgentService, AgentState, type EnrolAgentRequest } from "../../../proto/gen/millrace/v1/agent_pb.ts";
+import {
+  type AgentInfo,
+  type AgentService,
+  AgentState,
+  type EnrolAgentRequest,
+} from "../../../proto/gen/millrace/v1/agent_pb.ts";
 import { isBusPublicKey } from "../../../shared/bus/bus-key.ts";
 import { MillraceError } from "../../../shared/errors.ts";
 import { limits } from "../../../shared/limits.ts";
 import { fitsVersion, version } from "../../../shared/version.ts";
 import { type AgentRecord, type AgentRegistry, isConnected } from "../../farm/agents/agent-registry.ts";
 import type { Admission, Enrolment, Enrolments, NewAgent } from "../../farm/agents/enrolments.ts";
+import type { Program, Programs } from "../../farm/agents/programs.ts";
 import type { Scheduler } from "../../farm/scheduler/scheduler.ts";
 import { principalOf } from "../guard.ts";
 
@@ -24,6 +30,9 @@ export interface AgentServiceDeps {
   readonly enrolments: Pick<Enrolments, "enrol" | "find" | "revoke">;
   readonly scheduler: Pick<Scheduler, "stats">;
   readonly bus: BusAddress;
+  readonly programs: Programs;
+  /** What an agent that has joined is offered to upgrade to. */
+  readonly offerTo: (agent: AgentInfo) => Promise<Program | undefined>;
 }
 
 /** AgentService: agents are let in and join the farm, people look at them. */
@@ -32,6 +41,8 @@ export function agentService({
   enrolments,
   scheduler,
   bus,
+  programs,
+  offerTo,
 }: AgentServiceDeps): ServiceImpl<typeof AgentService> {
   const heldBy = (id: string): readonly string[] => scheduler.stats().heldBy.get(id) ?? [];
   const show = (agent: AgentRecord) => shown(agent, enrolments.find(agent.info.id), heldBy(agent.info.id));
@@ -69,7 +80,9 @@ export function agentService({
       const { pool } = enrolments.find(agent.id) ?? {};
       if (pool !== undefined) agent.labels.pool = pool;
       const { state } = await agents.join(agent);
+      const program = await offerTo(agent);
       return {
+        ...(program === undefined ? {} : { program: offered(program) }),
         drain: state === AgentState.DRAINING,
         natsServers: [...bus.servers],
         natsUser: bus.user,
@@ -79,6 +92,14 @@ export function agentService({
         lease: durationFromMs(limits.leaseMs),
         hostOperationLease: durationFromMs(limits.hostOperationLeaseMs),
       };
+    },
+
+    async *fetchProgram({ sha256, platform }) {
+      const program = await programs.find(platform);
+      if (program?.sha256 !== sha256) {
+        throw new MillraceError("not_found", `the coordinator has no program ${sha256} for ${platform} any more`);
+      }
+      for await (const data of programs.read(program)) yield { data };
     },
 
     listAgents: () => ({ agents: agents.list().map(show) }),
@@ -106,6 +127,10 @@ export function agentService({
       return {};
     },
   };
+}
+
+function offered({ version: theirs, sha256, sizeBytes }: Program) {
+  return { version: theirs, sha256, sizeBytes: BigInt(sizeBytes) };
 }
 
 function requireAgentId(id: string): void {

@@ -11,6 +11,7 @@ import type { MountedService, ServerKeys } from "../grpc/grpc-server.ts";
 
 /** A page beside the services: `/metrics`, `/healthz`. */
 export interface HttpPage {
+  /** One that ends with a slash answers for all paths below it. */
   readonly path: string;
   respond(request: IncomingMessage, response: ServerResponse): Promise<void>;
 }
@@ -45,7 +46,7 @@ export function httpServer({ services, pages, onError, tls }: HttpServerOptions)
   const answer = (request: IncomingMessage, response: ServerResponse) => {
     const path = (request.url ?? "/").split("?", 1)[0] ?? "/";
     const handler = handlers.get(path);
-    const page = byPath.get(path);
+    const page = byPath.get(path) ?? pages.find((one) => one.path.endsWith("/") && path.startsWith(one.path));
     const done = handler ? call(handler, request, response) : page?.respond(request, response);
     if (done === undefined) {
       response.writeHead(404, { "content-type": "text/plain" }).end(`nothing at ${path}\n`);

@@ -146,6 +146,7 @@ export async function fakeFarm({ hostOperationLeaseMs = 30_000 } = {}): Promise<
         hostOperationLease: durationFromMs(hostOperationLeaseMs),
       };
     },
+    async *fetchProgram() {},
     listAgents: () => ({}),
     setAgentDraining: () => ({}),
     removeAgent: () => ({}),

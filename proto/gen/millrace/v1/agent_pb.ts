@@ -14,7 +14,7 @@ import type { Message, UnknownEnum } from "@bufbuild/protobuf";
  * Describes the file millrace/v1/agent.proto.
  */
 export const file_millrace_v1_agent: GenFile = /*@__PURE__*/
-  fileDesc("ChdtaWxscmFjZS92MS9hZ2VudC5wcm90bxILbWlsbHJhY2UudjEiNwoXU2V0QWdlbnREcmFpbmluZ1JlcXVlc3QSCgoCaWQYASABKAkSEAoIZHJhaW5pbmcYAiABKAgiPQoYU2V0QWdlbnREcmFpbmluZ1Jlc3BvbnNlEiEKBWFnZW50GAEgASgLMhIubWlsbHJhY2UudjEuQWdlbnQiLwoSUmVtb3ZlQWdlbnRSZXF1ZXN0EgoKAmlkGAEgASgJEg0KBWZvcmNlGAIgASgIIhUKE1JlbW92ZUFnZW50UmVzcG9uc2UiYQoRRW5yb2xBZ2VudFJlcXVlc3QSCgoCaWQYASABKAkSEAoIaG9zdG5hbWUYAiABKAkSFwoPbmF0c19wdWJsaWNfa2V5GAMgASgJEhUKDXNlY3JldF9zaGEyNTYYBCABKAwiIgoSRW5yb2xBZ2VudFJlc3BvbnNlEgwKBHBvb2wYASABKAkiOAoPSm9pbkZhcm1SZXF1ZXN0EiUKBWFnZW50GAEgASgLMhYubWlsbHJhY2UudjEuQWdlbnRJbmZvIvEBCglBZ2VudEluZm8SCgoCaWQYASABKAkSDwoHc2Vzc2lvbhgCIAEoCRIQCghob3N0bmFtZRgDIAEoCRIPCgd2ZXJzaW9uGAQgASgJEg0KBXNsb3RzGAUgASgFEjIKBmxhYmVscxgGIAMoCzIiLm1pbGxyYWNlLnYxLkFnZW50SW5mby5MYWJlbHNFbnRyeRIQCghmZWF0dXJlcxgHIAMoCRIgCgV0b29scxgIIAMoCzIRLm1pbGxyYWNlLnYxLlRvb2waLQoLTGFiZWxzRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4ASJICgRUb29sEgwKBG5hbWUYASABKAkSDwoHdmVyc2lvbhgCIAEoCRITCgtmaW5nZXJwcmludBgDIAEoCRIMCgRwYXRoGAQgASgJIowCChBKb2luRmFybVJlc3BvbnNlEhQKDG5hdHNfc2VydmVycxgBIAMoCRIRCgluYXRzX3VzZXIYAiABKAkSFQoNbmF0c19wYXNzd29yZBgDIAEoCRI1ChJoZWFydGJlYXRfaW50ZXJ2YWwYBCABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SKAoFbGVhc2UYBSABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SDQoFZHJhaW4YBiABKAgSNwoUaG9zdF9vcGVyYXRpb25fbGVhc2UYByABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SDwoHbmF0c19jYRgIIAEoCSITChFMaXN0QWdlbnRzUmVxdWVzdCI4ChJMaXN0QWdlbnRzUmVzcG9uc2USIgoGYWdlbnRzGAEgAygLMhIubWlsbHJhY2UudjEuQWdlbnQinwIKBUFnZW50EiQKBGluZm8YASABKAsyFi5taWxscmFjZS52MS5BZ2VudEluZm8SJgoFc3RhdGUYAiABKA4yFy5taWxscmFjZS52MS5BZ2VudFN0YXRlEjcKE2xhc3RfaGVhcnRiZWF0X3RpbWUYAyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEhIKCnNsb3RzX3VzZWQYBCABKAUSEgoKZXhlY3V0aW9ucxgFIAMoCRIkCgRkaXNrGAYgASgLMhYubWlsbHJhY2UudjEuRGlza1NwYWNlEi4KCmVucm9sX3RpbWUYByABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEhEKCWVwaGVtZXJhbBgIIAEoCCJYCglEaXNrU3BhY2USDgoGZm9sZGVyGAEgASgJEhIKCmZyZWVfYnl0ZXMYAiABKAMSEgoKc2l6ZV9ieXRlcxgDIAEoAxITCgtmbG9vcl9ieXRlcxgEIAEoAypxCgpBZ2VudFN0YXRlEhsKF0FHRU5UX1NUQVRFX1VOU1BFQ0lGSUVEEAASFgoSQUdFTlRfU1RBVEVfT05MSU5FEAESGAoUQUdFTlRfU1RBVEVfRFJBSU5JTkcQAhIUChBBR0VOVF9TVEFURV9MT1NUEAMyqAMKDEFnZW50U2VydmljZRJNCgpFbnJvbEFnZW50Eh4ubWlsbHJhY2UudjEuRW5yb2xBZ2VudFJlcXVlc3QaHy5taWxscmFjZS52MS5FbnJvbEFnZW50UmVzcG9uc2USRwoISm9pbkZhcm0SHC5taWxscmFjZS52MS5Kb2luRmFybVJlcXVlc3QaHS5taWxscmFjZS52MS5Kb2luRmFybVJlc3BvbnNlEk0KCkxpc3RBZ2VudHMSHi5taWxscmFjZS52MS5MaXN0QWdlbnRzUmVxdWVzdBofLm1pbGxyYWNlLnYxLkxpc3RBZ2VudHNSZXNwb25zZRJfChBTZXRBZ2VudERyYWluaW5nEiQubWlsbHJhY2UudjEuU2V0QWdlbnREcmFpbmluZ1JlcXVlc3QaJS5taWxscmFjZS52MS5TZXRBZ2VudERyYWluaW5nUmVzcG9uc2USUAoLUmVtb3ZlQWdlbnQSHy5taWxscmFjZS52MS5SZW1vdmVBZ2VudFJlcXVlc3QaIC5taWxscmFjZS52MS5SZW1vdmVBZ2VudFJlc3BvbnNlYgZwcm90bzM", [file_google_protobuf_duration, file_google_protobuf_timestamp]);
+  fileDesc("ChdtaWxscmFjZS92MS9hZ2VudC5wcm90bxILbWlsbHJhY2UudjEiNwoXU2V0QWdlbnREcmFpbmluZ1JlcXVlc3QSCgoCaWQYASABKAkSEAoIZHJhaW5pbmcYAiABKAgiPQoYU2V0QWdlbnREcmFpbmluZ1Jlc3BvbnNlEiEKBWFnZW50GAEgASgLMhIubWlsbHJhY2UudjEuQWdlbnQiLwoSUmVtb3ZlQWdlbnRSZXF1ZXN0EgoKAmlkGAEgASgJEg0KBWZvcmNlGAIgASgIIhUKE1JlbW92ZUFnZW50UmVzcG9uc2UiYQoRRW5yb2xBZ2VudFJlcXVlc3QSCgoCaWQYASABKAkSEAoIaG9zdG5hbWUYAiABKAkSFwoPbmF0c19wdWJsaWNfa2V5GAMgASgJEhUKDXNlY3JldF9zaGEyNTYYBCABKAwiIgoSRW5yb2xBZ2VudFJlc3BvbnNlEgwKBHBvb2wYASABKAkiOAoPSm9pbkZhcm1SZXF1ZXN0EiUKBWFnZW50GAEgASgLMhYubWlsbHJhY2UudjEuQWdlbnRJbmZvIqUCCglBZ2VudEluZm8SCgoCaWQYASABKAkSDwoHc2Vzc2lvbhgCIAEoCRIQCghob3N0bmFtZRgDIAEoCRIPCgd2ZXJzaW9uGAQgASgJEg0KBXNsb3RzGAUgASgFEjIKBmxhYmVscxgGIAMoCzIiLm1pbGxyYWNlLnYxLkFnZW50SW5mby5MYWJlbHNFbnRyeRIQCghmZWF0dXJlcxgHIAMoCRIgCgV0b29scxgIIAMoCzIRLm1pbGxyYWNlLnYxLlRvb2wSMgoOZmFpbGVkX3VwZ3JhZGUYHiABKAsyGi5taWxscmFjZS52MS5GYWlsZWRVcGdyYWRlGi0KC0xhYmVsc0VudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCToCOAEiagoNRmFpbGVkVXBncmFkZRIPCgd2ZXJzaW9uGAEgASgJEg4KBnNoYTI1NhgCIAEoCRIOCgZyZWFzb24YAyABKAkSKAoEdGltZRgEIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAiSAoEVG9vbBIMCgRuYW1lGAEgASgJEg8KB3ZlcnNpb24YAiABKAkSEwoLZmluZ2VycHJpbnQYAyABKAkSDAoEcGF0aBgEIAEoCSK6AgoQSm9pbkZhcm1SZXNwb25zZRIUCgxuYXRzX3NlcnZlcnMYASADKAkSEQoJbmF0c191c2VyGAIgASgJEhUKDW5hdHNfcGFzc3dvcmQYAyABKAkSNQoSaGVhcnRiZWF0X2ludGVydmFsGAQgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEigKBWxlYXNlGAUgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEg0KBWRyYWluGAYgASgIEjcKFGhvc3Rfb3BlcmF0aW9uX2xlYXNlGAcgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEg8KB25hdHNfY2EYCCABKAkSLAoHcHJvZ3JhbRgeIAEoCzIbLm1pbGxyYWNlLnYxLk9mZmVyZWRQcm9ncmFtIkUKDk9mZmVyZWRQcm9ncmFtEg8KB3ZlcnNpb24YASABKAkSDgoGc2hhMjU2GAIgASgJEhIKCnNpemVfYnl0ZXMYAyABKAMiNwoTRmV0Y2hQcm9ncmFtUmVxdWVzdBIOCgZzaGEyNTYYASABKAkSEAoIcGxhdGZvcm0YAiABKAkiJAoURmV0Y2hQcm9ncmFtUmVzcG9uc2USDAoEZGF0YRgBIAEoDCITChFMaXN0QWdlbnRzUmVxdWVzdCI4ChJMaXN0QWdlbnRzUmVzcG9uc2USIgoGYWdlbnRzGAEgAygLMhIubWlsbHJhY2UudjEuQWdlbnQinwIKBUFnZW50EiQKBGluZm8YASABKAsyFi5taWxscmFjZS52MS5BZ2VudEluZm8SJgoFc3RhdGUYAiABKA4yFy5taWxscmFjZS52MS5BZ2VudFN0YXRlEjcKE2xhc3RfaGVhcnRiZWF0X3RpbWUYAyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEhIKCnNsb3RzX3VzZWQYBCABKAUSEgoKZXhlY3V0aW9ucxgFIAMoCRIkCgRkaXNrGAYgASgLMhYubWlsbHJhY2UudjEuRGlza1NwYWNlEi4KCmVucm9sX3RpbWUYByABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEhEKCWVwaGVtZXJhbBgIIAEoCCJYCglEaXNrU3BhY2USDgoGZm9sZGVyGAEgASgJEhIKCmZyZWVfYnl0ZXMYAiABKAMSEgoKc2l6ZV9ieXRlcxgDIAEoAxITCgtmbG9vcl9ieXRlcxgEIAEoAypxCgpBZ2VudFN0YXRlEhsKF0FHRU5UX1NUQVRFX1VOU1BFQ0lGSUVEEAASFgoSQUdFTlRfU1RBVEVfT05MSU5FEAESGAoUQUdFTlRfU1RBVEVfRFJBSU5JTkcQAhIUChBBR0VOVF9TVEFURV9MT1NUEAMy/wMKDEFnZW50U2VydmljZRJNCgpFbnJvbEFnZW50Eh4ubWlsbHJhY2UudjEuRW5yb2xBZ2VudFJlcXVlc3QaHy5taWxscmFjZS52MS5FbnJvbEFnZW50UmVzcG9uc2USRwoISm9pbkZhcm0SHC5taWxscmFjZS52MS5Kb2luRmFybVJlcXVlc3QaHS5taWxscmFjZS52MS5Kb2luRmFybVJlc3BvbnNlElUKDEZldGNoUHJvZ3JhbRIgLm1pbGxyYWNlLnYxLkZldGNoUHJvZ3JhbVJlcXVlc3QaIS5taWxscmFjZS52MS5GZXRjaFByb2dyYW1SZXNwb25zZTABEk0KCkxpc3RBZ2VudHMSHi5taWxscmFjZS52MS5MaXN0QWdlbnRzUmVxdWVzdBofLm1pbGxyYWNlLnYxLkxpc3RBZ2VudHNSZXNwb25zZRJfChBTZXRBZ2VudERyYWluaW5nEiQubWlsbHJhY2UudjEuU2V0QWdlbnREcmFpbmluZ1JlcXVlc3QaJS5taWxscmFjZS52MS5TZXRBZ2VudERyYWluaW5nUmVzcG9uc2USUAoLUmVtb3ZlQWdlbnQSHy5taWxscmFjZS52MS5SZW1vdmVBZ2VudFJlcXVlc3QaIC5taWxscmFjZS52MS5SZW1vdmVBZ2VudFJlc3BvbnNlYgZwcm90bzM", [file_google_protobuf_duration, file_google_protobuf_timestamp]);
 
 /**
  * See AgentService.SetAgentDraining.
@@ -237,6 +237,13 @@ export type AgentInfo = Message<"millrace.v1.AgentInfo"> & {
    * @generated from field: repeated millrace.v1.Tool tools = 8;
    */
   tools: Tool[];
+
+  /**
+   * The last upgrade that did not come about. Absent when there was none, or a later one succeeded.
+   *
+   * @generated from field: millrace.v1.FailedUpgrade failed_upgrade = 30;
+   */
+  failedUpgrade?: FailedUpgrade | undefined;
 };
 
 /**
@@ -245,6 +252,42 @@ export type AgentInfo = Message<"millrace.v1.AgentInfo"> & {
  */
 export const AgentInfoSchema: GenMessage<AgentInfo> = /*@__PURE__*/
   messageDesc(file_millrace_v1_agent, 7);
+
+/**
+ * A program that an agent was offered and went back from.
+ *
+ * @generated from message millrace.v1.FailedUpgrade
+ */
+export type FailedUpgrade = Message<"millrace.v1.FailedUpgrade"> & {
+  /**
+   * @generated from field: string version = 1;
+   */
+  version: string;
+
+  /**
+   * @generated from field: string sha256 = 2;
+   */
+  sha256: string;
+
+  /**
+   * For a person.
+   *
+   * @generated from field: string reason = 3;
+   */
+  reason: string;
+
+  /**
+   * @generated from field: google.protobuf.Timestamp time = 4;
+   */
+  time?: Timestamp | undefined;
+};
+
+/**
+ * Describes the message millrace.v1.FailedUpgrade.
+ * Use `create(FailedUpgradeSchema)` to create a new message.
+ */
+export const FailedUpgradeSchema: GenMessage<FailedUpgrade> = /*@__PURE__*/
+  messageDesc(file_millrace_v1_agent, 8);
 
 /**
  * A program on an agent's machine.
@@ -286,7 +329,7 @@ export type Tool = Message<"millrace.v1.Tool"> & {
  * Use `create(ToolSchema)` to create a new message.
  */
 export const ToolSchema: GenMessage<Tool> = /*@__PURE__*/
-  messageDesc(file_millrace_v1_agent, 8);
+  messageDesc(file_millrace_v1_agent, 9);
 
 /**
  * How to reach the bus, and the farm's times.
@@ -347,6 +390,14 @@ export type JoinFarmResponse = Message<"millrace.v1.JoinFarmResponse"> & {
    * @generated from field: string nats_ca = 8;
    */
   natsCa: string;
+
+  /**
+   * A newer program that the agent may upgrade itself to. Absent when it has the coordinator's version, cannot upgrade
+   * itself (see its feature `upgrade:self`), or others have their turn first.
+   *
+   * @generated from field: millrace.v1.OfferedProgram program = 30;
+   */
+  program?: OfferedProgram | undefined;
 };
 
 /**
@@ -354,7 +405,87 @@ export type JoinFarmResponse = Message<"millrace.v1.JoinFarmResponse"> & {
  * Use `create(JoinFarmResponseSchema)` to create a new message.
  */
 export const JoinFarmResponseSchema: GenMessage<JoinFarmResponse> = /*@__PURE__*/
-  messageDesc(file_millrace_v1_agent, 9);
+  messageDesc(file_millrace_v1_agent, 10);
+
+/**
+ * The one self-contained executable of a version.
+ *
+ * @generated from message millrace.v1.OfferedProgram
+ */
+export type OfferedProgram = Message<"millrace.v1.OfferedProgram"> & {
+  /**
+   * @generated from field: string version = 1;
+   */
+  version: string;
+
+  /**
+   * Of its bytes, in hexadecimal.
+   *
+   * @generated from field: string sha256 = 2;
+   */
+  sha256: string;
+
+  /**
+   * @generated from field: int64 size_bytes = 3;
+   */
+  sizeBytes: bigint;
+};
+
+/**
+ * Describes the message millrace.v1.OfferedProgram.
+ * Use `create(OfferedProgramSchema)` to create a new message.
+ */
+export const OfferedProgramSchema: GenMessage<OfferedProgram> = /*@__PURE__*/
+  messageDesc(file_millrace_v1_agent, 11);
+
+/**
+ * See AgentService.FetchProgram.
+ *
+ * @generated from message millrace.v1.FetchProgramRequest
+ */
+export type FetchProgramRequest = Message<"millrace.v1.FetchProgramRequest"> & {
+  /**
+   * As offered.
+   *
+   * @generated from field: string sha256 = 1;
+   */
+  sha256: string;
+
+  /**
+   * For example linux-x64.
+   *
+   * @generated from field: string platform = 2;
+   */
+  platform: string;
+};
+
+/**
+ * Describes the message millrace.v1.FetchProgramRequest.
+ * Use `create(FetchProgramRequestSchema)` to create a new message.
+ */
+export const FetchProgramRequestSchema: GenMessage<FetchProgramRequest> = /*@__PURE__*/
+  messageDesc(file_millrace_v1_agent, 12);
+
+/**
+ * See AgentService.FetchProgram.
+ *
+ * @generated from message millrace.v1.FetchProgramResponse
+ */
+export type FetchProgramResponse = Message<"millrace.v1.FetchProgramResponse"> & {
+  /**
+   * The next bytes.
+   *
+   * @generated from field: bytes data = 1;
+   */
+  data: Uint8Array;
+};
+
+/**
+ * Describes the message millrace.v1.FetchProgramResponse.
+ * Use `create(FetchProgramResponseSchema)` to create a new message.
+ */
+export const FetchProgramResponseSchema: GenMessage<FetchProgramResponse> = /*@__PURE__*/
+  messageDesc(file_millrace_v1_agent, 13);
 
 /**
  * See AgentService.ListAgents.
@@ -369,7 +500,7 @@ export type ListAgentsRequest = Message<"millrace.v1.ListAgentsRequest"> & {
  * Use `create(ListAgentsRequestSchema)` to create a new message.
  */
 export const ListAgentsRequestSchema: GenMessage<ListAgentsRequest> = /*@__PURE__*/
-  messageDesc(file_millrace_v1_agent, 10);
+  messageDesc(file_millrace_v1_agent, 14);
 
 /**
  * See AgentService.ListAgents.
@@ -388,7 +519,7 @@ export type ListAgentsResponse = Message<"millrace.v1.ListAgentsResponse"> & {
  * Use `create(ListAgentsResponseSchema)` to create a new message.
  */
 export const ListAgentsResponseSchema: GenMessage<ListAgentsResponse> = /*@__PURE__*/
-  messageDesc(file_millrace_v1_agent, 11);
+  messageDesc(file_millrace_v1_agent, 15);
 
 /**
  * An agent as the coordinator sees it.
@@ -450,7 +581,7 @@ export type Agent = Message<"millrace.v1.Agent"> & {
  * Use `create(AgentSchema)` to create a new message.
  */
 export const AgentSchema: GenMessage<Agent> = /*@__PURE__*/
-  messageDesc(file_millrace_v1_agent, 12);
+  messageDesc(file_millrace_v1_agent, 16);
 
 /**
  * The room that a part of the farm has for what it keeps.
@@ -492,7 +623,7 @@ export type DiskSpace = Message<"millrace.v1.DiskSpace"> & {
  * Use `create(DiskSpaceSchema)` to create a new message.
  */
 export const DiskSpaceSchema: GenMessage<DiskSpace> = /*@__PURE__*/
-  messageDesc(file_millrace_v1_agent, 13);
+  messageDesc(file_millrace_v1_agent, 17);
 
 /**
  * Whether an agent can be given work.
@@ -567,6 +698,17 @@ export const AgentService: GenService<{
     methodKind: "unary";
     input: typeof JoinFarmRequestSchema;
     output: typeof JoinFarmResponseSchema;
+  },
+  /**
+   * Agents only: the bytes of the program that JoinFarm offered. NOT_FOUND when the coordinator has no such program (any
+   * more), ABORTED when another takes its place meanwhile. The agent compares the digest.
+   *
+   * @generated from rpc millrace.v1.AgentService.FetchProgram
+   */
+  fetchProgram: {
+    methodKind: "server_streaming";
+    input: typeof FetchProgramRequestSchema;
+    output: typeof FetchProgramResponseSchema;
   },
   /**
    * All agents that are known, also lost ones.

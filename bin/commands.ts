@@ -1,0 +1,114 @@
+import type { CommandEntry } from "../cli/program.ts";
+
+/**
+ * Runs the command that the arguments of this process name. Everything is imported only when it is needed: the rest would
+ * cost every call of the command line a quarter of a second.
+ */
+export async function runMillrace(): Promise<void> {
+  if (process.connected) (await import("../cli/up/stop-with-parent.ts")).stopWithParent();
+  const { runProgram } = await import("../cli/program.ts");
+  await runProgram(entries, process.argv.slice(2));
+}
+
+const entries: readonly CommandEntry[] = [
+  {
+    name: "run",
+    summary: "run the pipeline of a folder and follow it",
+    load: async () => (await import("../cli/commands/run.ts")).runCommand(),
+  },
+  {
+    name: "runs",
+    summary: "list runs, newest first",
+    load: async () => (await import("../cli/commands/runs.ts")).runsCommand(),
+  },
+  {
+    name: "show",
+    summary: "show one run: its tasks, why they wait, how they ended",
+    load: async () => (await import("../cli/commands/show.ts")).showCommand(),
+  },
+  {
+    name: "logs",
+    summary: "print the output of a run or of one task",
+    load: async () => (await import("../cli/commands/logs.ts")).logsCommand(),
+  },
+  {
+    name: "cancel",
+    summary: "ask for the end of a run",
+    load: async () => (await import("../cli/commands/cancel.ts")).cancelCommand(),
+  },
+  {
+    name: "approve",
+    summary: "approve at the gate of a manual stage",
+    load: async () => (await import("../cli/commands/decide.ts")).approveCommand(),
+  },
+  {
+    name: "reject",
+    summary: "reject at the gate of a manual stage",
+    load: async () => (await import("../cli/commands/decide.ts")).rejectCommand(),
+  },
+  {
+    name: "why",
+    summary: "say why the tasks of a run wait",
+    load: async () => (await import("../cli/commands/why.ts")).whyCommand(),
+  },
+  {
+    name: "flow",
+    summary: "show where the time of runs went, and the bottleneck",
+    load: async () => (await import("../cli/commands/flow.ts")).flowCommand(),
+  },
+  {
+    name: "artifacts",
+    summary: "list or fetch what a run has made",
+    load: async () => (await import("../cli/commands/artifacts.ts")).artifactsCommand(),
+  },
+  {
+    name: "env",
+    summary: "show what is deployed in an environment",
+    load: async () => (await import("../cli/commands/env.ts")).envCommand(),
+  },
+  {
+    name: "agents",
+    summary: "list the agents of the farm; drain, resume and remove them",
+    load: async () => (await import("../cli/commands/agents.ts")).agentsCommand(),
+  },
+  {
+    name: "token",
+    summary: "give and take the right to use the farm",
+    load: async () => (await import("../cli/commands/token.ts")).tokenCommand(),
+  },
+  {
+    name: "doctor",
+    summary: "check this machine and the farm, with what to do",
+    load: async () => (await import("../cli/commands/doctor.ts")).doctorCommand(),
+  },
+  {
+    name: "validate",
+    summary: "check a pipeline file; all problems at once",
+    load: async () => (await import("../cli/commands/validate.ts")).validateCommand(),
+  },
+  {
+    name: "graph",
+    summary: "draw a pipeline file",
+    load: async () => (await import("../cli/commands/graph.ts")).graphCommand(),
+  },
+  {
+    name: "init",
+    summary: "write a starter pipeline for the project found here",
+    load: async () => (await import("../cli/commands/init.ts")).initCommand(),
+  },
+  {
+    name: "up",
+    summary: "start a coordinator, NATS and agents on this machine",
+    load: async () => (await import("../cli/commands/up.ts")).upCommand(),
+  },
+  {
+    name: "coordinator",
+    summary: "start a coordinator on its own",
+    load: async () => (await import("../coordinator/command.ts")).coordinatorCommand(),
+  },
+  {
+    name: "agent",
+    summary: "start an agent on its own",
+    load: async () => (await import("../agent/command.ts")).agentCommand(),
+  },
+];
