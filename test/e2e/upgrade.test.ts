@@ -33,7 +33,7 @@ afterAll(async () => {
 /** The farm of this test with another coordinator; the agent is that which was installed. */
 async function restart(program: string, ...args: string[]): Promise<TestFarm> {
   await farm?.stop();
-  farm = await startFarm({ agents: 0, dir: join(dir, "farm"), program, args: [...bus, ...args] });
+  farm = await startFarm({ agents: 0, dir: join(dir, "farm"), program, flags: [...bus, ...args] });
   return farm;
 }
 

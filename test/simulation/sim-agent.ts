@@ -90,6 +90,7 @@ export function simAgent(world: World, options: SimAgentOptions): SimAgent {
         connections.push(way);
         return busOf(process, way);
       },
+      onOffer: () => world.fail("nobody offers programs here"),
       disk: () => ({ folder: id, sizeBytes: 100, freeBytes: 100 }),
       onExpelled: (error) => world.fail(`${id} was expelled: ${error.message}`),
     });
