@@ -1,0 +1,164 @@
+/** Bounds on one machine: an agent's tasks, store, tools and units, the disk, the command line, TLS. */
+export const machineLimits = {
+  /** For an agent's runner process to be ready: it may have to end what an earlier one left. */
+  runnerReadyMs: 20_000,
+  /** For the probe of one way to lay out inputs; it takes a few milliseconds. */
+  inputRootProbeMs: 5_000,
+  /** For the last reports of an agent to be answered once every task was ended. */
+  lastReportsMs: 2_000,
+  /** For a tool to say its version; one that takes longer is known by its digest alone. */
+  toolProbeMs: 10_000,
+  /** Of what a tool says of its version; the rest is not read. */
+  toolVersionBytes: 64 * 1024,
+  /** Between an agent's looks whether a tool was replaced: two of them in the time of a lease. */
+  toolCheckMs: 5_000,
+  /** Farms that an agent may be inside of: tests in a task start farms, and those of a farm's own tests no more. */
+  farmNesting: 1,
+  /** Actions an agent may be told to run at a time. */
+  agentSlots: 1024,
+  /** The first pause before an agent tries a call again; doubled each time, with jitter. */
+  retryMinMs: 100,
+  /** The longest such pause: what an agent needs at most to notice that the farm is back. */
+  retryMaxMs: 5_000,
+  /** What an agent's local store may hold when nothing else is said; above it, blobs are evicted by last use. */
+  storeBytes: 32 * 1024 * 1024 * 1024,
+  /** Share of its greatest size to which an eviction brings the store. */
+  storeLowMark: 0.8,
+  /** Room that should be free on the disk of an agent and of the coordinator, for tasks and for others … */
+  diskFreeBytesMin: 1024 * 1024 * 1024,
+  /** … or this share of the disk, where that is less. */
+  diskFreeShareMin: 0.05,
+  /** A disk with less than this free is full: the last pages are not worth starting anything for. */
+  diskFullBytes: 1024 * 1024,
+  /** What the coordinator keeps of its disk for writing down how runs end when nothing else is free. */
+  diskReserveBytes: 4 * 1024 * 1024,
+  /** With this much free, the reserve is taken (again). */
+  diskReservePlentyBytes: 16 * 1024 * 1024,
+  /** Between looks whether the reserve can be taken again. */
+  diskReserveCheckMs: 5_000,
+  /** Between an agent's looks at its disk while a task runs. */
+  diskCheckMs: 500,
+  /** A disk that stays full for this long while a task runs ends the task: it may be what fills it. */
+  diskFullMs: 5_000,
+  /** Attempts at a call of an agent that the coordinator answers with `resource_exhausted`: what is short may come back, a full disk will not. */
+  exhaustedAttempts: 5,
+  /** Blobs evicted in one go before the event loop gets its turn: about 5 ms. */
+  evictionSlice: 128,
+  /** An output up to this size is copied into the local store for the tasks that follow; larger ones cost too much disk. */
+  keptOutputBytes: 1024 * 1024 * 1024,
+  /** Up to so many entries, and so many bytes, a task gets copies of its inputs: a mount and its end cost 3 ms more. */
+  smallTreeEntries: 16,
+  smallTreeBytes: 256 * 1024,
+  /** Named caches of one task: each is a layer below what the task writes. */
+  taskCaches: 16,
+  /** Named caches that an agent keeps; the one unused for longest makes room. */
+  namedCachesKept: 256,
+  /** Files, links and folders in one named cache: with more it is not kept, for looking through it would cost seconds. */
+  namedCacheEntries: 500_000,
+  /** Input trees an agent keeps laid out for the next task that reads the same. */
+  inputTreesKept: 16,
+  /** Reports an agent sends at a time. */
+  outboxParallel: 16,
+  /** Output files of earlier starts that an agent keeps until they are sent: more than a few starts leave. */
+  leftoverLogs: 1_000,
+  /**
+   * An agent that comes back sends what an earlier start left of its logs first, for at most this long: a follower then gets
+   * it before the log ends. Well below a lease, for the tasks themselves wait to be placed anew.
+   */
+  leftoverLogsFirstMs: 2_000,
+  /** Refusals in a row of the same log stream that are not for want of a connection, before its logs are given up. */
+  logRefusals: 6,
+  /** A deployment whose probe states no time-out. */
+  probeTimeoutMs: 30_000,
+  /** Between two questions of a probe. */
+  probeIntervalMs: 250,
+  /** For one answer to a probe. */
+  probeAnswerMs: 5_000,
+  /** Good answers in a row, by one process, before an app counts as healthy: one may come from whoever held the port. */
+  probeConfirmations: 3,
+  /** Of an answer to a probe, as much as is shown. */
+  probeAnswerBytes: 200,
+  /** Releases of an app that stay on its host beside the current one, so that going back moves no bytes. */
+  releasesKept: 3,
+  /** From SIGTERM to SIGKILL of a unit: requests in progress may end. */
+  unitStopMs: 5_000,
+  /** First pause before a unit that ended is started again; doubles from then on. */
+  unitPauseMs: 250,
+  /** Longest such pause. */
+  unitPauseMaxMs: 15_000,
+  /** A unit that ran for this long before it ended is started again after the first pause. */
+  unitSteadyMs: 30_000,
+  /** Between two looks at whether a unit lives: those of an earlier start of the agent are not its children. */
+  unitCheckMs: 200,
+  /** Output of a unit; there are two files, the present one and the one before. */
+  unitLogBytes: 16 * 1024 * 1024,
+  /** Idempotency keys of the last submits that are kept at hand; all others are looked up. */
+  idempotencyKeys: 10_000,
+  /** Farms of one user on one machine whose addresses and tokens `millrace up` keeps. */
+  storedFarms: 20,
+  /** The first call of `millrace doctor`: a coordinator that takes longer is not reached. */
+  doctorCallMs: 5_000,
+  /** Clocks that differ by more are worth a word: logs of both sides are read together. */
+  doctorClockMs: 2_000,
+  /** Free disk below which the doctor warns: one build of a middling project with its inputs and outputs. */
+  doctorDiskBytes: 5 * 1024 * 1024 * 1024,
+  /** Free disk below which nothing will work for long. */
+  doctorDiskLeastBytes: 256 * 1024 * 1024,
+  /** Runs in one page of a list. */
+  listPage: 1_000,
+  /** Certificates count from this long before they are made: clocks of other machines may be behind by as much. */
+  tlsClockSkewMs: 24 * 3_600_000,
+  /** The farm's own CA: new tokens for every machine at its end, so well beyond the life of a farm. */
+  tlsAuthorityMs: 10 * 365 * 24 * 3_600_000,
+  /** A server's certificate: as long as browsers accept one. */
+  tlsServerMs: 365 * 24 * 3_600_000,
+  /** Made anew at a start with less left than this: a coordinator that is not restarted serves for at least as long. */
+  tlsServerLeastMs: 335 * 24 * 3_600_000,
+  /** Names in a server's certificate: a machine with more addresses is reached by the first ones. */
+  tlsServerNames: 100,
+  /** Certificates of a chain that are looked at. */
+  tlsChain: 10,
+  /** For one look at the certificates that a server shows. */
+  tlsProbeMs: 5_000,
+  /** Calls in progress have this long when the coordinator stops; watchers and followers never end by themselves. */
+  closeGraceMs: 500,
+  /** From SIGTERM to the end of a draining process. */
+  drainMs: 30_000,
+  /**
+   * A file that was changed this shortly before a snapshot is read again by the next one. Longer than a tick of any file
+   * system's clock (FAT counts in 2 s, Linux stamps with a clock that lags by up to 10 ms).
+   */
+  statSettleMs: 2_000,
+  /** Pipeline files without problems that the command line of a user remembers. */
+  knownPipelines: 256,
+  /** Sources whose stat caches a user keeps; the one unused for longest makes room. */
+  statCachesKept: 64,
+  /** Reads of a source tree that changes under our eyes, before the command line gives up. */
+  snapshotAttempts: 3,
+  /** First pause of the command line before it opens a broken stream again; doubles from then on. */
+  reconnectPauseMs: 100,
+  /** Longest such pause: a restarted coordinator is found again within it. */
+  reconnectPauseMaxMs: 2_000,
+  /** The command line gives up a coordinator that stays away for this long. */
+  reconnectPatienceMs: 60_000,
+  /** After a run has finished, its log may stay silent for this long before the command line stops waiting for its end. */
+  logEndPatienceMs: 10_000,
+  /** Characters of one line of output that a terminal gets at once; longer lines come in pieces. */
+  logLineChars: 64 * 1024,
+  /** First pause before `up` starts a fallen child again; doubles from then on. */
+  childPauseMs: 200,
+  /** Longest such pause. */
+  childPauseMaxMs: 15_000,
+  /** A child that served for this long before it fell starts again with the first pause. */
+  childSteadyMs: 30_000,
+  /** A child of `up` serves within this time, or `up` says why not. */
+  childStartMs: 60_000,
+  /** From SIGTERM to SIGKILL of a child of `up`: its own drain and a little more. */
+  childStopMs: 35_000,
+  /** A child of `up` ends at the latest this long after the supervisor has vanished. */
+  orphanMs: 10_000,
+  /** After the end of a child of `up`, its pipes may stay open for this long, held by a process that it left behind. */
+  childLastLinesMs: 1_000,
+  /** The log of a child of `up`; there are two, the present one and the one before. */
+  childLogBytes: 16 * 1024 * 1024,
+} as const;

@@ -1,0 +1,117 @@
+/** Bounds of pipelines, runs and what the coordinator keeps of them. */
+export const runLimits = {
+  /** A pipeline file. */
+  pipelineFileBytes: 1024 * 1024,
+  /** Problems that are reported for one pipeline file; nobody reads more. */
+  pipelineProblems: 100,
+  /** Values of a pipeline file after its aliases are expanded: what a real file of the greatest size may have. */
+  pipelineValues: 400_000,
+  /** Levels of nesting in a pipeline file; its language needs 8. */
+  pipelineDepth: 32,
+  /** An input glob, in characters. */
+  globChars: 512,
+  /** What the braces of one glob may expand to. */
+  globAlternatives: 64,
+  /** Comparisons of characters while the inputs of one run are selected: two or three seconds. */
+  globSteps: 200_000_000,
+  /** Files of the source times distinct input roots of one run: a byte and some nanoseconds each. */
+  plannedFlags: 200_000_000,
+  /** Entries of Directories encoded for one plan, beyond whole folders that are shared: a few seconds of hashing. */
+  plannedNodes: 1_000_000,
+  /**
+   * What the plans that the coordinator keeps may hold together: blobs that they rest on, tasks, needs. Some 150 bytes
+   * each, so 30 MB; a plan of 1,000 tasks over 10,000 files has about 15,000.
+   */
+  keptPlanItems: 200_000,
+  /** Needs of all tasks of one run together, stages expanded to tasks. */
+  runNeeds: 1_000_000,
+  /** Tasks of one run. */
+  runTasks: 20_000,
+  /** Stages of one run. */
+  runStages: 1_000,
+  /** Time-out of a task that states none. */
+  taskTimeoutMs: 60 * 60 * 1000,
+  /** The longest time-out a task may ask for; more is refused, not clamped. */
+  taskTimeoutMaxMs: 24 * 60 * 60 * 1000,
+  /** The gate of a manual stage that states no time-out: a week, so that nothing waits for ever. */
+  gateTimeoutMs: 7 * 24 * 60 * 60 * 1000,
+  /** The longest time-out a gate may ask for; more is refused, not clamped. */
+  gateTimeoutMaxMs: 90 * 24 * 60 * 60 * 1000,
+  /** A gate's timer looks at the clock at least this often: timers cannot be set for weeks, and wall clocks jump. */
+  gateTimerStepMs: 60 * 60 * 1000,
+  /** Items of a gate's checklist, and its approvers: more than a person goes through. */
+  gateItems: 100,
+  /** A gate's title, and an item of its checklist, in characters. */
+  gateTextChars: 500,
+  /** What a person says at a gate, in characters. */
+  gateCommentChars: 10_000,
+  /** Runs of a pipeline that its flow is taken from, unless told otherwise. */
+  flowRuns: 20,
+  /** The most: each has its events read from the log. */
+  flowRunsMax: 100,
+  /** An uploaded source archive, unpacked. */
+  archiveBytes: 4 * 1024 * 1024 * 1024,
+  /** Messages a slow watcher may fall behind before its stream is ended with `resource_exhausted`. */
+  watcherBacklog: 100_000,
+  /** Statements in one group commit of SQLite. */
+  groupCommitWrites: 1_000,
+  /** Waiting requests to one SQLite worker. */
+  sqliteBacklog: 200_000,
+  /** Commits that the event store keeps decoded, so that watchers who keep up cost no reads of the table. */
+  recentCommits: 1_000,
+  /** Commits just appended that the event store keeps as they are for the watchers' next read; others are decoded. */
+  unreadCommits: 64,
+  /** Changes of run summaries in one write while they follow a log that is ahead of them. */
+  summaryBatch: 1_000,
+  /** Commits that changed no summary before that is written down: what a start reads again at most. */
+  summaryPassed: 1_000,
+  /** Unfinished runs that a start reads back at a time. */
+  runsLoading: 32,
+  /** Commits in one read of the table by a watcher that catches up. */
+  eventPageCommits: 500,
+  /** How long a SQLite call waits for a lock that another process holds, such as a backup. */
+  sqliteBusyMs: 5_000,
+  /** Compiled statements one SQLite worker keeps. */
+  sqliteStatements: 500,
+  /**
+   * Tasks whose Actions are put together at a time: each reads trees and writes blobs. Each also waits for the next
+   * commit of events, so a cached run of 1,000 tasks takes 1,000 / this many commits.
+   */
+  preparingTasks: 256,
+  /** Executions that hold what another one waits for, as an answer names them. */
+  queueHolders: 10,
+  /** Placements in one turn of the event loop, each a write and a message: others have their turn in between. */
+  placementsPerTurn: 64,
+  /** Executions whose submitters are told in one turn of the loop why they wait. */
+  waitsToldPerTurn: 500,
+  /** Different things that executions ask of agents, of which the scheduler remembers who offers them. */
+  matchedRequirements: 10_000,
+  /** Executions queued in the scheduler. */
+  queuedExecutions: 500_000,
+  /** For one JoinFarm; then it is tried again. */
+  joinTimeoutMs: 10_000,
+  /** Downloads of a program at a time, each with 1 MiB in memory; more are told to come again. */
+  programDownloads: 64,
+  /** A download that takes nothing for this long is cut off. */
+  programDownloadIdleMs: 60_000,
+  /** A program that an agent fetches; ours has 130 MB. */
+  programBytes: 1024 * 1024 * 1024,
+  /** For a new program to say its version. */
+  programVersionMs: 20_000,
+  /** For a new program to join the farm; beyond it the old one goes on. */
+  upgradeTrialMs: 60_000,
+  /** For a new program to end after it was tried: it holds nothing. */
+  upgradeTrialStopMs: 15_000,
+  /** What an agent holds when it is to upgrade may run for this long; the coordinator has the agents take turns. */
+  upgradeDrainMs: 24 * 60 * 60 * 1000,
+  /** Of what a new program said last, in the reason for going back. */
+  upgradeReasonCharacters: 500,
+  /** Of the connected agents, how many upgrade at a time: one in so many, and at least one. */
+  upgradeShare: 4,
+  /** An upgrade that has not come to anything after this long counts no more against the others. */
+  upgradeUnderWayMs: 60 * 60 * 1000,
+  /** Between two times that an agent, whose turn it is, is asked to look for an offer. */
+  upgradeAskMs: 10_000,
+  /** As before, of an agent that had its answer: an offer, or that there is none for it. */
+  upgradeLookMs: 10 * 60 * 1000,
+} as const;
