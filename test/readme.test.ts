@@ -87,7 +87,9 @@ describe("the documents", () => {
 
   test("versions in package.json are exact, for ranges install differently on every day", () => {
     const versions = Object.values({ ...manifest.dependencies, ...manifest.devDependencies });
-    expect(versions.filter((version) => !/^(npm:@[\w-]+\/[\w-]+@)?\d+\.\d+\.\d+(-[a-z]+\.\d+)?$/.test(version))).toEqual([]);
+    expect(
+      versions.filter((version) => !/^(npm:@[\w-]+\/[\w-]+@)?\d+\.\d+\.\d+(-[a-z]+\.\d+)?$/.test(version)),
+    ).toEqual([]);
   });
 
   test("decisions are numbered without holes, have their parts and are listed", () => {
