@@ -1,5 +1,5 @@
 // Builds the product as one self-contained executable: the pinned Node with our program inside it, after
-// https://nodejs.org/api/single-executable-applications.html. What was built from the same parts before is taken again.
+// https://nodejs.org/api/single-executable-applications.html. What was built from the same source before is taken again.
 //
 //   node deploy/build-single-file.ts [--out FILE] [--version V]
 import { execFileSync } from "node:child_process";
@@ -27,6 +27,8 @@ import { assetNames } from "../shared/single-file.ts";
 import { version as ownVersion } from "../shared/version.ts";
 
 const root = resolve(import.meta.dirname, "..");
+/** What ends up in the executable, this file's doing included. */
+const sources = ["agent", "bin", "cli", "coordinator", "shared", "proto/gen", "deploy", "package-lock.json"];
 const platform = `${process.platform}-${process.arch}`;
 /** Of results that are kept to be taken again; each has 130 MB. */
 const keptBuilds = 4;
@@ -41,10 +43,9 @@ const cache = join(root, "node_modules/.cache/millrace-single-file");
 mkdirSync(cache, { recursive: true });
 const work = mkdtempSync(join(cache, "work-"));
 try {
-  const parts = await bundle(work);
-  const kept = join(cache, digestOf(parts));
+  const kept = join(cache, digestOfSources());
   if (!existsSync(kept)) {
-    inject(work, parts);
+    inject(work, await bundle(work));
     renameSync(join(work, "executable"), kept);
   }
   const now = new Date();
@@ -106,13 +107,17 @@ function compile(source: string, target: string): void {
   execFileSync(process.execPath, ["-e", program, source, target, assetNames.program]);
 }
 
-/** Of everything that ends up in the executable. */
-function digestOf(parts: Record<string, string>): string {
+/** Of everything that the executable is made from. */
+function digestOfSources(): string {
   const digest = createHash("sha256");
   digest.update(`${process.version} ${statSync(process.execPath).size} ${version}\n`);
-  for (const [name, file] of Object.entries(parts)) {
-    if (name === assetNames.programCode) continue; // follows from the program, and differs each time
-    digest.update(`${name}\n`).update(createHash("sha256").update(readFileSync(file)).digest("hex"));
+  for (const source of sources) {
+    const path = join(root, source);
+    const files = statSync(path).isFile() ? [""] : readdirSync(path, { recursive: true, encoding: "utf8" }).sort();
+    for (const file of files.map((one) => join(path, one))) {
+      if (!statSync(file).isFile()) continue;
+      digest.update(`${file.slice(root.length)}\n`).update(createHash("sha256").update(readFileSync(file)).digest());
+    }
   }
   return digest.digest("hex");
 }

@@ -7,7 +7,7 @@ import { type BareMachine, bareMachine, noBareMachine } from "../support/bare-ma
 import { type CliResult, cliEnvironment, project, type RunningCli, startCli } from "../support/farm.ts";
 import { createNetwork, type Host, type Network, noNetwork } from "../support/network.ts";
 import { say } from "../support/say.ts";
-import { singleFile } from "../support/single-file.ts";
+import { buildMs, singleFile } from "../support/single-file.ts";
 
 // One machine has a farm. The other one has what Debian gives it: neither the checkout, nor the farm's folders, nor a Node.
 
@@ -40,7 +40,7 @@ beforeAll(async () => {
   machine = bare;
   const made = await call("token", "create", "--role", "agent", "--json");
   install = (JSON.parse(made.stdout) as { install: string }).install;
-});
+}, buildMs);
 
 afterAll(async () => {
   await machine?.remove();

@@ -9,7 +9,7 @@ import { join } from "node:path";
 import { afterAll, beforeAll, expect, it, onTestFinished, vi } from "vitest";
 import { project, startFarm, type TestFarm } from "../support/farm.ts";
 import { startNatsServer } from "../support/nats-server.ts";
-import { singleFile } from "../support/single-file.ts";
+import { buildMs, singleFile } from "../support/single-file.ts";
 
 const dir = mkdtempSync(join(tmpdir(), "millrace-upgrade-"));
 const prefix = join(dir, "agent");
@@ -22,7 +22,7 @@ let bus: string[];
 beforeAll(() => {
   old = singleFile(join(dir, "old"), "0.1.0");
   next = singleFile(join(dir, "next"), "0.1.1");
-});
+}, buildMs);
 
 afterAll(async () => {
   if (farm !== undefined) installer(farm, "--uninstall");
@@ -111,7 +111,7 @@ it("an agent goes back from a program that cannot join and says so, and takes on
   expect(pid()).toBe(firstPid);
   expect((await now.run(pipeline("true"))).status).toBe("succeeded");
   expect(readFileSync(join(prefix, "agent.log"), "utf8").match(/trying version/g)).toHaveLength(2);
-});
+}, 180_000);
 
 /** Something that a task can wait for. */
 async function openGate() {

@@ -3,6 +3,9 @@ import { join, resolve } from "node:path";
 
 const root = resolve(import.meta.dirname, "../..");
 
+/** For a hook that builds: a minute's work on a machine that has much else to do. */
+export const buildMs = 240_000;
+
 /**
  * The product as one executable of that version, in a folder as `npm run package` leaves it. What was built from the same
  * source before, by any test, is taken again.
