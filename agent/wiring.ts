@@ -53,11 +53,9 @@ import { inputTrees } from "./input-root/input-trees.ts";
 import { type InputRootMode, probeInputRootMode } from "./input-root/mode.ts";
 import { removeTree } from "./input-root/remove-tree.ts";
 import { setAsideLeftovers } from "./logs/leftovers.ts";
-import { type LogStreamer, logStreamer } from "./logs/log-streamer.ts";
+import { logStreamer } from "./logs/log-streamer.ts";
 import type { DeployStep } from "./operations/deploy-state.ts";
-import { sqliteJournal } from "./operations/journal.ts";
-import { operatingExecutor, operationJournaling } from "./operations/operating-executor.ts";
-import { patientJournal } from "./operations/patient-journal.ts";
+import { operationJournaling } from "./operations/operating-executor.ts";
 import { openOutbox } from "./outbox/outbox.ts";
 import { type Patiently, patience } from "./retry.ts";
 import { openRunner } from "./runner/runner.ts";
@@ -67,14 +65,13 @@ import { agentIdentity } from "./session/identity.ts";
 import { type BusAddress, session } from "./session/session.ts";
 import { openBlobFiles, type StoredFile } from "./store/blob-files.ts";
 import { evictor, storeBounds } from "./store/evictor.ts";
-import { type LocalStore, type LocalStoreOptions, localStore } from "./store/local-store.ts";
-import { meteredFarm } from "./store/metered-farm.ts";
+import { localStore } from "./store/local-store.ts";
 import { openUsageIndex } from "./store/usage-index.ts";
 import type { FoundTool } from "./tools/probe-tool.ts";
 import { openTools } from "./tools/tools.ts";
-import { openUnits } from "./units/units.ts";
 import type { FailedProgram } from "./upgrade/upgrade-state.ts";
 import type { UpgradeFarm, Upgrader } from "./upgrade/upgrader.ts";
+import { wireOperations } from "./wire-operations.ts";
 
 export interface AgentDependencies {
   readonly clock: Clock;
@@ -149,15 +146,8 @@ export async function wireAgent(
   const log = loggingExecutor(conclude, { logs, farm, folder: folder("spool"), patiently, ending: ending.signal });
 
   // Beside it, what outlives its task: the same two ends, and between them no input root and no runner.
-  const { journal, operation } = await wireOperations({
-    ...parts,
-    logs,
-    shelf,
-    store,
-    onStep,
-    unitsEnd,
-    ending: ending.signal,
-  });
+  const hosting = { logs, shelf, store, onStep, unitsEnd, ending: ending.signal };
+  const { journal, operation } = await wireOperations({ ...parts, ...hosting });
   const executor = reportingExecutor(choosingExecutor(log, operation), { agentId: id, own });
 
   const features = [`input-root:${mode.kind}`, runner.feature, `sandbox:${confined.sandbox}`];
@@ -374,29 +364,6 @@ async function wireStore({ config, folder, database, farm, patiently, clock, onE
 interface Offered extends Pick<AgentDependencies, "upgrades"> {
   readonly features: readonly string[];
   readonly tools: readonly FoundTool[];
-}
-
-interface OperationParts extends Omit<StoreParts, "config"> {
-  readonly logs: LogStreamer;
-  readonly shelf: Omit<LocalStoreOptions, "farm">;
-  readonly store: LocalStore;
-  readonly onStep: AgentDependencies["onStep"];
-  readonly unitsEnd: () => boolean;
-  readonly ending: AbortSignal;
-}
-
-/** Operations on the host itself, with their journal and the units that they leave running. */
-async function wireOperations({ database, folder, farm, patiently, clock, onError, opened, ...parts }: OperationParts) {
-  const { logs, shelf, store, onStep, unitsEnd, ending } = parts;
-  const journal = patientJournal(sqliteJournal(database), { clock, signal: ending, onWait: onError });
-  const units = await openUnits({ database, folder: folder("units"), clock, onError });
-  opened.defer(() => units.close(unitsEnd()));
-  const storeOf = (onFetched: (sizeBytes: number) => void) =>
-    localStore({ ...shelf, farm: meteredFarm(farm, onFetched) });
-  const hosting = { folder: folder("environments"), clock, onStep, onError };
-  const operate = readingExecutor(operatingExecutor({ journal, units, storeOf, ...hosting }), store);
-  const lasting = { folder: folder("operations"), durable: { onRefused: onError }, ending };
-  return { journal, operation: loggingExecutor(operate, { logs, farm, patiently, ...lasting }) };
 }
 
 function describeAgent(id: string, config: AgentConfig, { features, tools, upgrades }: Offered): AgentInfo {

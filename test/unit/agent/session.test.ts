@@ -32,6 +32,7 @@ async function joined(answer: { readonly hostOperationLease?: ReturnType<typeof 
     coordinator: { joinFarm: async () => create(JoinFarmResponseSchema, { natsServers: ["here"], ...answer }) },
     connectBus: async () => broker.connect(),
     attempts,
+    onOffer: () => expect.unreachable("nothing is offered"),
     disk: () => ({ folder: "/", sizeBytes: 2, freeBytes: 1 }),
     clock,
     onReachable: () => {},
