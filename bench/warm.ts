@@ -4,7 +4,9 @@ import { join } from "node:path";
 import type { RunResult } from "../test/support/farm.ts";
 import { type Figure, type Measured, must, timed } from "./bench.ts";
 import { type BenchFarm, checkRun, pipelineOf, sandboxOf, withFarm, writeProject } from "./bench-farm.ts";
+import { bazelFigures } from "./peers/bazel.ts";
 import { monorepoFigures } from "./peers/monorepo.ts";
+import { orBroken } from "./peers/peers.ts";
 
 const sizes = [
   { packages: 100, target: "<= 250", runs: 9 },
@@ -19,17 +21,13 @@ export async function warm(): Promise<Measured> {
   const { sandbox, figures } = await ours();
   const scratch = mkdtempSync(join(tmpdir(), "millrace-bench-"));
   try {
-    return { sandbox, figures: [...figures, ...(await monorepoFigures(scratch, 100, 5)), bazel] };
+    const monorepos = await monorepoFigures(scratch, 100, 5);
+    const bazel = await orBroken("peer: bazel", () => bazelFigures(scratch));
+    return { sandbox, figures: [...figures, ...monorepos, ...bazel] };
   } finally {
     rmSync(scratch, { recursive: true, force: true });
   }
 }
-
-/** No peer of this bench yet, and so named rather than left out: there is none that installs into a folder alone. */
-const bazel: Figure = {
-  ...{ name: "peer: bazel, 500 actions, nothing to do", unit: "ms", samples: [], target: "" },
-  note: "not installed: Debian's bazel-bootstrap goes into the system, with a JDK",
-};
 
 async function ours() {
   return withFarm({ agents: 2, slots: 2 }, async (farm) => {
