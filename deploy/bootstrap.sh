@@ -1,8 +1,8 @@
 #!/bin/sh
-# Makes a fresh checkout ready to run: the dependencies of package-lock.json with the Node that they pin, and
-# nats-server. Safe to repeat, and quick when nothing is missing.
+# Makes a fresh checkout ready to run: the dependencies of package-lock.json with the Node that they pin, nats-server,
+# and bubblewrap, in which tasks run. Safe to repeat, and quick when nothing is missing.
 #
-#   sh deploy/bootstrap.sh [--no-nats]
+#   sh deploy/bootstrap.sh [--no-nats]    --no-nats: for what starts no farm
 set -eu
 
 root=$(CDPATH='' cd "$(dirname "$0")/.." && pwd -P)
@@ -40,11 +40,13 @@ as_root() {
   fi
 }
 
+lists_are_new=
 install_package() {
   package=$1
   if command -v apt-get >/dev/null 2>&1; then
-    as_root env DEBIAN_FRONTEND=noninteractive sh -c \
-      "apt-get update -qq && apt-get install -y -qq --no-install-recommends $package" >&2
+    [ -n "$lists_are_new" ] || as_root apt-get update -qq >&2 || return 1
+    lists_are_new=yes
+    as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$package" >&2
   elif command -v dnf >/dev/null 2>&1; then as_root dnf install -y -q "$package" >&2
   elif command -v apk >/dev/null 2>&1; then as_root apk add -q "$package" >&2
   elif command -v brew >/dev/null 2>&1; then brew install -q "$package" >&2
@@ -52,6 +54,7 @@ install_package() {
   fi
 }
 
+has_bubblewrap() { command -v bwrap >/dev/null 2>&1; }
 has_nats() { PATH=$PATH:/usr/sbin:/usr/local/sbin command -v nats-server >/dev/null 2>&1; }
 
 cmp -s "$root/package-lock.json" "$stamp" && [ -x "$pinned" ] || install_dependencies
@@ -62,4 +65,10 @@ if [ "$want_nats" = yes ] && ! has_nats; then
   Debian, Ubuntu: sudo apt-get update && sudo apt-get install nats-server
   macOS: brew install nats-server
   others: https://docs.nats.io/running-a-nats-service/introduction/installation"
+fi
+
+if [ "$want_nats" = yes ] && [ "$(uname -s)" = Linux ] && ! has_bubblewrap; then
+  say "installing bubblewrap with the system's package manager"
+  install_package bubblewrap && has_bubblewrap ||
+    say "bubblewrap could not be installed: tasks run without a sandbox (Debian, Ubuntu: sudo apt-get install bubblewrap)"
 fi

@@ -1,6 +1,6 @@
 import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { describe, expect, onTestFinished, test } from "vitest";
+import { beforeEach, describe, expect, onTestFinished, test } from "vitest";
 import type { HeldCache } from "../../../agent/caches/named-caches.ts";
 import { collectOutputs } from "../../../agent/executor/collect-outputs.ts";
 import { inputRoots } from "../../../agent/input-root/input-root.ts";
@@ -14,6 +14,7 @@ import { memoryCas } from "../../../shared/cas/memory-cas.ts";
 import { systemClock } from "../../../shared/clock.ts";
 import { type Digest, type DigestKey, digestOf } from "../../../shared/digest.ts";
 import { buildTree } from "../../../shared/merkle/build-tree.ts";
+import { userNamespacesWork } from "../../support/machine.ts";
 import { tempDir } from "../../support/temp-dir.ts";
 
 const { signal } = new AbortController();
@@ -113,6 +114,8 @@ describe.each<[string, InputRootMode, number?]>([
   ["overlay without privileges", rootless, -1],
   ["copies", { kind: "copy" }],
 ])("an input root (%s)", (_, mode, smallTreeEntries) => {
+  beforeEach(({ skip }) => skip(mode === rootless && !userNamespacesWork, "no user namespaces here"));
+
   test("holds the inputs and nothing else, and an empty home and temporary folder", async () => {
     const { run, tree } = await setup(mode, smallTreeEntries);
     const root = await tree({ "a/b": "content", c: "" });

@@ -6,6 +6,7 @@ import { describe, expect, onTestFinished, type TestContext, test } from "vitest
 import { chooseSandbox } from "../../../agent/runner/probe-sandbox.ts";
 import { openRunner, type ProcessPlan } from "../../../agent/runner/runner.ts";
 import { systemClock } from "../../../shared/clock.ts";
+import { userNamespacesWork } from "../../support/machine.ts";
 import { isRunning, processesAbout } from "../../support/process-state.ts";
 import { tempDir } from "../../support/temp-dir.ts";
 
@@ -162,7 +163,7 @@ describe("a task in a sandbox", () => {
     expect(pids.filter(isRunning)).toEqual([]);
   });
 
-  test("is kept and told of in the same way without privileges", async ({ skip }) => {
+  test.skipIf(!userNamespacesWork)("is kept and told of in the same way without privileges", async ({ skip }) => {
     const { run, runner, plan, at, printed } = await setup(skip, ["best-effort"], ["--user", "--map-root-user"]);
     expect(await run("sh", "-c", "kill -SEGV $$")).toMatchObject({ signal: "SIGSEGV" });
     expect(await run("sh", "-c", "! touch /etc/new; exit 139")).toMatchObject({ code: 139 });
