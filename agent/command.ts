@@ -9,6 +9,9 @@ import { wireAgent } from "./wiring.ts";
 /** When there is no time for the tasks: processes get a second to clean up. */
 const atOnce = { workMs: 0, graceMs: 1_000 };
 
+/** When there is nothing left to do but to wait for the last report to be taken. */
+const spent = { workMs: limits.ephemeralReportMs, graceMs: 1_000 };
+
 /** `millrace agent`: joins a farm and runs what it is given, until SIGTERM or SIGINT. */
 export function agentCommand(): Command {
   return new Command("agent")
@@ -28,6 +31,7 @@ export function agentCommand(): Command {
     .option("--tool <tool...>", "tool that tasks can ask for, besides the usual ones: name, or name=/path/to/name")
     .option("--sandbox <level>", "bubblewrap or none (default: bubblewrap where it works)")
     .option("--hide <dir...>", "folder that tasks in a sandbox do not see, besides the agent's own")
+    .option("--ephemeral", "run one task, then end and be forgotten")
     .option("--data <dir>", "folder for the agent's store and state (default ~/.local/state/millrace/agent)")
     .option("--name <id>", "id of a new agent (default: made of the machine's name)")
     .option("--store-bytes <n>", "what the local store may hold; the least recently used goes first (default 32 GiB)")
@@ -47,6 +51,7 @@ export function agentCommand(): Command {
         onStep: (execution, step) => log.info({ execution, step }, "host operation"),
         // A farm that `up` started leaves nothing behind when it ends.
         unitsEnd: () => process.send !== undefined,
+        onSpent: () => ended.stop("its one task has ended", spent),
         onExpelled(error) {
           failure = error;
           expelled.abort();
@@ -78,7 +83,7 @@ export function agentCommand(): Command {
 function stopOnDemand(agent: Agent, expelled: AbortSignal, say: (why: string) => void) {
   const { promise, resolve, reject } = Promise.withResolvers<void>();
   let begun = false;
-  const stop = (why: string, times?: typeof atOnce) => {
+  const stop = (why: string, times?: Parameters<Agent["stop"]>[0]) => {
     say(why);
     agent.stop(begun ? atOnce : times).then(resolve, reject);
     begun = true;
@@ -94,5 +99,5 @@ function stopOnDemand(agent: Agent, expelled: AbortSignal, say: (why: string) =>
     });
     process.channel?.unref(); // the channel alone is no reason to stay
   }
-  return { promise, begun: () => begun };
+  return { promise, stop, begun: () => begun };
 }

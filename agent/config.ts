@@ -32,6 +32,8 @@ export interface AgentConfig {
   readonly sandbox: SandboxLevel | undefined;
   /** Folders that tasks in a sandbox do not see, beside `data`; absolute. */
   readonly hide: readonly string[];
+  /** Runs one task and ends. */
+  readonly ephemeral: boolean;
   /** Farms that this agent is inside of. */
   readonly nesting: number;
 }
@@ -57,7 +59,7 @@ const schema = z.object({
     .int("not a whole number")
     .min(1, "below 1")
     .max(limits.agentSlots, `above ${limits.agentSlots}`)
-    .default(availableParallelism()),
+    .optional(),
   label: z.array(z.string().regex(/^[^=\s]+=[^\s]*$/, "not name=value")).default([]),
   data: z.string().default(join(homedir(), ".local/state/millrace/agent")),
   name: z.string().optional(),
@@ -70,6 +72,7 @@ const schema = z.object({
   tool: z.array(z.string().regex(toolPattern, "not a name, or name=/path/to/name")).default([]),
   sandbox: z.enum(["bubblewrap", "none"], "neither bubblewrap nor none").optional(),
   hide: z.array(z.string()).default([]),
+  ephemeral: z.union([z.boolean(), z.stringbool()]).default(false),
 });
 
 /** @throws MillraceError invalid_argument naming everything that is wrong; failed_precondition inside of too many farms */
@@ -78,9 +81,13 @@ export function readAgentConfig(sources: ConfigSources): AgentConfig {
   const labels = Object.fromEntries(
     label.map((pair) => [pair.slice(0, pair.indexOf("=")), pair.slice(pair.indexOf("=") + 1)]),
   );
+  if (rest.ephemeral && (rest.slots ?? 1) > 1) {
+    throw new MillraceError("invalid_argument", `--slots ${rest.slots}: an ephemeral agent runs one task, in one slot`);
+  }
   return {
     coordinator: rest.coordinator,
-    slots: rest.slots,
+    slots: rest.slots ?? (rest.ephemeral ? 1 : availableParallelism()),
+    ephemeral: rest.ephemeral,
     name: rest.name,
     storeBytes: rest.storeBytes,
     tlsCa: rest.tlsCa,

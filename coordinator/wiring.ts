@@ -14,6 +14,7 @@ import { AgentService } from "../proto/gen/millrace/v1/agent_pb.ts";
 import { EnvironmentService } from "../proto/gen/millrace/v1/environment_pb.ts";
 import { FlowService } from "../proto/gen/millrace/v1/flow_pb.ts";
 import { LogService } from "../proto/gen/millrace/v1/log_pb.ts";
+import { PoolService } from "../proto/gen/millrace/v1/pool_pb.ts";
 import { RunService } from "../proto/gen/millrace/v1/run_pb.ts";
 import { connectNatsBus } from "../shared/bus/nats-bus.ts";
 import { openDiskCas } from "../shared/cas/disk-cas.ts";
@@ -40,6 +41,7 @@ import { flowService } from "./api/grpc/flow-service.ts";
 import { grpcServer, type MountedService, mounted } from "./api/grpc/grpc-server.ts";
 import { healthService } from "./api/grpc/health-service.ts";
 import { type LogWriters, logService } from "./api/grpc/log-service.ts";
+import { poolService } from "./api/grpc/pool-service.ts";
 import { reflectionService } from "./api/grpc/reflection-service.ts";
 import { runService } from "./api/grpc/run-service.ts";
 import { guarded, principalOf } from "./api/guard.ts";
@@ -64,10 +66,12 @@ import { natsBusUsers } from "./farm/agents/nats-bus-users.ts";
 import { sharedBusUser } from "./farm/agents/shared-bus-user.ts";
 import { enrolmentSchema, openEnrolments } from "./farm/agents/sqlite-enrolments.ts";
 import { openFileLogStore } from "./farm/logs/file-log-store.ts";
+import { poolSchema } from "./farm/pools/pool-table.ts";
 import { busDispatcher } from "./farm/scheduler/dispatcher.ts";
 import { executionSchema, nextTerm, placedOn, sqliteExecutionTable } from "./farm/scheduler/execution-table.ts";
 import { FarmScheduler } from "./farm/scheduler/farm-scheduler.ts";
 import { eventStoreSchema, sqliteEventStore } from "./store/sqlite-event-store.ts";
+import { wirePools } from "./wire-pools.ts";
 
 /** A coordinator that serves. */
 export interface Coordinator {
@@ -112,9 +116,12 @@ export async function startCoordinator(config: CoordinatorConfig, log: Logger): 
     const agents = busAgentRegistry({ bus, sqlite, clock, term, onError });
     const letIn = await wireEnrolment(config, { sqlite, clock, own, onError });
     const { enrolments, enrolmentTokens } = letIn;
-    const scheduler = new FarmScheduler({
+    const known = { agents, enrolments, fingerprint, sqlite, clock, onError };
+    const pools = await wirePools({ config, ...known, scheduler: () => scheduler, grpcPort: () => ports.grpc });
+    const scheduler: FarmScheduler = new FarmScheduler({
       bus,
       agents,
+      pools,
       dispatcher: busDispatcher(bus),
       table: sqliteExecutionTable(sqlite),
       clock,
@@ -137,7 +144,7 @@ export async function startCoordinator(config: CoordinatorConfig, log: Logger): 
       scheduler,
       environments,
       clock,
-      offers: () => agents.list().filter(isConnected).map(offerOf),
+      offers: () => [...agents.list().filter(isConnected).map(offerOf), ...pools.offers()],
       onEvent: meters.onEvent,
       onError,
     });
@@ -158,6 +165,7 @@ export async function startCoordinator(config: CoordinatorConfig, log: Logger): 
         mounted(FlowService, flowService({ flows: flows({ runs, histories: runs, clock }) })),
         mounted(LogService, logService({ logs, writers: letIn.logWriters, runs, cas })),
         mounted(EnvironmentService, environmentService(environments)),
+        mounted(PoolService, poolService(pools)),
         mounted(AgentService, agentService({ agents, enrolments, scheduler, bus: config.agentBus })),
         mounted(AdminService, adminService(administered)),
       ],
@@ -167,7 +175,16 @@ export async function startCoordinator(config: CoordinatorConfig, log: Logger): 
     const { ports, parts: listening } = listeners(config, { services, pages, onError });
 
     // From here on the lifecycle closes what was opened, also when a part does not start.
-    const parts = lifecycle([...opened.splice(0), ...letIn.parts, agents, scheduler, summaries, runs, ...listening]);
+    const parts = lifecycle([
+      ...opened.splice(0),
+      ...letIn.parts,
+      agents,
+      scheduler,
+      summaries,
+      runs,
+      ...listening,
+      pools,
+    ]);
     await parts.start();
     return { grpcPort: ports.grpc, httpPort: ports.http, stop: () => stop(stopping, parts) };
   } catch (error) {
@@ -204,6 +221,7 @@ const schema = [
   executionSchema,
   agentSchema,
   enrolmentSchema,
+  poolSchema,
   tokenSchema,
   runSummarySchema,
 ];

@@ -45,6 +45,10 @@ export interface Attempts {
 
 export interface AttemptsOptions {
   readonly slots: number;
+  /** It takes one assignment and no other. */
+  readonly ephemeral?: boolean;
+  /** Told when the report of an ephemeral agent's one assignment is in the outbox. */
+  readonly onSpent?: (() => void) | undefined;
   readonly executor: ReportingExecutor;
   readonly outbox: Pick<Outbox, "put" | "held">;
   /** Told when the report on a host operation is in the outbox; must not throw. */
@@ -65,7 +69,7 @@ interface Attempt {
 }
 
 export function attempts(options: AttemptsOptions): Attempts {
-  const { slots, executor, outbox, forgetOperation, clock, onChange, onError } = options;
+  const { slots, ephemeral = false, onSpent, executor, outbox, forgetOperation, clock, onChange, onError } = options;
   /** At most `slots`. */
   const running = new Set<Attempt>();
   const idleWaiters = new Set<() => void>();
@@ -86,6 +90,7 @@ export function attempts(options: AttemptsOptions): Attempts {
     running.delete(attempt);
     if (running.size === 0) for (const tell of idleWaiters) tell();
     onChange();
+    if (ephemeral) onSpent?.();
   }
 
   /** The outbox must have it before the slot is free, or nobody would hold the execution. */
@@ -106,6 +111,7 @@ export function attempts(options: AttemptsOptions): Attempts {
     const stop = new AbortController();
     const attempt = { executionId, epoch, attempt: number, isOperation: operation !== undefined, stop };
     running.add(attempt);
+    if (ephemeral) draining = true;
     onChange();
     setImmediate(() => void run(attempt, assignment)); // the answer goes first
   }

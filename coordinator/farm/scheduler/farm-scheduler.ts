@@ -7,7 +7,7 @@ import { from, MillraceError } from "../../../shared/errors.ts";
 import type { Component } from "../../../shared/lifecycle.ts";
 import { limits } from "../../../shared/limits.ts";
 import type { AgentChange, AgentRegistry } from "../agents/agent-registry.ts";
-import { type AgentPlaces, agentPlaces } from "./agent-places.ts";
+import { type AgentPlaces, agentPlaces, type PoolOutlook } from "./agent-places.ts";
 import { type Dispatcher, epochOf, isEpoch, serveReports } from "./dispatcher.ts";
 import { type Durably, durably } from "./durably.ts";
 import {
@@ -38,6 +38,7 @@ import { waitingQueue } from "./waiting-queue.ts";
 export interface FarmSchedulerDeps {
   readonly bus: Bus;
   readonly agents: AgentRegistry;
+  readonly pools?: PoolOutlook;
   readonly dispatcher: Dispatcher;
   readonly table: ExecutionTable;
   readonly clock: Clock;
@@ -216,7 +217,7 @@ export class FarmScheduler implements Scheduler, Component {
     // Whether an agent that could not answer has it, or that did not answer a host operation, its next heartbeat says.
     if (answer.kind === "accepted" || answer.kind === "outage" || (answer.kind === "silence" && isPinned(execution)))
       return this.#started(execution, lease);
-    this.#places.refused(agentId);
+    this.#places.refused(agentId, answer.kind === "refused");
     if (answer.kind === "refused") execution.attempts -= 1;
     const why = `${agentId} did not answer: ${answer.why}`;
     this.#giveBack(execution, lease, answer.kind === "refused" ? undefined : { why });

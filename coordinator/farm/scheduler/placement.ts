@@ -10,8 +10,13 @@ export interface Place {
   readonly labels: Readonly<Record<string, string>>;
   readonly slots: number;
   readonly used: number;
-  /** `closed`: it matches but takes nothing at this moment, since it refused something or failed. */
-  readonly standing: "open" | "closed" | "draining";
+  /**
+   * `closed`: it matches but takes nothing at this moment, since it refused something or failed. `scaling`: no agent yet,
+   * but a pool that could bring one; its id is the pool's name.
+   */
+  readonly standing: "open" | "closed" | "draining" | "scaling";
+  /** Of a pool, for a person: how it stands now. */
+  readonly outlook?: () => string;
 }
 
 /** The place that an agent is while it holds so many executions. */
@@ -46,9 +51,11 @@ function fits({ id, labels }: Place, requirement: Requirement, all: readonly Pla
   if (!satisfies(labels, requirement)) return false;
   const { avoids } = requirement;
   if (avoids === undefined || !avoids.includes(id)) return true;
-  return !all.some(
-    (other) => other.standing !== "draining" && !avoids.includes(other.id) && satisfies(other.labels, requirement),
-  );
+  return !all.some((other) => canServe(other) && !avoids.includes(other.id) && satisfies(other.labels, requirement));
+}
+
+function canServe({ standing }: Place): boolean {
+  return standing === "open" || standing === "closed";
 }
 
 /** Spreads the load: the agent with the greatest share of free slots, then the first by id. */

@@ -10,6 +10,7 @@ export interface QueueViewDeps extends Omit<QueueNow, "places"> {
   readonly places: () => readonly Place[];
   /** Knows whose execution a request waits for. */
   readonly merging: Pick<Merging, "waiter">;
+  readonly queue: Pick<WaitingQueue, "get" | "requirements" | "waitingFor" | "countOf">;
 }
 
 /** The queue of a scheduler, for those who ask. */
@@ -26,6 +27,12 @@ export function queueView({ merging, places, ...parts }: QueueViewDeps): QueueVi
         return place === undefined ? [] : [[id, place] as const];
       });
       return new Map(known);
+    },
+    lines() {
+      const { queue } = parts;
+      return [...queue.requirements()].map((requirement) => {
+        return { properties: requirement.properties, count: queue.countOf(requirement) };
+      });
     },
   };
 }
@@ -55,7 +62,7 @@ export function queuePlaces(ids: readonly string[], now: QueueNow): ReadonlyMap<
 /** All that compete with one requirement for agents. */
 interface Line {
   readonly waiting: number;
-  readonly agents: Pick<QueuePlace, "slots" | "slotsUsed" | "holders">;
+  readonly agents: Pick<QueuePlace, "slots" | "slotsUsed" | "holders" | "pools">;
   positionOf(entry: Placeable): number;
 }
 
@@ -63,7 +70,8 @@ interface Line {
 type Groups = Map<string, number[]>;
 
 function lineOf(requirement: Requirement, { queue, places, slots }: QueueNow): Line {
-  const matching = places.filter(({ standing, labels }) => standing !== "draining" && satisfies(labels, requirement));
+  const offering = places.filter(({ labels }) => satisfies(labels, requirement));
+  const matching = offering.filter(({ standing }) => standing !== "draining" && standing !== "scaling");
   const priorities = new Map<number, Groups>();
   let waiting = 0;
   for (const other of queue.requirements()) {
@@ -88,6 +96,7 @@ function lineOf(requirement: Requirement, { queue, places, slots }: QueueNow): L
       slots: matching.reduce((sum, place) => sum + place.slots, 0),
       slotsUsed: holders.length,
       holders: holders.slice(0, limits.queueHolders),
+      pools: offering.filter(({ standing }) => standing === "scaling").map(({ id }) => id),
     },
     positionOf: (entry) => positionIn(priorities, entry, (group) => slots.runningOf(group)),
   };

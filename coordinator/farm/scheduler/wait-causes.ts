@@ -44,8 +44,12 @@ function reasonOf(requirement: Requirement, places: readonly Place[]): WaitReaso
   const wanted = describeRequirement(requirement);
   const offering = wanted === "" ? "" : ` that offers ${wanted}`;
   const matching = places.filter(({ labels }) => satisfies(labels, requirement));
-  if (matching.some(({ standing }) => standing !== "draining")) {
+  if (matching.some(({ standing }) => standing === "open" || standing === "closed")) {
     return { cause: WaitCause.AGENTS_BUSY, detail: `every agent${offering} is busy` };
+  }
+  const pool = matching.find(({ standing }) => standing === "scaling");
+  if (pool !== undefined) {
+    return { cause: WaitCause.POOL_SCALING, detail: `the pool ${pool.id} is scaling: ${pool.outlook?.() ?? ""}` };
   }
   if (matching.length > 0) {
     return { cause: WaitCause.AGENT_DRAINING, detail: `every agent${offering} is draining: ${some(matching)}` };

@@ -38,6 +38,8 @@ export interface WaitingQueue {
   get(id: string): Placeable | undefined;
   /** The requirements that somebody waits with. */
   requirements(): Iterable<Requirement>;
+  /** How many wait with this requirement. */
+  countOf(requirement: Requirement): number;
   /** All that wait with this requirement. */
   waitingFor(requirement: Requirement): Iterable<Placeable>;
   /** The next among the lines that pass; `running` counts the executions of a fair group that run now. */
@@ -91,6 +93,8 @@ export function waitingQueue(): WaitingQueue {
     *requirements() {
       for (const line of lines.values()) yield line.requirement;
     },
+
+    countOf: (requirement) => lines.get(requirement.key)?.size ?? 0,
 
     *waitingFor(requirement) {
       for (const groups of lines.get(requirement.key)?.priorities.values() ?? []) {
