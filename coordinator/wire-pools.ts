@@ -56,7 +56,7 @@ export async function wirePools(deps: WirePoolsDeps): Promise<FarmPools> {
     table: sqlitePoolTable(deps.sqlite),
     checkProvider: (provider) => (provider.kind === "exec" ? requireProgram(provider.command) : undefined),
     knownLabels: ({ provider }) => (provider.kind === "local-process" ? { os: platform(), arch: arch() } : {}),
-    newId: (pool) => `${pool}-${randomBytes(4).toString("hex")}`,
+    random: () => randomBytes(4).toString("hex"),
     async tokenFor({ name, ephemeral, joinTimeoutMs }) {
       const ttlMs = joinTimeoutMs + limits.poolTokenSpareMs;
       const { secret } = await enrolments.create({ pool: name, ephemeral, ttlMs });

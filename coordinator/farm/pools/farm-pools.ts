@@ -19,7 +19,7 @@ import type { StoredPool } from "./pool-table.ts";
 import type { PoolNow, PoolSettings, Pools, ProviderSettings } from "./pools.ts";
 
 export interface FarmPoolsDeps
-  extends Pick<PoolKeeperDeps, "table" | "clock" | "newId" | "tokenFor" | "coordinator" | "onError"> {
+  extends Pick<PoolKeeperDeps, "table" | "clock" | "random" | "tokenFor" | "coordinator" | "onError"> {
   readonly agents: AgentRegistry;
   /** Asked from the start on: the scheduler itself asks the pools. */
   readonly scheduler: () => Pick<Scheduler, "stats" | "subscribe"> & { readonly view: Pick<QueueView, "lines"> };
@@ -47,6 +47,7 @@ export async function openFarmPools(deps: FarmPoolsDeps): Promise<FarmPools> {
   const statics = new Map<string, StoredPool>();
   /** When the executions began that members hold now, on the monotonic clock. */
   const begun = new Map<string, { readonly pool: string; readonly atMs: number }>();
+  const forgetting = new Set<string>();
   const watchers: (() => void)[] = [];
   /** As of the last look or change: asked for at each placement. */
   let places: readonly Place[] = [];
@@ -81,7 +82,7 @@ export async function openFarmPools(deps: FarmPoolsDeps): Promise<FarmPools> {
     const growing = [...keepers.values()].map((keeper) => keeper.stored()).filter(canGrow);
     const demand = demandOf(deps.scheduler().view.lines(), growing.map(offer));
     for (const [name, keeper] of keepers) {
-      if (keeper.stored().isRemoving && keeper.isEmpty()) forget(name, keeper).catch(deps.onError);
+      if (keeper.stored().isRemoving && keeper.isEmpty()) forget(name, keeper);
       else keeper.look(demand.get(name) ?? 0);
     }
     refresh();
@@ -103,10 +104,15 @@ export async function openFarmPools(deps: FarmPoolsDeps): Promise<FarmPools> {
     lookWithin(0);
   }
 
-  async function forget(name: string, keeper: PoolKeeper): Promise<void> {
-    keepers.delete(name);
-    await keeper.close();
-    await table.removePool(name);
+  /** It is known until its row has gone; when that fails, the next look tries again. */
+  function forget(name: string, keeper: PoolKeeper): void {
+    if (forgetting.has(name)) return;
+    forgetting.add(name);
+    keeper
+      .close()
+      .then(() => table.removePool(name))
+      .then(() => keepers.delete(name), deps.onError)
+      .finally(() => forgetting.delete(name));
   }
 
   function offer(pool: StoredPool) {

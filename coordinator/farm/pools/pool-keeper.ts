@@ -4,6 +4,7 @@ import { from, MillraceError } from "../../../shared/errors.ts";
 import { limits } from "../../../shared/limits.ts";
 import { type AgentRecord, type AgentRegistry, offerOf } from "../agents/agent-registry.ts";
 import { desiredSize, neededSize, type RecentNeeds, remember } from "./desired-size.ts";
+import { isMemberId, memberId } from "./member-id.ts";
 import { type AgentSight, type Member, nextSteps, type PoolSteps } from "./members.ts";
 import type { PoolProvider } from "./pool-provider.ts";
 import type { Learned, PoolTable, StoredPool } from "./pool-table.ts";
@@ -18,8 +19,8 @@ export interface PoolKeeperDeps {
   readonly provider: PoolProvider;
   /** Ids of the executions that each agent holds. */
   readonly heldBy: () => ReadonlyMap<string, readonly string[]>;
-  /** A name for a new agent that none has had before. */
-  readonly newId: (pool: string) => string;
+  /** 8 hexadecimal digits that no agent of the pool has had before. */
+  readonly random: () => string;
   /** Lets one agent of this pool in. */
   readonly tokenFor: (settings: PoolSettings) => Promise<string>;
   /** `host:port` of the coordinator, for agents. */
@@ -111,7 +112,9 @@ export function poolKeeper(
   }
 
   async function work(): Promise<void> {
-    const strays = await record.list([...members.values()], deps.signal);
+    const strays = new Set([...(await record.list([...members.values()], deps.signal)), ...strangers(false)]);
+    // They joined when their process had been taken for ended, and it was.
+    await removeAgents(strangers(true));
     const sight = sightOf();
     const steps = nextSteps({
       desired: desired(),
@@ -140,12 +143,12 @@ export function poolKeeper(
   }
 
   /** Takes the steps over in memory; returns the rows that have changed. */
-  function note(steps: PoolSteps, strays: readonly string[], sight: (id: string) => AgentSight | undefined): Member[] {
+  function note(steps: PoolSteps, strays: Iterable<string>, sight: (id: string) => AgentSight | undefined): Member[] {
     const nowMs = clock.nowMs();
     const added = Array.from({ length: joins.waitMs() > 0 ? 0 : steps.add }, (): Member => {
-      return { id: deps.newId(name()), state: "asked", askedMs: nowMs };
+      return { id: memberId(name(), deps.random()), state: "asked", askedMs: nowMs };
     });
-    const adopted = strays.map((id): Member => {
+    const adopted = [...strays].map((id): Member => {
       record.found(id);
       return { id, state: sight(id)?.isHeard === true ? "joined" : "removing", askedMs: nowMs };
     });
@@ -157,6 +160,20 @@ export function poolKeeper(
     const changed = [...steps.moves, ...added, ...adopted];
     for (const member of changed) members.set(member.id, member);
     return changed;
+  }
+
+  /** Agents by a name of ours that are no members: their rows went too early, or never came. */
+  function strangers(areLost: boolean): string[] {
+    return agents
+      .list()
+      .filter(({ info, state }) => (state === AgentState.LOST) === areLost && isMemberId(info.id, name()))
+      .map(({ info }) => info.id)
+      .filter((id) => !members.has(id));
+  }
+
+  /** At once, so that they share a commit. */
+  async function removeAgents(ids: readonly string[]): Promise<void> {
+    await Promise.all(ids.map((id) => agents.remove(id).catch(unlessUnknown)));
   }
 
   function hasJoined(id: string, startTimeMs: number): void {
@@ -173,7 +190,7 @@ export function poolKeeper(
 
   async function forget(ids: readonly string[]): Promise<void> {
     if (ids.length === 0) return;
-    for (const id of ids) await agents.remove(id).catch(unlessUnknown);
+    await removeAgents(ids);
     await table.removeMembers(ids);
     for (const id of ids) {
       members.delete(id);
@@ -184,12 +201,12 @@ export function poolKeeper(
 
   /** Agents are told what their members do: they refuse by themselves, and people see it. */
   async function tellDrains({ moves }: PoolSteps): Promise<void> {
-    for (const id of resuming) {
-      if (moves.some((move) => move.id === id)) await agents.drain(id, false).catch(unlessUnknown);
-    }
-    for (const { info, state } of agents.list()) {
-      if (state === AgentState.ONLINE && isLeaving(info.id)) await agents.drain(info.id, true).catch(unlessUnknown);
-    }
+    const back = moves.filter(({ id }) => resuming.has(id));
+    const leaving = agents.list().filter(({ state, info }) => state === AgentState.ONLINE && isLeaving(info.id));
+    await Promise.all([
+      ...back.map(({ id }) => agents.drain(id, false).catch(unlessUnknown)),
+      ...leaving.map(({ info }) => agents.drain(info.id, true).catch(unlessUnknown)),
+    ]);
   }
 
   async function add(): Promise<void> {
