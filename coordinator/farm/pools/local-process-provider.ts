@@ -7,6 +7,7 @@ import type { Clock } from "../../../shared/clock.ts";
 import { from, MillraceError } from "../../../shared/errors.ts";
 import { limits } from "../../../shared/limits.ts";
 import { removeTree } from "../../../shared/remove-tree.ts";
+import { isAlive, processIn } from "../../../shared/running-process.ts";
 import type { AgentOrder, NewAgent, PoolProvider } from "./pool-provider.ts";
 
 export interface LocalProcessOptions {
@@ -20,14 +21,12 @@ export interface LocalProcessOptions {
   readonly clock: Clock;
 }
 
-/** Tells the process of an agent from whatever else may have its number one day. */
-const markVariable = "MILLRACE_POOL_AGENT";
-
 /**
- * Writes down its own number and says so, then becomes the agent. Whoever is killed in between: no process is without its
+ * Writes down which process it is and says so, then becomes the agent. Whoever is killed in between: no process is without its
  * file, and none is taken for absent that is about to write it.
  */
-const becomeAgent = `echo $$ > "$0" && echo >&3 && exec "$@" 3>&-`;
+const becomeAgent =
+  'cat /proc/sys/kernel/random/boot_id /proc/$$/stat > "$0.new" && mv "$0.new" "$0" && echo >&3 && exec "$@" 3>&-';
 
 /**
  * Agents as processes of this machine. They are no children that end with us: a coordinator that was killed finds them
@@ -53,9 +52,9 @@ export function localProcessProvider(options: LocalProcessOptions): PoolProvider
     const output = openSync(join(own, "agent.log"), "a", 0o600);
     try {
       const command = [options.self.file, ...options.self.args, ...agentArguments(order, agent.id, own, options.hide)];
-      const child = spawn("/bin/sh", ["-c", becomeAgent, join(own, "agent.pid"), ...command], {
+      const child = spawn("/bin/sh", ["-c", becomeAgent, join(own, "process"), ...command], {
         cwd: own,
-        env: { ...settingsLess(options.env), MILLRACE_TOKEN: agent.token, [markVariable]: own },
+        env: { ...settingsLess(options.env), MILLRACE_TOKEN: agent.token },
         stdio: ["ignore", output, output, "pipe"],
         detached: true,
       });
@@ -64,7 +63,7 @@ export function localProcessProvider(options: LocalProcessOptions): PoolProvider
       child.unref();
       said.destroy();
       if (word instanceof Error) throw word;
-      if (pidIn(own) === undefined) throw new MillraceError("unavailable", `it ended at once; see ${own}/agent.log`);
+      if (word === undefined) throw new MillraceError("unavailable", `it ended at once; see ${own}/agent.log`);
     } finally {
       closeSync(output);
     }
@@ -129,10 +128,9 @@ function settingsLess(env: LocalProcessOptions["env"]): NodeJS.ProcessEnv {
 
 /** The process of the agent in this folder, while it lives. */
 function pidIn(folder: string): number | undefined {
-  const pid = Number(readOrEmpty(join(folder, "agent.pid")));
-  if (!Number.isInteger(pid) || pid <= 1) return undefined;
-  // Empty when it has ended, also when nobody has asked yet how.
-  return readOrEmpty(`/proc/${pid}/environ`).split("\0").includes(`${markVariable}=${folder}`) ? pid : undefined;
+  const [bootId = "", stat = ""] = readOrEmpty(join(folder, "process")).split("\n");
+  const written = processIn(stat, bootId);
+  return written !== undefined && isAlive(written) ? written.pid : undefined;
 }
 
 function readOrEmpty(path: string): string {
