@@ -11,11 +11,10 @@ import type { QueueView } from "../scheduler/queue-view.ts";
 import type { ExecutionUpdate, Scheduler } from "../scheduler/scheduler.ts";
 import { checkBounds, checkSettings } from "./check-settings.ts";
 import { demandOf } from "./demand.ts";
-import type { Member } from "./members.ts";
 import { type PoolKeeper, type PoolKeeperDeps, poolKeeper } from "./pool-keeper.ts";
 import { offerOfPool } from "./pool-offer.ts";
 import type { PoolProvider } from "./pool-provider.ts";
-import type { StoredPool } from "./pool-table.ts";
+import type { LoadedPool, StoredPool } from "./pool-table.ts";
 import type { PoolNow, PoolSettings, Pools, ProviderSettings } from "./pools.ts";
 
 export interface FarmPoolsDeps
@@ -56,7 +55,7 @@ export async function openFarmPools(deps: FarmPoolsDeps): Promise<FarmPools> {
   for (const pool of await table.load()) hold(pool);
   refresh();
 
-  function hold(pool: StoredPool & { readonly members: readonly Member[] }): void {
+  function hold(pool: LoadedPool): void {
     const { settings } = pool;
     if (settings.provider.kind === "static") return void statics.set(settings.name, pool);
     const keeper = poolKeeper(pool, {

@@ -1,11 +1,12 @@
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { closeSync, mkdirSync, openSync, readdirSync, readFileSync, statSync, truncateSync } from "node:fs";
+import { closeSync, openSync, readdirSync, readFileSync, statSync, truncateSync } from "node:fs";
 import { join } from "node:path";
 import type { Readable } from "node:stream";
 import type { Clock } from "../../../shared/clock.ts";
 import { from, MillraceError } from "../../../shared/errors.ts";
 import { limits } from "../../../shared/limits.ts";
+import { makeFolder } from "../../../shared/make-folder.ts";
 import { removeTree } from "../../../shared/remove-tree.ts";
 import { isAlive, processIn } from "../../../shared/running-process.ts";
 import type { AgentOrder, NewAgent, PoolProvider } from "./pool-provider.ts";
@@ -48,7 +49,7 @@ export function localProcessProvider(options: LocalProcessOptions): PoolProvider
   async function start(order: AgentOrder, agent: NewAgent): Promise<void> {
     const own = folderOf(agent.id);
     if (pidIn(own) !== undefined) return;
-    mkdirSync(own, { recursive: true, mode: 0o700 });
+    makeFolder(own);
     const output = openSync(join(own, "agent.log"), "a", 0o600);
     try {
       const command = [options.self.file, ...options.self.args, ...agentArguments(order, agent.id, own, options.hide)];

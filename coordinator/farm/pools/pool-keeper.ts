@@ -7,7 +7,7 @@ import { desiredSize, neededSize, type RecentNeeds, remember } from "./desired-s
 import { isMemberId, memberId } from "./member-id.ts";
 import { type AgentSight, type Member, nextSteps, type PoolSteps } from "./members.ts";
 import type { PoolProvider } from "./pool-provider.ts";
-import type { Learned, PoolTable, StoredPool } from "./pool-table.ts";
+import type { Learned, LoadedPool, PoolTable, StoredPool } from "./pool-table.ts";
 import type { PoolNow, PoolSettings } from "./pools.ts";
 import { providerRecord } from "./provider-record.ts";
 import { setbacks } from "./setbacks.ts";
@@ -56,10 +56,7 @@ export interface PoolKeeper {
   close(): Promise<void>;
 }
 
-export function poolKeeper(
-  before: StoredPool & { readonly members: readonly Member[] },
-  deps: PoolKeeperDeps,
-): PoolKeeper {
+export function poolKeeper(before: LoadedPool, deps: PoolKeeperDeps): PoolKeeper {
   const { table, agents, clock, provider } = deps;
   let { settings, isRemoving, learned } = before;
   const members = new Map(before.members.map((member) => [member.id, member]));
@@ -78,7 +75,6 @@ export function poolKeeper(
 
   const name = (): string => settings.name;
   const stored = (): StoredPool => ({ settings, isRemoving, learned });
-  const maxNow = (): number => (isRemoving ? 0 : settings.max);
   const desired = (): number => (isRemoving ? 0 : desiredSize(needs, settings));
 
   function expectedMs(): number | undefined {
@@ -118,7 +114,7 @@ export function poolKeeper(
     const sight = sightOf();
     const steps = nextSteps({
       desired: desired(),
-      max: maxNow(),
+      max: isRemoving ? 0 : settings.max,
       ephemeral: settings.ephemeral,
       joinTimeoutMs: settings.joinTimeoutMs,
       members: [...members.values()],
@@ -265,7 +261,7 @@ export function poolKeeper(
       return {
         settings,
         isRemoving,
-        wanted: Math.min(desired(), maxNow()),
+        wanted: desired(),
         ready: count(({ id, state }) => state === "joined" && isReady(sight(id))),
         starting: count(({ state }) => state === "asked"),
         leaving: count(({ id, state }) => isLeaving(id) || (state === "joined" && !isReady(sight(id)))),

@@ -20,9 +20,14 @@ export interface StoredPool {
   readonly learned: Learned;
 }
 
+/** As a start of the coordinator finds it. */
+export interface LoadedPool extends StoredPool {
+  readonly members: readonly Member[];
+}
+
 /** Pools and their members on disk. Writes resolve when they are durable and take effect in the order of the calls. */
 export interface PoolTable {
-  load(): Promise<readonly (StoredPool & { readonly members: readonly Member[] })[]>;
+  load(): Promise<readonly LoadedPool[]>;
   putPool(pool: StoredPool): Promise<void>;
   /** With its members. */
   removePool(name: string): Promise<void>;
