@@ -72,7 +72,7 @@ export interface AgentDependencies {
   readonly onError: (error: MillraceError) => void;
   /** The coordinator does not want this agent any more. */
   readonly onExpelled: (error: MillraceError) => void;
-  /** Told when the one task of an ephemeral agent has ended and its report is on disk; needed for such a one alone. */
+  /** Told when the one task of an ephemeral agent has ended and its report is on disk: it is time to stop. */
   readonly onSpent?: () => void;
   /** Told of each step of a host operation once it is journaled and before it is taken. */
   readonly onStep: (executionId: string, step: DeployStep) => void;

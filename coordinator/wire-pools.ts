@@ -3,7 +3,7 @@ import { arch, platform } from "node:os";
 import { join } from "node:path";
 import type { Clock } from "../shared/clock.ts";
 import { MillraceError } from "../shared/errors.ts";
-import { limits } from "../shared/limits.ts";
+import { poolLimits } from "../shared/pool-limits.ts";
 import { formatToken } from "../shared/rpc/token.ts";
 import type { Sqlite } from "../shared/sqlite/sqlite.ts";
 import type { CoordinatorConfig } from "./config.ts";
@@ -58,7 +58,7 @@ export async function wirePools(deps: WirePoolsDeps): Promise<FarmPools> {
     knownLabels: ({ provider }) => (provider.kind === "local-process" ? { os: platform(), arch: arch() } : {}),
     random: () => randomBytes(4).toString("hex"),
     async tokenFor({ name, ephemeral, joinTimeoutMs }) {
-      const ttlMs = joinTimeoutMs + limits.poolTokenSpareMs;
+      const ttlMs = joinTimeoutMs + poolLimits.tokenSpareMs;
       const { secret } = await enrolments.create({ pool: name, ephemeral, ttlMs });
       return formatToken({ secret, fingerprint });
     },

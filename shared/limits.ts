@@ -303,43 +303,6 @@ export const limits = {
   unitCheckMs: 200,
   /** Output of a unit; there are two files, the present one and the one before. */
   unitLogBytes: 16 * 1024 * 1024,
-  /** Pools of a farm, and agents of one pool. */
-  pools: 100,
-  poolAgents: 1_000,
-  /** Labels that a pool gives to its agents. */
-  poolLabels: 64,
-  /** Words of a pool's command, and bytes of each. */
-  poolCommandWords: 64,
-  poolCommandWordBytes: 4096,
-  /** The longest target wait and idle time-out of a pool, and the defaults of both. */
-  poolTimeMaxMs: 24 * 60 * 60 * 1000,
-  poolTargetWaitMs: 60_000,
-  poolIdleTimeoutMs: 5 * 60_000,
-  /** For an agent that a pool has asked for to join: a machine has to boot. */
-  poolJoinTimeoutMs: 5 * 60_000,
-  poolJoinTimeoutMaxMs: 60 * 60_000,
-  /** Between two looks at what each pool needs, when nothing happens in between … */
-  poolTickMs: 1_000,
-  /** … and from something that happened to the next look: what comes together is looked at once. */
-  poolKickMs: 100,
-  /** Between two questions which agents a provider runs, while there are any and nothing has changed. */
-  poolListMs: 15_000,
-  /** A provider may need so long to name an agent that it was asked for; before that none is taken for ended. */
-  poolSettleMs: 5_000,
-  /** First pause after a provider has failed, or an agent of it has not joined; doubles from then on. */
-  poolPauseMs: 1_000,
-  /** Longest such pause. */
-  poolPauseMaxMs: 60_000,
-  /** What the newest execution, or start of an agent, weighs in a pool's average: the last ten make up nine tenths of it. */
-  poolNewestShare: 0.2,
-  /** One call of a pool's command; a cloud takes its time. Past it the command is killed and has failed. */
-  poolCommandMs: 5 * 60_000,
-  /** Output of one such call: the names of all agents of a pool and more. */
-  poolCommandOutputBytes: 1024 * 1024,
-  /** How long a one-time token for an agent of a pool is good for beyond the join time-out. */
-  poolTokenSpareMs: 60_000,
-  /** Between two looks whether a local process that was told to end has ended. */
-  poolProcessCheckMs: 25,
   /** An ephemeral agent waits so long for its one report to be taken, then it leaves it on its disk and ends. */
   ephemeralReportMs: 10 * 60_000,
   /** Idempotency keys of the last submits that are kept at hand; all others are looked up. */

@@ -33,6 +33,8 @@ export interface Attempts {
   drain(): void;
   /** Takes nothing new until it is called with false: somebody asked for it. */
   pause(paused: boolean): void;
+  /** The farm has let it in for one assignment. */
+  becomeEphemeral(): void;
   /** Whether for either reason. */
   draining(): boolean;
   /** Ends all that runs. */
@@ -69,12 +71,13 @@ interface Attempt {
 }
 
 export function attempts(options: AttemptsOptions): Attempts {
-  const { slots, ephemeral = false, onSpent, executor, outbox, forgetOperation, clock, onChange, onError } = options;
+  const { slots, onSpent, executor, outbox, forgetOperation, clock, onChange, onError } = options;
   /** At most `slots`. */
   const running = new Set<Attempt>();
   const idleWaiters = new Set<() => void>();
   let draining = false;
   let paused = false;
+  let ephemeral = options.ephemeral ?? false;
 
   async function run(attempt: Attempt, assignment: Assignment): Promise<void> {
     const report = await executor.execute(assignment, attempt.stop.signal);
@@ -180,6 +183,9 @@ export function attempts(options: AttemptsOptions): Attempts {
       if (paused === wanted) return;
       paused = wanted;
       onChange();
+    },
+    becomeEphemeral() {
+      ephemeral = true;
     },
     draining: () => draining || paused,
     stopAll(reason) {

@@ -99,6 +99,7 @@ export function session(options: SessionOptions): Session {
         if (answer.lease !== undefined) leaseMs = durationMs(answer.lease);
         if (answer.hostOperationLease !== undefined) lease.setLength(durationMs(answer.hostOperationLease));
         attempts.pause(answer.drain);
+        if (answer.ephemeral) attempts.becomeEphemeral();
         await useBus(answer);
         return;
       } catch (error) {

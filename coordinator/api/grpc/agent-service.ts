@@ -66,10 +66,12 @@ export function agentService({
             "coordinator of the same or the next minor version; install the matching one",
         );
       }
-      const { pool } = enrolments.find(agent.id) ?? {};
+      const { pool, ephemeral = false } = enrolments.find(agent.id) ?? {};
       if (pool !== undefined) agent.labels.pool = pool;
+      if (ephemeral) agent.ephemeral = true;
       const { state } = await agents.join(agent);
       return {
+        ephemeral,
         drain: state === AgentState.DRAINING,
         natsServers: [...bus.servers],
         natsUser: bus.user,

@@ -9,7 +9,7 @@ import {
   type PoolSettings as SettingsMessage,
 } from "../../../proto/gen/millrace/v1/pool_pb.ts";
 import { MillraceError } from "../../../shared/errors.ts";
-import { limits } from "../../../shared/limits.ts";
+import { poolLimits } from "../../../shared/pool-limits.ts";
 import type { PoolNow, PoolSettings, Pools, PoolTrouble, ProviderSettings } from "../../farm/pools/pools.ts";
 
 type PoolSettingsInit = Exclude<MessageInitShape<typeof PoolSettingsSchema>, SettingsMessage>;
@@ -47,9 +47,9 @@ function settingsOf(message: SettingsMessage): PoolSettings {
   return {
     ...{ name, min, max, ephemeral, labels: { ...labels }, provider: providerOf(message) },
     slots: slots === 0 ? 1 : slots,
-    targetWaitMs: targetWait === undefined ? limits.poolTargetWaitMs : durationMs(targetWait),
-    idleTimeoutMs: idleTimeout === undefined ? limits.poolIdleTimeoutMs : durationMs(idleTimeout),
-    joinTimeoutMs: joinTimeout === undefined ? limits.poolJoinTimeoutMs : durationMs(joinTimeout),
+    targetWaitMs: targetWait === undefined ? poolLimits.targetWaitMs : durationMs(targetWait),
+    idleTimeoutMs: idleTimeout === undefined ? poolLimits.idleTimeoutMs : durationMs(idleTimeout),
+    joinTimeoutMs: joinTimeout === undefined ? poolLimits.joinTimeoutMs : durationMs(joinTimeout),
   };
 }
 

@@ -1,5 +1,6 @@
 import { MillraceError } from "../../../shared/errors.ts";
 import { limits } from "../../../shared/limits.ts";
+import { poolLimits } from "../../../shared/pool-limits.ts";
 import type { PoolSettings } from "./pools.ts";
 
 /** @throws MillraceError invalid_argument naming everything that is wrong; the bounds are those of `pool.proto` */
@@ -19,16 +20,16 @@ export function checkBounds(settings: Pick<PoolSettings, "name" | "min" | "max">
 function boundProblems({ min, max }: Pick<PoolSettings, "min" | "max">): string[] {
   return [
     ...(min < 0 ? [`min is ${min}, below 0`] : []),
-    ...(max > limits.poolAgents ? [`max is ${max}, above ${limits.poolAgents}`] : []),
+    ...(max > poolLimits.agents ? [`max is ${max}, above ${poolLimits.agents}`] : []),
     ...(max < min ? [`max is ${max}, below min, which is ${min}`] : []),
   ];
 }
 
 function timeProblems({ targetWaitMs, idleTimeoutMs, joinTimeoutMs }: PoolSettings): string[] {
   const times = [
-    ["the target wait", targetWaitMs, limits.poolTimeMaxMs],
-    ["the idle time-out", idleTimeoutMs, limits.poolTimeMaxMs],
-    ["the join time-out", joinTimeoutMs, limits.poolJoinTimeoutMaxMs],
+    ["the target wait", targetWaitMs, poolLimits.timeMaxMs],
+    ["the idle time-out", idleTimeoutMs, poolLimits.timeMaxMs],
+    ["the join time-out", joinTimeoutMs, poolLimits.joinTimeoutMaxMs],
   ] as const;
   return times
     .filter(([, valueMs, mostMs]) => valueMs < 1_000 || valueMs > mostMs)
@@ -42,7 +43,7 @@ function agentProblems({ name, slots, ephemeral, labels, provider }: PoolSetting
     ...(/^[a-z0-9-]{1,48}$/.test(name) ? [] : [`its name is not 1 to 48 of a-z, 0-9 and "-"`]),
     ...(slots < 1 || slots > limits.agentSlots ? [`slots is ${slots}, not 1 to ${limits.agentSlots}`] : []),
     ...(ephemeral && slots > 1 ? [`an ephemeral agent has one slot, not ${slots}`] : []),
-    ...(names.length > limits.poolLabels ? [`it has ${names.length} labels, more than ${limits.poolLabels}`] : []),
+    ...(names.length > poolLimits.labels ? [`it has ${names.length} labels, more than ${poolLimits.labels}`] : []),
     ...names
       .filter((label) => !isLabel(label, labels[label]))
       .map((label) => `${label} is no label: name=value, without spaces`),
@@ -50,12 +51,12 @@ function agentProblems({ name, slots, ephemeral, labels, provider }: PoolSetting
       .filter((label) => label === "pool" || label === "agent")
       .map((label) => `the label ${label} is given by the farm`),
     ...(provider.kind === "exec" && words.length === 0 ? ["exec needs a command"] : []),
-    ...(words.length > limits.poolCommandWords ? [`its command has more than ${limits.poolCommandWords} words`] : []),
+    ...(words.length > poolLimits.commandWords ? [`its command has more than ${poolLimits.commandWords} words`] : []),
     ...words
-      .filter((word) => Buffer.byteLength(word) > limits.poolCommandWordBytes || word.includes("\0"))
+      .filter((word) => Buffer.byteLength(word) > poolLimits.commandWordBytes || word.includes("\0"))
       .map(
         (word) =>
-          `a word of its command is longer than ${limits.poolCommandWordBytes} bytes or no text: ${word.slice(0, 40)}`,
+          `a word of its command is longer than ${poolLimits.commandWordBytes} bytes or no text: ${word.slice(0, 40)}`,
       ),
   ];
 }

@@ -5,6 +5,7 @@ import { z } from "zod";
 import type { Clock } from "../../../shared/clock.ts";
 import { from, MillraceError } from "../../../shared/errors.ts";
 import { limits } from "../../../shared/limits.ts";
+import { poolLimits } from "../../../shared/pool-limits.ts";
 import type { PoolProvider } from "./pool-provider.ts";
 
 export interface ExecOptions {
@@ -13,7 +14,7 @@ export interface ExecOptions {
   readonly command: readonly string[];
   readonly env: Readonly<Record<string, string | undefined>>;
   readonly clock: Clock;
-  /** One call; default `limits.poolCommandMs`. */
+  /** One call; default `poolLimits.commandMs`. */
   readonly timeoutMs?: number;
 }
 
@@ -86,11 +87,11 @@ async function call(options: ExecOptions, { words, input, signal }: Call): Promi
   for (const stream of ["stdout", "stderr"] as const) {
     child[stream].setEncoding("utf8").on("data", (text: string) => {
       output[stream] += text;
-      if (output[stream].length > limits.poolCommandOutputBytes)
-        kill(`printed more than ${limits.poolCommandOutputBytes} bytes`);
+      if (output[stream].length > poolLimits.commandOutputBytes)
+        kill(`printed more than ${poolLimits.commandOutputBytes} bytes`);
     });
   }
-  const timeoutMs = options.timeoutMs ?? limits.poolCommandMs;
+  const timeoutMs = options.timeoutMs ?? poolLimits.commandMs;
   const cancelTimer = options.clock.after(timeoutMs, () => kill(`did not end within ${timeoutMs / 1000} s`));
   const onAbort = () => kill("the coordinator stops");
   signal.addEventListener("abort", onAbort, { once: true });

@@ -2,8 +2,8 @@ import { type AgentInfo, AgentState } from "../../../proto/gen/millrace/v1/agent
 import { EndingKind } from "../../../proto/gen/millrace/v1/event_pb.ts";
 import { MillraceError } from "../../../shared/errors.ts";
 import type { Component } from "../../../shared/lifecycle.ts";
-import { limits } from "../../../shared/limits.ts";
 import type { ToolOffer } from "../../../shared/pipeline/resolve-tools.ts";
+import { poolLimits } from "../../../shared/pool-limits.ts";
 import type { AgentRegistry } from "../agents/agent-registry.ts";
 import type { PoolOutlook } from "../scheduler/agent-places.ts";
 import type { Place } from "../scheduler/placement.ts";
@@ -41,7 +41,7 @@ export async function openFarmPools(deps: FarmPoolsDeps): Promise<FarmPools> {
   const { table, agents, clock } = deps;
   const ending = new AbortController();
   const ends: (() => void)[] = [];
-  /** Those with a provider of their own; at most `limits.pools` with the static ones. */
+  /** Those with a provider of their own; at most `poolLimits.poolsMax` with the static ones. */
   const keepers = new Map<string, PoolKeeper>();
   const statics = new Map<string, StoredPool>();
   /** When the executions began that members hold now, on the monotonic clock. */
@@ -62,7 +62,7 @@ export async function openFarmPools(deps: FarmPoolsDeps): Promise<FarmPools> {
       ...deps,
       provider: deps.providerOf(settings),
       heldBy: () => deps.scheduler().stats().heldBy,
-      onChange: () => lookWithin(limits.poolKickMs),
+      onChange: () => lookWithin(poolLimits.kickMs),
       signal: ending.signal,
     });
     keepers.set(settings.name, keeper);
@@ -85,7 +85,7 @@ export async function openFarmPools(deps: FarmPoolsDeps): Promise<FarmPools> {
       else keeper.look(demand.get(name) ?? 0);
     }
     refresh();
-    if (keepers.size > 0) lookWithin(limits.poolTickMs);
+    if (keepers.size > 0) lookWithin(poolLimits.tickMs);
   }
 
   function refresh(): void {
@@ -127,7 +127,7 @@ export async function openFarmPools(deps: FarmPoolsDeps): Promise<FarmPools> {
       const pool = [...keepers].find(([, keeper]) => keeper.has(update.agent))?.[0];
       if (pool !== undefined) begun.set(id, { pool, atMs: clock.monotonicMs() });
     }
-    if (update.kind !== "started") lookWithin(limits.poolKickMs);
+    if (update.kind !== "started") lookWithin(poolLimits.kickMs);
     if (update.kind !== "finished" || before === undefined || update.outcome.ending.kind !== EndingKind.EXITED) return;
     keepers.get(before.pool)?.observed(clock.monotonicMs() - before.atMs);
   }
@@ -201,7 +201,7 @@ export async function openFarmPools(deps: FarmPoolsDeps): Promise<FarmPools> {
         agents.subscribe(({ kind, agent }) => {
           if (kind === "heartbeat") return;
           if (kind !== "joined") for (const keeper of keepers.values()) keeper.agentChanged(agent.info.id);
-          if (isOfPool(agent.info)) lookWithin(limits.poolKickMs);
+          if (isOfPool(agent.info)) lookWithin(poolLimits.kickMs);
         }),
       );
       if (keepers.size > 0) lookWithin(0);
@@ -218,8 +218,11 @@ export async function openFarmPools(deps: FarmPoolsDeps): Promise<FarmPools> {
       checkSettings(settings);
       const known = keepers.get(settings.name)?.stored() ?? statics.get(settings.name);
       if (known?.isRemoving === true) throw removing(settings.name);
-      if (known === undefined && keepers.size + statics.size >= limits.pools) {
-        throw new MillraceError("resource_exhausted", `there are ${limits.pools} pools already: remove one first`);
+      if (known === undefined && keepers.size + statics.size >= poolLimits.poolsMax) {
+        throw new MillraceError(
+          "resource_exhausted",
+          `there are ${poolLimits.poolsMax} pools already: remove one first`,
+        );
       }
       await keep(settings);
       changed();
@@ -281,9 +284,9 @@ function removing(name: string): MillraceError {
 function staticPool(name: string): PoolSettings {
   return {
     ...{ name, min: 0, max: 0, ephemeral: false, slots: 1, labels: {}, provider: { kind: "static" } },
-    targetWaitMs: limits.poolTargetWaitMs,
-    idleTimeoutMs: limits.poolIdleTimeoutMs,
-    joinTimeoutMs: limits.poolJoinTimeoutMs,
+    targetWaitMs: poolLimits.targetWaitMs,
+    idleTimeoutMs: poolLimits.idleTimeoutMs,
+    joinTimeoutMs: poolLimits.joinTimeoutMs,
   };
 }
 

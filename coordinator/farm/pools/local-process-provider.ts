@@ -7,6 +7,7 @@ import type { Clock } from "../../../shared/clock.ts";
 import { from, MillraceError } from "../../../shared/errors.ts";
 import { limits } from "../../../shared/limits.ts";
 import { makeFolder } from "../../../shared/make-folder.ts";
+import { poolLimits } from "../../../shared/pool-limits.ts";
 import { removeTree } from "../../../shared/remove-tree.ts";
 import { isAlive, processIn } from "../../../shared/running-process.ts";
 import type { AgentOrder, NewAgent, PoolProvider } from "./pool-provider.ts";
@@ -158,5 +159,5 @@ function send(target: number, signal: NodeJS.Signals): void {
 }
 
 function pause(clock: Clock): Promise<void> {
-  return new Promise((resolve) => void clock.after(limits.poolProcessCheckMs, resolve));
+  return new Promise((resolve) => void clock.after(poolLimits.processCheckMs, resolve));
 }

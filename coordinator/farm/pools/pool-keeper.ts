@@ -1,7 +1,7 @@
 import { AgentState } from "../../../proto/gen/millrace/v1/agent_pb.ts";
 import type { Clock } from "../../../shared/clock.ts";
 import { from, MillraceError } from "../../../shared/errors.ts";
-import { limits } from "../../../shared/limits.ts";
+import { poolLimits } from "../../../shared/pool-limits.ts";
 import { type AgentRecord, type AgentRegistry, offerOf } from "../agents/agent-registry.ts";
 import { desiredSize, neededSize, type RecentNeeds, remember } from "./desired-size.ts";
 import { isMemberId, memberId } from "./member-id.ts";
@@ -296,7 +296,7 @@ function isReady(agent: AgentSight | undefined): boolean {
 
 /** The newest weighs most, so that a pool follows its work when that changes. */
 function average(before: number | undefined, newest: number): number {
-  return before === undefined ? newest : before + (newest - before) * limits.poolNewestShare;
+  return before === undefined ? newest : before + (newest - before) * poolLimits.newestShare;
 }
 
 /** An agent that is known no more needs no word from us. */

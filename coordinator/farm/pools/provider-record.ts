@@ -1,5 +1,5 @@
 import type { Clock } from "../../../shared/clock.ts";
-import { limits } from "../../../shared/limits.ts";
+import { poolLimits } from "../../../shared/pool-limits.ts";
 import type { Member } from "./members.ts";
 import type { AgentOrder, PoolProvider } from "./pool-provider.ts";
 
@@ -40,7 +40,7 @@ export function providerRecord(provider: PoolProvider, clock: Clock): ProviderRe
       listed = undefined;
     },
     async list(members, signal) {
-      const isOld = members.length > 0 && clock.monotonicMs() - listedAtMs >= limits.poolListMs;
+      const isOld = members.length > 0 && clock.monotonicMs() - listedAtMs >= poolLimits.listMs;
       if (listed !== undefined && !isOld) return [];
       const names = new Set(await provider.list(signal));
       listed = names;
@@ -55,7 +55,7 @@ export function providerRecord(provider: PoolProvider, clock: Clock): ProviderRe
     wasAdded: (id) => addedAtMs.has(id),
     isSettled(id) {
       const atMs = addedAtMs.get(id);
-      return atMs !== undefined && clock.monotonicMs() - atMs >= limits.poolSettleMs;
+      return atMs !== undefined && clock.monotonicMs() - atMs >= poolLimits.settleMs;
     },
     isRemoved: (id) => removedAtMs.has(id),
     found: (id) => void addedAtMs.set(id, longAgo),
@@ -67,7 +67,7 @@ export function providerRecord(provider: PoolProvider, clock: Clock): ProviderRe
     toRemove: (ids) =>
       ids.filter((id) => {
         const atMs = removedAtMs.get(id);
-        return atMs === undefined || (listed?.has(id) === true && clock.monotonicMs() - atMs >= limits.poolListMs);
+        return atMs === undefined || (listed?.has(id) === true && clock.monotonicMs() - atMs >= poolLimits.listMs);
       }),
     async remove(ids, signal) {
       listed = undefined;

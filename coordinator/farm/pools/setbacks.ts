@@ -1,5 +1,5 @@
 import type { Clock } from "../../../shared/clock.ts";
-import { limits } from "../../../shared/limits.ts";
+import { poolLimits } from "../../../shared/pool-limits.ts";
 import type { PoolTrouble } from "./pools.ts";
 
 /** Failures in a row of one thing, and when it is tried again. */
@@ -13,7 +13,7 @@ export interface Setbacks {
 }
 
 /**
- * Pauses double from failure to failure up to `limits.poolPauseMaxMs`. Without chance in them: one coordinator asks one
+ * Pauses double from failure to failure up to `poolLimits.pauseMaxMs`. Without chance in them: one coordinator asks one
  * provider, so there are no others to come apart from.
  */
 export function setbacks(clock: Clock): Setbacks {
@@ -23,7 +23,7 @@ export function setbacks(clock: Clock): Setbacks {
   let retryAtMs = 0;
   return {
     failed(message) {
-      const pauseMs = Math.min(limits.poolPauseMaxMs, limits.poolPauseMs * 2 ** Math.min(failures, 16));
+      const pauseMs = Math.min(poolLimits.pauseMaxMs, poolLimits.pauseMs * 2 ** Math.min(failures, 16));
       failures += 1;
       const timeMs = clock.nowMs();
       last = { message, timeMs, retryMs: timeMs + pauseMs };

@@ -89,6 +89,13 @@ describe("an agent's attempts", () => {
     expect(assign("c", 3n).accepted).toBe(false);
   });
 
+  test("are one when the farm has let the agent in for one, whatever it was told at its start", async () => {
+    const { assign, subject } = setup(4);
+    subject.becomeEphemeral();
+    expect(assign("a", 1n).accepted).toBe(true);
+    expect(assign("b", 2n).accepted).toBe(false);
+  });
+
   test("go on when the agent is not ephemeral", async () => {
     const { assign, finish, turn, spent } = setup(1);
     assign("a", 1n);

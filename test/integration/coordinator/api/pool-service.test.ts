@@ -4,7 +4,7 @@ import { durationFromMs } from "@bufbuild/protobuf/wkt";
 import { Code, ConnectError } from "@connectrpc/connect";
 import { expect, test } from "vitest";
 import { Role } from "../../../../proto/gen/millrace/v1/admin_pb.ts";
-import { limits } from "../../../../shared/limits.ts";
+import { poolLimits } from "../../../../shared/pool-limits.ts";
 import { startTestCoordinator } from "../../../support/coordinator.ts";
 import { tempDir } from "../../../support/temp-dir.ts";
 
@@ -24,9 +24,9 @@ test("an admin sets, scales and removes pools; people look at them; agents do ne
   expect((await pools.setPool({ settings })).pool).toMatchObject({
     settings: {
       ...{ name: "linux", min: 0, max: 2, slots: 1, ephemeral: false, provider: { case: "localProcess" } },
-      targetWait: durationFromMs(limits.poolTargetWaitMs),
-      idleTimeout: durationFromMs(limits.poolIdleTimeoutMs),
-      joinTimeout: durationFromMs(limits.poolJoinTimeoutMs),
+      targetWait: durationFromMs(poolLimits.targetWaitMs),
+      idleTimeout: durationFromMs(poolLimits.idleTimeoutMs),
+      joinTimeout: durationFromMs(poolLimits.joinTimeoutMs),
     },
     ...{ wanted: 0, ready: 0, starting: 0, leaving: 0, queued: 0, running: 0, removing: false },
   });
@@ -37,7 +37,7 @@ test("an admin sets, scales and removes pools; people look at them; agents do ne
   expect(await codeOf(pools.scalePool({ name: "linux", min: 6, max: 5 }))).toBe(Code.InvalidArgument);
   expect(await codeOf(anna.scalePool({ name: "linux", min: 0, max: 1 }))).toBe(Code.PermissionDenied);
   expect(await codeOf(anna.removePool({ name: "linux" }))).toBe(Code.PermissionDenied);
-  expect(await codeOf(coordinator.as("agent").pools.listPools({}))).toBe(Code.PermissionDenied);
+  expect(await codeOf((await coordinator.asAgent("a")).pools.listPools({}))).toBe(Code.PermissionDenied);
   expect(await codeOf(pools.removePool({ name: "linux" }))).toBeUndefined();
   expect(await codeOf(pools.removePool({ name: "mac" }))).toBe(Code.NotFound);
 });

@@ -6,6 +6,7 @@ import { localProcessProvider } from "../../../../../coordinator/farm/pools/loca
 import type { AgentOrder } from "../../../../../coordinator/farm/pools/pool-provider.ts";
 import { systemClock } from "../../../../../shared/clock.ts";
 import { limits } from "../../../../../shared/limits.ts";
+import { poolLimits } from "../../../../../shared/pool-limits.ts";
 import { poolProviderConformance } from "../../../../conformance/pool-provider.ts";
 import { fakeClock } from "../../../../support/fake-clock.ts";
 import { processesAbout } from "../../../../support/process-state.ts";
@@ -80,11 +81,11 @@ describe("local-process", () => {
     const removed = provider.remove(["linux-1"], signal);
     let isOver = false;
     void removed.finally(() => (isOver = true));
-    clock.advance(limits.childStopMs - limits.poolProcessCheckMs);
+    clock.advance(limits.childStopMs - poolLimits.processCheckMs);
     await new Promise(setImmediate);
     expect(processesAbout(stubborn)).toHaveLength(1);
     await vi.waitFor(() => {
-      clock.advance(limits.poolProcessCheckMs);
+      clock.advance(poolLimits.processCheckMs);
       expect(isOver).toBe(true);
     });
     await removed;

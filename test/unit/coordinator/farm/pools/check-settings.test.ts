@@ -2,6 +2,7 @@ import { expect, it } from "vitest";
 import { checkBounds, checkSettings } from "../../../../../coordinator/farm/pools/check-settings.ts";
 import type { PoolSettings } from "../../../../../coordinator/farm/pools/pools.ts";
 import { limits } from "../../../../../shared/limits.ts";
+import { poolLimits } from "../../../../../shared/pool-limits.ts";
 
 const good: PoolSettings = {
   ...{ name: "linux", min: 0, max: 8, slots: 2, labels: { disk: "nvme" }, ephemeral: false },
@@ -9,9 +10,9 @@ const good: PoolSettings = {
 };
 
 it("takes settings at their bounds", () => {
-  const [targetWaitMs, idleTimeoutMs] = [limits.poolTimeMaxMs, limits.poolTimeMaxMs];
+  const [targetWaitMs, idleTimeoutMs] = [poolLimits.timeMaxMs, poolLimits.timeMaxMs];
   checkSettings(good);
-  checkSettings({ ...good, targetWaitMs, idleTimeoutMs, joinTimeoutMs: limits.poolJoinTimeoutMaxMs, max: 1_000 });
+  checkSettings({ ...good, targetWaitMs, idleTimeoutMs, joinTimeoutMs: poolLimits.joinTimeoutMaxMs, max: 1_000 });
   checkSettings({ ...good, name: "x".repeat(48), slots: limits.agentSlots, min: 8 });
   checkSettings({ ...good, provider: { kind: "exec", command: Array.from({ length: 64 }, () => "x".repeat(4096)) } });
 });
@@ -39,7 +40,7 @@ it.each([
   ["too many agents", { max: 1_001 }, /max is 1001, above 1000/],
   ["less than none", { min: -1 }, /min is -1, below 0/],
   ["too many slots", { slots: 1_025 }, /slots is 1025, not 1 to 1024/],
-  ["a time without end", { targetWaitMs: limits.poolTimeMaxMs + 1 }, /the target wait is 86400.001 s, not 1 s to 24 h/],
+  ["a time without end", { targetWaitMs: poolLimits.timeMaxMs + 1 }, /the target wait is 86400.001 s, not 1 s to 24 h/],
   ["an endless boot", { joinTimeoutMs: 3_600_001 }, /the join time-out is 3600.001 s, not 1 s to 1 h/],
   ["a word too long", { provider: { kind: "exec", command: ["/x", "y".repeat(4097)] } }, /longer than 4096 bytes/],
   [
