@@ -34,6 +34,9 @@ export interface AgentSight {
 
 /** All that decides what a pool does next. */
 export interface PoolSight {
+  /** What the work asks for now: fewer are added to. An agent that ends by itself is not replaced for its own sake. */
+  readonly needed: number;
+  /** What the last idle time-out asked for at most: more are taken away from. Never less than `needed`. */
   readonly desired: number;
   /** Of members in any state. */
   readonly max: number;
@@ -122,7 +125,7 @@ function nextState({ id, state, askedMs }: Member, sight: PoolSight): NextState 
 function resize(now: readonly Member[], sight: PoolSight, move: (id: string, state: MemberState) => void): number {
   const staying = now.filter(({ state }) => state === "asked" || state === "joined");
   const serving = staying.filter(({ id, state }) => state === "asked" || isServing(sight.agent(id)));
-  const shortage = sight.desired - serving.length;
+  const shortage = sight.needed - serving.length;
   if (shortage > 0) {
     const back = now.filter(({ id, state }) => state === "leaving" && sight.agent(id)?.isHeard === true);
     for (const { id } of back.slice(0, shortage)) move(id, "joined");

@@ -62,7 +62,8 @@ export function poolKeeper(before: LoadedPool, deps: PoolKeeperDeps): PoolKeeper
   const members = new Map(before.members.map((member) => [member.id, member]));
   /** Who was there before this start counts as needed: nothing goes before an idle time-out has passed. */
   let needs: RecentNeeds = [{ size: members.size, lastMs: clock.monotonicMs() }];
-  let queued = 0;
+  /** What waits for this pool, and the size that it asks for with what runs. */
+  let [queued, needed] = [0, 0];
   const record = providerRecord(provider, clock);
   /** They were told to take work again and have not said yet that they do. */
   const resuming = new Set<string>();
@@ -75,7 +76,6 @@ export function poolKeeper(before: LoadedPool, deps: PoolKeeperDeps): PoolKeeper
 
   const name = (): string => settings.name;
   const stored = (): StoredPool => ({ settings, isRemoving, learned });
-  const desired = (): number => (isRemoving ? 0 : desiredSize(needs, settings));
 
   function expectedMs(): number | undefined {
     const { taskTimeMs, startTimeMs = 0 } = learned;
@@ -113,7 +113,8 @@ export function poolKeeper(before: LoadedPool, deps: PoolKeeperDeps): PoolKeeper
     await removeAgents(strangers(true));
     const sight = sightOf();
     const steps = nextSteps({
-      desired: desired(),
+      needed: isRemoving ? 0 : needed,
+      desired: isRemoving ? 0 : desiredSize(needs, settings),
       max: isRemoving ? 0 : settings.max,
       ephemeral: settings.ephemeral,
       joinTimeoutMs: settings.joinTimeoutMs,
@@ -233,7 +234,7 @@ export function poolKeeper(before: LoadedPool, deps: PoolKeeperDeps): PoolKeeper
   return {
     look(waiting) {
       queued = waiting;
-      const needed = neededSize({ queued, running: running(), taskTimeMs: expectedMs() }, settings);
+      needed = neededSize({ queued, running: running(), taskTimeMs: expectedMs() }, settings);
       const { idleTimeoutMs } = settings;
       needs = remember(needs, needed, { nowMs: clock.monotonicMs(), idleTimeoutMs });
       if (working !== undefined || calls.waitMs() > 0 || deps.signal.aborted) return;
@@ -261,7 +262,7 @@ export function poolKeeper(before: LoadedPool, deps: PoolKeeperDeps): PoolKeeper
       return {
         settings,
         isRemoving,
-        wanted: desired(),
+        wanted: isRemoving ? 0 : needed,
         ready: count(({ id, state }) => state === "joined" && isReady(sight(id))),
         starting: count(({ state }) => state === "asked"),
         leaving: count(({ id, state }) => isLeaving(id) || (state === "joined" && !isReady(sight(id)))),

@@ -19,7 +19,15 @@ function sight(
   extra: Partial<PoolSight> = {},
 ): PoolSight {
   return {
-    ...{ desired: 0, max: 8, ephemeral: false, joinTimeoutMs: 60_000, nowMs: 1_000, members },
+    ...{
+      needed: extra.desired ?? 0,
+      desired: 0,
+      max: 8,
+      ephemeral: false,
+      joinTimeoutMs: 60_000,
+      nowMs: 1_000,
+      members,
+    },
     agent: (id) => (agents[id] === undefined ? undefined : { ...idle, ...agents[id] }),
     listed: new Set(members.map(({ id }) => id)),
     isSettled: () => true,
@@ -92,6 +100,13 @@ describe("a pool", () => {
     expect(nextSteps(back)).toMatchObject({ moves: [{ id: "a", state: "joined" }], add: 2 });
   });
 
+  it("replaces who has gone only when the work asks for it, and keeps who is there until nobody has for long", () => {
+    const kept = sight([member("a", "joined")], { a: {} }, { needed: 1, desired: 3 });
+    expect(nextSteps(kept)).toEqual({ moves: [], gone: [], add: 0, failures: [] });
+    expect(nextSteps({ ...kept, needed: 0 })).toEqual({ moves: [], gone: [], add: 0, failures: [] });
+    expect(nextSteps({ ...kept, needed: 3 }).add).toBe(2);
+  });
+
   it("counts who is on the way out into its greatest size", () => {
     const full = sight([member("a", "removing"), member("b", "joined")], { b: {} }, { desired: 2, max: 2 });
     expect(nextSteps(full).add).toBe(0);
@@ -139,7 +154,7 @@ describe("a pool", () => {
           members,
           {},
           {
-            ...{ desired, max: desired + more, ephemeral },
+            ...{ needed: Math.max(0, desired - more), desired, max: desired + more, ephemeral },
             agent: (id) => agents.get(id),
             listed: new Set(members.filter((_, index) => drawn[index]?.isListed).map(({ id }) => id)),
           },
