@@ -1,5 +1,6 @@
 import { join } from "node:path";
 import type { DescService } from "@bufbuild/protobuf";
+import type { HandlerContext } from "@connectrpc/connect";
 import type { Logger } from "pino";
 import {
   ActionCache as ActionCacheService,
@@ -119,9 +120,7 @@ export async function startCoordinator(config: CoordinatorConfig, log: Logger): 
     const known = { agents, enrolments, fingerprint, sqlite, clock, onError };
     const pools = await wirePools({ config, ...known, scheduler: () => scheduler, grpcPort: () => ports.grpc });
     const scheduler: FarmScheduler = new FarmScheduler({
-      bus,
-      agents,
-      pools,
+      ...{ bus, agents, pools },
       dispatcher: busDispatcher(bus),
       table: sqliteExecutionTable(sqlite),
       clock,
@@ -157,10 +156,7 @@ export async function startCoordinator(config: CoordinatorConfig, log: Logger): 
         mounted(Capabilities, capabilitiesService()),
         mounted(ContentAddressableStorage, casService({ cas })),
         mounted(ByteStream, byteStreamService({ cas })),
-        mounted(
-          ActionCacheService,
-          actionCacheService({ actionCache, cas, writer: (context) => principalOf(context).name }),
-        ),
+        mounted(ActionCacheService, actionCacheService({ actionCache, cas, writer: callerOf })),
         mounted(RunService, runService({ runs, gates: runs, queue: scheduler.view, cas })),
         mounted(FlowService, flowService({ flows: flows({ runs, histories: runs, clock }) })),
         mounted(LogService, logService({ logs, writers: letIn.logWriters, runs, cas })),
@@ -254,6 +250,10 @@ async function openBusUsers(
   if (nats === undefined) return { ...sharedBusUser(), name: "users of the bus" };
   const monitor = await connectNatsBus({ ...bus, ...nats.monitor, name: "coordinator, users", onError });
   return natsBusUsers({ nats, monitor: own("bus monitor", monitor), clock, onError });
+}
+
+function callerOf(context: HandlerContext): string {
+  return principalOf(context).name;
 }
 
 interface GuardParts {
