@@ -13,6 +13,9 @@ import { failedUpgrade, wireAgent } from "./wiring.ts";
 /** When there is no time for the tasks: processes get a second to clean up. */
 const atOnce = { workMs: 0, graceMs: 1_000 };
 
+/** When there is nothing left to do but to wait for the last report to be taken. */
+const spent = { workMs: limits.ephemeralReportMs, graceMs: 1_000 };
+
 /** `millrace agent`: joins a farm and runs what it is given, until SIGTERM or SIGINT. */
 export function agentCommand(): Command {
   return new Command("agent")
@@ -32,6 +35,7 @@ export function agentCommand(): Command {
     .option("--tool <tool...>", "tool that tasks can ask for, besides the usual ones: name, or name=/path/to/name")
     .option("--sandbox <level>", "bubblewrap or none (default: bubblewrap where it works)")
     .option("--hide <dir...>", "folder that tasks in a sandbox do not see, besides the agent's own")
+    .option("--ephemeral", "run one task, then end and be forgotten")
     .option("--data <dir>", "folder for the agent's store and state (default ~/.local/state/millrace/agent)")
     .option("--name <id>", "id of a new agent (default: made of the machine's name)")
     .option("--store-bytes <n>", "what the local store may hold; the least recently used goes first (default 32 GiB)")
@@ -61,6 +65,7 @@ async function runAgent(flags: { json?: boolean }): Promise<void> {
     onStep: (execution, step) => log.info({ execution, step }, "host operation"),
     // A farm that `up` started leaves nothing behind when it ends.
     unitsEnd: () => process.send !== undefined && config.trial !== true,
+    onSpent: () => ended.finish("its one task has ended", spent),
     onExpelled(error) {
       failure = error;
       expelled.abort();
@@ -109,7 +114,7 @@ function stopOnDemand(agent: Agent, { say, expelled, onEnd }: StopDemands) {
   const { promise, resolve, reject } = Promise.withResolvers<void>();
   let begun = false;
   let ending = false;
-  const stop = (why: string, times?: typeof atOnce) => {
+  const stop = (why: string, times?: Parameters<Agent["stop"]>[0]) => {
     say(why);
     agent.stop(times).then(resolve, reject);
     begun = true;
@@ -135,5 +140,10 @@ function stopOnDemand(agent: Agent, { say, expelled, onEnd }: StopDemands) {
     begun: () => begun,
     /** For an upgrade: what is running may finish. */
     drain: (why: string) => stop(why, { workMs: limits.upgradeDrainMs, graceMs: limits.killGraceMs }),
+    /** It has nothing more to do, ever. */
+    finish(why: string, times: typeof spent) {
+      onEnd();
+      stop(why, times);
+    },
   };
 }

@@ -32,6 +32,8 @@ export interface AgentConfig {
   readonly sandbox: SandboxLevel | undefined;
   /** Folders that tasks in a sandbox do not see, beside `data`; absolute. */
   readonly hide: readonly string[];
+  /** Runs one task and ends. */
+  readonly ephemeral: boolean;
   /** Holds the agent's id while the agent is a member of the farm; for whoever waits for that. Absolute. */
   readonly readyFile?: string | undefined;
   /** Farms that this agent is inside of. */
@@ -71,7 +73,7 @@ const schema = z.object({
     .int("not a whole number")
     .min(1, "below 1")
     .max(limits.agentSlots, `above ${limits.agentSlots}`)
-    .default(availableParallelism()),
+    .optional(),
   label: list(z.string().regex(/^[^=\s]+=[^\s]*$/, "not name=value")),
   data: z.string().default(join(homedir(), ".local/state/millrace/agent")),
   name: z.string().optional(),
@@ -91,6 +93,7 @@ const schema = z.object({
     .default(false)
     .describe("true or false: take the coordinator's version when it is newer"),
   trial: z.boolean().default(false),
+  ephemeral: z.stringbool().or(z.boolean()).default(false),
 });
 
 /** @throws MillraceError invalid_argument naming everything that is wrong; failed_precondition inside of too many farms */
@@ -99,9 +102,13 @@ export function readAgentConfig(sources: ConfigSources): AgentConfig {
   const labels = Object.fromEntries(
     label.map((pair) => [pair.slice(0, pair.indexOf("=")), pair.slice(pair.indexOf("=") + 1)]),
   );
+  if (rest.ephemeral && (rest.slots ?? 1) > 1) {
+    throw new MillraceError("invalid_argument", `--slots ${rest.slots}: an ephemeral agent runs one task, in one slot`);
+  }
   return {
     coordinator: rest.coordinator,
-    slots: rest.slots,
+    slots: rest.slots ?? (rest.ephemeral ? 1 : availableParallelism()),
+    ephemeral: rest.ephemeral,
     name: rest.name,
     storeBytes: rest.storeBytes,
     tlsCa: rest.tlsCa,

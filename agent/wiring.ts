@@ -22,6 +22,7 @@ import type { Clock } from "../shared/clock.ts";
 import type { DigestKey } from "../shared/digest.ts";
 import { diskSpace } from "../shared/disk-space.ts";
 import type { MillraceError } from "../shared/errors.ts";
+import { removeTree } from "../shared/remove-tree.ts";
 import { explainedTransport } from "../shared/rpc/explained-transport.ts";
 import { grpcTransport } from "../shared/rpc/grpc-transport.ts";
 import { parseToken } from "../shared/rpc/token.ts";
@@ -51,7 +52,6 @@ import { toolCheckingExecutor } from "./executor/tool-checking-executor.ts";
 import { inputRoots } from "./input-root/input-root.ts";
 import { inputTrees } from "./input-root/input-trees.ts";
 import { type InputRootMode, probeInputRootMode } from "./input-root/mode.ts";
-import { removeTree } from "./input-root/remove-tree.ts";
 import { setAsideLeftovers } from "./logs/leftovers.ts";
 import { logStreamer } from "./logs/log-streamer.ts";
 import type { DeployStep } from "./operations/deploy-state.ts";
@@ -79,6 +79,8 @@ export interface AgentDependencies {
   readonly onError: (error: MillraceError) => void;
   /** The coordinator does not want this agent any more. */
   readonly onExpelled: (error: MillraceError) => void;
+  /** Told when the one task of an ephemeral agent has ended and its report is on disk: it is time to stop. */
+  readonly onSpent?: () => void;
   /** Told of each step of a host operation once it is journaled and before it is taken. */
   readonly onStep: (executionId: string, step: DeployStep) => void;
   /** Asked when the agent closes: whether the units end with it. Else they go on, and its next start takes them up. */
@@ -93,7 +95,7 @@ export interface AgentDependencies {
  */
 export async function wireAgent(
   config: AgentConfig,
-  { clock, onError, onExpelled, onStep, unitsEnd, upgrades }: AgentDependencies,
+  { clock, onError, onExpelled, onSpent, onStep, unitsEnd, upgrades }: AgentDependencies,
 ): Promise<Agent> {
   /** Closes what was opened, the last first: also when opening the next thing fails. */
   await using opened = new AsyncDisposableStack();
@@ -158,7 +160,8 @@ export async function wireAgent(
   const outbox = await openOutbox({ database, send, clock, onChange, onError });
   opened.defer(() => outbox.close());
   const journaling = operationJournaling({ journal, spools: folder("operations"), onError });
-  const taken = attempts({ slots: config.slots, executor, outbox, ...journaling, clock, onChange, onError });
+  const bounds = { slots: config.slots, ephemeral: config.ephemeral, onSpent };
+  const taken = attempts({ ...bounds, executor, outbox, ...journaling, clock, onChange, onError });
   const { letIn, coordinator } = wireEnrolment(config, { id, reached, patiently, onError, ending: ending.signal });
   const membership = session({
     info,
@@ -377,5 +380,6 @@ function describeAgent(id: string, config: AgentConfig, { features, tools, upgra
     features: [...features, ...(upgrades === undefined ? [] : [upgradeFeature])],
     tools: tools.map(toolMessage),
     ...(upgrades?.failed === undefined ? {} : { failedUpgrade: upgrades.failed }),
+    ephemeral: config.ephemeral,
   });
 }

@@ -72,6 +72,11 @@ const entries: readonly CommandEntry[] = [
     load: async () => (await import("../cli/commands/agents.ts")).agentsCommand(),
   },
   {
+    name: "pools",
+    summary: "list the pools of the farm; set, scale and remove them",
+    load: async () => (await import("../cli/commands/pools.ts")).poolsCommand(),
+  },
+  {
     name: "token",
     summary: "give and take the right to use the farm",
     load: async () => (await import("../cli/commands/token.ts")).tokenCommand(),

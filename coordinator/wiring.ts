@@ -1,6 +1,7 @@
 import { hostname, networkInterfaces } from "node:os";
 import { join } from "node:path";
 import type { DescService } from "@bufbuild/protobuf";
+import type { HandlerContext } from "@connectrpc/connect";
 import type { Logger } from "pino";
 import {
   ActionCache as ActionCacheService,
@@ -15,6 +16,7 @@ import { AgentService } from "../proto/gen/millrace/v1/agent_pb.ts";
 import { EnvironmentService } from "../proto/gen/millrace/v1/environment_pb.ts";
 import { FlowService } from "../proto/gen/millrace/v1/flow_pb.ts";
 import { LogService } from "../proto/gen/millrace/v1/log_pb.ts";
+import { PoolService } from "../proto/gen/millrace/v1/pool_pb.ts";
 import { RunService } from "../proto/gen/millrace/v1/run_pb.ts";
 import { connectNatsBus } from "../shared/bus/nats-bus.ts";
 import { openDiskCas } from "../shared/cas/disk-cas.ts";
@@ -42,6 +44,7 @@ import { flowService } from "./api/grpc/flow-service.ts";
 import { grpcServer, type MountedService, mounted } from "./api/grpc/grpc-server.ts";
 import { healthService } from "./api/grpc/health-service.ts";
 import { type LogWriters, logService } from "./api/grpc/log-service.ts";
+import { poolService } from "./api/grpc/pool-service.ts";
 import { reflectionService } from "./api/grpc/reflection-service.ts";
 import { runService } from "./api/grpc/run-service.ts";
 import { guarded, principalOf } from "./api/guard.ts";
@@ -71,10 +74,12 @@ import { sharedBusUser } from "./farm/agents/shared-bus-user.ts";
 import { enrolmentSchema, openEnrolments } from "./farm/agents/sqlite-enrolments.ts";
 import { rollingUpgrades } from "./farm/agents/upgrades.ts";
 import { openFileLogStore } from "./farm/logs/file-log-store.ts";
+import { poolSchema } from "./farm/pools/pool-table.ts";
 import { busDispatcher } from "./farm/scheduler/dispatcher.ts";
 import { executionSchema, nextTerm, placedOn, sqliteExecutionTable } from "./farm/scheduler/execution-table.ts";
 import { FarmScheduler } from "./farm/scheduler/farm-scheduler.ts";
 import { eventStoreSchema, sqliteEventStore } from "./store/sqlite-event-store.ts";
+import { wirePools } from "./wire-pools.ts";
 
 /** A coordinator that serves. */
 export interface Coordinator {
@@ -121,9 +126,10 @@ export async function startCoordinator(config: CoordinatorConfig, log: Logger): 
     const { enrolments, enrolmentTokens } = letIn;
     const programs = filePrograms({ dist: config.dist ?? ownDist(), own: ownExecutable(), version });
     const upgrades = rollingUpgrades({ agents, programs, bus, version, clock, onError });
-    const scheduler = new FarmScheduler({
-      bus,
-      agents,
+    const known = { agents, enrolments, fingerprint, sqlite, clock, onError };
+    const pools = await wirePools({ config, ...known, scheduler: () => scheduler, grpcPort: () => ports.grpc });
+    const scheduler: FarmScheduler = new FarmScheduler({
+      ...{ bus, agents, pools },
       dispatcher: busDispatcher(bus),
       table: sqliteExecutionTable(sqlite),
       clock,
@@ -146,7 +152,7 @@ export async function startCoordinator(config: CoordinatorConfig, log: Logger): 
       scheduler,
       environments,
       clock,
-      offers: () => agents.list().filter(isConnected).map(offerOf),
+      offers: () => [...agents.list().filter(isConnected).map(offerOf), ...pools.offers()],
       onEvent: meters.onEvent,
       onError,
     });
@@ -162,14 +168,12 @@ export async function startCoordinator(config: CoordinatorConfig, log: Logger): 
         mounted(Capabilities, capabilitiesService()),
         mounted(ContentAddressableStorage, casService({ cas })),
         mounted(ByteStream, byteStreamService({ cas })),
-        mounted(
-          ActionCacheService,
-          actionCacheService({ actionCache, cas, writer: (context) => principalOf(context).name }),
-        ),
+        mounted(ActionCacheService, actionCacheService({ actionCache, cas, writer: callerOf })),
         mounted(RunService, runService({ runs, gates: runs, queue: scheduler.view, cas })),
         mounted(FlowService, flowService({ flows: flows({ runs, histories: runs, clock }) })),
         mounted(LogService, logService({ logs, writers: letIn.logWriters, runs, cas })),
         mounted(EnvironmentService, environmentService(environments)),
+        mounted(PoolService, poolService(pools)),
         mounted(AgentService, agentService(joined)),
         mounted(AdminService, adminService(administered)),
       ],
@@ -181,7 +185,7 @@ export async function startCoordinator(config: CoordinatorConfig, log: Logger): 
     const listening = listeners(config, { services, pages, onError, ports });
     // From here on the lifecycle closes what was opened, also when a part does not start.
     const farm = [...letIn.parts, agents, upgrades, scheduler];
-    const parts = lifecycle([...opened.splice(0), ...farm, summaries, runs, ...listening]);
+    const parts = lifecycle([...opened.splice(0), ...farm, summaries, runs, ...listening, pools]);
     await parts.start();
     return { grpcPort: ports.grpc, httpPort: ports.http, stop: () => stop(stopping, parts) };
   } catch (error) {
@@ -225,6 +229,7 @@ const schema = [
   executionSchema,
   agentSchema,
   enrolmentSchema,
+  poolSchema,
   tokenSchema,
   runSummarySchema,
 ];
@@ -257,6 +262,10 @@ async function openBusUsers(
   if (nats === undefined) return { ...sharedBusUser(), name: "users of the bus" };
   const monitor = await connectNatsBus({ ...bus, ...nats.monitor, name: "coordinator, users", onError });
   return natsBusUsers({ nats, monitor: own("bus monitor", monitor), clock, onError });
+}
+
+function callerOf(context: HandlerContext): string {
+  return principalOf(context).name;
 }
 
 interface GuardParts {

@@ -4,8 +4,8 @@ import { join } from "node:path";
 import type { Clock } from "../../shared/clock.ts";
 import { from, type MillraceError } from "../../shared/errors.ts";
 import { limits } from "../../shared/limits.ts";
+import { removeTree } from "../../shared/remove-tree.ts";
 import type { SchemaPart, Sqlite, Statement } from "../../shared/sqlite/sqlite.ts";
-import { removeTree } from "../input-root/remove-tree.ts";
 import type { EvictableCaches } from "./named-caches.ts";
 
 export const namedCacheSchema: SchemaPart = {

@@ -4,6 +4,7 @@ import { join, posix, relative } from "node:path";
 import type { Digest } from "../../shared/digest.ts";
 import { from, MillraceError } from "../../shared/errors.ts";
 import { limits } from "../../shared/limits.ts";
+import { removeTree } from "../../shared/remove-tree.ts";
 import { copyCache, readCache } from "../caches/cache-tree.ts";
 import type { HeldCache, Lookable } from "../caches/named-caches.ts";
 import type { Runner } from "../runner/runner.ts";
@@ -12,7 +13,6 @@ import type { LocalStore } from "../store/local-store.ts";
 import { fetchTree, type HeldTree, type InputTrees, isSmallTree } from "./input-trees.ts";
 import { layOut } from "./lay-out.ts";
 import type { InputRootMode } from "./mode.ts";
-import { removeTree } from "./remove-tree.ts";
 
 /**
  * The place where one process runs: its inputs and nothing else, writable without touching the store. A look at it is

@@ -7,9 +7,9 @@ import { from, type MillraceError } from "../../shared/errors.ts";
 import { limits } from "../../shared/limits.ts";
 import { loadTree, walkDirectories } from "../../shared/merkle/load-tree.ts";
 import type { TreeEntry } from "../../shared/merkle/tree-entry.ts";
+import { removeTree } from "../../shared/remove-tree.ts";
 import type { LocalStore, Pin } from "../store/local-store.ts";
 import { layOut } from "./lay-out.ts";
-import { removeTree } from "./remove-tree.ts";
 
 /** A tree on disk that nobody may write to; it stays until it is released. */
 export interface HeldTree {

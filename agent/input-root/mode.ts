@@ -3,7 +3,7 @@ import { mkdirSync } from "node:fs";
 import { join } from "node:path";
 import { promisify } from "node:util";
 import { limits } from "../../shared/limits.ts";
-import { removeTree } from "./remove-tree.ts";
+import { removeTree } from "../../shared/remove-tree.ts";
 
 /** How inputs are kept from being written to. */
 export type InputRootMode =

@@ -7,9 +7,9 @@ import { from, MillraceError } from "../../shared/errors.ts";
 import { limits } from "../../shared/limits.ts";
 import { scanTree } from "../../shared/merkle/scan.ts";
 import type { TreeEntry } from "../../shared/merkle/tree-entry.ts";
+import { removeTree } from "../../shared/remove-tree.ts";
 import { fetchTree } from "../input-root/input-trees.ts";
 import { layOut } from "../input-root/lay-out.ts";
-import { removeTree } from "../input-root/remove-tree.ts";
 import type { LocalStore } from "../store/local-store.ts";
 
 /** The releases of one app on this host: `releases/<hash>` each, and `current`, a symlink to one of them. */

@@ -33,6 +33,8 @@ export interface Attempts {
   drain(): void;
   /** Takes nothing new until it is called with false: somebody asked for it. */
   pause(paused: boolean): void;
+  /** The farm has let it in for one assignment. */
+  becomeEphemeral(): void;
   /** Whether for either reason. */
   draining(): boolean;
   /** Ends all that runs. */
@@ -45,6 +47,10 @@ export interface Attempts {
 
 export interface AttemptsOptions {
   readonly slots: number;
+  /** It takes one assignment and no other. */
+  readonly ephemeral?: boolean;
+  /** Told when the report of an ephemeral agent's one assignment is in the outbox. */
+  readonly onSpent?: (() => void) | undefined;
   readonly executor: ReportingExecutor;
   readonly outbox: Pick<Outbox, "put" | "held">;
   /** Told when the report on a host operation is in the outbox; must not throw. */
@@ -69,12 +75,13 @@ interface Attempt {
 }
 
 export function attempts(options: AttemptsOptions): Attempts {
-  const { slots, executor, outbox, forgetOperation, clock, onChange, onError } = options;
+  const { slots, onSpent, executor, outbox, forgetOperation, clock, onChange, onError } = options;
   /** At most `slots`. */
   const running = new Set<Attempt>();
   const idleWaiters = new Set<() => void>();
   let draining = false;
   let paused = false;
+  let ephemeral = options.ephemeral ?? false;
 
   async function run(attempt: Attempt, assignment: Assignment): Promise<void> {
     const report = await executor.execute(assignment, attempt.stop.signal);
@@ -90,6 +97,7 @@ export function attempts(options: AttemptsOptions): Attempts {
     running.delete(attempt);
     if (running.size === 0) for (const tell of idleWaiters) tell();
     onChange();
+    if (ephemeral) onSpent?.();
   }
 
   /** The outbox must have it before the slot is free, or nobody would hold the execution. */
@@ -111,6 +119,7 @@ export function attempts(options: AttemptsOptions): Attempts {
     const isOperation = operation !== undefined;
     const attempt = { executionId, epoch, attempt: number, isOperation, message: operation, stop };
     running.add(attempt);
+    if (ephemeral) draining = true;
     onChange();
     setImmediate(() => void run(attempt, assignment)); // the answer goes first
   }
@@ -182,6 +191,9 @@ export function attempts(options: AttemptsOptions): Attempts {
       if (paused === wanted) return;
       paused = wanted;
       onChange();
+    },
+    becomeEphemeral() {
+      ephemeral = true;
     },
     draining: () => draining || paused,
     stopAll(reason) {

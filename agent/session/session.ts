@@ -107,6 +107,7 @@ export function session(options: SessionOptions): Session {
         // A coordinator that names none is older than the answers to heartbeats.
         lease.setLength(answer.hostOperationLease && durationMs(answer.hostOperationLease));
         attempts.pause(answer.drain);
+        if (answer.ephemeral) attempts.becomeEphemeral();
         await useBus(answer);
         if (answer.program !== undefined) onOffer(answer.program);
         return;

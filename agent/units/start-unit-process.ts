@@ -3,8 +3,9 @@ import { once } from "node:events";
 import { closeSync, openSync } from "node:fs";
 import { homedir, tmpdir } from "node:os";
 import { MillraceError } from "../../shared/errors.ts";
+import { processAt, type RunningProcess } from "../../shared/running-process.ts";
 import { taskPath } from "../tools/task-path.ts";
-import { processAt, type UnitProcess, unitVariable } from "./unit-process.ts";
+import { unitVariable } from "./unit-process.ts";
 
 /** What a unit runs. */
 export interface UnitSpec {
@@ -25,7 +26,7 @@ export async function startUnitProcess(
   token: string,
   log: string,
   onEnd: (how: string) => void,
-): Promise<UnitProcess | undefined> {
+): Promise<RunningProcess | undefined> {
   const [file = "", ...rest] = spec.arguments;
   const output = openSync(log, "a", 0o644);
   try {

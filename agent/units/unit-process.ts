@@ -2,35 +2,14 @@ import { readdirSync, readFileSync } from "node:fs";
 import type { Clock } from "../../shared/clock.ts";
 import { MillraceError } from "../../shared/errors.ts";
 import { limits } from "../../shared/limits.ts";
+import { isAlive, processAt, type RunningProcess } from "../../shared/running-process.ts";
 import { delay } from "../retry.ts";
-
-/** A process that cannot be taken for another: pids are given out again, start times of one boot are not. */
-export interface UnitProcess {
-  readonly pid: number;
-  /** In clock ticks since the machine started, with the boot it belongs to. */
-  readonly startTime: string;
-}
 
 /** The variable by which a unit's processes are known to an agent that did not start them. */
 export const unitVariable = "MILLRACE_UNIT";
 
-/** The process with this id, when it runs. One that has ended and waits for its parent to ask does not. */
-export function processAt(pid: number): UnitProcess | undefined {
-  const stat = readOrEmpty(`/proc/${pid}/stat`);
-  // The second field is the program's name, which may hold anything, so counting starts behind it.
-  const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
-  const [state = "", startTime] = [fields[0], fields[19]];
-  if (startTime === undefined || /^[ZX]$/.test(state)) return undefined;
-  return { pid, startTime: `${readOrEmpty("/proc/sys/kernel/random/boot_id").trim()}:${startTime}` };
-}
-
-/** Whether just this process still runs. */
-export function isAlive(process: UnitProcess): boolean {
-  return processAt(process.pid)?.startTime === process.startTime;
-}
-
 /** All processes that were started with this token, the oldest first. */
-export function processesWith(token: string): UnitProcess[] {
+export function processesWith(token: string): RunningProcess[] {
   const mark = `${unitVariable}=${token}`;
   return readdirSync("/proc")
     .filter((name) => /^\d+$/.test(name))
@@ -44,7 +23,7 @@ export function processesWith(token: string): UnitProcess[] {
  * one that has left its group and cleared its environment escapes.
  * @throws MillraceError internal when one outlives SIGKILL, as those do that wait for a broken disk
  */
-export async function endProcesses(token: string, leader: UnitProcess | undefined, clock: Clock): Promise<void> {
+export async function endProcesses(token: string, leader: RunningProcess | undefined, clock: Clock): Promise<void> {
   const left = () => {
     const marked = processesWith(token);
     if (leader === undefined || marked.some(({ pid }) => pid === leader.pid)) return marked;

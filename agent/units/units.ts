@@ -5,16 +5,17 @@ import type { Clock } from "../../shared/clock.ts";
 import { from, type MillraceError } from "../../shared/errors.ts";
 import { limits } from "../../shared/limits.ts";
 import { type RetryOptions, retryDelayMs } from "../../shared/retry.ts";
+import { isAlive, type RunningProcess } from "../../shared/running-process.ts";
 import type { SchemaPart, Sqlite } from "../../shared/sqlite/sqlite.ts";
 import { startUnitProcess, type UnitSpec } from "./start-unit-process.ts";
 import { boundUnitLog } from "./unit-log.ts";
-import { endProcesses, isAlive, processesWith, type UnitProcess } from "./unit-process.ts";
+import { endProcesses, processesWith } from "./unit-process.ts";
 
 /** How a unit does at this moment. */
 export interface UnitStatus {
   readonly spec: UnitSpec;
   /** The process that runs now; another one after each start. */
-  readonly process: UnitProcess | undefined;
+  readonly process: RunningProcess | undefined;
   /** How the last process ended; empty when none has. */
   readonly lastEnd: string;
 }
@@ -60,7 +61,7 @@ interface Unit {
   readonly name: string;
   readonly spec: UnitSpec;
   readonly token: string;
-  process: UnitProcess | undefined;
+  process: RunningProcess | undefined;
   startedMs: number;
   /** In a row, each soon after its start. */
   failures: number;

@@ -87,7 +87,7 @@ async function listAgents(options: AgentsOptions): Promise<void> {
     lastHeartbeatMs: timeOf(agent.lastHeartbeatTime),
     pool: agent.info?.labels.pool ?? "",
     enrolledMs: timeOf(agent.enrolTime),
-    ephemeral: agent.ephemeral,
+    ephemeral: agent.ephemeral || agent.info?.ephemeral === true,
   }));
   if (options.json) return console.writeJson({ agents: known });
   if (known.length === 0) return console.note("no agents have joined yet: `millrace agent` starts one");

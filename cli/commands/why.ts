@@ -1,5 +1,6 @@
 import { Command } from "commander";
 import { TaskStatus } from "../../proto/gen/millrace/v1/event_pb.ts";
+import { PoolService } from "../../proto/gen/millrace/v1/pool_pb.ts";
 import type { Run, Task } from "../../proto/gen/millrace/v1/run_pb.ts";
 import { MillraceError } from "../../shared/errors.ts";
 import { type Connection, withConnection } from "../connection.ts";
@@ -11,7 +12,7 @@ import { runStatusLabel, taskStatusLabel, timeOf } from "../output/labels.ts";
 import { safeText } from "../output/safe-text.ts";
 import { table } from "../output/table.ts";
 import { parseRunName } from "../run-name.ts";
-import { describeStanding, isQueued, reasonsOf, type WaitReason } from "../wait-reasons.ts";
+import { describeStanding, isQueued, type QueueAnswer, reasonsOf, type WaitReason } from "../wait-reasons.ts";
 
 interface WhyOptions extends ConnectionOptions {
   readonly run?: string;
@@ -32,19 +33,25 @@ export function whyCommand(): Command {
 async function why(subject: string, options: WhyOptions): Promise<void> {
   const console = processConsole();
   const isRun = options.run === undefined && /^(run_)?\d+$/.test(subject);
-  const { run, places } = await withConnection(options, async (connection) => {
+  const { run, queue } = await withConnection(options, async (connection) => {
     const run = await fetchRun(connection, isRun ? parseRunName(subject) : await runOf(connection, options));
-    const queue = isQueued(run) ? await connection.runs.listQueuePlaces({ run: run.name }) : undefined;
-    return { run, places: queue?.places ?? [] };
+    return { run, queue: isQueued(run) ? await askQueue(connection, run) : { places: [], pools: [] } };
   });
   const task = isRun ? undefined : taskOf(run, subject);
   const nowMs = Date.now();
-  const reasons = reasonsOf(run, places, nowMs).filter((reason) => task === undefined || reason.task === idOf(task));
+  const reasons = reasonsOf(run, queue, nowMs).filter((reason) => task === undefined || reason.task === idOf(task));
   if (options.json) {
     const status = task === undefined ? runStatusLabel(run.status) : taskStatusLabel(task.status);
     return console.writeJson({ run: run.name, status, waiting: reasons });
   }
   await console.write(reasons.length === 0 ? nothingWaits(run, task) : describe(reasons));
+}
+
+/** Pools are asked for only where one could help: a coordinator from before knows none. */
+async function askQueue({ runs, client }: Connection, { name }: Run): Promise<QueueAnswer> {
+  const { places } = await runs.listQueuePlaces({ run: name });
+  const isPooled = places.some(({ pools }) => pools.length > 0);
+  return { places, pools: isPooled ? (await client(PoolService).listPools({})).pools : [] };
 }
 
 async function runOf(connection: Pick<Connection, "runs">, { run }: WhyOptions): Promise<string> {

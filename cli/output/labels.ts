@@ -34,6 +34,7 @@ const waitCauses = new Map<WaitCause, string>([
   [WaitCause.NO_AGENT_MATCHES, "no agent matches"],
   [WaitCause.AGENT_LOST, "its agent was lost"],
   [WaitCause.AGENT_DRAINING, "all matching agents are draining"],
+  [WaitCause.POOL_SCALING, "a pool is starting agents for it"],
   [WaitCause.GATE, "a person has to decide"],
   [WaitCause.PLACING, "is being placed"],
 ]);

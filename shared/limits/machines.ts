@@ -92,6 +92,8 @@ export const machineLimits = {
   unitCheckMs: 200,
   /** Output of a unit; there are two files, the present one and the one before. */
   unitLogBytes: 16 * 1024 * 1024,
+  /** An ephemeral agent waits so long for its one report to be taken, then it leaves it on its disk and ends. */
+  ephemeralReportMs: 10 * 60_000,
   /** Idempotency keys of the last submits that are kept at hand; all others are looked up. */
   idempotencyKeys: 10_000,
   /** Farms of one user on one machine whose addresses and tokens `millrace up` keeps. */

@@ -41,13 +41,14 @@ export interface BusAgentOptions {
   readonly slots?: number;
   readonly labels?: Readonly<Record<string, string>>;
   readonly session?: string;
+  readonly ephemeral?: boolean;
 }
 
 export async function busAgent(
   bus: Bus,
-  { id, slots = 1, labels = {}, session = "s1" }: BusAgentOptions,
+  { id, slots = 1, labels = {}, session = "s1", ephemeral = false }: BusAgentOptions,
 ): Promise<BusAgent> {
-  const info = create(AgentInfoSchema, { id, slots, labels, session, version, hostname: "test" });
+  const info = create(AgentInfoSchema, { id, slots, labels, session, ephemeral, version, hostname: "test" });
   const held = new Map<string, Assign>();
   const assigns = inbox<Assign>();
   const cancels = inbox<Cancel>();

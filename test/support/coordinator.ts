@@ -8,6 +8,7 @@ import { AdminService, Role } from "../../proto/gen/millrace/v1/admin_pb.ts";
 import { AgentService } from "../../proto/gen/millrace/v1/agent_pb.ts";
 import { FlowService } from "../../proto/gen/millrace/v1/flow_pb.ts";
 import { LogService } from "../../proto/gen/millrace/v1/log_pb.ts";
+import { PoolService } from "../../proto/gen/millrace/v1/pool_pb.ts";
 import { RunService } from "../../proto/gen/millrace/v1/run_pb.ts";
 import { connectNatsBus } from "../../shared/bus/nats-bus.ts";
 import { grpcCas } from "../../shared/cas/grpc-cas.ts";
@@ -32,6 +33,7 @@ function clientsOf(address: string, token?: string, trust?: Trust) {
     agents: createClient(AgentService, transport),
     flow: createClient(FlowService, transport),
     admin: createClient(AdminService, transport),
+    pools: createClient(PoolService, transport),
     cas: grpcCas({ transport }),
   };
 }

@@ -3,6 +3,8 @@ import { create } from "@bufbuild/protobuf";
 import { expect, onTestFinished } from "vitest";
 import type { AgentRegistry } from "../../coordinator/farm/agents/agent-registry.ts";
 import { agentSchema, busAgentRegistry } from "../../coordinator/farm/agents/bus-agent-registry.ts";
+import type { FarmPools, FarmPoolsDeps } from "../../coordinator/farm/pools/farm-pools.ts";
+import { poolSchema } from "../../coordinator/farm/pools/pool-table.ts";
 import { busDispatcher } from "../../coordinator/farm/scheduler/dispatcher.ts";
 import {
   type ExecutionTable,
@@ -16,9 +18,15 @@ import { ActionSchema, CommandSchema } from "../../proto/gen/build/bazel/remote/
 import { type InProcessBroker, inProcessBus } from "../../shared/bus/in-process-bus.ts";
 import { digestOf } from "../../shared/digest.ts";
 import { openSqlite } from "../../shared/sqlite/open.ts";
+import type { Sqlite } from "../../shared/sqlite/sqlite.ts";
 import { type BusAgentOptions, busAgent } from "./bus-agent.ts";
 import { type FakeClock, fakeClock } from "./fake-clock.ts";
 import { tempDir } from "./temp-dir.ts";
+
+/** Makes the pools of a farm, which know its scheduler before there is one. */
+export type OpenPools = (
+  parts: Pick<FarmPoolsDeps, "agents" | "scheduler"> & { readonly sqlite: Sqlite; readonly clock: FakeClock },
+) => Promise<FarmPools>;
 
 /** A scheduler on real parts but for the bus, which is in this process, and the clock. */
 export interface SchedulerFarm {
@@ -30,6 +38,8 @@ export interface SchedulerFarm {
   /** The next update of this kind for this execution; earlier ones of it are passed over. */
   next<K extends ExecutionUpdate["kind"]>(id: string, kind: K): Promise<Extract<ExecutionUpdate, { kind: K }>>;
   agent(options: BusAgentOptions): ReturnType<typeof joinAgent>;
+  /** Resolves when the disk has done what it was asked for before. */
+  written(): Promise<void>;
   stop(): Promise<void>;
 }
 
@@ -42,19 +52,22 @@ export async function startSchedulerFarm({
   broker = inProcessBus(),
   clock = fakeClock(),
   decorate = (table: ExecutionTable): ExecutionTable => table,
+  openPools = undefined as OpenPools | undefined,
   onError = (error: unknown): void => expect.unreachable(String(error)),
 } = {}): Promise<SchedulerFarm> {
   const sqlite = await openSqlite({
     path: join(dir, "farm.db"),
-    schema: [executionSchema, agentSchema],
+    schema: [executionSchema, agentSchema, poolSchema],
   });
   const bus = broker.connect();
   const term = await nextTerm(sqlite);
   const agents = busAgentRegistry({ bus, sqlite, clock, term, onError });
   const ended: string[] = [];
-  const scheduler = new FarmScheduler({
+  const pools = await openPools?.({ sqlite, agents, clock, scheduler: () => scheduler });
+  const scheduler: FarmScheduler = new FarmScheduler({
     bus,
     agents,
+    ...(pools === undefined ? {} : { pools }),
     dispatcher: busDispatcher(bus),
     table: decorate(sqliteExecutionTable(sqlite)),
     clock,
@@ -71,6 +84,7 @@ export async function startSchedulerFarm({
   });
   await agents.start?.();
   await scheduler.start();
+  await pools?.start?.();
   let stopped = false;
   const farm: SchedulerFarm = {
     scheduler,
@@ -91,9 +105,11 @@ export async function startSchedulerFarm({
         look();
       }),
     agent: (options) => joinAgent(broker, agents, options),
+    written: async () => void (await sqlite.query("SELECT 1")),
     async stop() {
       if (stopped) return;
       stopped = true;
+      await pools?.stop?.();
       await scheduler.stop();
       await agents.stop?.();
       await sqlite.close();

@@ -77,11 +77,13 @@ export function agentService({
             "coordinator of the same or the next minor version; install the matching one",
         );
       }
-      const { pool } = enrolments.find(agent.id) ?? {};
+      const { pool, ephemeral = false } = enrolments.find(agent.id) ?? {};
       if (pool !== undefined) agent.labels.pool = pool;
+      if (ephemeral) agent.ephemeral = true;
       const { state } = await agents.join(agent);
       const program = await offerTo(agent);
       return {
+        ephemeral,
         ...(program === undefined ? {} : { program: offered(program) }),
         drain: state === AgentState.DRAINING,
         natsServers: [...bus.servers],

@@ -76,7 +76,7 @@ export function runService({ runs, gates, queue, cas }: RunServiceDeps): Service
           const place = places.get(executionId);
           if (place === undefined) return [];
           const holders = place.holders.map(({ execution, agent }) => ({ executionId: execution, agent }));
-          return [{ ...place, holders, task: `${stage}/${name}` }];
+          return [{ ...place, holders, pools: [...place.pools], task: `${stage}/${name}` }];
         }),
       };
     },

@@ -104,6 +104,7 @@ export function busAgentRegistry(deps: BusAgentRegistryDeps): AgentRegistry & Co
       agent.state = AgentState.LOST;
       rememberLoss(agent, agent.lostAtMs ?? clock.nowMs());
       tell({ kind: "lost", agent: record(agent) });
+      dropEphemeral(agent);
     }
     dropForgotten();
     cancelCheck = clock.after(limits.heartbeatIntervalMs, check);
@@ -123,6 +124,11 @@ export function busAgentRegistry(deps: BusAgentRegistryDeps): AgentRegistry & Co
     for (const { info, lostAtMs } of agents.values()) {
       if (lostAtMs !== undefined && lostAtMs < before) drop(info.id).catch(deps.onError);
     }
+  }
+
+  /** It does not come back: its process has had its one task, or has ended before. */
+  function dropEphemeral({ info: { id, ephemeral } }: Entry): void {
+    if (ephemeral) drop(id).catch(deps.onError);
   }
 
   async function drop(id: string): Promise<void> {
@@ -171,6 +177,7 @@ export function busAgentRegistry(deps: BusAgentRegistryDeps): AgentRegistry & Co
     agent.state = AgentState.LOST;
     rememberLoss(agent, agent.lostAtMs ?? clock.nowMs());
     tell({ kind: "left", agent: record(agent) });
+    dropEphemeral(agent);
   }
 
   return {

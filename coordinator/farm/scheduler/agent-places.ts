@@ -15,7 +15,8 @@ import { avoiding, satisfies } from "./requirement.ts";
  * task's fault rests, longer each time, until something goes well on it: else one agent with a full disk, always the
  * emptiest of all, would eat the whole queue.
  *
- * Each offers a label with its own id beside its labels: for what no other agent may have.
+ * Each offers a label with its own id beside its labels: for what no other agent may have. An ephemeral one that was given
+ * something is closed for good, and one that its pool gives up drains.
  */
 export interface AgentPlaces {
   readonly now: Places;
@@ -24,7 +25,8 @@ export interface AgentPlaces {
   seen(record: AgentRecord): void;
   gone(agentId: string): void;
   usedChanged(agentId: string): void;
-  refused(agentId: string): void;
+  /** `isUntouched`: it surely never had what it was to take. */
+  refused(agentId: string, isUntouched: boolean): void;
   /**
    * What its failure means for the attempt; noted on the execution when it would fail there again. The agent rests, unless
    * the failure was the whole farm's.
@@ -33,58 +35,90 @@ export interface AgentPlaces {
   worked(agentId: string): void;
 }
 
+/** A pool that could bring agents. */
+export interface ScalingPool {
+  readonly name: string;
+  /** What is compared with platform properties, as in `Place`. */
+  readonly labels: Readonly<Record<string, string>>;
+  /** For a person: how it stands now. */
+  readonly outlook: () => string;
+}
+
+/** What pools have to say to placement. */
+export interface PoolOutlook {
+  /** At most `poolLimits.poolsMax`. */
+  scaling(): readonly ScalingPool[];
+  /** Whether its pool gives this agent up. */
+  isLeaving(agentId: string): boolean;
+  watch(watcher: PoolWatcher): void;
+}
+
+/** Told in the turn of the loop in which it happens, so that nothing is placed in between. Must not throw. */
+export interface PoolWatcher {
+  /** Which pools could bring agents has changed, or how they stand. */
+  scalingChanged(): void;
+  /** Its pool gives this agent up, or wants it again. */
+  leavingChanged(agentId: string): void;
+}
+
 export interface AgentPlacesDeps {
   readonly agents: Pick<AgentRegistry, "list">;
   readonly clock: Clock;
   /** Slots in use. */
   readonly used: (agentId: string) => number;
+  readonly pools?: PoolOutlook | undefined;
   /** Called when there may be more places than before, or other ones. */
   readonly onChange: () => void;
 }
 
-export function agentPlaces({ agents, clock, used, onChange }: AgentPlacesDeps): AgentPlaces {
+/** What there would be while the bus is up. */
+interface Known extends Place {
+  readonly info: AgentRecord["info"];
+  /** Somebody has said so, its pool or not. */
+  readonly isDraining: boolean;
+}
+
+export function agentPlaces({ agents, clock, used, pools, onChange }: AgentPlacesDeps): AgentPlaces {
   const refusing = new Set<string>();
+  /** Ephemeral agents that were given their one execution. */
+  const spent = new Set<string>();
   const failures = new Map<string, number>();
   const resting = new Set<string>();
-  /** Those that there would be while the bus is up. */
-  const known = new Map<string, Place & { readonly info: AgentRecord["info"] }>();
+  const known = new Map<string, Known>();
   const now = places();
   let busUp = false;
+  pools?.watch({
+    scalingChanged: onChange,
+    leavingChanged(agentId) {
+      change(agentId);
+      onChange();
+    },
+  });
 
-  function put(id: string, place: Place | undefined): void {
-    if (place !== undefined && busUp) now.set(place);
-    else now.remove(id);
+  function put(place: Known): void {
+    known.set(place.id, place);
+    if (busUp) now.set(place);
   }
 
-  /** What a record means for placement; undefined when it is nothing. */
-  function standingOf({ state, heard, info: { id } }: AgentRecord): Place["standing"] | undefined {
-    if (state === AgentState.DRAINING) return "draining";
-    if (state !== AgentState.ONLINE || !heard) return undefined;
-    return refusing.has(id) || resting.has(id) ? "closed" : "open";
+  function standingOf(id: string, isDraining: boolean): Place["standing"] {
+    if (isDraining || pools?.isLeaving(id) === true) return "draining";
+    return refusing.has(id) || resting.has(id) || spent.has(id) ? "closed" : "open";
   }
 
-  function change(id: string, what: Partial<Pick<Place, "standing" | "used">>): void {
+  /** Its standing follows from all that is known of it. */
+  function change(id: string): void {
     const before = known.get(id);
-    if (before === undefined) return;
-    const place = { ...before, ...what };
-    known.set(id, place);
-    put(id, place);
-  }
-
-  /** It refuses or rests, or does so no more. */
-  function openOrClose(id: string): void {
-    if (known.get(id)?.standing === "draining") return;
-    change(id, { standing: refusing.has(id) || resting.has(id) ? "closed" : "open" });
+    if (before !== undefined) put({ ...before, standing: standingOf(id, before.isDraining) });
   }
 
   function rest(agentId: string): void {
     const count = (failures.get(agentId) ?? 0) + 1;
     failures.set(agentId, count);
     resting.add(agentId);
-    openOrClose(agentId);
+    change(agentId);
     clock.after(Math.min(limits.agentRestMaxMs, limits.agentRestMs * 2 ** (count - 1)), () => {
       resting.delete(agentId);
-      openOrClose(agentId);
+      change(agentId);
       onChange();
     });
   }
@@ -100,7 +134,7 @@ export function agentPlaces({ agents, clock, used, onChange }: AgentPlacesDeps):
     });
   }
 
-  function gone(id: string): void {
+  function unlist(id: string): void {
     if (!known.delete(id)) return;
     now.remove(id);
     onChange();
@@ -110,26 +144,41 @@ export function agentPlaces({ agents, clock, used, onChange }: AgentPlacesDeps):
     now,
     busChanged(isUp) {
       busUp = isUp;
-      for (const [id, place] of known) put(id, place);
+      for (const [id, place] of known) {
+        if (isUp) now.set(place);
+        else now.remove(id);
+      }
       onChange();
     },
-    seen(record) {
-      const { info } = record;
-      refusing.delete(info.id);
-      const standing = standingOf(record);
-      if (standing === undefined) return gone(info.id);
-      const before = known.get(info.id);
-      if (before?.info === info && before.standing === standing) return;
-      const place = before?.info === info ? { ...before, standing } : placeOf(info, { used: used(info.id), standing });
-      known.set(info.id, { ...place, info });
-      put(info.id, place);
+    seen({ info, state, heard }) {
+      const { id } = info;
+      refusing.delete(id);
+      if (info.ephemeral && used(id) > 0) spent.add(id); // also when it is not heard: a former start may have given it
+      const isDraining = state === AgentState.DRAINING;
+      if (!isDraining && (state !== AgentState.ONLINE || !heard)) return unlist(id);
+      const standing = standingOf(id, isDraining);
+      const before = known.get(id);
+      if (before?.info === info && before.standing === standing && before.isDraining === isDraining) return;
+      const place = before?.info === info ? { ...before, standing } : placeOf(info, { used: used(id), standing });
+      put({ ...place, info, isDraining });
       onChange();
     },
-    gone,
-    usedChanged: (agentId) => change(agentId, { used: used(agentId) }),
-    refused(agentId) {
+    gone(id) {
+      spent.delete(id); // an ephemeral agent that went is forgotten, and does not come back under its id
+      unlist(id);
+    },
+    usedChanged(agentId) {
+      const before = known.get(agentId);
+      if (before === undefined) return;
+      put({ ...before, used: used(agentId) });
+      if (!before.info.ephemeral) return;
+      if (used(agentId) > before.used) spent.add(agentId);
+      change(agentId);
+    },
+    refused(agentId, isUntouched) {
       refusing.add(agentId);
-      openOrClose(agentId);
+      if (isUntouched) spent.delete(agentId);
+      change(agentId);
     },
     failed(agentId, failure, execution) {
       if (failure.scope !== FailureScope.FARM) rest(agentId);

@@ -7,6 +7,7 @@ import { from, MillraceError } from "../../../shared/errors.ts";
 import type { Component } from "../../../shared/lifecycle.ts";
 import { limits } from "../../../shared/limits.ts";
 import type { AgentChange, AgentRegistry } from "../agents/agent-registry.ts";
+import type { PoolOutlook } from "./agent-places.ts";
 import { type Dispatcher, epochOf, isEpoch, serveReports } from "./dispatcher.ts";
 import { type Durably, durably } from "./durably.ts";
 import {
@@ -34,6 +35,7 @@ import { submitters } from "./submitters.ts";
 export interface FarmSchedulerDeps {
   readonly bus: Bus;
   readonly agents: AgentRegistry;
+  readonly pools?: PoolOutlook;
   readonly dispatcher: Dispatcher;
   readonly table: ExecutionTable;
   readonly clock: Clock;
@@ -191,7 +193,7 @@ export class FarmScheduler implements Scheduler, Component {
     // Whether an agent that could not answer has it, or that did not answer a host operation, its next heartbeat says.
     if (answer.kind === "accepted" || answer.kind === "outage" || (answer.kind === "silence" && isPinned(execution)))
       return this.#started(execution, lease);
-    this.#placing.places.refused(agentId);
+    this.#placing.places.refused(agentId, answer.kind === "refused");
     if (answer.kind === "refused") execution.attempts -= 1;
     const why = `${agentId} did not answer: ${answer.why}`;
     this.#giveBack(execution, lease, answer.kind === "refused" ? undefined : { why });

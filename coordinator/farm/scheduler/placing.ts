@@ -1,7 +1,7 @@
 import type { Clock } from "../../../shared/clock.ts";
 import { limits } from "../../../shared/limits.ts";
 import type { AgentRegistry } from "../agents/agent-registry.ts";
-import { type AgentPlaces, agentPlaces } from "./agent-places.ts";
+import { type AgentPlaces, agentPlaces, type PoolOutlook } from "./agent-places.ts";
 import type { Execution, WaitReason } from "./execution.ts";
 import type { Merging } from "./merging.ts";
 import { nextPlacement } from "./placement.ts";
@@ -26,6 +26,7 @@ export interface Placing {
 
 export interface PlacingDeps {
   readonly agents: Pick<AgentRegistry, "list">;
+  readonly pools?: PoolOutlook;
   readonly clock: Clock;
   readonly merging: Pick<Merging, "execution" | "waiter">;
   /** Ends it. */
@@ -36,7 +37,7 @@ export interface PlacingDeps {
   readonly tellWait: (execution: Execution, reason: WaitReason) => void;
 }
 
-export function placing({ agents, clock, merging, signal, assign, tellWait }: PlacingDeps): Placing {
+export function placing({ agents, pools, clock, merging, signal, assign, tellWait }: PlacingDeps): Placing {
   const queue = waitingQueue((group) => held.runningOf(group));
   const held = slots((agentId, group) => {
     places.usedChanged(agentId);
@@ -46,9 +47,10 @@ export function placing({ agents, clock, merging, signal, assign, tellWait }: Pl
     causes.farmChanged();
     look();
   };
-  const places = agentPlaces({ agents, clock, used: (id) => held.used(id), onChange });
+  const places = agentPlaces({ agents, clock, pools, used: (id) => held.used(id), onChange });
   const { now } = places;
-  const causes = waitCauses({ queue, matching: (requirement) => now.matching(requirement) });
+  const scaling = () => pools?.scaling() ?? [];
+  const causes = waitCauses({ queue, scaling, matching: (requirement) => now.matching(requirement) });
   let isLooking = false;
 
   function look(): void {
@@ -83,7 +85,7 @@ export function placing({ agents, clock, merging, signal, assign, tellWait }: Pl
   return {
     slots: held,
     places,
-    view: queueView({ queue, places: () => now.all(), slots: held, merging }),
+    view: queueView({ queue, places: () => now.all(), scaling, slots: held, merging }),
     add({ request: { id, fairGroup }, order, requirement }, priority) {
       queue.add({ id, priority, fairGroup, order, requirement });
       causes.isNew(id);

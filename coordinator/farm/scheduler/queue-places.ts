@@ -1,4 +1,5 @@
 import { limits } from "../../../shared/limits.ts";
+import type { ScalingPool } from "./agent-places.ts";
 import type { Merging } from "./merging.ts";
 import type { Place } from "./placement.ts";
 import type { QueuePlace, QueueView } from "./queue-view.ts";
@@ -6,26 +7,34 @@ import { type Requirement, satisfies } from "./requirement.ts";
 import type { Slots } from "./slots.ts";
 import type { Waiting, WaitingQueue } from "./waiting-queue.ts";
 
-export interface QueueViewDeps extends Omit<QueueNow, "places"> {
+export interface QueueViewDeps extends Omit<QueueNow, "places" | "scaling"> {
   readonly places: () => Iterable<Place>;
+  readonly scaling: () => readonly ScalingPool[];
   /** Knows whose execution a request waits for. */
   readonly merging: Pick<Merging, "waiter">;
+  readonly queue: Pick<WaitingQueue, "get" | "requirements" | "waitingFor" | "countOf">;
 }
 
 /** The queue of a scheduler, for those who ask. */
-export function queueView({ merging, places, ...parts }: QueueViewDeps): QueueView {
+export function queueView({ merging, places, scaling, ...parts }: QueueViewDeps): QueueView {
   return {
     placesOf(ids) {
       const runsAs = ids.map((id) => [id, merging.waiter(id)?.execution.request.id ?? id] as const);
       const found = queuePlaces(
         runsAs.map(([, execution]) => execution),
-        { ...parts, places: [...places()] },
+        { ...parts, places: [...places()], scaling: scaling() },
       );
       const known = runsAs.flatMap(([id, execution]) => {
         const place = found.get(execution);
         return place === undefined ? [] : [[id, place] as const];
       });
       return new Map(known);
+    },
+    lines() {
+      const { queue } = parts;
+      return [...queue.requirements()].map((requirement) => {
+        return { properties: requirement.properties, count: queue.countOf(requirement) };
+      });
     },
   };
 }
@@ -34,6 +43,7 @@ export function queueView({ merging, places, ...parts }: QueueViewDeps): QueueVi
 export interface QueueNow {
   readonly queue: Pick<WaitingQueue, "get" | "requirements" | "waitingFor">;
   readonly places: readonly Place[];
+  readonly scaling: readonly ScalingPool[];
   readonly slots: Pick<Slots, "runningOf" | "heldOn">;
 }
 
@@ -55,14 +65,14 @@ export function queuePlaces(ids: readonly string[], now: QueueNow): ReadonlyMap<
 /** All that compete with one requirement for agents. */
 interface Line {
   readonly waiting: number;
-  readonly agents: Pick<QueuePlace, "slots" | "slotsUsed" | "holders">;
+  readonly agents: Pick<QueuePlace, "slots" | "slotsUsed" | "holders" | "pools">;
   positionOf(entry: Waiting): number;
 }
 
 /** The order of arrival of each, ascending, by fair group. */
 type Groups = Map<string, number[]>;
 
-function lineOf(requirement: Requirement, { queue, places, slots }: QueueNow): Line {
+function lineOf(requirement: Requirement, { queue, places, scaling, slots }: QueueNow): Line {
   const matching = places.filter(({ standing, labels }) => standing !== "draining" && satisfies(labels, requirement));
   const priorities = new Map<number, Groups>();
   let waiting = 0;
@@ -87,6 +97,7 @@ function lineOf(requirement: Requirement, { queue, places, slots }: QueueNow): L
       slots: matching.reduce((sum, place) => sum + place.slots, 0),
       slotsUsed: holders.length,
       holders: holders.slice(0, limits.queueHolders),
+      pools: scaling.filter(({ labels }) => satisfies(labels, requirement)).map(({ name }) => name),
     },
     positionOf: (entry) => positionIn(priorities, entry, (group) => slots.runningOf(group)),
   };

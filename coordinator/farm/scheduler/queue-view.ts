@@ -9,6 +9,14 @@ export interface QueuePlace {
   readonly slotsUsed: number;
   /** What holds these slots; at most `limits.queueHolders`, by agent. */
   readonly holders: readonly { readonly execution: string; readonly agent: string }[];
+  /** Names of the pools that could bring agents for it. */
+  readonly pools: readonly string[];
+}
+
+/** Executions that wait and ask for the same. */
+export interface QueuedLine {
+  readonly properties: readonly { readonly name: string; readonly value: string }[];
+  readonly count: number;
 }
 
 /**
@@ -18,4 +26,6 @@ export interface QueuePlace {
 export interface QueueView {
   /** By id as submitted; those that are not queued are left out. */
   placesOf(ids: readonly string[]): ReadonlyMap<string, QueuePlace>;
+  /** All that wait; costs O(n) in the different requirements alone. */
+  lines(): readonly QueuedLine[];
 }

@@ -25,7 +25,10 @@ export function avoiding({ offerKey, properties, avoids = [] }: Requirement, age
 }
 
 /** Whether an agent with these labels can take it: every property is a label with just that value. */
-export function satisfies(labels: Readonly<Record<string, string>>, requirement: Requirement): boolean {
+export function satisfies(
+  labels: Readonly<Record<string, string>>,
+  requirement: Pick<Requirement, "properties">,
+): boolean {
   return requirement.properties.every(({ name, value }) => labels[name] === value);
 }
 

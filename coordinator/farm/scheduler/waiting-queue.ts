@@ -23,6 +23,8 @@ export interface WaitingQueue {
   get(id: string): Waiting | undefined;
   /** The requirements that somebody waits with. */
   requirements(): Iterable<Requirement>;
+  /** How many wait with this requirement. */
+  countOf(requirement: Requirement): number;
   /** All that wait with this requirement, in no order. */
   waitingFor(requirement: Requirement): Iterable<Waiting>;
   /** The next among the lines that pass. */
@@ -36,6 +38,7 @@ export interface WaitingQueue {
 interface Line {
   readonly requirement: Requirement;
   readonly ranks: Heap<Rank>;
+  size: number;
 }
 
 /** Those of one priority in a line. */
@@ -69,7 +72,7 @@ export function waitingQueue(running: (fairGroup: string) => number): WaitingQue
 
   function groupOf({ requirement, priority, fairGroup }: Waiting): Group {
     const line = getOrMake(lines, requirement.key, () => {
-      return { requirement, ranks: heap<Rank>((a, b) => a.priority > b.priority) };
+      return { requirement, ranks: heap<Rank>((a, b) => a.priority > b.priority), size: 0 };
     });
     const ofLine = getOrMake(ranks, line, () => new Map<number, Rank>());
     const rank = getOrMake(ofLine, priority, () => ({ line, priority, groups: heap<Group>(groupGoesBefore) }));
@@ -114,6 +117,7 @@ export function waitingQueue(running: (fairGroup: string) => number): WaitingQue
       rank.groups.add(group);
       rank.groups.moved(group);
       rank.line.ranks.add(rank);
+      rank.line.size += 1;
     },
 
     remove(id) {
@@ -123,6 +127,7 @@ export function waitingQueue(running: (fairGroup: string) => number): WaitingQue
       const group = groupOf(waiting);
       if (group.arrivals.size === 1) leave(group);
       group.arrivals.remove(waiting);
+      group.rank.line.size -= 1;
       group.rank.groups.moved(group);
       return true;
     },
@@ -132,6 +137,8 @@ export function waitingQueue(running: (fairGroup: string) => number): WaitingQue
     *requirements() {
       for (const { requirement } of lines.values()) yield requirement;
     },
+
+    countOf: ({ key }) => lines.get(key)?.size ?? 0,
 
     *waitingFor({ key }) {
       for (const rank of lines.get(key)?.ranks ?? []) for (const group of rank.groups) yield* group.arrivals;

@@ -15,16 +15,19 @@ import { EndingKind } from "../../../proto/gen/millrace/v1/event_pb.ts";
 import { digestOf, digestToMessage } from "../../../shared/digest.ts";
 import { fakeClock } from "../../support/fake-clock.ts";
 
-function setup(slots = 2) {
+function setup(slots = 2, ephemeral = false) {
   const finish = new Map<string, () => void>();
   const stops: { executionId: string; reason: unknown }[] = [];
   const kept: Report[] = [];
   const forgotten: string[] = [];
   const journaled: (bigint | undefined)[] = [];
   const operations: (Assign | undefined)[] = [];
+  const spent: string[] = [];
   const outboxHeld: HeldExecution[] = [];
   const subject = attempts({
     slots,
+    ephemeral,
+    onSpent: () => spent.push(kept.map(({ executionId }) => executionId).join()),
     executor: {
       async execute({ executionId, epoch, attempt, operation }: Assignment, stop) {
         operations.push(operation);
@@ -52,7 +55,7 @@ function setup(slots = 2) {
   });
   const turn = () => new Promise((resolve) => setImmediate(resolve));
   return {
-    ...{ subject, stops, kept, forgotten, journaled, operations, outboxHeld, turn },
+    ...{ subject, stops, kept, forgotten, spent, journaled, operations, outboxHeld, turn },
     assign: (executionId: string, number: bigint, term = 1n) =>
       subject.assign(
         create(AssignSchema, {
@@ -79,6 +82,36 @@ function setup(slots = 2) {
 }
 
 describe("an agent's attempts", () => {
+  test("are one in all when the agent is ephemeral, which is spent when its report is kept", async () => {
+    const { assign, finish, turn, subject, spent } = setup(1, true);
+    expect(subject.draining()).toBe(false);
+    expect(assign("a", 1n).accepted).toBe(true);
+    expect(subject.draining()).toBe(true);
+    expect(assign("b", 2n)).toMatchObject({ accepted: false, refusal: "the agent is draining" });
+    await turn();
+    expect(spent).toEqual([]);
+    await finish("a/1");
+    expect(spent).toEqual(["a"]);
+    subject.pause(false); // resumed by a person, it is spent all the same
+    expect(assign("c", 3n).accepted).toBe(false);
+  });
+
+  test("are one when the farm has let the agent in for one, whatever it was told at its start", async () => {
+    const { assign, subject } = setup(4);
+    subject.becomeEphemeral();
+    expect(assign("a", 1n).accepted).toBe(true);
+    expect(assign("b", 2n).accepted).toBe(false);
+  });
+
+  test("go on when the agent is not ephemeral", async () => {
+    const { assign, finish, turn, spent } = setup(1);
+    assign("a", 1n);
+    await turn();
+    await finish("a/1");
+    expect(spent).toEqual([]);
+    expect(assign("b", 2n).accepted).toBe(true);
+  });
+
   test("are taken while there are free slots", async () => {
     const { assign, finish, turn, kept, subject } = setup(2);
     expect(assign("a", 1n).accepted).toBe(true);

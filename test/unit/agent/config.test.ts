@@ -33,6 +33,18 @@ describe("an agent's settings", () => {
     expect(config.labels).toEqual({ a: "b=c", pool: "linux" });
   });
 
+  test("give an ephemeral agent one slot, and refuse it more", () => {
+    const flags = { coordinator: "h:1" };
+    expect(readAgentConfig({ flags, env: { MILLRACE_EPHEMERAL: "true" } })).toMatchObject({
+      ephemeral: true,
+      slots: 1,
+    });
+    expect(readAgentConfig({ flags, env: {} }).ephemeral).toBe(false);
+    expect(() => readAgentConfig({ flags: { ...flags, ephemeral: true, slots: "2" }, env: {} })).toThrow(
+      "--slots 2: an ephemeral agent runs one task, in one slot",
+    );
+  });
+
   test("are refused inside of too many farms", () => {
     const flags = { coordinator: "h:1" };
     expect(readAgentConfig({ flags, env: { MILLRACE_NESTING: "1" } }).nesting).toBe(1);

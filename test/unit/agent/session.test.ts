@@ -22,6 +22,7 @@ async function joined(answer: { readonly hostOperationLease?: ReturnType<typeof 
     pause: () => {},
     draining: () => false,
     stopAll: () => {},
+    becomeEphemeral: () => {},
     endOperations: () => {
       ends += 1;
     },

@@ -128,7 +128,7 @@ test("the queue tells where each waits and behind what, also those that share an
   await farm.scheduler.submit(execution("second", shared));
   await farm.scheduler.submit(execution("merged", { ...shared, fairGroup: "run_3" }));
   const places = farm.scheduler.view.placesOf(["first", "second", "merged", "running"]);
-  const busy = { waiting: 2, slots: 1, slotsUsed: 1, holders: [{ execution: "running", agent: "a" }] };
+  const busy = { pools: [], waiting: 2, slots: 1, slotsUsed: 1, holders: [{ execution: "running", agent: "a" }] };
   expect(Object.fromEntries(places)).toEqual({
     first: { position: 2, ...busy },
     second: { position: 1, ...busy },

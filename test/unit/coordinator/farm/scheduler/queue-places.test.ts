@@ -63,7 +63,7 @@ test("the position is the turn in which the queue would place it, if slots came 
       const slots = taken(places[0]?.id ?? "none", counts);
       const found = queuePlaces(
         entries.map(({ id }) => id),
-        { queue, places, slots },
+        { queue, places, slots, scaling: [] },
       );
       for (const { id, requirement } of entries) {
         const matching = places.filter(
@@ -101,7 +101,7 @@ test("the answer names what holds the slots, up to its bound, and nothing that i
   queue.add({ id: "x", priority: 0, fairGroup: "run_9", requirement: linux, order: 0 });
   const places: Place[] = [{ id: "a", labels: { os: "linux" }, slots: 30, used: 21, standing: "open" }];
   const slots = taken("a", { run_1: 7, run_2: 7, run_3: 7 });
-  const found = queuePlaces(["x", "unknown"], { queue, places, slots });
+  const found = queuePlaces(["x", "unknown"], { queue, places, slots, scaling: [] });
   expect([...found.keys()]).toEqual(["x"]);
   const place = found.get("x");
   expect(place).toMatchObject({ position: 1, waiting: 1, slots: 30, slotsUsed: 21 });

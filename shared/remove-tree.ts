@@ -1,7 +1,7 @@
 import { chmodSync, lstatSync, readdirSync } from "node:fs";
 import { rm } from "node:fs/promises";
 import { join } from "node:path";
-import { from } from "../../shared/errors.ts";
+import { from } from "./errors.ts";
 
 /** Removes a tree that a task may have made hard to remove, such as by taking its own permissions away. */
 export async function removeTree(path: string): Promise<void> {
