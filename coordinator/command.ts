@@ -15,6 +15,7 @@ export function coordinatorCommand(): Command {
     .option("--http-port <port>", "port for HTTP (default 7080; 0 takes any free one)")
     .option("--nats <url>", "NATS server, for example nats://127.0.0.1:7422")
     .option("--nats-credentials <file>", "file with the users of the NATS server")
+    .option("--lease <s>", "seconds after which a silent agent is lost (default 10; from 1 to 600)")
     .option("--json", "print one JSON line when ready")
     .addHelpText(
       "after",

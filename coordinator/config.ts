@@ -2,6 +2,7 @@ import { readFile } from "node:fs/promises";
 import { z } from "zod";
 import { type ConfigSources, port, readConfig } from "../shared/config.ts";
 import { from, MillraceError } from "../shared/errors.ts";
+import { limits } from "../shared/limits.ts";
 import type { BusAddress } from "./api/grpc/agent-service.ts";
 
 /** What a coordinator needs to know, checked. */
@@ -14,6 +15,8 @@ export interface CoordinatorConfig {
   /** How the coordinator reaches the bus, and how agents do. */
   readonly bus: BusAddress;
   readonly agentBus: BusAddress;
+  /** Default `limits.leaseMs`. */
+  readonly leaseMs?: number;
 }
 
 const settings = z.object({
@@ -22,6 +25,14 @@ const settings = z.object({
   grpcPort: port.default(7070).describe("the port for gRPC, 0 to 65535; 0 takes any free one"),
   httpPort: port.default(7080).describe("the port for HTTP, 0 to 65535; 0 takes any free one"),
   nats: z.string().startsWith("nats://").describe("the NATS server, such as nats://127.0.0.1:7422"),
+  lease: z.coerce
+    .number("not a number")
+    .min(limits.leaseMinMs / 1000, `below ${limits.leaseMinMs / 1000}`)
+    .max(limits.leaseMaxMs / 1000, `above ${limits.leaseMaxMs / 1000}`)
+    .default(limits.leaseMs / 1000)
+    .describe(
+      "seconds after which a silent agent is lost and its work is placed again; heartbeats come five times as often, and host operations have three times as long",
+    ),
   natsCredentials: z.string().min(1).describe("the file with the users of the NATS server, as `millrace up` writes it"),
 });
 
@@ -32,9 +43,10 @@ const credentials = z.object({
 
 /** Throws `invalid_argument` with every problem at once. */
 export async function readCoordinatorConfig(sources: ConfigSources): Promise<CoordinatorConfig> {
-  const { nats, natsCredentials, ...config } = readConfig(settings, sources);
+  const { nats, natsCredentials, lease, ...config } = readConfig(settings, sources);
   const { coordinator, agent } = await readCredentials(natsCredentials);
-  return { ...config, bus: { servers: [nats], ...coordinator }, agentBus: { servers: [nats], ...agent } };
+  const leaseMs = lease * 1000;
+  return { ...config, leaseMs, bus: { servers: [nats], ...coordinator }, agentBus: { servers: [nats], ...agent } };
 }
 
 async function readCredentials(path: string): Promise<z.output<typeof credentials>> {

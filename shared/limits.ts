@@ -73,8 +73,12 @@ export const limits = {
   reportTimeoutMs: 5_000,
   /** Between heartbeats of an agent. */
   heartbeatIntervalMs: 2_000,
-  /** An agent that is silent for this long is lost. */
+  /** An agent that is silent for this long is lost; `coordinator --lease` sets another, and the heartbeats follow it. */
   leaseMs: 10_000,
+  /** The shortest lease that can be set: five heartbeats, each with time to be answered on a busy machine. */
+  leaseMinMs: 1_000,
+  /** The longest: what a task waits for at most before it is placed again. */
+  leaseMaxMs: 10 * 60 * 1000,
   /** An agent that is lost for this long is forgotten: a machine that is gone for a month will not come back as it was. */
   lostAgentKeptMs: 30 * 24 * 60 * 60 * 1000,
   /** An agent whose heartbeats have no answer for this long ends its host operations. */

@@ -2,6 +2,7 @@ import { durationFromMs, timestampFromMs } from "@bufbuild/protobuf/wkt";
 import type { ServiceImpl } from "@connectrpc/connect";
 import { type AgentService, AgentState } from "../../../proto/gen/millrace/v1/agent_pb.ts";
 import { MillraceError } from "../../../shared/errors.ts";
+import type { LeaseTimes } from "../../../shared/lease-times.ts";
 import { limits } from "../../../shared/limits.ts";
 import { fitsVersion, version } from "../../../shared/version.ts";
 import type { AgentRecord, AgentRegistry } from "../../farm/agents/agent-registry.ts";
@@ -18,10 +19,11 @@ export interface AgentServiceDeps {
   readonly agents: AgentRegistry;
   readonly scheduler: Pick<Scheduler, "stats">;
   readonly bus: BusAddress;
+  readonly lease: LeaseTimes;
 }
 
 /** AgentService: agents join the farm, people look at them. */
-export function agentService({ agents, scheduler, bus }: AgentServiceDeps): ServiceImpl<typeof AgentService> {
+export function agentService({ agents, scheduler, bus, lease }: AgentServiceDeps): ServiceImpl<typeof AgentService> {
   const heldBy = (id: string): readonly string[] => scheduler.stats().heldBy.get(id) ?? [];
   return {
     async joinFarm({ agent }) {
@@ -44,9 +46,9 @@ export function agentService({ agents, scheduler, bus }: AgentServiceDeps): Serv
         natsServers: [...bus.servers],
         natsUser: bus.user,
         natsPassword: bus.password,
-        heartbeatInterval: durationFromMs(limits.heartbeatIntervalMs),
-        lease: durationFromMs(limits.leaseMs),
-        hostOperationLease: durationFromMs(limits.hostOperationLeaseMs),
+        heartbeatInterval: durationFromMs(lease.heartbeatMs),
+        lease: durationFromMs(lease.leaseMs),
+        hostOperationLease: durationFromMs(lease.hostOperationLeaseMs),
       };
     },
 

@@ -4,6 +4,7 @@ import { EndingKind, WaitCause } from "../../../proto/gen/millrace/v1/event_pb.t
 import type { Bus } from "../../../shared/bus/bus.ts";
 import type { Clock } from "../../../shared/clock.ts";
 import { from, MillraceError } from "../../../shared/errors.ts";
+import { type LeaseTimes, leaseTimes } from "../../../shared/lease-times.ts";
 import type { Component } from "../../../shared/lifecycle.ts";
 import { limits } from "../../../shared/limits.ts";
 import type { AgentChange, AgentRegistry } from "../agents/agent-registry.ts";
@@ -43,6 +44,8 @@ export interface FarmSchedulerDeps {
   readonly clock: Clock;
   /** Of this start of the coordinator. */
   readonly term: number;
+  /** Default that of limits.ts. */
+  readonly lease?: LeaseTimes;
   /** Keeps what a finished execution is worth, before anybody is told: the action cache. */
   readonly keep: (request: ExecutionRequest, report: Report) => Promise<void>;
   /** An attempt writes no more. Its log, unless its agent has ended it, ends in a gap. */
@@ -269,7 +272,7 @@ export class FarmScheduler implements Scheduler, Component {
 
   /** The agent is not there any more, and what it holds must do without it or wait. */
   #allGone(agentId: string, how: Parting): void {
-    const why = `${agentId} ${partings[how]}`;
+    const why = `${agentId} ${partings[how](this.#deps.lease ?? leaseTimes())}`;
     for (const execution of this.#slots.heldOn(agentId)) {
       const { phase } = execution;
       if (phase.kind !== "assigning" && phase.kind !== "held") continue;

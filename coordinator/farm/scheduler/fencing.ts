@@ -1,15 +1,15 @@
 import type { Epoch as EpochMessage, HeldExecution, Report } from "../../../proto/gen/millrace/v1/dispatch_pb.ts";
 import { WaitCause } from "../../../proto/gen/millrace/v1/event_pb.ts";
-import { limits } from "../../../shared/limits.ts";
+import type { LeaseTimes } from "../../../shared/lease-times.ts";
 import { isEpoch } from "./dispatcher.ts";
 import { type Execution, isPinned } from "./execution.ts";
 import type { Lease } from "./execution-table.ts";
 
 /** What a person reads of an agent that holds no more. */
 export const partings = {
-  lost: `was not heard for ${limits.leaseMs / 1000} s`,
-  left: "left",
-  removed: "was removed",
+  lost: ({ leaseMs }: LeaseTimes) => `was not heard for ${leaseMs / 1000} s`,
+  left: () => "left",
+  removed: () => "was removed",
 } as const;
 
 /** How an agent went. */
