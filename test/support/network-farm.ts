@@ -49,11 +49,11 @@ export interface NetworkFarm {
   readonly agents: readonly FarmAgent[];
   coordinator(): FarmProgram;
   startCoordinator(): Promise<void>;
-  nats(): FarmProgram;
+  killNats(): Promise<void>;
   startNats(): Promise<void>;
   /** The command line, on the coordinator's machine. */
   cli(...args: string[]): Promise<{ status: number | null; stdout: string; stderr: string }>;
-  /** Ends everything, the machines included, and takes the folder away. Gives how each program ended that still ran. */
+  /** Ends everything, the machines included, and takes the folder away. Gives how each agent and the coordinator ended that still ran. */
   remove(): Promise<readonly (number | null)[]>;
 }
 
@@ -75,13 +75,13 @@ export async function startNetworkFarm(options: NetworkFarmOptions): Promise<Net
   if (network === undefined) return undefined;
   const dir = mkdtempSync(join(tmpdir(), "millrace-network-"));
   const env = { ...cliEnvironment(dir), ...options.env };
-  const programs = new Set<FarmProgram>();
+  /** Of Millrace, in the order in which they end. */
+  const programs = { agents: new Set<FarmProgram>(), coordinators: new Set<FarmProgram>() };
+  let nats: FarmProgram | undefined;
   const proxies: TcpProxy[] = [];
   const run = async (host: Host, args: readonly string[], ready: RegExp): Promise<FarmProgram> => {
     const [file = "", ...rest] = args;
-    const program = await startProgram(host.spawn(file, rest, { env, stdio: ["ignore", "pipe", "pipe"] }), ready);
-    programs.add(program);
-    return program;
+    return await startProgram(host.spawn(file, rest, { env, stdio: ["ignore", "pipe", "pipe"] }), ready);
   };
   const proxy = async (...[host, listen, target]: Parameters<typeof startProxy>) => {
     const started = await startProxy(host, listen, target);
@@ -90,10 +90,13 @@ export async function startNetworkFarm(options: NetworkFarmOptions): Promise<Net
   };
 
   async function remove() {
-    const running = [...programs].reverse().filter(({ pid }) => isAlive(pid));
-    for (const { pid } of running) process.kill(pid, "SIGCONT");
     const statuses: (number | null)[] = [];
-    for (const program of running) statuses.push(await program.stop());
+    for (const group of [programs.agents, programs.coordinators]) {
+      const running = [...group].filter(({ pid }) => isAlive(pid));
+      for (const { pid } of running) process.kill(pid, "SIGCONT");
+      statuses.push(...(await Promise.all(running.map((program) => program.stop()))));
+    }
+    await nats?.kill();
     for (const one of proxies) await one.close();
     await network?.remove();
     rmSync(dir, { recursive: true, force: true });
@@ -104,7 +107,6 @@ export async function startNetworkFarm(options: NetworkFarmOptions): Promise<Net
     const host = await network.host();
     const { address } = host;
     const files = writeNatsFiles(dir);
-    let nats: FarmProgram;
     let coordinator: FarmProgram;
     const startNats = async () => {
       nats = await run(host, ["nats-server", "-c", files.config], /Server is ready/);
@@ -115,7 +117,8 @@ export async function startNetworkFarm(options: NetworkFarmOptions): Promise<Net
       const bus = ["--nats", `nats://${address}:${ports.nats}`, "--nats-credentials", files.credentials];
       const lease = options.leaseS === undefined ? [] : ["--lease", String(options.leaseS)];
       const args = ["coordinator", "--data", data, ...at, ...bus, ...lease, "--json"];
-      coordinator = await run(host, [millrace, ...args], /^\{"grpc"/m);
+      coordinator = await run(host, [millrace, ...args], /^\{"grpc"/);
+      programs.coordinators.add(coordinator);
     };
     await startNats();
     await startCoordinator();
@@ -143,6 +146,7 @@ export async function startNetworkFarm(options: NetworkFarmOptions): Promise<Net
       let program: FarmProgram;
       const start = async () => {
         program = await run(machine, [millrace, ...args], /"state":"online"/);
+        programs.agents.add(program);
       };
       await start();
       return { name, host: machine, data: folder, program: () => program, start, ...between };
@@ -151,7 +155,7 @@ export async function startNetworkFarm(options: NetworkFarmOptions): Promise<Net
     return {
       ...{ grpc: `unix:${socket}`, token, dir, host, agents, startCoordinator, startNats, remove },
       coordinator: () => coordinator,
-      nats: () => nats,
+      killNats: async () => await nats?.kill(),
       async cli(...args) {
         const farm = { MILLRACE_ADDRESS: `127.0.0.1:${ports.grpc}`, MILLRACE_TOKEN: token };
         const child = spawn(...host.command(millrace, args), { env: { ...env, ...farm }, stdio: ["ignore", "pipe", "pipe"] });

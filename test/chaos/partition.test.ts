@@ -1,0 +1,128 @@
+import { readFileSync, statSync } from "node:fs";
+import { join } from "node:path";
+import { afterAll, beforeAll, describe, expect, it, onTestFinished, vi } from "vitest";
+import { noNetwork } from "../support/network.ts";
+import { type FarmAgent, type NetworkFarm, startNetworkFarm } from "../support/network-farm.ts";
+import { submitText } from "../support/runs.ts";
+import { type AttemptLog, connect, followRun } from "./follow.ts";
+
+/*
+ * What happens between machines when the network between them does not do what it should. Three machines: the coordinator
+ * with its nats-server, and two agents behind proxies. The lease is 3 s, so heartbeats come every 600 ms.
+ */
+const leaseS = 3;
+const patience = { timeout: 30_000, interval: 20 };
+
+const whole = (lines: number) => Array.from({ length: lines }, (_, index) => `${index + 1}\n`).join("");
+
+/** Prints its numbers at 20 lines a second, then leaves a stamp that is unlike in each attempt. */
+function counting(lines: number, more = ""): string {
+  const run = `i=0; while [ $i -lt ${lines} ]; do i=$((i+1)); echo $i; sleep 0.05; done; date +%s%N > stamp`;
+  return `name: lonely
+stages: { work: { tasks: { count: { run: "${run}", outputs: { stamp: stamp }, cache: false${more} } } } }
+`;
+}
+
+let farm: NetworkFarm | undefined;
+
+beforeAll(async () => {
+  farm = await startNetworkFarm({ agents: 2, slots: 1, leaseS, proxies: true });
+  if (farm === undefined) process.stderr.write(`${import.meta.filename}: ${noNetwork}\n`);
+});
+afterAll(async () => {
+  expect(await farm?.remove()).toEqual(farm === undefined ? undefined : [0, 0, 0]);
+});
+
+/** A task that runs on one of the agents, and what is known of it. */
+interface Running {
+  readonly farm: NetworkFarm;
+  readonly run: string;
+  readonly names: readonly string[];
+  /** The agent that has it, and the other. */
+  readonly agent: FarmAgent;
+  readonly other: FarmAgent;
+  /** Resolves when its first attempt has printed so many lines on its agent's disk. */
+  printed(lines: number): Promise<void>;
+  until(event: string): Promise<void>;
+  /** Resolves with the logs when the run has ended and all logs have. */
+  end(): Promise<Map<string, AttemptLog>>;
+}
+
+async function start(text: string, { skip }: { skip: (why: string) => never }): Promise<Running> {
+  const there = farm ?? skip(noNetwork);
+  const services = connect(there);
+  const leaving = new AbortController();
+  onTestFinished(() => {
+    leaving.abort();
+    services.close();
+  });
+  const run = await submitText(services, text);
+  const names: string[] = [];
+  const followed = followRun(services, { run, signal: leaving.signal, names });
+  const until = (event: string) => vi.waitFor(() => expect(names).toContain(event), patience);
+  await until("taskStarted count #1");
+  const spools = there.agents.map(({ data }) => join(data, "spool", `${run}.work.count.1`));
+  const sizeOf = (path: string) => statSync(path, { throwIfNoEntry: false })?.size ?? -1;
+  const index = await vi.waitFor(() => {
+    const found = spools.findIndex((path) => sizeOf(path) >= 0);
+    expect(found).toBeGreaterThanOrEqual(0);
+    return found;
+  }, patience);
+  const [agent, other] = [there.agents[index], there.agents[1 - index]];
+  if (agent === undefined || other === undefined) throw new Error("no agent");
+  return {
+    ...{ farm: there, run, names, agent, other, until },
+    printed: (lines) =>
+      vi.waitFor(() => expect(sizeOf(spools[index] ?? "")).toBeGreaterThanOrEqual(whole(lines).length), patience),
+    async end() {
+      await followed.events;
+      return await followed.log;
+    },
+  };
+}
+
+/** The second attempt counts, the first is refused; its log is complete, or says that it may not be. */
+async function expectSecondCounts(running: Running, lines: number): Promise<void> {
+  const { names, agent, run } = running;
+  const logs = await running.end();
+  expect(names.filter((name) => name.startsWith("taskFinished"))).toEqual(["taskFinished count"]);
+  expect(names).toContain("taskStarted count #2");
+  expect(names).not.toContain("taskStarted count #3");
+  expect(logs.get("work/count#2")).toEqual({ text: whole(lines), ends: 1, gap: false });
+  const first = logs.get("work/count#1");
+  expect(whole(lines).startsWith(first?.text ?? "-")).toBe(true);
+  expect(first).toMatchObject({ ends: 1, gap: true });
+  const late = `the report on ${run}.work.count, attempt 1, came too late`;
+  await vi.waitFor(() => expect(agent.program().said()).toContain(late), patience);
+}
+
+describe("between machines", () => {
+  it("a cut that is longer than the lease moves the work; the late result is refused", async (context) => {
+    const running = await start(counting(60), context);
+    await running.printed(10);
+    running.agent.host.link(false);
+    await running.until("taskStarted count #2");
+    running.agent.host.link(true);
+    await expectSecondCounts(running, 60);
+  });
+
+  it("an agent that is stopped for longer than its lease is refused when it goes on", async (context) => {
+    const running = await start(counting(60), context);
+    await running.printed(10);
+    process.kill(running.agent.program().pid, "SIGSTOP");
+    await running.until("taskStarted count #2");
+    process.kill(running.agent.program().pid, "SIGCONT");
+    await expectSecondCounts(running, 60);
+  });
+
+  it("a cut that is shorter than the lease moves nothing", async (context) => {
+    const running = await start(counting(60), context);
+    await running.printed(10);
+    running.agent.host.link(false);
+    await running.printed(30);
+    running.agent.host.link(true);
+    const logs = await running.end();
+    expect([...logs]).toEqual([["work/count#1", { text: whole(60), ends: 1, gap: false }]]);
+    expect(running.names).not.toContain("taskWaiting count cause 5");
+  });
+});
