@@ -3,6 +3,7 @@ import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it, onTestFinished, vi } from "vitest";
 import { noNetwork } from "../support/network.ts";
 import { type FarmAgent, type NetworkFarm, startNetworkFarm } from "../support/network-farm.ts";
+import { processesAbout } from "../support/process-state.ts";
 import { submitText } from "../support/runs.ts";
 import { type AttemptLog, connect, followRun } from "./follow.ts";
 
@@ -43,7 +44,13 @@ stages:
 let farm: NetworkFarm | undefined;
 
 beforeAll(async () => {
-  farm = await startNetworkFarm({ agents: 2, slots: 1, leaseS, proxies: true, args: (number) => ["--label", `machine=${number}`] });
+  farm = await startNetworkFarm({
+    agents: 2,
+    slots: 1,
+    leaseS,
+    proxies: true,
+    args: (number) => ["--label", `machine=${number}`],
+  });
   if (farm === undefined) process.stderr.write(`${import.meta.filename}: ${noNetwork}\n`);
 });
 afterAll(async () => {
@@ -162,6 +169,26 @@ describe("between machines", () => {
     const logs = await running.end();
     expect([...logs]).toEqual([["work/count#1", { text: whole(100), ends: 1, gap: false }]]);
     expect(running.names.filter((name) => name.startsWith("taskFinished"))).toEqual(["taskFinished count"]);
+  });
+
+  it("a cut-off agent ends by itself what must not run twice, and it runs nowhere else", async (context) => {
+    const nonce = `once-${process.pid}`;
+    const running = await start(counting(2_000, ", idempotent: false").replace("i=0;", `: ${nonce}; i=0;`), context);
+    await running.printed(10);
+    running.agent.host.link(false);
+    await vi.waitFor(() => expect(processesAbout(nonce)).toEqual([]), patience);
+    await running.until("taskWaiting count cause 5");
+    running.agent.host.link(true);
+    const logs = await running.end();
+    expect(running.names.filter((name) => /Started|Finished/.test(name))).toEqual([
+      "taskStarted count #1",
+      "taskStarted count #1", // the agent is back
+      "taskFinished count with status 5",
+      "runFinished",
+    ]);
+    expect(logs.get("work/count#1")).toMatchObject({ ends: 1, gap: false });
+    const shown = await running.farm.cli("show", running.run, "--json");
+    expect(shown.stdout).toMatch(/lost its agent: the agent had no word of the farm for 3.* s, and what is not idempotent/);
   });
 
   it("a slow link carries blobs and logs without starving heartbeats", async (context) => {

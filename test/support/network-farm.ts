@@ -130,7 +130,10 @@ export async function startNetworkFarm(options: NetworkFarmOptions): Promise<Net
       const machine = await network.host();
       const name = `agent-${number}`;
       const folder = join(dir, name);
-      const between = { grpc: undefined, nats: undefined } as { grpc: TcpProxy | undefined; nats: TcpProxy | undefined };
+      const between = { grpc: undefined, nats: undefined } as {
+        grpc: TcpProxy | undefined;
+        nats: TcpProxy | undefined;
+      };
       if (options.proxies === true) {
         // The agent's machine takes the coordinator's address for its own; a proxy there knows another way to it.
         const behind = machine.wayTo(host);
@@ -158,7 +161,10 @@ export async function startNetworkFarm(options: NetworkFarmOptions): Promise<Net
       killNats: async () => await nats?.kill(),
       async cli(...args) {
         const farm = { MILLRACE_ADDRESS: `127.0.0.1:${ports.grpc}`, MILLRACE_TOKEN: token };
-        const child = spawn(...host.command(millrace, args), { env: { ...env, ...farm }, stdio: ["ignore", "pipe", "pipe"] });
+        const child = spawn(...host.command(millrace, args), {
+          env: { ...env, ...farm },
+          stdio: ["ignore", "pipe", "pipe"],
+        });
         const out = { stdout: "", stderr: "" };
         child.stdout.on("data", (text) => (out.stdout += text));
         child.stderr.on("data", (text) => (out.stderr += text));

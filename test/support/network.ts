@@ -39,7 +39,8 @@ export const noNetwork = "SKIPPED: only root may make network namespaces, and `i
 
 /** Undefined where this user can make none. */
 export async function createNetwork(): Promise<Network | undefined> {
-  const probe = "ip link set lo up && ip link add name probe type veth peer name other && ip link add name bridge type bridge";
+  const probe =
+    "ip link set lo up && ip link add name probe type veth peer name other && ip link add name bridge type bridge";
   if (spawnSync("unshare", ["--net", "sh", "-c", probe]).status !== 0) return undefined;
   const hub = await namespace();
   const holders = [hub];
@@ -69,7 +70,10 @@ export async function createNetwork(): Promise<Network | undefined> {
         link: (isUp) => hub.run(`ip link set ${port} ${isUp ? "up" : "down"}`),
         drop: (isDropping) => hub.run(`bridge link set dev ${port} state ${isDropping ? "0" : "3"}`),
         throttle(bytesPerSecond) {
-          for (const [side, device] of [[own, "eth0"], [hub, port]] as const) {
+          for (const [side, device] of [
+            [own, "eth0"],
+            [hub, port],
+          ] as const) {
             side.run(`tc qdisc del dev ${device} root 2>/dev/null || true`);
             if (bytesPerSecond === undefined) continue;
             side.run(`tc qdisc add dev ${device} root tbf rate ${bytesPerSecond * 8}bit burst 32kb latency 200ms`);

@@ -15,6 +15,13 @@ export const partings = {
 /** How an agent went. */
 export type Parting = keyof typeof partings;
 
+/** What a waiter reads of what stays with an agent that is gone; undefined when it does without it. */
+export function waitFor(execution: Execution, how: Parting): string | undefined {
+  if (isPinned(execution)) return how === "removed" ? undefined : ", and only it can go on";
+  if (how !== "lost" || execution.request.atMostOnce !== true || execution.cancelReason !== undefined) return undefined;
+  return "; it is not idempotent, so only that agent can say how it ended: if it stays away, cancel the run or remove the agent";
+}
+
 type Word = readonly [execution: Execution, lease: Lease, word: "held" | "back" | "not held"];
 
 /**
