@@ -2,6 +2,7 @@ import { readFile } from "node:fs/promises";
 import { z } from "zod";
 import { type ConfigSources, port, readConfig } from "../shared/config.ts";
 import { from, MillraceError } from "../shared/errors.ts";
+import { type LeaseTimes, leaseTimes } from "../shared/lease-times.ts";
 import { limits } from "../shared/limits.ts";
 import type { BusAddress } from "./api/grpc/agent-service.ts";
 
@@ -15,8 +16,8 @@ export interface CoordinatorConfig {
   /** How the coordinator reaches the bus, and how agents do. */
   readonly bus: BusAddress;
   readonly agentBus: BusAddress;
-  /** Default `limits.leaseMs`. */
-  readonly leaseMs?: number;
+  /** Default that of limits.ts. */
+  readonly lease: LeaseTimes;
 }
 
 const settings = z.object({
@@ -43,10 +44,10 @@ const credentials = z.object({
 
 /** Throws `invalid_argument` with every problem at once. */
 export async function readCoordinatorConfig(sources: ConfigSources): Promise<CoordinatorConfig> {
-  const { nats, natsCredentials, lease, ...config } = readConfig(settings, sources);
+  const { nats, natsCredentials, lease: leaseS, ...config } = readConfig(settings, sources);
   const { coordinator, agent } = await readCredentials(natsCredentials);
-  const leaseMs = lease * 1000;
-  return { ...config, leaseMs, bus: { servers: [nats], ...coordinator }, agentBus: { servers: [nats], ...agent } };
+  const lease = leaseTimes(leaseS * 1000);
+  return { ...config, lease, bus: { servers: [nats], ...coordinator }, agentBus: { servers: [nats], ...agent } };
 }
 
 async function readCredentials(path: string): Promise<z.output<typeof credentials>> {

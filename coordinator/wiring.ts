@@ -21,7 +21,6 @@ import { diskCasSchema } from "../shared/cas/disk-index.ts";
 import { verifyingCas } from "../shared/cas/verifying-cas.ts";
 import { systemClock } from "../shared/clock.ts";
 import { diskSpace } from "../shared/disk-space.ts";
-import { leaseTimes } from "../shared/lease-times.ts";
 import { type Component, type Lifecycle, lifecycle } from "../shared/lifecycle.ts";
 import { limits } from "../shared/limits.ts";
 import { openDiskReserve, reservedSqlite } from "../shared/sqlite/disk-reserve.ts";
@@ -101,16 +100,11 @@ export async function startCoordinator(config: CoordinatorConfig, log: Logger): 
     const actionCache = completenessCheckingActionCache(sqliteActionCache({ sqlite, clock }), cas);
     const logs = own("logs", await openFileLogStore({ dir: join(config.data, "logs"), clock }));
     const term = await nextTerm(sqlite);
-    const lease = leaseTimes(config.leaseMs);
-    const agents = busAgentRegistry({ bus, sqlite, clock, term, lease, onError });
+    const agents = busAgentRegistry({ bus, sqlite, clock, term, lease: config.lease, onError });
     const scheduler = new FarmScheduler({
-      bus,
-      agents,
+      ...{ bus, agents, clock, term, lease: config.lease },
       dispatcher: busDispatcher(bus),
       table: sqliteExecutionTable(sqlite),
-      clock,
-      term,
-      lease,
       keep: keepResults({ cas, actionCache }),
       attemptEnded: (executionId, attempt) => logs.finish({ executionId, attempt }, "gap"),
       onError,
@@ -148,7 +142,7 @@ export async function startCoordinator(config: CoordinatorConfig, log: Logger): 
         mounted(FlowService, flowService({ flows: flows({ runs, histories: runs, clock }) })),
         mounted(LogService, logService({ logs, runs, cas })),
         mounted(EnvironmentService, environmentService(environments)),
-        mounted(AgentService, agentService({ agents, scheduler, bus: config.agentBus, lease })),
+        mounted(AgentService, agentService({ agents, scheduler, bus: config.agentBus, lease: config.lease })),
         mounted(AdminService, adminService({ tokens, clock, disk: () => diskSpace(config.data) })),
       ],
       { tokens, meters, stopping: stopping.signal },

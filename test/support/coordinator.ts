@@ -11,6 +11,7 @@ import { LogService } from "../../proto/gen/millrace/v1/log_pb.ts";
 import { RunService } from "../../proto/gen/millrace/v1/run_pb.ts";
 import { connectNatsBus } from "../../shared/bus/nats-bus.ts";
 import { grpcCas } from "../../shared/cas/grpc-cas.ts";
+import { leaseTimes } from "../../shared/lease-times.ts";
 import { grpcTransport } from "../../shared/rpc/grpc-transport.ts";
 import { startNatsServer } from "./nats-server.ts";
 import { tempDir } from "./temp-dir.ts";
@@ -36,7 +37,7 @@ function clientsOf(address: string, token?: string) {
 export async function startTestCoordinator(data = tempDir()) {
   const nats = await startNatsServer();
   const bus = { servers: [nats.url], user: nats.user, password: nats.password };
-  const config = { data, host: "127.0.0.1", grpcPort: 0, httpPort: 0, bus, agentBus: bus };
+  const config = { data, host: "127.0.0.1", grpcPort: 0, httpPort: 0, lease: leaseTimes(), bus, agentBus: bus };
   const coordinator = await startCoordinator(config, pino({ level: "silent" }));
   let stopping: Promise<void> | undefined;
   const stop = () => (stopping ??= coordinator.stop());
