@@ -29,6 +29,7 @@ export function agentCommand(): Command {
     .option("--data <dir>", "folder for the agent's store and state (default ~/.local/state/millrace/agent)")
     .option("--name <id>", "id of a new agent (default: made of the machine's name)")
     .option("--store-bytes <n>", "what the local store may hold; the least recently used goes first (default 32 GiB)")
+    .option("--spool-bytes <n>", "output that may wait while the coordinator is away (default 256 MiB)")
     .option("--json", "print one JSON line when joined")
     .addHelpText(
       "after",

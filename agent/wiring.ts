@@ -13,6 +13,7 @@ import type { Clock } from "../shared/clock.ts";
 import type { DigestKey } from "../shared/digest.ts";
 import { diskSpace } from "../shared/disk-space.ts";
 import type { MillraceError } from "../shared/errors.ts";
+import { limits } from "../shared/limits.ts";
 import { grpcTransport } from "../shared/rpc/grpc-transport.ts";
 import { lockFolder } from "../shared/sqlite/folder-lock.ts";
 import type { Sqlite } from "../shared/sqlite/sqlite.ts";
@@ -37,6 +38,7 @@ import { inputRoots } from "./input-root/input-root.ts";
 import { inputTrees } from "./input-root/input-trees.ts";
 import { type InputRootMode, probeInputRootMode } from "./input-root/mode.ts";
 import { removeTree } from "./input-root/remove-tree.ts";
+import { boundedLogs, type SpoolBounds } from "./logs/bounded-logs.ts";
 import { setAsideLeftovers } from "./logs/leftovers.ts";
 import { logStreamer } from "./logs/log-streamer.ts";
 import type { DeployStep } from "./operations/deploy-state.ts";
@@ -128,7 +130,10 @@ export async function wireAgent(
   const layOut = layingOutExecutor(checked, { roots, caches });
   const read = readingExecutor(layOut, store);
   const conclude = concludingExecutor(read, own);
-  const log = loggingExecutor(conclude, { logs, farm, folder: folder("spool"), patiently, ending: ending.signal });
+  const bounded = boundedLogs(logs, { clock, bounds: spoolBounds(config), onError });
+  opened.defer(async () => bounded.close());
+  const kept = { logs: bounded, farm, folder: folder("spool"), patiently, ending: ending.signal };
+  const log = loggingExecutor(conclude, kept);
 
   // Beside it, what outlives its task: the same two ends, and between them no input root and no runner.
   const journal = patientJournal(sqliteJournal(database), { clock, signal: ending.signal, onWait: onError });
@@ -213,6 +218,10 @@ async function wireLogs({ transport, folder, clock, onError, opened }: LogParts)
   };
   const aside = { spoolFolder: folder("spool"), folder: folder("leftovers"), logs: open() };
   return { leftovers: await setAsideLeftovers({ ...aside, clock, onError }), logs: open() };
+}
+
+function spoolBounds({ spoolBytes }: AgentConfig): SpoolBounds {
+  return { spoolBytes, cutOffMs: limits.logCutOffMs, awayMs: limits.farmAwayMs };
 }
 
 interface StoreParts {

@@ -106,6 +106,16 @@ export const limits = {
   logFlushMs: 50,
   /** Unacknowledged log bytes an agent has in flight; the rest waits in the spool. */
   logInFlightBytes: 4 * 1024 * 1024,
+  /** A coordinator that has taken nothing of a log that waits for this long is away. */
+  logCutOffMs: 5_000,
+  /** What an agent keeps of the output of running tasks for a coordinator that is away, unless told otherwise. */
+  spoolBytes: 256 * 1024 * 1024,
+  /** The least that can be said instead. */
+  spoolBytesMin: 1024 * 1024,
+  /** For how long tasks go on, and what they have made waits, while the coordinator is away. */
+  farmAwayMs: 60 * 60 * 1000,
+  /** Between an agent's looks at what waits. */
+  spoolCheckMs: 1_000,
   /** The output of one attempt; beyond it the log ends with a marker and the rest is dropped. */
   logBytes: 4 * 1024 * 1024 * 1024,
   /** Logs that the store holds open, each with two descriptors; the least recently used idle one makes room. */

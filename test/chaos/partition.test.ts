@@ -1,4 +1,7 @@
+import { statSync } from "node:fs";
+import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it, onTestFinished, type TestContext, vi } from "vitest";
+import { limits } from "../../shared/limits.ts";
 import { noNetwork } from "../support/network.ts";
 import { type NetworkFarm, startNetworkFarm } from "../support/network-farm.ts";
 import { processesAbout } from "../support/process-state.ts";
@@ -17,7 +20,7 @@ stages:
     tasks:
       count:
         agents: { machine: "1" }
-        run: "head -c 2000000 /dev/urandom > big; sha256sum big > sum; yes 0123456789abcde | head -c 800000"
+        run: "i -lt 2000 /dev/urandom > big; sha256sum big > sum; yes 0123456789abcde | head -c 800000"
         outputs: { big: big, sum: sum }
         cache: false
       check:
@@ -30,7 +33,7 @@ stages:
 let farm: NetworkFarm | undefined;
 
 beforeAll(async () => {
-  farm = await startNetworkFarm({ agents: 2, leaseS, proxies: true });
+  farm = await startNetworkFarm({ agents: 2, leaseS, proxies: true, spoolBytes: limits.spoolBytesMin });
   if (farm === undefined) process.stderr.write(`${import.meta.filename}: ${noNetwork}\n`);
 });
 afterAll(async () => {
@@ -88,6 +91,22 @@ describe("between machines", () => {
     const logs = await running.end();
     expect([...logs]).toEqual([["work/count#1", { text: whole(80), ends: 1, gap: false }]]);
     expect(running.names.filter((name) => name.startsWith("taskFinished"))).toEqual(["taskFinished count"]);
+  });
+
+  it("a task that prints too much for a coordinator that is away ends with the cause, and its output arrives", async (context) => {
+    const running = await start(counting(200).replace("do i=", "do head -c 20000 /dev/zero; i="), context);
+    await running.printed(10);
+    await running.agent.grpc?.set({ isRefusing: true });
+    await running.agent.grpc?.reset();
+    const spool = join(running.agent.data, "spool", `${running.run}.work.count.1`);
+    await vi.waitFor(() => expect(processesAbout("i -lt 200 ]")).toEqual([]), patience);
+    const { size } = statSync(spool);
+    await running.agent.grpc?.set({});
+    await running.until("taskWaiting count cause 5");
+    await farm?.cli("cancel", running.run);
+    const logs = await running.end();
+    expect(logs.get("work/count#1")).toMatchObject({ ends: 1, gap: false });
+    expect(logs.get("work/count#1")?.text.length).toBe(size);
   });
 
   it("a cut-off agent ends by itself what must not run twice, and it runs nowhere else", async (context) => {

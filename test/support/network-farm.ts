@@ -52,6 +52,8 @@ export interface NetworkFarmOptions {
   readonly leaseS?: number;
   /** Whether what agents say goes through proxies. */
   readonly proxies?: boolean;
+  /** What each agent keeps of output that waits; default the product's. */
+  readonly spoolBytes?: number;
   /** The data folder of an agent, by its number from 1; default one in the farm's. */
   readonly data?: (agent: number) => string;
 }
@@ -167,6 +169,7 @@ async function startAgent(parts: Parts, center: Host, number: number): Promise<F
     ...["agent", "--coordinator", `${center.address}:${ports.grpc}`],
     ...["--token-file", join(dir, "coordinator/tokens/agent"), "--data", data, "--name", name, "--hide", dir],
     ...["--slots", String(options.slots ?? 1), "--label", `machine=${number}`, "--json"],
+    ...(options.spoolBytes === undefined ? [] : ["--spool-bytes", String(options.spoolBytes)]),
   ];
   let program: HostProgram;
   const start = async () => {

@@ -18,6 +18,8 @@ function optionsOf(endpoint: string): NetConnectOpts {
 function run(listen: NetConnectOpts, target: NetConnectOpts): void {
   const sockets = new Set<Socket>();
   let mode: ProxyMode = {};
+  /** Grows with each swallowing: connections from before are dead from then on. */
+  let generation = 0;
 
   function keep(socket: Socket): Socket {
     sockets.add(socket);
@@ -26,7 +28,8 @@ function run(listen: NetConnectOpts, target: NetConnectOpts): void {
 
   /** In order, and at the pace of the receiver as long as nothing is delayed. */
   function pass(from: Socket, to: Socket): void {
-    let isLost = false;
+    const born = generation;
+    const isLost = () => born !== generation;
     let lastMs = 0;
     const later = (call: () => void): void => {
       const nowMs = systemClock.monotonicMs();
@@ -35,8 +38,7 @@ function run(listen: NetConnectOpts, target: NetConnectOpts): void {
       else systemClock.after(lastMs - nowMs, call);
     };
     from.on("data", (data) => {
-      isLost ||= mode.isSwallowing === true;
-      if (isLost) return;
+      if (isLost()) return;
       later(() => {
         if (to.write(data)) return;
         from.pause();
@@ -44,7 +46,7 @@ function run(listen: NetConnectOpts, target: NetConnectOpts): void {
       });
     });
     from.on("end", () => {
-      if (!isLost && mode.isSwallowing !== true) later(() => to.end());
+      if (!isLost()) later(() => to.end());
     });
     from.on("close", () => {
       if (from.errored !== null) to.resetAndDestroy();
@@ -64,6 +66,7 @@ function run(listen: NetConnectOpts, target: NetConnectOpts): void {
   process.on("message", (message: ProxyMode & { reset?: boolean }) => {
     if (message.reset === true) for (const socket of sockets) socket.resetAndDestroy();
     else mode = message;
+    if (mode.isSwallowing === true) generation += 1;
     process.send?.("done");
   });
   process.on("disconnect", () => process.exit());
