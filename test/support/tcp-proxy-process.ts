@@ -49,13 +49,13 @@ function run(listen: NetConnectOpts, target: NetConnectOpts): void {
       if (!isLost()) later(() => to.end());
     });
     from.on("close", () => {
-      if (from.errored !== null) to.resetAndDestroy();
+      if (from.errored !== null) reset(to);
     });
   }
 
   const server = createServer({ allowHalfOpen: true }, (near) => {
     keep(near);
-    if (mode.isRefusing === true) near.resetAndDestroy();
+    if (mode.isRefusing === true) reset(near);
     else if (mode.isSwallowing === true) near.resume();
     else {
       const far = keep(connect({ ...target, allowHalfOpen: true }));
@@ -64,11 +64,17 @@ function run(listen: NetConnectOpts, target: NetConnectOpts): void {
     }
   });
   process.on("message", (message: ProxyMode & { reset?: boolean }) => {
-    if (message.reset === true) for (const socket of sockets) socket.resetAndDestroy();
+    if (message.reset === true) for (const socket of sockets) reset(socket);
     else mode = message;
     if (mode.isSwallowing === true) generation += 1;
     process.send?.("done");
   });
   process.on("disconnect", () => process.exit());
   server.listen(listen, () => process.send?.("listening"));
+}
+
+/** Unix sockets know no RST. */
+function reset(socket: Socket): void {
+  if (socket.remoteAddress === undefined) socket.destroy();
+  else socket.resetAndDestroy();
 }
