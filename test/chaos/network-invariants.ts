@@ -82,8 +82,8 @@ function checkLogs({ strikes }: NetworkRound, { work, events, stored }: LoggedWo
 /** What must hold once all is whole again: nobody holds anything, and nothing is left behind. Throws until it does. */
 export async function checkNothingLeft(round: NetworkRound, farm: NetworkFarm, services: Services): Promise<void> {
   const { agents } = await services.agents.listAgents({});
-  expect(agents.map(({ info, state, executions }) => [info?.id, state, executions]).sort()).toEqual(
-    farm.agents.map(({ name }) => [name, AgentState.ONLINE, []]),
+  expect(new Map(agents.map(({ info, state, executions }) => [info?.id, { state, executions }]))).toEqual(
+    new Map(farm.agents.map(({ name }) => [name, { state: AgentState.ONLINE, executions: [] }])),
   );
   expect(processesAbout(round.nonce).map(({ command }) => command)).toEqual([]);
   expect(farm.agents.map(leftoversOf)).toEqual(farm.agents.map(() => []));

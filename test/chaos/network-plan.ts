@@ -88,7 +88,7 @@ function planStrikes(random: Random, agents: number): Strike[] {
   let atMs = 300;
   for (let left = 4 + random.below(5); left > 0; left -= 1) {
     const cost = strikes.filter(({ harm }) => costly.has(harm)).length;
-    const harm = random.pick(harms as unknown as [Harm, ...Harm[]]);
+    const harm = random.pick(harms);
     const strike = {
       agent: random.below(agents),
       atMs,
