@@ -15,8 +15,15 @@ export const limits = {
   grpcMessageBytes: 64 * 1024 * 1024,
   /** One message of a byte stream. grpc-js buffers 16 messages a stream, so a stream holds at most 16 MiB. */
   streamChunkBytes: 1024 * 1024,
-  /** HTTP/2 windows: the default of 64 KiB caps a stream near 165 MiB/s on loopback. */
-  grpcWindowBytes: 16 * 1024 * 1024,
+  /**
+   * HTTP/2 windows: the default of 64 KiB caps a stream near 165 MiB/s on loopback, and at 2 MiB/s over 30 ms. What fits a
+   * window may lie before a ping on a slow link; see grpcPingTimeoutMs.
+   */
+  grpcWindowBytes: 4 * 1024 * 1024,
+  /** Between pings of a gRPC connection with calls: a dead one is found out within this and the next, 25 s together. */
+  grpcPingMs: 5_000,
+  /** An unanswered ping ends the connection. A full window takes as long at 200 KiB/s: slower links carry no large blobs. */
+  grpcPingTimeoutMs: 20_000,
   /** A blob that is decoded as one message, a Tree for example. */
   messageBlobBytes: 64 * 1024 * 1024,
   /** Transfers that one upload, download or layout has under way: enough to hide the latency of a disk and of a network. */
@@ -79,8 +86,12 @@ export const limits = {
   reportTimeoutMs: 5_000,
   /** Between heartbeats of an agent. */
   heartbeatIntervalMs: 2_000,
-  /** An agent that is silent for this long is lost. */
+  /** An agent that is silent for this long is lost; `coordinator --lease` sets another, and the heartbeats follow it. */
   leaseMs: 10_000,
+  /** The shortest lease that can be set: five heartbeats, each with time to be answered on a busy machine. */
+  leaseMinMs: 1_000,
+  /** The longest: what a task waits for at most before it is placed again. */
+  leaseMaxMs: 10 * 60 * 1000,
   /** An agent that is lost for this long is forgotten: a machine that is gone for a month will not come back as it was. */
   lostAgentKeptMs: 30 * 24 * 60 * 60 * 1000,
   /** An enrolment token that states no time: long enough to walk to a machine. */
@@ -119,6 +130,16 @@ export const limits = {
   logFlushMs: 50,
   /** Unacknowledged log bytes an agent has in flight; the rest waits in the spool. */
   logInFlightBytes: 4 * 1024 * 1024,
+  /** A coordinator that has taken nothing of a log that waits for this long is away. */
+  logCutOffMs: 5_000,
+  /** What an agent keeps of the output of running tasks for a coordinator that is away, unless told otherwise. */
+  spoolBytes: 256 * 1024 * 1024,
+  /** The least that can be said instead. */
+  spoolBytesMin: 1024 * 1024,
+  /** For how long tasks go on, and what they have made waits, while the coordinator is away. */
+  farmAwayMs: 60 * 60 * 1000,
+  /** Between an agent's looks at what waits. */
+  spoolCheckMs: 1_000,
   /** The output of one attempt; beyond it the log ends with a marker and the rest is dropped. */
   logBytes: 4 * 1024 * 1024 * 1024,
   /** Logs that the store holds open, each with two descriptors; the least recently used idle one makes room. */
