@@ -30,12 +30,19 @@ function run(listen: NetConnectOpts, target: NetConnectOpts): void {
   function pass(from: Socket, to: Socket): void {
     const born = generation;
     const isLost = () => born !== generation;
-    let lastMs = 0;
+    /** One timer at a time: two might fire in another order than that of their pieces. */
+    const queue: { readonly dueMs: number; readonly call: () => void }[] = [];
+    const drain = (): void => {
+      for (let [head] = queue; head !== undefined; [head] = queue) {
+        const leftMs = head.dueMs - systemClock.monotonicMs();
+        if (leftMs > 0) return void systemClock.after(leftMs, drain);
+        queue.shift();
+        head.call();
+      }
+    };
     const later = (call: () => void): void => {
-      const nowMs = systemClock.monotonicMs();
-      lastMs = Math.max(lastMs, nowMs + (mode.delayMs ?? 0));
-      if (lastMs <= nowMs) call();
-      else systemClock.after(lastMs - nowMs, call);
+      queue.push({ dueMs: systemClock.monotonicMs() + (mode.delayMs ?? 0), call });
+      if (queue.length === 1) drain();
     };
     from.on("data", (data) => {
       if (isLost()) return;
