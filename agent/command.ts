@@ -42,6 +42,7 @@ export function agentCommand(): Command {
     .option("--ready-file <file>", "file that holds the agent's id once it has joined, until it ends")
     .option("--upgrade", "exchange its own executable when the coordinator offers a newer one; the installer sets it")
     .addOption(new Option(trialOption, "join, take no work, and wait for the end").hideHelp())
+    .option("--spool-bytes <n>", "output that may wait while the coordinator is away (default 256 MiB)")
     .option("--json", "print one JSON line when joined")
     .addHelpText(
       "after",

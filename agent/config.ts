@@ -26,6 +26,8 @@ export interface AgentConfig {
   readonly name: string | undefined;
   /** What the local store may hold. */
   readonly storeBytes: number;
+  /** What running tasks may have printed that the coordinator has not taken. */
+  readonly spoolBytes: number;
   /** Tools to announce beside the usual ones: absolute paths, or names that are looked for. */
   readonly tools: readonly string[];
   /** Undefined is bubblewrap where it works. */
@@ -83,6 +85,14 @@ const schema = z.object({
     .min(0, "below 0")
     .default(limits.storeBytes)
     .describe("what the local store may hold, in bytes; blobs that were not used for longest are evicted"),
+  spoolBytes: z.coerce
+    .number("not a number")
+    .int("not a whole number")
+    .min(limits.spoolBytesMin, `below ${limits.spoolBytesMin}`)
+    .default(limits.spoolBytes)
+    .describe(
+      "output of running tasks that may wait while the coordinator is away, in bytes; beyond it the task with the most of it ends",
+    ),
   tool: list(z.string().regex(toolPattern, "not a name, or name=/path/to/name")),
   sandbox: z.enum(["bubblewrap", "none"], "neither bubblewrap nor none").optional(),
   hide: list(z.string()),
@@ -113,6 +123,7 @@ export function readAgentConfig(sources: ConfigSources): AgentConfig {
     storeBytes: rest.storeBytes,
     tlsCa: rest.tlsCa,
     credentials: credentials === undefined ? undefined : resolve(credentials),
+    spoolBytes: rest.spoolBytes,
     token: tokenFile === undefined ? token : readToken(tokenFile),
     labels: { ...labels, pool },
     data: resolve(data),

@@ -6,27 +6,37 @@ import { patiently, retry, retryDelayMs } from "../shared/retry.ts";
 const pace = { baseMs: limits.retryMinMs, maxMs: limits.retryMaxMs, random: patiently.random };
 
 /**
- * Makes a call until it goes well; while the farm cannot be reached it waits for ever, for a task's inputs and outputs are
- * worth more than a quick answer while the coordinator restarts. A coordinator that is there but short of something, which
+ * Makes a call until it goes well; while the farm cannot be reached it waits, for `limits.farmAwayMs` at most, for a task's
+ * inputs and outputs are worth more than a quick answer while the coordinator restarts. A coordinator that is there but short of something, which
  * may be disk, is asked `limits.exhaustedAttempts` times.
  * @throws MillraceError the first error that trying again cannot cure, or `canceled` when the signal aborts
  */
 export type Patiently = <T>(signal: AbortSignal, doing: string, call: () => Promise<T>) => Promise<T>;
 
 /** `onWait` is told why, at each attempt that failed and will be made again. */
-export function patience(clock: Clock, onWait: (error: MillraceError) => void): Patiently {
+export function patience(
+  clock: Clock,
+  onWait: (error: MillraceError) => void,
+  awayMs: number = limits.farmAwayMs,
+): Patiently {
   return async (signal, doing, call) => {
     let exhausted = 0;
+    let awaySinceMs: number | undefined;
+    let goneMs = 0;
     const isRetryable = (error: unknown) => {
       const isShort = from(error).code === "resource_exhausted" && isRemote(error);
       if (isShort ? ++exhausted >= limits.exhaustedAttempts : !isAway(error)) return false;
+      awaySinceMs ??= clock.monotonicMs();
+      goneMs = clock.monotonicMs() - awaySinceMs;
+      if (goneMs >= awayMs) return false;
       onWait(from(error, doing));
       return true;
     };
     try {
       return await retry(call, { ...pace, clock, signal, attemptsMax: Number.POSITIVE_INFINITY, isRetryable });
     } catch (error) {
-      throw from(error, doing);
+      const forLong = goneMs >= awayMs ? `, for ${Math.round(goneMs / 1000)} s without success` : "";
+      throw from(error, `${doing}${forLong}`);
     }
   };
 }

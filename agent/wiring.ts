@@ -22,6 +22,7 @@ import type { Clock } from "../shared/clock.ts";
 import type { DigestKey } from "../shared/digest.ts";
 import { diskSpace } from "../shared/disk-space.ts";
 import type { MillraceError } from "../shared/errors.ts";
+import { limits } from "../shared/limits.ts";
 import { removeTree } from "../shared/remove-tree.ts";
 import { explainedTransport } from "../shared/rpc/explained-transport.ts";
 import { grpcTransport } from "../shared/rpc/grpc-transport.ts";
@@ -52,6 +53,7 @@ import { toolCheckingExecutor } from "./executor/tool-checking-executor.ts";
 import { inputRoots } from "./input-root/input-root.ts";
 import { inputTrees } from "./input-root/input-trees.ts";
 import { type InputRootMode, probeInputRootMode } from "./input-root/mode.ts";
+import { boundedLogs } from "./logs/bounded-logs.ts";
 import { setAsideLeftovers } from "./logs/leftovers.ts";
 import { logStreamer } from "./logs/log-streamer.ts";
 import type { DeployStep } from "./operations/deploy-state.ts";
@@ -119,7 +121,7 @@ export async function wireAgent(
   opened.defer(() => runner.close());
   // Only now is nothing left of an earlier start that could still write there.
   await removeTree(folder("work"));
-  const { logs, leftovers } = await wireLogs({ transport, folder, clock, onError, opened });
+  const { logs, bounded, leftovers } = await wireLogs({ config, transport, folder, clock, onError, opened });
 
   const confined = await confine(config, runner, data);
   const tools = await openTools({
@@ -145,7 +147,8 @@ export async function wireAgent(
   const layOut = layingOutExecutor(checked, { roots, caches });
   const read = readingExecutor(layOut, store);
   const conclude = concludingExecutor(read, own);
-  const log = loggingExecutor(conclude, { logs, farm, folder: folder("spool"), patiently, ending: ending.signal });
+  const kept = { logs: bounded, farm, folder: folder("spool"), patiently, ending: ending.signal };
+  const log = loggingExecutor(conclude, kept);
 
   // Beside it, what outlives its task: the same two ends, and between them no input root and no runner.
   const hosting = { logs, shelf, store, onStep, unitsEnd, ending: ending.signal };
@@ -304,12 +307,12 @@ function wireRunner(data: string, mode: InputRootMode, clock: Clock, onRestart: 
   });
 }
 
-interface LogParts extends Pick<StoreParts, "folder" | "clock" | "onError" | "opened"> {
+interface LogParts extends Pick<StoreParts, "config" | "folder" | "clock" | "onError" | "opened"> {
   readonly transport: Transport;
 }
 
-/** The logs of this start, and what an earlier one left of its own. */
-async function wireLogs({ transport, folder, clock, onError, opened }: LogParts) {
+/** The logs of this start (`bounded`: for tasks), and what an earlier one left of its own. */
+async function wireLogs({ config, transport, folder, clock, onError, opened }: LogParts) {
   const client = createClient(LogService, transport);
   const open = () => {
     const logs = logStreamer({ client, clock, onError });
@@ -317,7 +320,12 @@ async function wireLogs({ transport, folder, clock, onError, opened }: LogParts)
     return logs;
   };
   const aside = { spoolFolder: folder("spool"), folder: folder("leftovers"), logs: open() };
-  return { leftovers: await setAsideLeftovers({ ...aside, clock, onError }), logs: open() };
+  const leftovers = await setAsideLeftovers({ ...aside, clock, onError });
+  const logs = open();
+  const bounds = { spoolBytes: config.spoolBytes, cutOffMs: limits.logCutOffMs, awayMs: limits.farmAwayMs };
+  const bounded = boundedLogs(logs, { clock, bounds, onError });
+  opened.defer(async () => bounded.close());
+  return { leftovers, logs, bounded };
 }
 
 interface StoreParts {

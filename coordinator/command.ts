@@ -33,6 +33,7 @@ export function coordinatorCommand(): Command {
       "--dist <dir>",
       "folder with the programs that agents are installed from (default: what `npm run package` made)",
     )
+    .option("--lease <s>", "seconds after which a silent agent is lost (default 10; from 1 to 600)")
     .option("--json", "print one JSON line when ready")
     .addHelpText(
       "after",

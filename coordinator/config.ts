@@ -3,6 +3,8 @@ import { join } from "node:path";
 import { z } from "zod";
 import { type ConfigSources, port, readConfig } from "../shared/config.ts";
 import { from, MillraceError } from "../shared/errors.ts";
+import { type LeaseTimes, leaseTimes } from "../shared/lease-times.ts";
+import { limits } from "../shared/limits.ts";
 import { chooseServerTls } from "../shared/tls/choose-server-tls.ts";
 import { readCa } from "../shared/tls/obtain-trust.ts";
 import type { ServerTls } from "../shared/tls/server-tls.ts";
@@ -28,6 +30,8 @@ export interface CoordinatorConfig {
   readonly agentBus: BusAddress;
   /** Where the users of the NATS server are ours to say; undefined: all agents share one. */
   readonly managedNats?: ManagedNatsConfig | undefined;
+  /** Default that of limits.ts. */
+  readonly lease: LeaseTimes;
 }
 
 /** An embedded nats-server, with a user of its system account. */
@@ -57,6 +61,14 @@ const settings = z.object({
     .describe(
       "by whom a NATS server with tls:// is vouched for: `system` or a file; as the coordinator when not given",
     ),
+  lease: z.coerce
+    .number("not a number")
+    .min(limits.leaseMinMs / 1000, `below ${limits.leaseMinMs / 1000}`)
+    .max(limits.leaseMaxMs / 1000, `above ${limits.leaseMaxMs / 1000}`)
+    .default(limits.leaseMs / 1000)
+    .describe(
+      "seconds after which a silent agent is lost and its work is placed again; heartbeats come five times as often, and host operations have three times as long",
+    ),
   natsCredentials: z.string().min(1).describe("the file with the users of the NATS server, as `millrace up` writes it"),
 });
 
@@ -75,7 +87,7 @@ const credentials = z.union([
  * @throws MillraceError invalid_argument with every problem at once; what `chooseServerTls` throws
  */
 export async function readCoordinatorConfig(sources: ConfigSources): Promise<CoordinatorConfig> {
-  const { nats, agentNats, natsCa, natsCredentials, ...rest } = readConfig(settings, sources);
+  const { nats, agentNats, natsCa, natsCredentials, lease, ...rest } = readConfig(settings, sources);
   const { data, dist, host, grpcPort, httpPort, advertise, tlsDir } = rest;
   const users = await readCredentials(natsCredentials);
   const { coordinator } = users;
@@ -87,7 +99,7 @@ export async function readCoordinatorConfig(sources: ConfigSources): Promise<Coo
   const ca = natsCa === undefined || natsCa === "system" ? natsCa : readCa("--nats-ca", natsCa);
   const servers = agentNats ?? [nats];
   return {
-    ...{ data, dist, host, grpcPort, httpPort, advertise, tls },
+    ...{ data, dist, host, grpcPort, httpPort, advertise, tls, lease: leaseTimes(lease * 1000) },
     bus: { servers: [nats], ...coordinator, trust: nats.startsWith("tls:") ? busTrust(ca, tls) : undefined },
     ...("agent" in users
       ? { agentBus: { servers, ...users.agent, ca } }

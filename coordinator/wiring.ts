@@ -121,7 +121,7 @@ export async function startCoordinator(config: CoordinatorConfig, log: Logger): 
     const actionCache = completenessCheckingActionCache(sqliteActionCache({ sqlite, clock }), cas);
     const logs = own("logs", await openFileLogStore({ dir: join(config.data, "logs"), clock }));
     const term = await nextTerm(sqlite);
-    const agents = busAgentRegistry({ bus, sqlite, clock, term, onError });
+    const agents = busAgentRegistry({ bus, sqlite, clock, term, lease: config.lease, onError });
     const letIn = await wireEnrolment(config, { sqlite, clock, own, onError });
     const { enrolments, enrolmentTokens } = letIn;
     const programs = filePrograms({ dist: config.dist ?? ownDist(), own: ownExecutable(), version });
@@ -129,11 +129,9 @@ export async function startCoordinator(config: CoordinatorConfig, log: Logger): 
     const known = { agents, enrolments, fingerprint, sqlite, clock, onError };
     const pools = await wirePools({ config, ...known, scheduler: () => scheduler, grpcPort: () => ports.grpc });
     const scheduler: FarmScheduler = new FarmScheduler({
-      ...{ bus, agents, pools },
+      ...{ bus, agents, pools, clock, term, lease: config.lease },
       dispatcher: busDispatcher(bus),
       table: sqliteExecutionTable(sqlite),
-      clock,
-      term,
       keep: keepResults({ cas, actionCache }),
       attemptEnded: (executionId, attempt) => logs.finish({ executionId, attempt }, "gap"),
       onError,
@@ -162,7 +160,8 @@ export async function startCoordinator(config: CoordinatorConfig, log: Logger): 
     const ports = { grpc: config.grpcPort, http: config.httpPort };
     const installer = () => installerAddress({ ...config, port: ports.http, ...ownNames() });
     const administered = { tokens, enrolments, enrolmentTokens, clock, fingerprint, disk, installer };
-    const joined = { agents, enrolments, scheduler, bus: config.agentBus, programs, offerTo: upgrades.offerTo };
+    const { agentBus, lease } = config;
+    const joined = { agents, enrolments, scheduler, bus: agentBus, lease, programs, offerTo: upgrades.offerTo };
     const services = guard(
       [
         mounted(Capabilities, capabilitiesService()),

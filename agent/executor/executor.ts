@@ -51,6 +51,19 @@ export interface Assignment {
   readonly caches?: NamedCaches;
   /** Set for a host operation: the message as it came, to be journaled. */
   readonly operation?: Assign;
+  /** Set when its process must not be started a second time anywhere. */
+  readonly once?: AtMostOnce;
+}
+
+/** What an attempt needs to know whose process may have effects that must not happen twice. */
+export interface AtMostOnce {
+  /**
+   * The farm has been silent for a lease: the process must not start any more, or ends. What it has left when it was over
+   * before that is reported all the same. The reason is a `Stopped`.
+   */
+  readonly lapse: AbortSignal;
+  /** From just before the process is started. */
+  isBegun: boolean;
 }
 
 /** With a file for its output. */

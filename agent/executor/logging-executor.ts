@@ -12,8 +12,15 @@ import { spoolName } from "../logs/spool-name.ts";
 import type { Patiently } from "../retry.ts";
 import { type Assignment, type Executor, type LoggedTask, Stopped } from "./executor.ts";
 
+/** Opens the log of an attempt; `overfull`, where there is one, ends the task when too much of it waits. */
+interface LogOpener {
+  open(
+    ...args: Parameters<LogStreamer["open"]>
+  ): Promise<Pick<OpenLog, "seal" | "finish"> & { readonly overfull?: AbortSignal }>;
+}
+
 export interface LoggingOptions {
-  readonly logs: Pick<LogStreamer, "open">;
+  readonly logs: LogOpener;
   readonly farm: Pick<Cas, "findMissing" | "write" | "writeMany">;
   /** Holds one spool file for each attempt. */
   readonly folder: string;
@@ -49,7 +56,7 @@ export function loggingExecutor(base: Executor<LoggedTask>, options: LoggingOpti
     return digest;
   }
 
-  async function finish(log: OpenLog): Promise<void> {
+  async function finish(log: Pick<OpenLog, "finish">): Promise<void> {
     try {
       await log.finish();
     } catch (error) {
@@ -68,13 +75,15 @@ export function loggingExecutor(base: Executor<LoggedTask>, options: LoggingOpti
       let isSent = false;
       try {
         const log = await logs.open({ executionId: task.executionId, attempt: task.attempt }, spool);
-        const done = await base.execute({ ...task, spool }, stop).catch(async (error: unknown) => {
-          // The next start goes on with what this one cuts short. Of all else the file would stay open, its end unsaid.
-          const reason: unknown = stop.reason;
-          const isCutShort = reason instanceof Stopped && reason.kind === EndingKind.INFRASTRUCTURE;
-          if (!isCutShort && !ending.aborted) await log.seal().then(() => finish(log));
-          throw error;
-        });
+        const done = await base
+          .execute({ ...task, spool }, eitherOf(stop, log.overfull))
+          .catch(async (error: unknown) => {
+            // The next start goes on with what this one cuts short. Of all else the file would stay open, its end unsaid.
+            const reason: unknown = stop.reason;
+            const isCutShort = reason instanceof Stopped && reason.kind === EndingKind.INFRASTRUCTURE;
+            if (!isCutShort && !ending.aborted) await log.seal().then(() => finish(log));
+            throw error;
+          });
         await log.seal();
         const [sent, kept] = await Promise.allSettled([finish(log), keep(spool)]);
         if (sent.status === "rejected") throw sent.reason;
@@ -87,6 +96,10 @@ export function loggingExecutor(base: Executor<LoggedTask>, options: LoggingOpti
       }
     },
   };
+}
+
+function eitherOf(stop: AbortSignal, other: AbortSignal | undefined): AbortSignal {
+  return other === undefined ? stop : AbortSignal.any([stop, other]);
 }
 
 async function digestOfFile(path: string): Promise<Digest> {

@@ -46,7 +46,10 @@ export function processExecutor(options: ProcessExecutorOptions): Executor<LaidO
   });
   return {
     async execute(task, stop) {
-      stop.throwIfAborted();
+      const { once } = task;
+      const end = once === undefined ? stop : AbortSignal.any([stop, once.lapse]);
+      end.throwIfAborted();
+      if (once !== undefined) once.isBegun = true;
       const started = task.time.now();
       let done: Conclusion;
       try {
@@ -60,7 +63,7 @@ export function processExecutor(options: ProcessExecutorOptions): Executor<LaidO
           ...(task.root.mount === undefined ? {} : { mount: task.root.mount }),
           ...(sandbox === "none" ? {} : { sandbox: sandboxOf(task, options) }),
         });
-        done = await toEnd(running, task.timeoutMs, stop, clock);
+        done = await toEnd(running, task.timeoutMs, end, clock);
         done.confinement = confinement;
       } catch (error) {
         if (!(error instanceof StartRefused)) throw error;

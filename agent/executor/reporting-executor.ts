@@ -26,6 +26,7 @@ export function reportingExecutor(
         ...{ agentId, executionId, epoch, attempt, ending, result, usage },
         ...(confinement === undefined ? {} : { confinement }),
         ...(deployment === undefined ? {} : { deployment }),
+        ...(task.once?.isBegun === true ? { begun: true } : {}),
       });
     },
   };

@@ -36,6 +36,8 @@ export interface AttemptLog {
   readonly key: LogKey;
   /** What the coordinator has on disk for sure. */
   readonly stored: number;
+  /** What there is so far. */
+  size(): Promise<number>;
   /** Somebody waits for its end. */
   readonly sealed: boolean;
   /** Counts resumptions. */
@@ -124,6 +126,7 @@ export async function attemptLog(options: AttemptLogOptions): Promise<AttemptLog
     get stored() {
       return stored;
     },
+    size: () => spool.size(),
     get sealed() {
       return sealed;
     },

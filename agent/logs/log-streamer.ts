@@ -35,6 +35,14 @@ export interface OpenLog {
    * on disk; waits while it cannot be reached. Throws the coordinator's refusal, or `canceled` when the streamer closes.
    */
   finish(): Promise<number>;
+  /** How far it has come; call it before `finish`. */
+  progress(): Promise<LogProgress>;
+}
+
+/** What there is of a log, and what of it the coordinator has on disk. */
+export interface LogProgress {
+  readonly sizeBytes: number;
+  readonly storedBytes: number;
 }
 
 export interface LogStreamerOptions {
@@ -214,6 +222,7 @@ export function logStreamer({ client, clock, onError, bounds: some }: LogStreame
       await log.close();
     };
     return {
+      progress: async () => ({ sizeBytes: await log.size(), storedBytes: log.stored }),
       async seal() {
         try {
           await log.seal();

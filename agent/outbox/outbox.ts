@@ -65,6 +65,7 @@ export async function openOutbox(options: OutboxOptions): Promise<Outbox> {
     while (!closing.signal.aborted) {
       const outcome = await ask(entry);
       if (outcome === ReportOutcome.ACCEPTED || outcome === ReportOutcome.FENCED) {
+        if (outcome === ReportOutcome.FENCED) onError(tooLate(entry));
         await remove(entry);
         entries.delete(key);
         if (entries.size === 0) for (const tell of emptied) tell();
@@ -155,6 +156,12 @@ export async function openOutbox(options: OutboxOptions): Promise<Outbox> {
       await Promise.all(sending.values());
     },
   };
+}
+
+/** Nothing to be done about it, but whoever looks for what this machine did finds here why it does not count. */
+function tooLate({ executionId, attempt }: Entry): MillraceError {
+  const message = `the report on ${executionId}, attempt ${attempt}, came too late and was refused: the farm had given it up`;
+  return new MillraceError("aborted", message);
 }
 
 /** A report must fit into one message; one that does not becomes a failure that says so. */

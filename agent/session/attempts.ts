@@ -41,6 +41,8 @@ export interface Attempts {
   stopAll(reason: Stopped): void;
   /** Ends the host operations: what they have done is taken back. */
   endOperations(reason: Stopped): void;
+  /** Ends the processes that must not run twice: the farm may count them as lost by now. */
+  endAtMostOnce(reason: Stopped): void;
   /** Resolves when nothing runs any more, or the signal aborts. */
   idle(signal: AbortSignal): Promise<void>;
 }
@@ -72,6 +74,8 @@ interface Attempt {
   /** Of a host operation: what its journal is or will be given. */
   readonly message: Assign | undefined;
   readonly stop: AbortController;
+  /** Of one at most once; see AtMostOnce. */
+  readonly lapse: AbortController | undefined;
 }
 
 export function attempts(options: AttemptsOptions): Attempts {
@@ -113,15 +117,17 @@ export function attempts(options: AttemptsOptions): Attempts {
     }
   }
 
-  function begin(assignment: Assignment): void {
+  function begin(assignment: Assignment, isOnce: boolean): void {
     const { executionId, epoch, attempt: number, operation } = assignment;
     const stop = new AbortController();
+    const lapse = isOnce ? new AbortController() : undefined;
     const isOperation = operation !== undefined;
-    const attempt = { executionId, epoch, attempt: number, isOperation, message: operation, stop };
+    const attempt = { executionId, epoch, attempt: number, isOperation, message: operation, stop, lapse };
+    const once = lapse === undefined ? {} : { once: { lapse: lapse.signal, isBegun: false } };
     running.add(attempt);
     if (ephemeral) draining = true;
     onChange();
-    setImmediate(() => void run(attempt, assignment)); // the answer goes first
+    setImmediate(() => void run(attempt, { ...assignment, ...once })); // the answer goes first
   }
 
   /** A host operation is not begun again under a greater epoch: the one that runs is the one that was meant. */
@@ -161,13 +167,13 @@ export function attempts(options: AttemptsOptions): Attempts {
           if (older.executionId !== assignment.executionId) continue;
           older.stop.abort(new Stopped(EndingKind.CANCELLED, "it was placed anew", limits.killGraceMs));
         }
-        begin(assignment);
+        begin(assignment, message.atMostOnce);
         return create(AssignReplySchema, { accepted: true });
       } catch (error) {
         return create(AssignReplySchema, { accepted: false, refusal: from(error, "reading the assignment").message });
       }
     },
-    resume: (message) => begin(assignmentFrom(message, clock)),
+    resume: (message) => begin(assignmentFrom(message, clock), false),
     cancel({ executionId, epoch, reason }) {
       let known = outbox.held().some((held) => held.executionId === executionId);
       for (const attempt of running) {
@@ -201,6 +207,9 @@ export function attempts(options: AttemptsOptions): Attempts {
     },
     endOperations(reason) {
       for (const { stop, isOperation } of running) if (isOperation) stop.abort(reason);
+    },
+    endAtMostOnce(reason) {
+      for (const { lapse } of running) lapse?.abort(reason);
     },
     idle(signal) {
       if (running.size === 0 || signal.aborted) return Promise.resolve();

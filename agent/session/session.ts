@@ -93,6 +93,17 @@ export function session(options: SessionOptions): Session {
     },
   });
 
+  /** Counted by the coordinator from later on: nothing that it takes for lost still runs here, but for the grace of its end. */
+  const ownLease = operationLease({
+    clock,
+    leaseMs,
+    onExpired(silentMs) {
+      const silence = `the agent had no word of the farm for ${Math.round(silentMs / 100) / 10} s`;
+      const why = `${silence}, and what is not idempotent may not run unheard`;
+      attempts.endAtMostOnce(new Stopped(EndingKind.AGENT_LOST, why, limits.killGraceMs));
+    },
+  });
+
   /** Joins and connects, as often as it takes. */
   async function join(): Promise<void> {
     const pauses = backoff(clock);
@@ -104,6 +115,7 @@ export function session(options: SessionOptions): Session {
         );
         if (answer.heartbeatInterval !== undefined) heartbeatMs = durationMs(answer.heartbeatInterval);
         if (answer.lease !== undefined) leaseMs = durationMs(answer.lease);
+        ownLease.setLength(leaseMs);
         // A coordinator that names none is older than the answers to heartbeats.
         lease.setLength(answer.hostOperationLease && durationMs(answer.hostOperationLease));
         attempts.pause(answer.drain);
@@ -221,6 +233,7 @@ export function session(options: SessionOptions): Session {
     try {
       await on.request(subject, heartbeat, { timeoutMs: leaseMs });
       lease.heard(saidMs);
+      ownLease.heard(saidMs);
     } catch (error) {
       const failure = from(error, "sending a heartbeat");
       if (failure.code !== "unavailable" && failure.code !== "deadline_exceeded") onError(failure);
@@ -251,6 +264,7 @@ export function session(options: SessionOptions): Session {
       cancelHeartbeat?.();
       cancelSearch?.();
       lease.close();
+      ownLease.close();
       await joining;
       if (attempts.held().length === 0) {
         const goodbye = create(GoodbyeSchema, { agentId: info.id, session: info.session });

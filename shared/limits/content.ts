@@ -12,8 +12,15 @@ export const contentLimits = {
   grpcMessageBytes: 64 * 1024 * 1024,
   /** One message of a byte stream. grpc-js buffers 16 messages a stream, so a stream holds at most 16 MiB. */
   streamChunkBytes: 1024 * 1024,
-  /** HTTP/2 windows: the default of 64 KiB caps a stream near 165 MiB/s on loopback. */
-  grpcWindowBytes: 16 * 1024 * 1024,
+  /**
+   * HTTP/2 windows: the default of 64 KiB caps a stream near 165 MiB/s on loopback, and at 2 MiB/s over 30 ms. What fits a
+   * window may lie before a ping on a slow link; see grpcPingTimeoutMs.
+   */
+  grpcWindowBytes: 4 * 1024 * 1024,
+  /** Between pings of a gRPC connection with calls: a dead one is found out within this and the next, 25 s together. */
+  grpcPingMs: 5_000,
+  /** An unanswered ping ends the connection. A full window takes as long at 200 KiB/s: slower links carry no large blobs. */
+  grpcPingTimeoutMs: 20_000,
   /** A blob that is decoded as one message, a Tree for example. */
   messageBlobBytes: 64 * 1024 * 1024,
   /** Transfers that one upload, download or layout has under way: enough to hide the latency of a disk and of a network. */

@@ -8,8 +8,12 @@ export const dispatchLimits = {
   reportTimeoutMs: 5_000,
   /** Between heartbeats of an agent. */
   heartbeatIntervalMs: 2_000,
-  /** An agent that is silent for this long is lost. */
+  /** An agent that is silent for this long is lost; `coordinator --lease` sets another, and the heartbeats follow it. */
   leaseMs: 10_000,
+  /** The shortest lease that can be set: five heartbeats, each with time to be answered on a busy machine. */
+  leaseMinMs: 1_000,
+  /** The longest: what a task waits for at most before it is placed again. */
+  leaseMaxMs: 10 * 60 * 1000,
   /** An agent that is lost for this long is forgotten: a machine that is gone for a month will not come back as it was. */
   lostAgentKeptMs: 30 * 24 * 60 * 60 * 1000,
   /** An enrolment token that states no time: long enough to walk to a machine. */
@@ -48,6 +52,16 @@ export const dispatchLimits = {
   logFlushMs: 50,
   /** Unacknowledged log bytes an agent has in flight; the rest waits in the spool. */
   logInFlightBytes: 4 * 1024 * 1024,
+  /** A coordinator that has taken nothing of a log that waits for this long is away. */
+  logCutOffMs: 5_000,
+  /** What an agent keeps of the output of running tasks for a coordinator that is away, unless told otherwise. */
+  spoolBytes: 256 * 1024 * 1024,
+  /** The least that can be said instead. */
+  spoolBytesMin: 1024 * 1024,
+  /** For how long tasks go on, and what they have made waits, while the coordinator is away. */
+  farmAwayMs: 60 * 60 * 1000,
+  /** Between an agent's looks at what waits. */
+  spoolCheckMs: 1_000,
   /** The output of one attempt; beyond it the log ends with a marker and the rest is dropped. */
   logBytes: 4 * 1024 * 1024 * 1024,
   /** Logs that the store holds open, each with two descriptors; the least recently used idle one makes room. */

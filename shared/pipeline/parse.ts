@@ -100,6 +100,7 @@ function buildGate(manual: ManualShape, stage: string, source: YamlSource): Task
       tools: [],
       caches: [],
       cache: false,
+      idempotent: true,
       priority: 0,
     },
     timeoutMs: timeout,
@@ -150,7 +151,8 @@ function buildTask(
           ? source.position(path, "key")
           : source.position([...path, "caches", cache], "key"),
     })),
-    cache: task.cache ?? true,
+    cache: task.cache ?? task.idempotent ?? true,
+    idempotent: task.idempotent ?? true,
     priority: task.priority ?? 0,
   };
 }

@@ -47,6 +47,8 @@ export interface Task {
   /** Folders that stay on an agent between its tasks, sorted by name. */
   readonly caches: readonly WantedCache[];
   readonly cache: boolean;
+  /** False: what it does must not happen twice, so the farm never starts it a second time by itself. Then `cache` is false. */
+  readonly idempotent: boolean;
   /** Greater goes first. */
   readonly priority: number;
   /** Of the one task of a manual stage: nothing is executed, a person decides. What a process would need is then empty. */

@@ -92,6 +92,7 @@ function plannedTask(task: Task, { needs, command, inputRoot, platform }: Parts)
     ...(platform === undefined ? {} : { platform }),
     timeout: durationFromMs(task.timeoutMs),
     doNotCache: !task.cache,
+    atMostOnce: !task.idempotent,
     priority: task.priority,
     caches: task.caches.map(({ name, path }) => ({ name, path })),
     ...(task.deployment === undefined ? {} : { deployment: deploymentMessage(task.deployment) }),

@@ -48,20 +48,26 @@ const glob = scalar((text) => {
 
 const use = z.strictObject({ artifact: reference, path: scalar(readRelativePath).optional() });
 
-const task = z.strictObject({
-  run: scalar(readScript),
-  needs: z.array(reference).optional(),
-  inputs: z.array(glob).optional(),
-  outputs: z.record(name, scalar(readRelativePath)).optional(),
-  use: z.array(z.preprocess((item) => (typeof item === "string" ? { artifact: item } : item), use)).optional(),
-  env: environment.optional(),
-  timeout: timeout.optional(),
-  agents: agents.optional(),
-  tools: tools.optional(),
-  caches: caches.optional(),
-  cache: scalar(readBoolean).optional(),
-  priority: scalar(readPriority).optional(),
-});
+const task = z
+  .strictObject({
+    run: scalar(readScript),
+    needs: z.array(reference).optional(),
+    inputs: z.array(glob).optional(),
+    outputs: z.record(name, scalar(readRelativePath)).optional(),
+    use: z.array(z.preprocess((item) => (typeof item === "string" ? { artifact: item } : item), use)).optional(),
+    env: environment.optional(),
+    timeout: timeout.optional(),
+    agents: agents.optional(),
+    tools: tools.optional(),
+    caches: caches.optional(),
+    cache: scalar(readBoolean).optional(),
+    idempotent: scalar(readBoolean).optional(),
+    priority: scalar(readPriority).optional(),
+  })
+  .refine(({ cache, idempotent }) => !(cache === true && idempotent === false), {
+    path: ["cache"],
+    message: "cannot be true where `idempotent` is false: what must happen each time is not answered from the cache",
+  });
 
 /** No more than `limits.gateItems`. */
 function items<T extends z.ZodType>(item: T) {
@@ -144,7 +150,7 @@ export const levels: {
     later: [
       ...laterEverywhere,
       ...["matrix", "shards", "reports", "gates", "allow_failure", "network", "image", "resources"],
-      ...["idempotent", "sandbox", "on"],
+      ...["sandbox", "on"],
     ],
   },
   use: { title: "a used artifact", keys: Object.keys(use.shape), later: [] },

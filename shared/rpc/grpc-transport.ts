@@ -33,6 +33,8 @@ export interface GrpcTransportOptions {
   readonly token?: string | (() => string | undefined);
   /** By whom the server is vouched for; without it the connection is plain. */
   readonly trust?: Trust | undefined;
+  /** Shorter times for tests; default those of limits.ts. */
+  readonly ping?: { readonly everyMs: number; readonly timeoutMs: number };
 }
 
 /** A transport that holds a connection; its owner closes it. */
@@ -41,7 +43,8 @@ export type ClosableTransport = Transport & { close(): void };
 /**
  * Native gRPC on grpc-js for the clients of Connect (`createClient(RunService, grpcTransport(…))`): half the processor
  * time of connect-node's own gRPC transport. Errors are ConnectError with their google.rpc details. The connection is
- * made at the first call and again after a loss; a call while it is down fails with `unavailable`.
+ * made at the first call and again after a loss; a call while it is down fails with `unavailable`. One that dies without a word
+ * (a cable, a machine, a firewall that forgets) is found out by pings, and its calls fail so, too.
  */
 export function grpcTransport(options: GrpcTransportOptions): ClosableTransport {
   const { address, trust } = options;
@@ -55,8 +58,8 @@ export function grpcTransport(options: GrpcTransportOptions): ClosableTransport 
     "grpc.max_send_message_length": limits.grpcMessageBytes,
     "grpc.initial_reconnect_backoff_ms": 100,
     "grpc.max_reconnect_backoff_ms": 2_000,
-    "grpc.keepalive_time_ms": 20_000,
-    "grpc.keepalive_timeout_ms": 10_000,
+    "grpc.keepalive_time_ms": options.ping?.everyMs ?? limits.grpcPingMs,
+    "grpc.keepalive_timeout_ms": options.ping?.timeoutMs ?? limits.grpcPingTimeoutMs,
   });
 
   const prepared = (method: DescMethod, header: HeadersInput | undefined, values = createContextValues()) => {

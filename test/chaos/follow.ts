@@ -1,6 +1,7 @@
 import { createClient } from "@connectrpc/connect";
 import { readRunLog, watchRun } from "../../cli/follow/run-streams.ts";
 import { ActionCache } from "../../proto/gen/build/bazel/remote/execution/v2/remote_execution_pb.ts";
+import { AgentService } from "../../proto/gen/millrace/v1/agent_pb.ts";
 import { type Event, TaskStatus, WaitCause } from "../../proto/gen/millrace/v1/event_pb.ts";
 import { LogService } from "../../proto/gen/millrace/v1/log_pb.ts";
 import { RunService } from "../../proto/gen/millrace/v1/run_pb.ts";
@@ -14,6 +15,7 @@ export function connect({ grpc, token }: { readonly grpc: string; readonly token
   return {
     runs: createClient(RunService, transport),
     logs: createClient(LogService, transport),
+    agents: createClient(AgentService, transport),
     cache: createClient(ActionCache, transport),
     close: () => transport.close(),
   };

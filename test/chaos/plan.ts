@@ -1,12 +1,12 @@
 /** Pseudo-random numbers from a seed, so that a campaign can be run again as it was. */
-interface Random {
+export interface Random {
   /** A whole number from 0 to `below` - 1. */
   below(below: number): number;
   pick<T>(from: readonly [T, ...T[]]): T;
 }
 
 /** Mulberry32: small, and good enough to choose by. */
-function seeded(seed: number): Random {
+export function seeded(seed: number): Random {
   let state = seed >>> 0;
   const next = (): number => {
     state = (state + 0x6d2b79f5) >>> 0;

@@ -28,7 +28,10 @@ export interface BusAgent {
   /** Says that it lives and holds these; default: all it has accepted and not reported. */
   heartbeat(held?: readonly Assign[]): void;
   /** Reports an ending, default exit code 0; resolves with what the coordinator makes of it. */
-  report(assign: Assign, ending?: MessageInitShape<typeof EndingSchema>): Promise<ReportOutcome>;
+  report(
+    assign: Assign & { readonly begun?: boolean },
+    ending?: MessageInitShape<typeof EndingSchema>,
+  ): Promise<ReportOutcome>;
   goodbye(): void;
   /** Stops listening, as a machine that lost its power. */
   silence(): void;
@@ -66,13 +69,14 @@ export async function busAgent(
       });
       bus.publish(subjects.heartbeat(id), toBinary(HeartbeatSchema, message));
     },
-    async report({ executionId, epoch, attempt }, ending = { kind: EndingKind.EXITED }) {
+    async report({ executionId, epoch, attempt, begun = false }, ending = { kind: EndingKind.EXITED }) {
       const message = create(ReportSchema, {
         agentId: id,
         executionId,
         attempt,
         ending,
         result: {},
+        begun,
         ...(epoch === undefined ? {} : { epoch }),
       });
       const reply = await bus.request(subjects.report(id), toBinary(ReportSchema, message), { timeoutMs: 5_000 });

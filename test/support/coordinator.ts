@@ -12,6 +12,7 @@ import { PoolService } from "../../proto/gen/millrace/v1/pool_pb.ts";
 import { RunService } from "../../proto/gen/millrace/v1/run_pb.ts";
 import { connectNatsBus } from "../../shared/bus/nats-bus.ts";
 import { grpcCas } from "../../shared/cas/grpc-cas.ts";
+import { leaseTimes } from "../../shared/lease-times.ts";
 import { grpcTransport } from "../../shared/rpc/grpc-transport.ts";
 import { parseToken } from "../../shared/rpc/token.ts";
 import type { ServerTls } from "../../shared/tls/server-tls.ts";
@@ -51,7 +52,7 @@ export async function startTestCoordinator(data = tempDir(), { tls, ...options }
   const listening = { host: "127.0.0.1", advertise: undefined, grpcPort: 0, httpPort: 0, tls };
   const managedNats = options.nats?.managed;
   const agentBus = managedNats === undefined ? bus : { servers: bus.servers, user: "", password: "" };
-  const config = { data, ...listening, bus, agentBus, managedNats };
+  const config = { data, ...listening, lease: leaseTimes(), bus, agentBus, managedNats };
   const coordinator = await startCoordinator(config, pino({ level: "silent" }));
   let stopping: Promise<void> | undefined;
   const stop = () => (stopping ??= coordinator.stop());

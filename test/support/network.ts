@@ -99,9 +99,10 @@ async function namespace() {
   const ended = once(holder, "exit");
   await once(holder.stdout, "data");
   const pid = String(holder.pid);
+  // What runs there ends with the test, however that ends.
   const command = (file: string, args: readonly string[]): [string, string[]] => [
-    "nsenter",
-    ["--target", pid, "--net", "--", file, ...args],
+    "setpriv",
+    ["--pdeathsig", "KILL", "nsenter", "--target", pid, "--net", "--", file, ...args],
   ];
   return {
     pid,

@@ -29,7 +29,11 @@ export async function* archive(
 }
 
 /** Submits a pipeline without any other file; gives the run's name. */
-export async function submitText({ runs }: Clients, text: string, start: Partial<RunRequest> = {}): Promise<string> {
+export async function submitText(
+  { runs }: Pick<Clients, "runs">,
+  text: string,
+  start: Partial<RunRequest> = {},
+): Promise<string> {
   return (await runs.submitRunArchive(archive(await tarOf({ "millrace.yaml": text }), start))).run;
 }
 

@@ -15,9 +15,8 @@ export interface SmallDisk {
   remove(): void;
 }
 
-/** Mounts one. Undefined where this user may mount nothing. */
-export function mountSmallDisk(sizeBytes: number): SmallDisk | undefined {
-  const dir = tempDir();
+/** Mounts one, on a folder of the test when none is given. Undefined where this user may mount nothing. */
+export function mountSmallDisk(sizeBytes: number, dir: string = tempDir()): SmallDisk | undefined {
   const mounted = spawnSync("mount", ["-t", "tmpfs", "-o", `size=${sizeBytes},mode=0755`, "millrace-test", dir]);
   if (mounted.status !== 0) return undefined;
   return {

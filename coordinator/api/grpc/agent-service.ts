@@ -8,6 +8,7 @@ import {
 } from "../../../proto/gen/millrace/v1/agent_pb.ts";
 import { isBusPublicKey } from "../../../shared/bus/bus-key.ts";
 import { MillraceError } from "../../../shared/errors.ts";
+import type { LeaseTimes } from "../../../shared/lease-times.ts";
 import { limits } from "../../../shared/limits.ts";
 import { fitsVersion, version } from "../../../shared/version.ts";
 import { type AgentRecord, type AgentRegistry, isConnected } from "../../farm/agents/agent-registry.ts";
@@ -30,6 +31,7 @@ export interface AgentServiceDeps {
   readonly enrolments: Pick<Enrolments, "enrol" | "find" | "revoke">;
   readonly scheduler: Pick<Scheduler, "stats">;
   readonly bus: BusAddress;
+  readonly lease: LeaseTimes;
   readonly programs: Programs;
   /** What an agent that has joined is offered to upgrade to. */
   readonly offerTo: (agent: AgentInfo) => Promise<Program | undefined>;
@@ -41,6 +43,7 @@ export function agentService({
   enrolments,
   scheduler,
   bus,
+  lease,
   programs,
   offerTo,
 }: AgentServiceDeps): ServiceImpl<typeof AgentService> {
@@ -90,9 +93,9 @@ export function agentService({
         natsUser: bus.user,
         natsPassword: bus.password,
         natsCa: bus.ca ?? "",
-        heartbeatInterval: durationFromMs(limits.heartbeatIntervalMs),
-        lease: durationFromMs(limits.leaseMs),
-        hostOperationLease: durationFromMs(limits.hostOperationLeaseMs),
+        heartbeatInterval: durationFromMs(lease.heartbeatMs),
+        lease: durationFromMs(lease.leaseMs),
+        hostOperationLease: durationFromMs(lease.hostOperationLeaseMs),
       };
     },
 

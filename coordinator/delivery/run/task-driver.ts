@@ -166,6 +166,7 @@ export class TaskDriver {
         volatileEnvironment: volatileEnvironment(actor, task),
         ...namedCachesOf(planned, actor.state.project),
         ...hostOperationOf(planned),
+        ...(planned.atMostOnce ? { atMostOnce: true } : {}),
       });
       const { cancelReason } = actor.state;
       if (cancelReason !== undefined) this.#deps.scheduler.cancel(executionId, cancelReason);

@@ -19,6 +19,7 @@ import type { Bus } from "../../../shared/bus/bus.ts";
 import { subjects } from "../../../shared/bus/subjects.ts";
 import type { Clock } from "../../../shared/clock.ts";
 import { MillraceError } from "../../../shared/errors.ts";
+import { type LeaseTimes, leaseTimes } from "../../../shared/lease-times.ts";
 import type { Component } from "../../../shared/lifecycle.ts";
 import { limits } from "../../../shared/limits.ts";
 import type { SchemaPart, Sqlite } from "../../../shared/sqlite/sqlite.ts";
@@ -44,6 +45,8 @@ export interface BusAgentRegistryDeps {
   readonly clock: Clock;
   /** Of this start of the coordinator. */
   readonly term: number;
+  /** Default that of limits.ts. */
+  readonly lease?: LeaseTimes;
   readonly onError: (error: unknown) => void;
 }
 
@@ -77,7 +80,7 @@ interface Entry extends Started {
  * task a second time.
  */
 export function busAgentRegistry(deps: BusAgentRegistryDeps): AgentRegistry & Component {
-  const { bus, clock } = deps;
+  const { bus, clock, lease: { leaseMs, heartbeatMs } = leaseTimes() } = deps;
   const agents = new Map<string, Entry>();
   const listeners = new Set<(change: AgentChange) => void>();
   const ends: (() => void)[] = [];
@@ -90,24 +93,24 @@ export function busAgentRegistry(deps: BusAgentRegistryDeps): AgentRegistry & Co
   };
 
   function forgive(): void {
-    const latest = clock.monotonicMs() - limits.leaseMs + limits.graceHeartbeats * limits.heartbeatIntervalMs;
+    const latest = clock.monotonicMs() - leaseMs + limits.graceHeartbeats * heartbeatMs;
     for (const agent of agents.values()) agent.silentSinceMs = Math.max(agent.silentSinceMs, latest);
   }
 
   function check(): void {
     const nowMs = clock.monotonicMs();
-    const stalled = nowMs - lastCheckMs > limits.heartbeatIntervalMs + limits.stallMs;
+    const stalled = nowMs - lastCheckMs > heartbeatMs + limits.stallMs;
     lastCheckMs = nowMs;
     if (stalled) forgive();
     for (const agent of agents.values()) {
-      if (!busUp || agent.state === AgentState.LOST || nowMs - agent.silentSinceMs < limits.leaseMs) continue;
+      if (!busUp || agent.state === AgentState.LOST || nowMs - agent.silentSinceMs < leaseMs) continue;
       agent.state = AgentState.LOST;
       rememberLoss(agent, agent.lostAtMs ?? clock.nowMs());
       tell({ kind: "lost", agent: record(agent) });
       dropEphemeral(agent);
     }
     dropForgotten();
-    cancelCheck = clock.after(limits.heartbeatIntervalMs, check);
+    cancelCheck = clock.after(heartbeatMs, check);
   }
 
   /** Best effort: what is not written down is found out again a restart later. */

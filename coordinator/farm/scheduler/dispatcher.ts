@@ -64,6 +64,7 @@ export function busDispatcher(bus: Bus): Dispatcher {
         volatileEnvironment: { ...request.volatileEnvironment },
         ...(request.namedCaches === undefined ? {} : { namedCaches: request.namedCaches }),
         ...(request.hostOperation === undefined ? {} : { hostOperation: request.hostOperation }),
+        ...(request.atMostOnce === undefined ? {} : { atMostOnce: request.atMostOnce }),
       });
       const before = { wasUp: isUp, losses };
       try {

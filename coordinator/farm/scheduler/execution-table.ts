@@ -85,6 +85,7 @@ export const executionSchema: SchemaPart = {
    ) STRICT;
    INSERT OR IGNORE INTO placement (execution, attempt, agent)
      SELECT COALESCE(runs_as, id), attempts, agent FROM execution WHERE agent IS NOT NULL`,
+    "ALTER TABLE execution ADD COLUMN at_most_once INTEGER NOT NULL DEFAULT 0",
   ],
 };
 
@@ -98,6 +99,7 @@ interface Row {
   environment: string;
   host_operation: Uint8Array | null;
   named_caches: Uint8Array | null;
+  at_most_once: number;
   attempts: number;
   agent: string | null;
   term: number | null;
@@ -124,8 +126,9 @@ export function sqliteExecutionTable(sqlite: Sqlite): ExecutionTable {
       await sqlite.write([
         {
           sql: `INSERT INTO execution (id, action_digest, action, command, priority, fair_group, environment,
-                  runs_as, attempts, agent, term, number, outcome, host_operation, named_caches)
-                VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+                  runs_as, attempts, agent, term, number, outcome, host_operation, named_caches,
+                  at_most_once)
+                VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
           params: [
             request.id,
             digestKey(request.actionDigest),
@@ -140,6 +143,7 @@ export function sqliteExecutionTable(sqlite: Sqlite): ExecutionTable {
             outcome === undefined ? null : toBinary(ReportSchema, outcome),
             request.hostOperation === undefined ? null : toBinary(HostOperationSchema, request.hostOperation),
             request.namedCaches === undefined ? null : toBinary(NamedCachesSchema, request.namedCaches),
+            request.atMostOnce === true ? 1 : 0,
           ],
         },
       ]);
@@ -196,6 +200,7 @@ function fromRow(row: Row): StoredExecution {
       volatileEnvironment: JSON.parse(row.environment) as Record<string, string>,
       ...(row.host_operation === null ? {} : { hostOperation: fromBinary(HostOperationSchema, row.host_operation) }),
       ...(row.named_caches === null ? {} : { namedCaches: fromBinary(NamedCachesSchema, row.named_caches) }),
+      ...(row.at_most_once === 1 ? { atMostOnce: true } : {}),
     },
     runsAs: row.runs_as ?? row.id,
     attempts: row.attempts,

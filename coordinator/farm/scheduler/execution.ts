@@ -116,12 +116,17 @@ export function isPinned({ request }: Execution): boolean {
   return request.hostOperation !== undefined;
 }
 
+/** Whether an agent that may have begun it keeps it, however long it is silent. */
+export function staysPut(execution: Execution): boolean {
+  return isPinned(execution) || execution.request.atMostOnce === true;
+}
+
 /** What to tell a submitter that has come back; undefined when there is nothing to tell yet. */
 export function presentUpdate({ request: { id }, execution, outcome }: Waiter): ExecutionUpdate | undefined {
   if (outcome !== undefined) return finishedUpdate(id, outcome);
   const { phase, wait } = execution;
   const isHeld = phase.kind === "held" || phase.kind === "concluding";
-  // A host operation is still held by an agent that was lost.
+  // What stays put is still held by an agent that was lost.
   if (isHeld && wait === undefined) return startedUpdate(id, execution, phase.lease);
   return wait === undefined ? undefined : { kind: "waiting", id, ...wait };
 }
@@ -160,6 +165,8 @@ export interface LostAttempt {
   readonly why: string;
   readonly ending?: EndingKind;
   readonly isLast?: boolean;
+  /** No process was started: even what may happen once only is placed again. */
+  readonly isUnbegun?: boolean;
 }
 
 /** What an agent says of a failure that was not the task's. */
@@ -167,16 +174,26 @@ export interface FarmFailure {
   readonly detail: string;
   /** Where it would fail again; undefined when nobody knows. */
   readonly scope?: FailureScope;
+  /** See LostAttempt. */
+  readonly isUnbegun?: boolean;
 }
 
 /** The attempt that a failure of the farm ended. `isElsewhere`: another agent could have it. */
-export function failedAttempt({ detail, scope }: FarmFailure, isElsewhere: boolean): LostAttempt {
+export function failedAttempt({ detail, scope, isUnbegun = false }: FarmFailure, isElsewhere: boolean): LostAttempt {
   const isLast = scope === FailureScope.FARM || (scope === FailureScope.AGENT && !isElsewhere);
-  return { why: detail, ending: EndingKind.INFRASTRUCTURE, isLast };
+  return { why: detail, ending: EndingKind.INFRASTRUCTURE, isLast, isUnbegun };
 }
 
+/** Why an execution at most once is not placed a second time, and what to do. */
+const notAgain =
+  "it is not idempotent and may have been begun, so it was not placed again: look at what it has done, then run it again";
+
 /** How an execution ends that comes to nothing with this attempt; undefined when it is placed again. */
-export function endOfLost({ attempts }: Execution, lost: LostAttempt | undefined): Ending | undefined {
+export function endOfLost({ attempts, request }: Execution, lost: LostAttempt | undefined): Ending | undefined {
+  if (lost !== undefined && request.atMostOnce === true && lost.isUnbegun !== true) {
+    const kind = lost.ending ?? EndingKind.AGENT_LOST;
+    return create(EndingSchema, { kind, detail: `${lost.why}; ${notAgain}` });
+  }
   if (lost === undefined || (attempts < limits.infrastructureAttempts && lost.isLast !== true)) return undefined;
   const kind = lost.ending ?? EndingKind.AGENT_LOST;
   const detail = attempts === 1 ? lost.why : `${attempts} attempts came to nothing, the last one because ${lost.why}`;

@@ -1,14 +1,12 @@
 import { AgentState } from "../../../proto/gen/millrace/v1/agent_pb.ts";
 import type { HeldExecution, Report } from "../../../proto/gen/millrace/v1/dispatch_pb.ts";
 import { EndingKind, WaitCause } from "../../../proto/gen/millrace/v1/event_pb.ts";
-import type { Bus } from "../../../shared/bus/bus.ts";
-import type { Clock } from "../../../shared/clock.ts";
 import { from, MillraceError } from "../../../shared/errors.ts";
+import { leaseTimes } from "../../../shared/lease-times.ts";
 import type { Component } from "../../../shared/lifecycle.ts";
 import { limits } from "../../../shared/limits.ts";
-import type { AgentChange, AgentRegistry } from "../agents/agent-registry.ts";
-import type { PoolOutlook } from "./agent-places.ts";
-import { type Dispatcher, epochOf, isEpoch, serveReports } from "./dispatcher.ts";
+import type { AgentChange } from "../agents/agent-registry.ts";
+import { epochOf, isEpoch, serveReports } from "./dispatcher.ts";
 import { type Durably, durably } from "./durably.ts";
 import {
   type Execution,
@@ -21,32 +19,18 @@ import {
   type LostAttempt,
   move,
   outcomeWithoutReport,
+  staysPut,
   type Waiter,
 } from "./execution.ts";
-import type { ExecutionTable, Lease } from "./execution-table.ts";
-import { isStray, type Parting, partings, sameAttempt, wordOn } from "./fencing.ts";
+import type { Lease } from "./execution-table.ts";
+import type { FarmSchedulerDeps } from "./farm-scheduler-deps.ts";
+import { isStray, type Parting, partings, sameAttempt, waitFor, wordOn } from "./fencing.ts";
 import { handOut } from "./hand-out.ts";
 import { finishAll, isWorthSharing, merging, priorityOf, standingOf, waitingIds } from "./merging.ts";
 import { type Placing, placing } from "./placing.ts";
 import type { QueueView } from "./queue-view.ts";
 import type { ExecutionRequest, ExecutionUpdate, Scheduler, SchedulerStats } from "./scheduler.ts";
 import { submitters } from "./submitters.ts";
-
-export interface FarmSchedulerDeps {
-  readonly bus: Bus;
-  readonly agents: AgentRegistry;
-  readonly pools?: PoolOutlook;
-  readonly dispatcher: Dispatcher;
-  readonly table: ExecutionTable;
-  readonly clock: Clock;
-  /** Of this start of the coordinator. */
-  readonly term: number;
-  /** Keeps what a finished execution is worth, before anybody is told: the action cache. */
-  readonly keep: (request: ExecutionRequest, report: Report) => Promise<void>;
-  /** An attempt writes no more. Its log, unless its agent has ended it, ends in a gap. */
-  readonly attemptEnded: (executionId: string, attempt: number) => Promise<void>;
-  readonly onError: (error: unknown) => void;
-}
 
 /** The scheduler of a farm: the only writer of leases. Its states are told in execution.ts, sharing in merging.ts. */
 export class FarmScheduler implements Scheduler, Component {
@@ -135,8 +119,12 @@ export class FarmScheduler implements Scheduler, Component {
   #abandon(execution: Execution, reason: string): void {
     execution.cancelReason = reason;
     this.#merging.close(execution);
-    if (execution.phase.kind === "held") this.#sendCancel(execution);
-    if (execution.phase.kind !== "queued") return;
+    const { phase, wait } = execution;
+    // Of what stays with an agent that is lost, the agent has ended its process by its own lease, or an operation's has not.
+    if (phase.kind === "held" && !isPinned(execution) && wait?.cause === WaitCause.AGENT_LOST)
+      this.#giveBack(execution, phase.lease, { why: wait.detail });
+    else if (phase.kind === "held") this.#sendCancel(execution);
+    if (phase.kind !== "queued") return;
     this.#placing.remove(execution);
     this.#endWithoutReport(execution, EndingKind.CANCELLED, reason);
   }
@@ -191,7 +179,7 @@ export class FarmScheduler implements Scheduler, Component {
     const answer = await handOut(execution, lease, this.#deps);
     if (execution.phase.kind !== "assigning" || execution.phase.lease !== lease) return;
     // Whether an agent that could not answer has it, or that did not answer a host operation, its next heartbeat says.
-    if (answer.kind === "accepted" || answer.kind === "outage" || (answer.kind === "silence" && isPinned(execution)))
+    if (answer.kind === "accepted" || answer.kind === "outage" || (answer.kind === "silence" && staysPut(execution)))
       return this.#started(execution, lease);
     this.#placing.places.refused(agentId, answer.kind === "refused");
     if (answer.kind === "refused") execution.attempts -= 1;
@@ -248,14 +236,15 @@ export class FarmScheduler implements Scheduler, Component {
 
   /** The agent is not there any more, and what it holds must do without it or wait. */
   #allGone(agentId: string, how: Parting): void {
-    const why = `${agentId} ${partings[how]}`;
+    const why = `${agentId} ${partings[how](this.#deps.lease ?? leaseTimes())}`;
     for (const execution of this.#placing.slots.heldOn(agentId)) {
       const { phase } = execution;
       if (phase.kind !== "assigning" && phase.kind !== "held") continue;
-      if (!isPinned(execution)) this.#giveBack(execution, phase.lease, { why });
-      else if (how === "removed") this.#giveUp(execution, phase.lease, why);
-      else
-        this.#submitters.tellWait(execution, { cause: WaitCause.AGENT_LOST, detail: `${why}, and only it can go on` });
+      const wait = waitFor(execution, how);
+      if (wait !== undefined)
+        this.#submitters.tellWait(execution, { cause: WaitCause.AGENT_LOST, detail: `${why}${wait}` });
+      else if (isPinned(execution)) this.#giveUp(execution, phase.lease, why);
+      else this.#giveBack(execution, phase.lease, { why });
     }
   }
 
@@ -302,7 +291,7 @@ export class FarmScheduler implements Scheduler, Component {
     // It may have run faster than its acceptance travelled.
     if (phase.kind === "assigning") this.#started(execution, lease);
     if (report.ending?.kind === EndingKind.INFRASTRUCTURE && !isPinned(execution)) {
-      this.#farmFailed(execution, lease, report.ending);
+      this.#farmFailed(execution, lease, { ...report.ending, isUnbegun: !report.begun });
       return true;
     }
     const done = this.#conclude(execution, lease, { ...report, attempt: lease.attempt });
@@ -338,7 +327,7 @@ export class FarmScheduler implements Scheduler, Component {
     move(execution, { kind: "held", lease });
     const agent = this.#deps.agents.list().find(({ info }) => info.id === lease.agentId);
     if (isUnkeepable(error)) this.#farmFailed(execution, lease, { detail: error.message });
-    else if (agent === undefined || agent.state === AgentState.LOST) {
+    else if (agent === undefined || (agent.state === AgentState.LOST && !staysPut(execution))) {
       this.#giveBack(execution, lease, { why: `${lease.agentId} was lost before its result was kept` });
     } else throw error;
   }

@@ -1,19 +1,26 @@
 import type { Epoch as EpochMessage, HeldExecution, Report } from "../../../proto/gen/millrace/v1/dispatch_pb.ts";
 import { WaitCause } from "../../../proto/gen/millrace/v1/event_pb.ts";
-import { limits } from "../../../shared/limits.ts";
+import type { LeaseTimes } from "../../../shared/lease-times.ts";
 import { isEpoch } from "./dispatcher.ts";
 import { type Execution, isPinned } from "./execution.ts";
 import type { Lease } from "./execution-table.ts";
 
 /** What a person reads of an agent that holds no more. */
 export const partings = {
-  lost: `was not heard for ${limits.leaseMs / 1000} s`,
-  left: "left",
-  removed: "was removed",
+  lost: ({ leaseMs }: LeaseTimes) => `was not heard for ${leaseMs / 1000} s`,
+  left: () => "left",
+  removed: () => "was removed",
 } as const;
 
 /** How an agent went. */
 export type Parting = keyof typeof partings;
+
+/** What a waiter reads of what stays with an agent that is gone; undefined when it does without it. */
+export function waitFor(execution: Execution, how: Parting): string | undefined {
+  if (isPinned(execution)) return how === "removed" ? undefined : ", and only it can go on";
+  if (how !== "lost" || execution.request.atMostOnce !== true || execution.cancelReason !== undefined) return undefined;
+  return "; it is not idempotent, so only that agent can say how it ended: if it stays away, cancel the run or remove the agent";
+}
 
 type Word = readonly [execution: Execution, lease: Lease, word: "held" | "back" | "not held"];
 

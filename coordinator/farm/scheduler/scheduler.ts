@@ -33,6 +33,11 @@ export interface ExecutionRequest {
    * platform names the agent (label `agent`), and it waits for that one to come back.
    */
   readonly hostOperation?: HostOperation;
+  /**
+   * It may have effects that must not happen twice: once an agent may have begun it, it is never placed again. When that
+   * agent is lost it waits for its word, or for a person to cancel it.
+   */
+  readonly atMostOnce?: boolean;
 }
 
 /** What became of an execution. */

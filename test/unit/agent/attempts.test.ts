@@ -29,8 +29,9 @@ function setup(slots = 2, ephemeral = false) {
     ephemeral,
     onSpent: () => spent.push(kept.map(({ executionId }) => executionId).join()),
     executor: {
-      async execute({ executionId, epoch, attempt, operation }: Assignment, stop) {
+      async execute({ executionId, epoch, attempt, operation, once }: Assignment, stop) {
         operations.push(operation);
+        once?.lapse.addEventListener("abort", () => stops.push({ executionId, reason: once.lapse.reason }));
         stop.addEventListener("abort", () => stops.push({ executionId, reason: stop.reason }));
         await new Promise<void>((resolve) => finish.set(`${executionId}/${epoch.number}`, resolve));
         const ending = { kind: stop.reason instanceof Stopped ? stop.reason.kind : EndingKind.EXITED };
@@ -227,5 +228,18 @@ describe("an agent's attempts", () => {
     const reply = subject.assign(create(AssignSchema, { executionId: "a" }));
     expect(reply.accepted).toBe(false);
     expect(reply.refusal).toContain("action_digest");
+  });
+
+  test("end what may happen once only when the farm is silent, and nothing else", async () => {
+    const { assign, finish, stops, subject, turn } = setup();
+    const digest = digestToMessage(digestOf(new Uint8Array(1)));
+    subject.assign(create(AssignSchema, { executionId: "a", actionDigest: digest, atMostOnce: true }));
+    assign("b", 2n);
+    await turn();
+    const reason = new Stopped(EndingKind.AGENT_LOST, "no word of the farm", 1);
+    subject.endAtMostOnce(reason);
+    expect(stops).toEqual([{ executionId: "a", reason }]);
+    await finish("a/0");
+    await finish("b/2");
   });
 });

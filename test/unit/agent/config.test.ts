@@ -13,8 +13,10 @@ describe("an agent's settings", () => {
   });
 
   test("are all checked at once", () => {
-    const flags = { coordinator: "nowhere", slots: "none", label: ["no-value"], storeBytes: "much" };
-    expect(() => readAgentConfig({ flags, env: {} })).toThrow(/--coordinator[^]*--slots[^]*--label[^]*--store-bytes/);
+    const flags = { coordinator: "nowhere", slots: "none", label: ["no-value"], storeBytes: "much", spoolBytes: "1" };
+    expect(() => readAgentConfig({ flags, env: {} })).toThrow(
+      /--coordinator[^]*--slots[^]*--label[^]*--store-bytes[^]*--spool-bytes.*below 1048576/,
+    );
   });
 
   test("take the token from the environment, or from a file without its newline", () => {

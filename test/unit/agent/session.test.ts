@@ -23,6 +23,7 @@ async function joined(answer: { readonly hostOperationLease?: ReturnType<typeof 
     draining: () => false,
     stopAll: () => {},
     becomeEphemeral: () => {},
+    endAtMostOnce: () => {},
     endOperations: () => {
       ends += 1;
     },

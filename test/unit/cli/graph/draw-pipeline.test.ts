@@ -6,7 +6,16 @@ import type { Pipeline, Task } from "../../../../shared/pipeline/pipeline.ts";
 function task(stage: string, name: string, more: Partial<Task> = {}): Task {
   return {
     ...{ stage, name, needs: [], run: "true", inputs: undefined, outputs: [], use: [], env: {}, timeoutMs: 1_000 },
-    ...{ agents: {}, cache: true, tools: [], caches: [], priority: 0, position: { line: 1, column: 1 }, ...more },
+    ...{
+      agents: {},
+      cache: true,
+      idempotent: true,
+      tools: [],
+      caches: [],
+      priority: 0,
+      position: { line: 1, column: 1 },
+      ...more,
+    },
   };
 }
 

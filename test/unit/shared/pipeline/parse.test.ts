@@ -364,3 +364,18 @@ describe("a stage that deploys", () => {
     expect(problemsOf(text).join("\n")).toContain(expected);
   });
 });
+
+describe("a task that is not idempotent", () => {
+  const task = (text: string) => parsePipeline(`name: a\nstages: { a: { tasks: { t: { run: x, ${text} } } } }\n`, "f");
+
+  it("is not answered from the cache", () => {
+    expect(task("idempotent: false").pipeline?.stages[0]?.tasks[0]).toMatchObject({ idempotent: false, cache: false });
+    expect(task("idempotent: true").pipeline?.stages[0]?.tasks[0]).toMatchObject({ idempotent: true, cache: true });
+  });
+
+  it("may not ask for that", () => {
+    const [problem] = task("idempotent: false, cache: true").problems;
+    expect(problem).toMatchObject({ line: 2, column: 64 });
+    expect(problem?.message).toContain('"cache" cannot be true where `idempotent` is false');
+  });
+});

@@ -1,0 +1,62 @@
+import { once } from "node:events";
+import { connect as connectHttp2 } from "node:http2";
+import { connect, createServer, type Socket } from "node:net";
+import { createClient } from "@connectrpc/connect";
+import { expect, onTestFinished, test, vi } from "vitest";
+import { grpcServer, mounted } from "../../../coordinator/api/grpc/grpc-server.ts";
+import { LogService } from "../../../proto/gen/millrace/v1/log_pb.ts";
+import { limits } from "../../../shared/limits.ts";
+import { grpcTransport } from "../../../shared/rpc/grpc-transport.ts";
+
+async function serve(): Promise<number> {
+  const server = grpcServer([
+    mounted(LogService, {
+      async *appendLog() {},
+      async *readLog(_request, { signal }) {
+        yield { data: new Uint8Array(1) };
+        await once(signal, "abort");
+      },
+    }),
+  ]);
+  const port = await server.listen("127.0.0.1", 0);
+  onTestFinished(() => server.close(0));
+  return port;
+}
+
+test("a client may send a whole window to the server, on a stream and on its connection", async () => {
+  const session = connectHttp2(`http://127.0.0.1:${await serve()}`);
+  onTestFinished(() => session.destroy());
+  await once(session, "remoteSettings");
+  expect(session.remoteSettings.initialWindowSize).toBe(limits.grpcWindowBytes);
+  await vi.waitFor(() => expect(session.state.remoteWindowSize).toBe(limits.grpcWindowBytes));
+});
+
+test("a connection that died without a word is found out by its pings", async () => {
+  const port = await serve();
+  /** Between the two: once it holds its breath, nothing comes through and nobody is told. */
+  let isHolding = false;
+  const sockets = new Set<Socket>();
+  const between = createServer((near) => {
+    const far = connect(port, "127.0.0.1");
+    for (const [from, to] of [
+      [near, far],
+      [far, near],
+    ] as const) {
+      sockets.add(from);
+      from.on("data", (data) => isHolding || to.write(data)).on("error", () => from.destroy());
+    }
+  }).listen(0, "127.0.0.1");
+  await once(between, "listening");
+  onTestFinished(() => {
+    for (const socket of sockets) socket.destroy();
+    between.close();
+  });
+  const address = between.address();
+  if (address === null || typeof address === "string") throw new Error("no port");
+  const transport = grpcTransport({ address: `127.0.0.1:${address.port}`, ping: { everyMs: 200, timeoutMs: 300 } });
+  onTestFinished(() => transport.close());
+  const reading = createClient(LogService, transport).readLog({})[Symbol.asyncIterator]();
+  expect((await reading.next()).done).toBe(false);
+  isHolding = true;
+  await expect(reading.next()).rejects.toThrow("[unavailable]");
+});
