@@ -52,7 +52,7 @@ import { reportingExecutor } from "./executor/reporting-executor.ts";
 import { toolCheckingExecutor } from "./executor/tool-checking-executor.ts";
 import { inputRoots } from "./input-root/input-root.ts";
 import { inputTrees } from "./input-root/input-trees.ts";
-import { type InputRootMode, probeInputRootMode } from "./input-root/mode.ts";
+import { probeInputRootMode } from "./input-root/mode.ts";
 import { boundedLogs } from "./logs/bounded-logs.ts";
 import { setAsideLeftovers } from "./logs/leftovers.ts";
 import { logStreamer } from "./logs/log-streamer.ts";
@@ -115,12 +115,7 @@ export async function wireAgent(
   opened.defer(() => transport.close());
   const farm = grpcCas({ transport });
 
-  mkdirSync(folder("work"), { recursive: true });
-  const mode = await probeInputRootMode(folder("work"));
-  const runner = await wireRunner(data, mode, clock, onError);
-  opened.defer(() => runner.close());
-  // Only now is nothing left of an earlier start that could still write there.
-  await removeTree(folder("work"));
+  const { mode, runner } = await wireRunner({ data, folder, clock, onError, opened });
   const { logs, bounded, leftovers } = await wireLogs({ config, transport, folder, clock, onError, opened });
 
   const confined = await confine(config, runner, data);
@@ -294,17 +289,28 @@ function toolMessage({ name, version, fingerprint, path }: FoundTool) {
   return create(ToolSchema, { name, version, fingerprint, path });
 }
 
-/** @param data the agent's folder, absolute and real */
-function wireRunner(data: string, mode: InputRootMode, clock: Clock, onRestart: (error: MillraceError) => void) {
-  return openRunner({
+interface RunnerParts extends Pick<StoreParts, "folder" | "clock" | "onError" | "opened"> {
+  /** The agent's folder, absolute and real. */
+  readonly data: string;
+}
+
+/** What runs processes, and how it lays out their inputs; the folder of the input roots is empty then. */
+async function wireRunner({ data, folder, clock, onError, opened }: RunnerParts) {
+  mkdirSync(folder("work"), { recursive: true });
+  const mode = await probeInputRootMode(folder("work"));
+  const runner = await openRunner({
     // Of the folder and not of the id: two farms on one machine may both have an "agent-1".
     name: `millrace-${hash("sha256", data).slice(0, 16)}`,
-    stateFile: join(data, "containment"),
-    startsFile: join(data, "process-starts.log"),
+    stateFile: folder("containment"),
+    startsFile: folder("process-starts.log"),
     namespace: mode.kind === "overlay" ? mode.namespace : [],
     clock,
-    onRestart,
+    onRestart: onError,
   });
+  opened.defer(() => runner.close());
+  // Only now is nothing left of an earlier start that could still write there.
+  await removeTree(folder("work"));
+  return { mode, runner };
 }
 
 interface LogParts extends Pick<StoreParts, "config" | "folder" | "clock" | "onError" | "opened"> {

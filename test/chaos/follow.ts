@@ -6,12 +6,22 @@ import { type Event, TaskStatus, WaitCause } from "../../proto/gen/millrace/v1/e
 import { LogService } from "../../proto/gen/millrace/v1/log_pb.ts";
 import { RunService } from "../../proto/gen/millrace/v1/run_pb.ts";
 import { grpcTransport } from "../../shared/rpc/grpc-transport.ts";
+import { parseToken } from "../../shared/rpc/token.ts";
+import type { Trust } from "../../shared/tls/trust.ts";
 
 /** The services that a campaign asks, over restarts of the coordinator. */
 export type Services = ReturnType<typeof connect>;
 
-export function connect({ grpc, token }: { readonly grpc: string; readonly token: string }) {
-  const transport = grpcTransport({ address: grpc, token });
+/** What a campaign must know of a farm. */
+export interface FarmAddress {
+  readonly grpc: string;
+  readonly token: string;
+  /** Undefined: plain. */
+  readonly trust?: Trust;
+}
+
+export function connect({ grpc, token, trust }: FarmAddress) {
+  const transport = grpcTransport({ address: grpc, token: parseToken(token).secret, trust });
   return {
     runs: createClient(RunService, transport),
     logs: createClient(LogService, transport),

@@ -1,6 +1,13 @@
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
+import { natsConfig } from "../../cli/up/nats.ts";
+import { natsUsersText } from "../../shared/bus/nats-users.ts";
+import { makeFolder } from "../../shared/make-folder.ts";
+import { writePrivateFile } from "../../shared/private-file.ts";
+import { openAuthority } from "../../shared/tls/authority.ts";
+import type { ServerTls } from "../../shared/tls/server-tls.ts";
+import { authorityTrust, type Trust } from "../../shared/tls/trust.ts";
 import { type CliResult, cliEnvironment, startCli } from "./farm.ts";
 import { createNetwork, type Host, type Network } from "./network.ts";
 import { type HostProgram, startOn } from "./network-program.ts";
@@ -24,10 +31,14 @@ export interface FarmAgent {
   readonly nats: TcpProxy | undefined;
 }
 
-/** A farm on several machines: the coordinator with its nats-server on one, each agent on its own. */
+/**
+ * A farm on several machines: the coordinator with its nats-server on one, each agent on its own. As `millrace up` would
+ * have it: TLS with the farm's own CA on every port, and agents that have enrolled and have users of the bus to themselves.
+ */
 export interface NetworkFarm {
   /** Where this process reaches the coordinator's gRPC: a Unix socket, since it is on no network with it. */
   readonly grpc: string;
+  readonly trust: Trust;
   /** An admin's. */
   readonly token: string;
   readonly dir: string;
@@ -78,7 +89,7 @@ export async function startNetworkFarm(options: NetworkFarmOptions): Promise<Net
     return {
       ...{ token, dir, agents, ...rest, remove: () => remove(parts) },
       cli: (...args) => {
-        const env = { ...parts.env, MILLRACE_ADDRESS: `127.0.0.1:${ports.grpc}`, MILLRACE_TOKEN: token };
+        const env = { ...parts.env, MILLRACE_ADDRESS: `${host.address}:${ports.grpc}`, MILLRACE_TOKEN: token };
         const [program, all] = host.command(millrace, args);
         return startCli(all, env, program).result;
       },
@@ -120,12 +131,16 @@ async function remove({ network, dir, proxies, programs, servers }: Parts): Prom
 async function startCenter(parts: Parts) {
   const { network, dir, options, env } = parts;
   const host = await network.host();
-  const files = writeNatsFiles(dir);
   const data = join(dir, "coordinator");
+  const folder = join(data, "tls");
+  makeFolder(folder);
+  // The nats-server needs a certificate before the coordinator has started, which finds its CA made.
+  const tls = await openAuthority({ folder, names: [host.address], nowMs: Date.now() });
+  const files = writeNatsFiles(dir, tls);
   const args = [
-    ...["coordinator", "--data", data, "--host", "0.0.0.0"],
+    ...["coordinator", "--data", data, "--host", "0.0.0.0", "--advertise", host.address],
     ...["--grpc-port", String(ports.grpc), "--http-port", String(ports.http)],
-    ...["--nats", `nats://${host.address}:${ports.nats}`, "--nats-credentials", files.credentials],
+    ...["--nats", `tls://${host.address}:${ports.nats}`, "--nats-credentials", files.credentials],
     ...(options.leaseS === undefined ? [] : ["--lease", String(options.leaseS)]),
     "--json",
   ];
@@ -141,10 +156,12 @@ async function startCenter(parts: Parts) {
   };
   await startNats();
   await startCoordinator();
-  const socket = join(dir, "grpc.sock");
-  parts.proxies.push(await startProxy(host, socket, `127.0.0.1:${ports.grpc}`));
+  const at = `${host.address}:${ports.grpc}`;
+  const socket = join(dir, at); // an address with a port also to those who take it apart
+  parts.proxies.push(await startProxy(host, socket, at));
   return {
     ...{ host, startNats, startCoordinator, grpc: `unix:${socket}` },
+    trust: authorityTrust(tls.authority.caPem),
     token: readFileSync(join(data, "tokens/admin"), "utf8").trim(),
     nats: () => nats,
     coordinator: () => coordinator,
@@ -180,12 +197,14 @@ async function startAgent(parts: Parts, center: Host, number: number): Promise<F
   return { name, host, data, program: () => program, start, grpc: between.grpc, nats: between.nats };
 }
 
-function writeNatsFiles(dir: string) {
-  const users = { coordinator: { user: "coordinator", password: "c" }, agent: { user: "agent", password: "a" } };
+function writeNatsFiles(dir: string, tls: ServerTls) {
+  const coordinator = { user: "coordinator", password: "c" };
+  const own = { monitor: { user: "monitor", password: "m" }, pidFile: join(dir, "nats.pid") };
+  const managed = { ...own, usersFile: join(dir, "users.conf") };
   const config = join(dir, "nats.conf");
   const credentials = join(dir, "nats.json");
-  const list = Object.values(users).map(({ user, password }) => `{ user: "${user}", password: "${password}" }`);
-  writeFileSync(config, `listen: "0.0.0.0:${ports.nats}"\nauthorization { users: [${list.join(", ")}] }\n`);
-  writeFileSync(credentials, JSON.stringify(users));
+  writePrivateFile(managed.usersFile, natsUsersText({ coordinator, agents: [] }));
+  writeFileSync(config, natsConfig({ host: "0.0.0.0", port: ports.nats, tls }, { coordinator, managed }));
+  writeFileSync(credentials, JSON.stringify({ coordinator, managed }));
   return { config, credentials };
 }
