@@ -184,17 +184,13 @@ export async function wireAgent(
 
   const everything = opened.move();
   return agent({
-    id,
+    ...{ id, attempts: taken, outbox, clock, ending },
     async join() {
       await letIn.confirm(ending.signal);
       await leftovers.send(); // before the first heartbeat, by which the coordinator ends these logs itself
       await membership.start();
     },
     close: () => everything.disposeAsync(),
-    attempts: taken,
-    outbox,
-    clock,
-    ending,
   });
 }
 
