@@ -22,6 +22,7 @@ class PackedRequest implements ExecutionRequest {
   readonly volatileEnvironment: Readonly<Record<string, string>>;
   readonly namedCaches?: NamedCaches;
   readonly hostOperation?: HostOperation;
+  readonly atMostOnce?: boolean;
   // A character for each byte: an array of bytes would take 200 more for itself.
   readonly #action: string;
   readonly #command: string;
@@ -34,6 +35,7 @@ class PackedRequest implements ExecutionRequest {
     this.volatileEnvironment = request.volatileEnvironment;
     if (request.namedCaches !== undefined) this.namedCaches = request.namedCaches;
     if (request.hostOperation !== undefined) this.hostOperation = request.hostOperation;
+    if (request.atMostOnce !== undefined) this.atMostOnce = request.atMostOnce;
     this.#action = packedBytes(toBinary(ActionSchema, request.action));
     this.#command = packedBytes(toBinary(CommandSchema, request.command));
   }

@@ -1,0 +1,30 @@
+import { create } from "@bufbuild/protobuf";
+import { expect, it } from "vitest";
+import { packed } from "../../../../../coordinator/farm/scheduler/packed-request.ts";
+import type { ExecutionRequest } from "../../../../../coordinator/farm/scheduler/scheduler.ts";
+import {
+  ActionSchema,
+  CommandSchema,
+} from "../../../../../proto/gen/build/bazel/remote/execution/v2/remote_execution_pb.ts";
+import { HostOperationSchema, NamedCachesSchema } from "../../../../../proto/gen/millrace/v1/dispatch_pb.ts";
+import { digestOf } from "../../../../../shared/digest.ts";
+
+/** With everything that a request may say: a new field belongs here, or the compiler complains. */
+const full: Required<ExecutionRequest> = {
+  id: "run/work/task",
+  actionDigest: digestOf(Buffer.from("action")),
+  action: create(ActionSchema, { salt: Buffer.from([0, 127, 128, 255]) }),
+  command: create(CommandSchema, { arguments: ["sh", "-c", "echo grün"] }),
+  priority: 7,
+  fairGroup: "run",
+  volatileEnvironment: { MILLRACE_RUN: "run" },
+  namedCaches: create(NamedCachesSchema, { caches: [{ name: "npm", path: ".npm" }] }),
+  hostOperation: create(HostOperationSchema, {}),
+  atMostOnce: true,
+};
+
+it("says while it waits all that was asked for", () => {
+  const kept = packed(full);
+  for (const name of Object.keys(full) as (keyof ExecutionRequest)[])
+    expect([name, kept[name]]).toEqual([name, full[name]]);
+});
