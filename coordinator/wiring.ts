@@ -17,7 +17,6 @@ import { LogService } from "../proto/gen/millrace/v1/log_pb.ts";
 import { RunService } from "../proto/gen/millrace/v1/run_pb.ts";
 import { connectNatsBus } from "../shared/bus/nats-bus.ts";
 import { openDiskCas } from "../shared/cas/disk-cas.ts";
-import { diskCasSchema } from "../shared/cas/disk-index.ts";
 import { verifyingCas } from "../shared/cas/verifying-cas.ts";
 import { systemClock } from "../shared/clock.ts";
 import { diskSpace } from "../shared/disk-space.ts";
@@ -26,6 +25,7 @@ import { limits } from "../shared/limits.ts";
 import { openDiskReserve, reservedSqlite } from "../shared/sqlite/disk-reserve.ts";
 import { lockFolder } from "../shared/sqlite/folder-lock.ts";
 import { openSqlite } from "../shared/sqlite/open.ts";
+import type { Sqlite } from "../shared/sqlite/sqlite.ts";
 import { rolesOf } from "./api/access.ts";
 import { actionCacheService } from "./api/grpc/action-cache-service.ts";
 import { adminService } from "./api/grpc/admin-service.ts";
@@ -45,21 +45,24 @@ import { healthPages } from "./api/http/health-pages.ts";
 import { httpServer } from "./api/http/http-server.ts";
 import { type Metrics, metrics } from "./api/http/metrics.ts";
 import type { CoordinatorConfig } from "./config.ts";
-import { openTokens, type Tokens, tokenSchema } from "./delivery/access/tokens.ts";
+import { openTokens, type Tokens } from "./delivery/access/tokens.ts";
 import { storedEnvironments } from "./delivery/environment/environments.ts";
 import { flows } from "./delivery/insight/flows.ts";
 import { RunEngine } from "./delivery/run/run-engine.ts";
-import { runSummaries, runSummarySchema } from "./delivery/run/run-summaries.ts";
+import { runSummaries } from "./delivery/run/run-summaries.ts";
 import { completenessCheckingActionCache } from "./farm/action-cache/completeness-checking-action-cache.ts";
 import { keepResults } from "./farm/action-cache/keep-results.ts";
-import { actionCacheSchema, sqliteActionCache } from "./farm/action-cache/sqlite-action-cache.ts";
+import { sqliteActionCache } from "./farm/action-cache/sqlite-action-cache.ts";
 import { isConnected, offerOf } from "./farm/agents/agent-registry.ts";
-import { agentSchema, busAgentRegistry } from "./farm/agents/bus-agent-registry.ts";
+import { busAgentRegistry } from "./farm/agents/bus-agent-registry.ts";
 import { openFileLogStore } from "./farm/logs/file-log-store.ts";
 import { busDispatcher } from "./farm/scheduler/dispatcher.ts";
-import { executionSchema, nextTerm, sqliteExecutionTable } from "./farm/scheduler/execution-table.ts";
+import { nextTerm, sqliteExecutionTable } from "./farm/scheduler/execution-table.ts";
 import { FarmScheduler } from "./farm/scheduler/farm-scheduler.ts";
-import { eventStoreSchema, sqliteEventStore } from "./store/sqlite-event-store.ts";
+import { requireNoUnfinishedRestore } from "./keeping/backup/unfinished.ts";
+import { keeping } from "./keeping/keeping.ts";
+import { coordinatorSchema } from "./schema.ts";
+import { sqliteEventStore } from "./store/sqlite-event-store.ts";
 
 /** A coordinator that serves. */
 export interface Coordinator {
@@ -85,11 +88,7 @@ export async function startCoordinator(config: CoordinatorConfig, log: Logger): 
 
   try {
     // store
-    const lock = lockFolder(config.data, "coordinator");
-    opened.push({ name: "data folder", stop: async () => lock.release() });
-    const database = own("database", await openSqlite({ path: join(config.data, "coordinator.db"), schema, onError }));
-    const reserve = own("reserve", openDiskReserve({ file: join(config.data, "reserve"), clock, onError }));
-    const sqlite = reservedSqlite(database, reserve);
+    const sqlite = await openDatabase(config.data, own, onError);
     const store = sqliteEventStore({ sqlite });
     const bus = own("bus", await connectNatsBus({ ...config.bus, name: "coordinator", onError }));
 
@@ -131,6 +130,8 @@ export async function startCoordinator(config: CoordinatorConfig, log: Logger): 
       onError,
     });
 
+    const keeper = keeping({ data: config.data, summaries, clock });
+
     // faces
     const services = guard(
       [
@@ -146,7 +147,7 @@ export async function startCoordinator(config: CoordinatorConfig, log: Logger): 
         mounted(LogService, logService({ logs, runs, cas })),
         mounted(EnvironmentService, environmentService(environments)),
         mounted(AgentService, agentService({ agents, scheduler, bus: config.agentBus })),
-        mounted(AdminService, adminService({ tokens, clock, disk: () => diskSpace(config.data) })),
+        mounted(AdminService, adminService({ tokens, clock, disk: () => diskSpace(config.data), keeping: keeper })),
       ],
       { tokens, meters, stopping: stopping.signal },
     );
@@ -177,16 +178,20 @@ export async function startCoordinator(config: CoordinatorConfig, log: Logger): 
   }
 }
 
-/** One database, so that what happens at the same time shares a commit. */
-const schema = [
-  eventStoreSchema,
-  diskCasSchema,
-  actionCacheSchema,
-  executionSchema,
-  agentSchema,
-  tokenSchema,
-  runSummarySchema,
-];
+/** What is left of the disk when it is full is the database's: what ends can then still be written down. */
+async function openDatabase(
+  data: string,
+  own: <T extends { close(): Promise<void> }>(name: string, part: T) => T,
+  onError: (error: unknown) => void,
+): Promise<Sqlite> {
+  const lock = lockFolder(data, "coordinator");
+  own("data folder", { close: async () => lock.release() });
+  requireNoUnfinishedRestore(data);
+  const path = join(data, "coordinator.db");
+  const database = own("database", await openSqlite({ path, schema: coordinatorSchema, onError }));
+  const reserve = own("reserve", openDiskReserve({ file: join(data, "reserve"), clock: systemClock, onError }));
+  return reservedSqlite(database, reserve);
+}
 
 interface GuardParts {
   readonly tokens: Tokens;

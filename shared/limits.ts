@@ -336,4 +336,10 @@ export const limits = {
   childLastLinesMs: 1_000,
   /** The log of a child of `up`; there are two, the present one and the one before. */
   childLogBytes: 16 * 1024 * 1024,
+  /** Changes of a projection that is folded anew in one write. */
+  rebuildStatements: 500,
+  /** Damaged files of a backup that a refusal names. */
+  damagedNamed: 20,
+  /** Between two messages on how far a backup or a restore is: a person sees it move. */
+  progressIntervalMs: 250,
 } as const;

@@ -11,6 +11,7 @@ import { type BlobLocation, BlobTable, type PlacedBlob } from "./blob-table.ts";
 import type { Blob, Cas } from "./cas.ts";
 import { checkBlob, checkedSource, collect, slices } from "./checked-source.ts";
 import { type DiskIndex, diskIndex } from "./disk-index.ts";
+import { blobFile, segmentFolder } from "./disk-layout.ts";
 import { distinct, isEmptyBlob } from "./distinct.ts";
 import { readFileRange, syncDirectory, writeNewFile } from "./files.ts";
 import { noSuchBlob, rangeOf } from "./read-range.ts";
@@ -47,7 +48,7 @@ export async function openDiskCas({ dir, sqlite, clock = systemClock }: DiskCasO
   await mkdir(temp, { recursive: true });
   const index = diskIndex(sqlite);
   const table = new BlobTable();
-  const segments = await openSegments(join(dir, "segments"), await loadInto(table, index));
+  const segments = await openSegments(join(dir, segmentFolder), await loadInto(table, index));
   const nowSeconds = (): number => Math.floor(clock.nowMs() / 1000);
   const commit = async (blobs: readonly PlacedBlob[]): Promise<void> => {
     const usedAtSeconds = nowSeconds();
@@ -82,9 +83,7 @@ export async function openDiskCas({ dir, sqlite, clock = systemClock }: DiskCasO
     if (stale.length > 0) await index.touch(stale, now);
   }
 
-  function fileOf(digest: Digest): string {
-    return join(dir, "blobs", digest.hash.slice(0, 2), `${digest.hash}-${digest.sizeBytes}`);
-  }
+  const fileOf = (digest: Digest): string => join(dir, blobFile(digest));
 
   async function* read(...[digest, range, signal]: Parameters<Cas["read"]>): AsyncGenerator<Uint8Array> {
     checkOpen(signal);

@@ -5,6 +5,7 @@ import { MillraceError } from "../errors.ts";
 import { limits } from "../limits.ts";
 import type { BlobLocation, PlacedBlob } from "./blob-table.ts";
 import type { Blob } from "./cas.ts";
+import { segmentName } from "./disk-layout.ts";
 import { syncDirectory, writeFully } from "./files.ts";
 
 /** A read that swallows a gap of this size is cheaper than a second one. */
@@ -41,7 +42,7 @@ export async function openSegments(dir: string, end: BlobLocation): Promise<Segm
   }
 
   function pathOf(number: number): string {
-    return join(dir, `${String(number).padStart(8, "0")}.seg`);
+    return join(dir, segmentName(number));
   }
 
   async function roll(): Promise<void> {

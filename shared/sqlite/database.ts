@@ -6,9 +6,13 @@ import { SqlError } from "./failure.ts";
 import type { WorkerOptions } from "./messages.ts";
 import { migrate } from "./migrate.ts";
 
-/** Opens the file, creating it when it is not there (its folder must be), and applies the migrations. Synchronous. */
-export function openDatabase({ path, schema }: WorkerOptions): Database.Database {
+/**
+ * Opens the file, creating it when it is not there (its folder must be), and applies the migrations. Read-only, it must
+ * be there and stays as it is. Synchronous.
+ */
+export function openDatabase({ path, schema, readOnly }: WorkerOptions): Database.Database {
   if (!existsSync(dirname(path))) throw new SqlError("not_found", "its folder does not exist");
+  if (readOnly) return new Database(path, { timeout: limits.sqliteBusyMs, readonly: true, fileMustExist: true });
   const db = new Database(path, { timeout: limits.sqliteBusyMs });
   try {
     db.pragma("journal_mode = WAL");

@@ -5,6 +5,7 @@ import type { SchemaPart, SqlValue, Statement } from "./sqlite.ts";
 export interface WorkerOptions {
   readonly path: string;
   readonly schema: readonly SchemaPart[];
+  readonly readOnly: boolean;
 }
 
 /** A call on its way to the thread. Calls made in one turn of the event loop travel together, as an array. */
@@ -24,6 +25,7 @@ export type SqlAnswer =
 
 export type ToWorker =
   | { readonly kind: "requests"; readonly requests: readonly SqlRequest[] }
+  | { readonly kind: "snapshot"; readonly id: number; readonly to: string }
   | { readonly kind: "close" };
 
 export type FromWorker =

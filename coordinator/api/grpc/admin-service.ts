@@ -1,12 +1,16 @@
+import type { MessageInitShape } from "@bufbuild/protobuf";
 import { durationMs, timestampFromMs } from "@bufbuild/protobuf/wkt";
 import type { ServiceImpl } from "@connectrpc/connect";
-import { type AdminService, Role } from "../../../proto/gen/millrace/v1/admin_pb.ts";
+import { type AdminService, type BackupResponseSchema, Role } from "../../../proto/gen/millrace/v1/admin_pb.ts";
 import type { Clock } from "../../../shared/clock.ts";
 import { type DiskSpace, diskMessage } from "../../../shared/disk-space.ts";
 import { MillraceError } from "../../../shared/errors.ts";
+import { limits } from "../../../shared/limits.ts";
 import { version } from "../../../shared/version.ts";
 import type { Role as RoleName } from "../../delivery/access/principal.ts";
 import type { TokenInfo, Tokens } from "../../delivery/access/tokens.ts";
+import type { BackupProgress } from "../../keeping/backup/write-backup.ts";
+import type { Keeping } from "../../keeping/keeping.ts";
 import { principalOf } from "../guard.ts";
 
 export interface AdminServiceDeps {
@@ -14,10 +18,11 @@ export interface AdminServiceDeps {
   readonly clock: Clock;
   /** Of the coordinator's data folder, now. */
   readonly disk: () => DiskSpace;
+  readonly keeping: Keeping;
 }
 
 /** AdminService: tokens, and the coordinator as it is now. */
-export function adminService({ tokens, clock, disk }: AdminServiceDeps): ServiceImpl<typeof AdminService> {
+export function adminService({ tokens, clock, disk, keeping }: AdminServiceDeps): ServiceImpl<typeof AdminService> {
   return {
     async createToken({ role, name, ttl }) {
       const named = roleNames.get(role);
@@ -48,7 +53,49 @@ export function adminService({ tokens, clock, disk }: AdminServiceDeps): Service
         disk: diskMessage(disk()),
       };
     },
+
+    backup: ({ folder }, { signal }) => backupSteps({ keeping, clock }, folder, signal),
+
+    async rebuildProjections() {
+      const { commits, runs, changed } = await keeping.rebuild();
+      return { commits: BigInt(commits), runs: BigInt(runs), changed: BigInt(changed) };
+    },
   };
+}
+
+/** How far it is, at most once a `progressIntervalMs`, and its end. Gives the backup up when the reader leaves. */
+async function* backupSteps(
+  { keeping, clock }: Pick<AdminServiceDeps, "keeping" | "clock">,
+  folder: string,
+  signal: AbortSignal,
+): AsyncGenerator<MessageInitShape<typeof BackupResponseSchema>> {
+  const left = new AbortController();
+  let latest: BackupProgress | undefined;
+  const onProgress = (progress: BackupProgress): void => void (latest = progress);
+  const work = keeping.backup(folder, { signal: AbortSignal.any([signal, left.signal]), onProgress });
+  let isOver = false;
+  const over = work.then(
+    () => void (isOver = true),
+    () => void (isOver = true),
+  );
+  try {
+    while (!isOver) {
+      if (latest !== undefined) {
+        const { files, bytes, expectedBytes } = latest;
+        const value = { files: BigInt(files), bytes: BigInt(bytes), expectedBytes: BigInt(expectedBytes) };
+        yield { step: { case: "progress", value } };
+      }
+      const pause = Promise.withResolvers<void>();
+      const cancel = clock.after(limits.progressIntervalMs, pause.resolve);
+      await Promise.race([over, pause.promise]);
+      cancel();
+    }
+    const { files, bytes, lost } = await work;
+    yield { step: { case: "finish", value: { files: BigInt(files), bytes: BigInt(bytes), lostBlobs: [...lost] } } };
+  } finally {
+    left.abort(new MillraceError("canceled", "who asked for the backup has left"));
+    await over; // the folder is cleared
+  }
 }
 
 const roles = { admin: Role.ADMIN, developer: Role.DEVELOPER, agent: Role.AGENT } as const;

@@ -6,8 +6,10 @@ import type { Clock } from "../../../shared/clock.ts";
 import { digestFromMessage, digestKey, digestToMessage, parseDigestKey } from "../../../shared/digest.ts";
 import { from } from "../../../shared/errors.ts";
 import type { Component } from "../../../shared/lifecycle.ts";
+import { limits } from "../../../shared/limits.ts";
 import { patiently, retry } from "../../../shared/retry.ts";
 import type { SchemaPart, Sqlite, Statement } from "../../../shared/sqlite/sqlite.ts";
+import { turns } from "../../../shared/turns.ts";
 import type { EventStore, StoredCommit } from "../../store/event-store.ts";
 import { runOfStream } from "./run-actor.ts";
 import { runNumber } from "./runs.ts";
@@ -22,6 +24,16 @@ export interface RunSummaries {
   byKey(project: string, key: string): Promise<string | undefined>;
   /** The greatest number so far; 0 when there is none. */
   lastNumber(): Promise<number>;
+  /** Folds all lines anew from the log. Readers see the old ones until the new ones take their place, all at once. */
+  rebuild(): Promise<RebuiltSummaries>;
+}
+
+/** What a rebuild found. */
+export interface RebuiltSummaries {
+  readonly commits: number;
+  readonly runs: number;
+  /** Lines that are not as they were: 0 unless something had gone wrong. */
+  readonly changed: number;
 }
 
 export const runSummarySchema: SchemaPart = {
@@ -43,8 +55,14 @@ export const runSummarySchema: SchemaPart = {
     `CREATE INDEX run_summary_unfinished ON run_summary (status) WHERE status = ${RunStatus.RUNNING}`,
     "CREATE TABLE run_summary_position (position INTEGER NOT NULL) STRICT",
     "INSERT INTO run_summary_position (position) VALUES (0)",
+    // The lines of a rebuild, until they are whole.
+    "CREATE TABLE run_summary_rebuilt AS SELECT * FROM run_summary WHERE false",
+    "CREATE UNIQUE INDEX run_summary_rebuilt_number ON run_summary_rebuilt (number)",
+    "CREATE INDEX run_summary_rebuilt_run ON run_summary_rebuilt (run)",
   ],
 };
+
+type SummaryTable = "run_summary" | "run_summary_rebuilt";
 
 interface Row {
   number: number;
@@ -67,14 +85,19 @@ export interface RunSummariesDeps {
 
 export function runSummaries({ sqlite, store, clock, onError }: RunSummariesDeps): RunSummaries & Component {
   const stopped = new AbortController();
+  /** Up to where the lines are folded; beyond what is on disk by commits that change none. */
+  let folded = 0;
+  /** One after the other: a fold, or the exchange of all lines. */
+  const { take: inTurn } = turns();
 
   /** Rows and position change in one transaction, so a crash can neither skip nor repeat a commit. */
   async function fold(stored: StoredCommit): Promise<void> {
-    const run = runOfStream(stored.stream);
-    const changes = run === undefined ? [] : stored.commit.events.flatMap((event) => changeOf(run, event));
-    if (changes.length === 0) return;
-    const position = { sql: "UPDATE run_summary_position SET position = ?", params: [stored.position] };
-    await sqlite.write([...changes, position]);
+    const changes = changesOf(stored, "run_summary");
+    if (changes.length > 0) {
+      const position = { sql: "UPDATE run_summary_position SET position = ?", params: [stored.position] };
+      await sqlite.write([...changes, position]);
+    }
+    folded = stored.position;
   }
 
   async function position(): Promise<number> {
@@ -85,9 +108,10 @@ export function runSummaries({ sqlite, store, clock, onError }: RunSummariesDeps
   /** Folds until stopped; `upTo` is called when the commit at that position has been folded. */
   async function follow(head: number, upTo: () => void): Promise<void> {
     const after = await position();
+    folded = after;
     if (after >= head) upTo();
     for await (const stored of store.subscribe(after, stopped.signal)) {
-      await fold(stored);
+      await inTurn(() => fold(stored));
       if (stored.position >= head) upTo();
     }
   }
@@ -133,16 +157,65 @@ export function runSummaries({ sqlite, store, clock, onError }: RunSummariesDeps
       const rows = await sqlite.query<{ last: number | null }>("SELECT max(number) AS last FROM run_summary");
       return rows[0]?.last ?? 0;
     },
+
+    async rebuild() {
+      await sqlite.write([{ sql: "DELETE FROM run_summary_rebuilt" }]);
+      let progress = await foldAnew({ commits: 0, position: 0 }, folded);
+      return await inTurn(async () => {
+        progress = await foldAnew(progress, folded); // what came meanwhile is little
+        const [row] = await sqlite.query<{ changed: number }>(countChanged);
+        const [, runs = 0] = await sqlite.write([
+          { sql: "DELETE FROM run_summary" },
+          { sql: "INSERT INTO run_summary SELECT * FROM run_summary_rebuilt" },
+          { sql: "DELETE FROM run_summary_rebuilt" },
+        ]);
+        return { commits: progress.commits, runs, changed: row?.changed ?? 0 };
+      });
+    },
   };
+
+  /** Folds on, up to a position that has been reached, into the lines that are not shown yet. */
+  async function foldAnew(from: FoldProgress, upTo: number): Promise<FoldProgress> {
+    let { commits, position: at } = from;
+    if (at >= upTo) return from;
+    let changes: Statement[] = [];
+    for await (const stored of store.subscribe(at, stopped.signal)) {
+      if (stored.position > upTo) break;
+      changes.push(...changesOf(stored, "run_summary_rebuilt"));
+      commits += 1;
+      at = stored.position;
+      if (changes.length >= limits.rebuildStatements) await sqlite.write(changes.splice(0));
+      if (at >= upTo) break;
+    }
+    stopped.signal.throwIfAborted();
+    if (changes.length > 0) await sqlite.write(changes);
+    return { commits, position: at };
+  }
 }
 
-function changeOf(run: string, { kind, time, project, principal }: Event): Statement[] {
+interface FoldProgress {
+  readonly commits: number;
+  readonly position: number;
+}
+
+/** Of runs with a line on one side alone or another one on each side. */
+const countChanged = `SELECT count(DISTINCT number) AS changed FROM (
+  SELECT * FROM (SELECT * FROM run_summary EXCEPT SELECT * FROM run_summary_rebuilt)
+  UNION ALL
+  SELECT * FROM (SELECT * FROM run_summary_rebuilt EXCEPT SELECT * FROM run_summary))`;
+
+function changesOf({ stream, commit }: StoredCommit, table: SummaryTable): Statement[] {
+  const run = runOfStream(stream);
+  return run === undefined ? [] : commit.events.flatMap((event) => changeOf(run, event, table));
+}
+
+function changeOf(run: string, { kind, time, project, principal }: Event, table: SummaryTable): Statement[] {
   const timeMs = time === undefined ? 0 : timestampMs(time);
   if (kind.case === "runRequested") {
     const { pipeline, source, idempotencyKey } = kind.value;
     return [
       {
-        sql: `INSERT INTO run_summary
+        sql: `INSERT INTO ${table}
               (number, run, project, pipeline, principal, source, idempotency_key, status, created_ms)
               VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (number) DO NOTHING`,
         params: [
@@ -160,7 +233,7 @@ function changeOf(run: string, { kind, time, project, principal }: Event): State
     ];
   }
   if (kind.case === "runFinished") {
-    const sql = "UPDATE run_summary SET status = ?, finished_ms = ? WHERE run = ?";
+    const sql = `UPDATE ${table} SET status = ?, finished_ms = ? WHERE run = ?`;
     return [{ sql, params: [kind.value.status, timeMs, run] }];
   }
   return [];
