@@ -338,6 +338,16 @@ export const limits = {
   childLogBytes: 16 * 1024 * 1024,
   /** Changes of a projection that is folded anew in one write. */
   rebuildStatements: 500,
+  /** Slots of the store's table that are looked at in one go before the event loop gets its turn: about a millisecond. */
+  tableSlice: 4_096,
+  /** Blobs that the coordinator's store removes in one write of its index. */
+  removalSlice: 1_000,
+  /** A segment of which no more than this share is used is compacted: a byte moved wins back at least one. */
+  compactLiveShare: 0.5,
+  /** Segments compacted in one round: at most 2 GiB read and half of it written. */
+  compactSegments: 32,
+  /** What somebody was told to be in the store stays for this long after its last use: the TTL that Bazel reckons with. */
+  casPromiseMs: 3 * 60 * 60 * 1000,
   /** Damaged files of a backup that a refusal names. */
   damagedNamed: 20,
   /** Between two messages on how far a backup or a restore is: a person sees it move. */

@@ -1,0 +1,86 @@
+import type { Digest } from "../digest.ts";
+import { limits } from "../limits.ts";
+import type { BlobLocation } from "./blob-table.ts";
+import type { CasKeeping } from "./cas-keeping.ts";
+import type { ChangingFiles } from "./changing-files.ts";
+import { type CompactionDeps, compactSegments } from "./compaction.ts";
+import type { DiskIndex } from "./disk-index.ts";
+import { walkTable } from "./walk-table.ts";
+
+export interface DiskKeepingDeps extends CompactionDeps {
+  readonly index: Pick<DiskIndex, "move" | "remove">;
+  readonly changing: Pick<ChangingFiles, "isStored" | "remove">;
+  readonly promiseMs: number;
+  /** Takes a blob out of the table. Synchronous. */
+  readonly forget: (digest: Digest) => BlobLocation | undefined;
+  readonly removeFile: (digest: Digest) => Promise<void>;
+  /** Of blobs with files of their own, together. */
+  readonly fileBytes: () => number;
+  readonly nowSeconds: () => number;
+}
+
+/** The keeper's side of the disk store. */
+export function diskKeeping(deps: DiskKeepingDeps): CasKeeping {
+  const { table, space, index, changing } = deps;
+
+  function isIdle(usedAtSeconds: number): boolean {
+    return usedAtSeconds < deps.nowSeconds() - deps.promiseMs / 1000;
+  }
+
+  /** Looks and forgets in one go: whoever asks from then on is told that the blob is missing. */
+  async function removeSlice(digests: readonly Digest[]): Promise<{ blobs: number; bytes: number }> {
+    const removed: { readonly digest: Digest; readonly location: BlobLocation }[] = [];
+    for (const digest of digests) {
+      const usedAt = table.usedAt(digest);
+      if (usedAt === undefined || !isIdle(usedAt) || changing.isStored(digest)) continue;
+      const location = deps.forget(digest);
+      if (location !== undefined) removed.push({ digest, location });
+    }
+    if (removed.length === 0) return { blobs: 0, bytes: 0 };
+    const gone = index.remove(removed.map(({ digest }) => digest));
+    const works = removed.map(({ digest, location }) =>
+      changing.remove(digest, async () => {
+        await gone; // the row first: a name without a file would be a broken promise, a file without a name is garbage
+        if (location.segment === 0) await deps.removeFile(digest);
+      }),
+    );
+    for (const result of await Promise.allSettled(works)) if (result.status === "rejected") throw result.reason;
+    await gone;
+    return { blobs: removed.length, bytes: removed.reduce((sum, { digest }) => sum + digest.sizeBytes, 0) };
+  }
+
+  return {
+    usage: () => ({ diskBytes: space.bytes() + deps.fileBytes(), blobs: table.size }),
+
+    beginRanking() {
+      table.clearRanks();
+      return {
+        rank(digests, rank) {
+          let absent = 0;
+          for (const digest of digests) if (!table.rank(digest, rank) && digest.sizeBytes > 0) absent += 1;
+          return absent;
+        },
+      };
+    },
+
+    async *idle(signal) {
+      const none = (): void => undefined; // a blob that comes twice does no harm
+      for await (const blobs of walkTable(table, signal, none)) {
+        const idle = blobs.filter(({ usedAtSeconds }) => isIdle(usedAtSeconds));
+        if (idle.length > 0) yield idle;
+      }
+    },
+
+    async remove(digests) {
+      const sum = { blobs: 0, bytes: 0 };
+      for (let start = 0; start < digests.length; start += limits.removalSlice) {
+        const { blobs, bytes } = await removeSlice(digests.slice(start, start + limits.removalSlice));
+        sum.blobs += blobs;
+        sum.bytes += bytes;
+      }
+      return sum;
+    },
+
+    compact: (signal) => compactSegments(deps, signal),
+  };
+}
