@@ -1,13 +1,14 @@
 import { once } from "node:events";
 import { Command } from "commander";
 import { pino } from "pino";
+import { keepingFlags } from "../shared/keeping-flags.ts";
 import { makeFolder } from "../shared/make-folder.ts";
 import { readCoordinatorConfig } from "./config.ts";
 import { startCoordinator } from "./wiring.ts";
 
 /** `millrace coordinator`: the coordinator on its own, against a NATS server that runs already. */
 export function coordinatorCommand(): Command {
-  return new Command("coordinator")
+  const command = new Command("coordinator")
     .description("Start a coordinator against a NATS server that runs already. `millrace up` starts both.")
     .option("--data <dir>", "folder for everything that must outlast a restart")
     .option("--host <address>", "address to listen on (default 127.0.0.1)")
@@ -15,7 +16,9 @@ export function coordinatorCommand(): Command {
     .option("--http-port <port>", "port for HTTP (default 7080; 0 takes any free one)")
     .option("--nats <url>", "NATS server, for example nats://127.0.0.1:7422")
     .option("--nats-credentials <file>", "file with the users of the NATS server")
-    .option("--json", "print one JSON line when ready")
+    .option("--json", "print one JSON line when ready");
+  for (const [flag, about] of keepingFlags) command.option(flag, about);
+  return command
     .addHelpText(
       "after",
       "\nExample:\n  $ millrace coordinator --data /var/lib/millrace --nats nats://127.0.0.1:7422 --nats-credentials nats.json",

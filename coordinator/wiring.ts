@@ -16,6 +16,7 @@ import { FlowService } from "../proto/gen/millrace/v1/flow_pb.ts";
 import { LogService } from "../proto/gen/millrace/v1/log_pb.ts";
 import { RunService } from "../proto/gen/millrace/v1/run_pb.ts";
 import { connectNatsBus } from "../shared/bus/nats-bus.ts";
+import { boundedCas } from "../shared/cas/bounded-cas.ts";
 import { openDiskCas } from "../shared/cas/disk-cas.ts";
 import { verifyingCas } from "../shared/cas/verifying-cas.ts";
 import { systemClock } from "../shared/clock.ts";
@@ -26,6 +27,7 @@ import { openDiskReserve, reservedSqlite } from "../shared/sqlite/disk-reserve.t
 import { lockFolder } from "../shared/sqlite/folder-lock.ts";
 import { openSqlite } from "../shared/sqlite/open.ts";
 import type { Sqlite } from "../shared/sqlite/sqlite.ts";
+import { turns } from "../shared/turns.ts";
 import { rolesOf } from "./api/access.ts";
 import { actionCacheService } from "./api/grpc/action-cache-service.ts";
 import { adminService } from "./api/grpc/admin-service.ts";
@@ -44,7 +46,7 @@ import { guarded, principalOf } from "./api/guard.ts";
 import { healthPages } from "./api/http/health-pages.ts";
 import { httpServer } from "./api/http/http-server.ts";
 import { type Metrics, metrics } from "./api/http/metrics.ts";
-import type { CoordinatorConfig } from "./config.ts";
+import type { CoordinatorConfig, KeepingConfig } from "./config.ts";
 import { openTokens, type Tokens } from "./delivery/access/tokens.ts";
 import { storedEnvironments } from "./delivery/environment/environments.ts";
 import { flows } from "./delivery/insight/flows.ts";
@@ -60,7 +62,8 @@ import { busDispatcher } from "./farm/scheduler/dispatcher.ts";
 import { nextTerm, sqliteExecutionTable } from "./farm/scheduler/execution-table.ts";
 import { FarmScheduler } from "./farm/scheduler/farm-scheduler.ts";
 import { requireNoUnfinishedRestore } from "./keeping/backup/unfinished.ts";
-import { keeping } from "./keeping/keeping.ts";
+import type { Collector } from "./keeping/garbage/collector.ts";
+import { type KeepingSettings, keeping } from "./keeping/keeping.ts";
 import { coordinatorSchema } from "./schema.ts";
 import { sqliteEventStore } from "./store/sqlite-event-store.ts";
 
@@ -81,10 +84,7 @@ export async function startCoordinator(config: CoordinatorConfig, log: Logger): 
   const onError = (error: unknown): void => log.error({ err: error }, "failed");
   const stopping = new AbortController();
   const opened: Component[] = [];
-  const own = <T extends { close(): Promise<void> }>(name: string, part: T): T => {
-    opened.push({ name, stop: () => part.close() });
-    return part;
-  };
+  const own = ownedBy(opened);
 
   try {
     // store
@@ -93,10 +93,9 @@ export async function startCoordinator(config: CoordinatorConfig, log: Logger): 
     const bus = own("bus", await connectNatsBus({ ...config.bus, name: "coordinator", onError }));
 
     // farm
-    const disk = own("cas", await openDiskCas({ dir: join(config.data, "cas"), sqlite, clock }));
-    const onCorrupt = (digest: unknown): void => log.error({ digest }, "a corrupt blob was set aside");
-    const cas = verifyingCas(disk, { quarantine: disk.quarantine, onCorrupt });
-    const actionCache = completenessCheckingActionCache(sqliteActionCache({ sqlite, clock }), cas);
+    const { disk, cas } = await openCas({ config, sqlite, own, log, collector: () => keeper.collector });
+    const results = sqliteActionCache({ sqlite, clock });
+    const actionCache = completenessCheckingActionCache(results, cas);
     const logs = own("logs", await openFileLogStore({ dir: join(config.data, "logs"), clock }));
     const term = await nextTerm(sqlite);
     const agents = busAgentRegistry({ bus, sqlite, clock, term, onError });
@@ -117,20 +116,18 @@ export async function startCoordinator(config: CoordinatorConfig, log: Logger): 
     const environments = storedEnvironments({ store, agents, clock });
     const summaries = runSummaries({ sqlite, store, clock, onError });
     const meters = metrics({ scheduler: () => scheduler.stats(), agents });
+    const pinning = turns();
     const runs = new RunEngine({
-      store,
-      summaries,
-      cas,
-      actionCache,
-      scheduler,
-      environments,
-      clock,
+      ...{ store, summaries, cas, actionCache, scheduler, environments, clock, pinning },
       offers: () => agents.list().filter(isConnected).map(offerOf),
       onEvent: meters.onEvent,
       onError,
     });
 
-    const keeper = keeping({ data: config.data, summaries, clock });
+    const keeper = keeping({
+      ...{ data: config.data, settings: keepingSettings(config.keeping), disk: () => diskSpace(config.data) },
+      ...{ store, summaries, runs, logs, cas: disk, actionCache: results, pinning, clock, onError },
+    });
 
     // faces
     const services = guard(
@@ -142,12 +139,20 @@ export async function startCoordinator(config: CoordinatorConfig, log: Logger): 
           ActionCacheService,
           actionCacheService({ actionCache, cas, writer: (context) => principalOf(context).name }),
         ),
-        mounted(RunService, runService({ runs, gates: runs, queue: scheduler.view, cas })),
+        mounted(RunService, runService({ runs, gates: runs, pins: runs, queue: scheduler.view, cas })),
         mounted(FlowService, flowService({ flows: flows({ runs, histories: runs, clock }) })),
         mounted(LogService, logService({ logs, runs, cas })),
         mounted(EnvironmentService, environmentService(environments)),
         mounted(AgentService, agentService({ agents, scheduler, bus: config.agentBus })),
-        mounted(AdminService, adminService({ tokens, clock, disk: () => diskSpace(config.data), keeping: keeper })),
+        mounted(
+          AdminService,
+          adminService({
+            tokens,
+            clock,
+            disk: () => diskSpace(config.data),
+            keeping: keeper,
+          }),
+        ),
       ],
       { tokens, meters, stopping: stopping.signal },
     );
@@ -156,20 +161,16 @@ export async function startCoordinator(config: CoordinatorConfig, log: Logger): 
 
     const { host } = config;
     const ports = { grpc: config.grpcPort, http: config.httpPort };
-    const listening: Component[] = [
-      {
-        name: "gRPC server",
-        start: async () => void (ports.grpc = await grpc.listen(host, ports.grpc)),
-        stop: () => grpc.close(limits.closeGraceMs),
-      },
-      {
-        name: "HTTP server",
-        start: async () => void (ports.http = await http.listen(host, ports.http)),
-        stop: () => http.close(),
-      },
-    ];
     // From here on the lifecycle closes what was opened, also when a part does not start.
-    const parts = lifecycle([...opened.splice(0), agents, scheduler, summaries, runs, ...listening]);
+    const parts = lifecycle([
+      ...opened.splice(0),
+      agents,
+      scheduler,
+      summaries,
+      runs,
+      keeper.collector,
+      ...listening({ grpc, http, host, ports }),
+    ]);
     await parts.start();
     return { grpcPort: ports.grpc, httpPort: ports.http, stop: () => stop(stopping, parts) };
   } catch (error) {
@@ -178,12 +179,74 @@ export async function startCoordinator(config: CoordinatorConfig, log: Logger): 
   }
 }
 
+/** Of all projects the same, until projects have settings of their own. */
+function keepingSettings(config: KeepingConfig): KeepingSettings {
+  const policy = {
+    runsMax: config.keepRuns,
+    runAgeMs: config.keepRunsFor,
+    logAgeMs: config.keepLogsFor,
+    artifactAgeMs: config.keepArtifactsFor,
+  };
+  return { casBytesMax: config.casMaxBytes, cacheAgeMs: config.keepCacheFor, policyOf: () => policy };
+}
+
+interface Listeners {
+  readonly grpc: ReturnType<typeof grpcServer>;
+  readonly http: ReturnType<typeof httpServer>;
+  readonly host: string;
+  /** Those wanted; those taken once they listen. */
+  readonly ports: { grpc: number; http: number };
+}
+
+function listening({ grpc, http, host, ports }: Listeners): Component[] {
+  return [
+    {
+      name: "gRPC server",
+      start: async () => void (ports.grpc = await grpc.listen(host, ports.grpc)),
+      stop: () => grpc.close(limits.closeGraceMs),
+    },
+    {
+      name: "HTTP server",
+      start: async () => void (ports.http = await http.listen(host, ports.http)),
+      stop: () => http.close(),
+    },
+  ];
+}
+
+type Own = ReturnType<typeof ownedBy>;
+
+/** Has parts closed that need no start. */
+function ownedBy(opened: Component[]) {
+  return <T extends { close(): Promise<void> }>(name: string, part: T): T => {
+    opened.push({ name, stop: () => part.close() });
+    return part;
+  };
+}
+
+interface CasParts {
+  readonly config: Pick<CoordinatorConfig, "data" | "keeping">;
+  readonly sqlite: Sqlite;
+  readonly own: Own;
+  readonly log: Logger;
+  /** Asked once it is there: room is made by who keeps everything. */
+  readonly collector: () => Collector;
+}
+
+/** Refused for want of room is what was checked; checked is what the disk gave. */
+async function openCas({ config, sqlite, own, log, collector }: CasParts) {
+  const { casIdle: promiseMs, casMaxBytes: bytesMax } = config.keeping;
+  const disk = own("cas", await openDiskCas({ dir: join(config.data, "cas"), sqlite, promiseMs }));
+  const onCorrupt = (digest: unknown): void => log.error({ digest }, "a corrupt blob was set aside");
+  const cas = boundedCas(verifyingCas(disk, { quarantine: disk.quarantine, onCorrupt }), {
+    ...{ bytesMax, bytes: () => disk.usage().diskBytes },
+    makeRoom: (bytes) => collector().makeRoom(bytes),
+    onWritten: () => collector().check(),
+  });
+  return { disk, cas };
+}
+
 /** What is left of the disk when it is full is the database's: what ends can then still be written down. */
-async function openDatabase(
-  data: string,
-  own: <T extends { close(): Promise<void> }>(name: string, part: T) => T,
-  onError: (error: unknown) => void,
-): Promise<Sqlite> {
+async function openDatabase(data: string, own: Own, onError: (error: unknown) => void): Promise<Sqlite> {
   const lock = lockFolder(data, "coordinator");
   own("data folder", { close: async () => lock.release() });
   requireNoUnfinishedRestore(data);

@@ -9,6 +9,7 @@ import { type ConnectionOptions, withConnectionOptions } from "../connection-opt
 import { type Console, processConsole } from "../output/console.ts";
 import { counted } from "../output/format.ts";
 import { type StatusLine, statusLine } from "../output/status-line.ts";
+import { table } from "../output/table.ts";
 
 interface AdminOptions extends ConnectionOptions {
   readonly json?: boolean;
@@ -57,6 +58,12 @@ export function adminCommand({ restore }: { readonly restore: Restore }): Comman
       "\nExample:\n  $ millrace admin restore /backup/monday --data /srv/millrace/coordinator && millrace up --data /srv/millrace",
     )
     .action((folder: string, options: RestoreCommandOptions) => restoreInto(restore, folder, options));
+  withConnectionOptions(command.command("gc"))
+    .description("Remove what its time is over for, as the coordinator does by itself every hour.")
+    .option("--dry-run", "only say what would go")
+    .option("--json", "print one JSON object")
+    .addHelpText("after", "\nExample:\n  $ millrace admin gc --dry-run")
+    .action(collectGarbage);
   withConnectionOptions(command.command("rebuild"))
     .description("Throw away what was folded from the event log and fold it anew, while the coordinator works.")
     .option("--json", "print one JSON object")
@@ -115,6 +122,37 @@ async function restoreInto(restore: Restore, folder: string, { data, json }: Res
     await progress.close();
     interrupted.abort();
   }
+}
+
+async function collectGarbage({ dryRun = false, ...options }: AdminOptions & { dryRun?: boolean }): Promise<void> {
+  const console = processConsole();
+  const gone = await withConnection(options, ({ client }) => client(AdminService).collectGarbage({ dryRun }));
+  const { runNames } = gone;
+  const [runs, runLogs, cachedResults, blobs] = [gone.runs, gone.runLogs, gone.cachedResults, gone.blobs].map(Number);
+  const [blobBytes, compactedBytes, storeBytes] = [gone.blobBytes, gone.compactedBytes, gone.storeBytes].map(Number);
+  const storeBytesMax = gone.storeBytesMax === 0n ? null : Number(gone.storeBytesMax);
+  const counts = {
+    runs,
+    runNames,
+    runLogs,
+    cachedResults,
+    blobs,
+    blobBytes,
+    compactedBytes,
+    storeBytes,
+    storeBytesMax,
+  };
+  if (options.json) return console.writeJson({ dryRun, ...counts });
+  const rows = [
+    ["runs", String(runs), runNames.join(" ")],
+    ["logs of further runs", String(runLogs), ""],
+    ["cached results", String(cachedResults), ""],
+    ["blobs", String(blobs), formatBytes(blobBytes ?? 0)],
+  ];
+  await console.write(table([dryRun ? "WOULD GO" : "GONE", "COUNT", ""], rows));
+  const most = storeBytesMax === null ? "" : ` of at most ${formatBytes(storeBytesMax)}`;
+  const compacted = dryRun ? "" : `, ${formatBytes(compactedBytes ?? 0)} of it won back by compaction`;
+  console.note(`the store takes ${formatBytes(storeBytes ?? 0)}${most}${compacted}`);
 }
 
 async function rebuild(options: AdminOptions): Promise<void> {

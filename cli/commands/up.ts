@@ -3,6 +3,7 @@ import { homedir } from "node:os";
 import { join, resolve } from "node:path";
 import { Command, InvalidArgumentError } from "commander";
 import { from, MillraceError } from "../../shared/errors.ts";
+import { keepingArgs, keepingFlags } from "../../shared/keeping-flags.ts";
 import { type Console, processConsole } from "../output/console.ts";
 import { counted } from "../output/format.ts";
 import { type Farm, startFarm } from "../up/farm.ts";
@@ -27,7 +28,7 @@ interface UpOptions {
 export function upCommand(): Command {
   const data = process.env.MILLRACE_DATA || join(homedir(), ".local", "share", "millrace");
   const port = (name: keyof typeof defaultPorts) => `0 is any free one; default: as before, else ${defaultPorts[name]}`;
-  return new Command("up")
+  const command = new Command("up")
     .description(
       "Start a coordinator, NATS and agents on this machine, keep each of them running, and stop them all at the end.\n" +
         "The command line of the same user then finds this farm by itself.",
@@ -42,9 +43,9 @@ export function upCommand(): Command {
     .option("--nats <url>", "use this NATS instead of starting one")
     .option("--nats-creds <file>", "its users, as JSON: coordinator and agent, each with user and password")
     .option("--insecure", "listen beyond this machine although there is no TLS yet")
-    .option("--json", "print one JSON object on one line when everything serves")
-    .addHelpText("after", "\nExample:\n  $ millrace up --data /srv/millrace --agents 4")
-    .action(up);
+    .option("--json", "print one JSON object on one line when everything serves");
+  for (const [flag, about] of keepingFlags) command.option(flag, about);
+  return command.addHelpText("after", "\nExample:\n  $ millrace up --data /srv/millrace --agents 4").action(up);
 }
 
 async function up(options: UpOptions): Promise<void> {
@@ -68,6 +69,7 @@ async function up(options: UpOptions): Promise<void> {
     nats: options.nats === undefined ? undefined : { url: options.nats, credentialsFile: options.natsCreds },
     self: { file: process.execPath, args: [...process.execArgv, process.argv[1] ?? ""] },
     env: process.env,
+    coordinatorArgs: keepingArgs({ ...options }),
     signal: starting.signal,
     report: (name, problem) => console.note(`${console.colors.dim(`${name}:`)} ${problem}`),
   }).catch((error: unknown) => {

@@ -24,6 +24,8 @@ export interface FarmOptions {
   /** How this program starts itself: the Node, and the arguments before the subcommand. */
   readonly self: { readonly file: string; readonly args: readonly string[] };
   readonly env: Readonly<Record<string, string | undefined>>;
+  /** What else the coordinator is told. */
+  readonly coordinatorArgs?: readonly string[];
   /** The user's command line does not learn of this farm. */
   readonly isPrivate?: boolean;
   /** Its abort ends a start that is under way. */
@@ -96,6 +98,7 @@ async function startParts(options: FarmOptions, groups: Child<unknown>[][]) {
           ...["coordinator", "--data", coordinatorDir, "--host", host],
           ...["--grpc-port", String(grpcPort), "--http-port", String(httpPort), "--nats", nats.url],
           ...(nats.credentialsFile === undefined ? [] : ["--nats-credentials", nats.credentialsFile]),
+          ...(options.coordinatorArgs ?? []),
           "--json",
         ]),
       readyFrom: readyCoordinator,

@@ -1,4 +1,5 @@
 import type { Digest } from "../digest.ts";
+import type { Cas } from "./cas.ts";
 
 /** What a store takes. */
 export interface CasUsage {
@@ -12,12 +13,16 @@ export interface IdleBlob {
   readonly digest: Digest;
   /** As it was ranked in the present round; 0 when it was not. */
   readonly rank: number;
+  /** Its last use; after a restart up to an hour too late. */
+  readonly usedAtSeconds: number;
 }
 
 /** Says what blobs are worth; the greatest rank that a blob is given counts. */
 export interface Ranking {
   /** An integer from 1 to 2^32 - 1. How many of them are not there. */
   rank(digests: Iterable<Digest>, rank: number): number;
+  /** As the store's, but it is no use of the blobs: who walks a tree to rank it must not keep it alive. */
+  readMany: Cas["readMany"];
 }
 
 /**
@@ -33,6 +38,9 @@ export interface CasKeeping {
   idle(signal: AbortSignal): AsyncIterable<readonly IdleBlob[]>;
   /** Removes those of them that are idle still; resolves with what is gone, when that is on disk. */
   remove(digests: readonly Digest[]): Promise<{ readonly blobs: number; readonly bytes: number }>;
-  /** Wins back the room of removed blobs; resolves with how much. Whatever it is killed in, no blob is lost. */
-  compact(signal: AbortSignal): Promise<number>;
+  /**
+   * Wins back the room of removed blobs where no more than a share of a file is used; resolves with how much. Whatever it
+   * is killed in, no blob is lost.
+   */
+  compact(options: { readonly liveShareMax: number; readonly signal: AbortSignal }): Promise<number>;
 }

@@ -18,6 +18,12 @@ export interface CompactionDeps {
   readonly quarantine: (digest: Digest) => Promise<void>;
 }
 
+export interface CompactionOptions {
+  /** Segments of which more is used are left as they are. */
+  readonly liveShareMax: number;
+  readonly signal: AbortSignal;
+}
+
 /**
  * Empties segments that hold little and removes them. What is still used is appended to the segment that is being
  * written, as any blob, and brought to disk; then one write of the index moves it; then the old file goes. Killed before
@@ -25,11 +31,17 @@ export interface CompactionDeps {
  * segment holds nothing that is named and is removed then.
  * @returns the bytes won back
  */
-export async function compactSegments(deps: CompactionDeps, signal: AbortSignal): Promise<number> {
+export async function compactSegments(
+  deps: CompactionDeps,
+  { liveShareMax, signal }: CompactionOptions,
+): Promise<number> {
   const { segments, space, table } = deps;
   const before = space.bytes();
-  const sparse = new Set(space.sparse().filter(segments.isSealed).slice(0, limits.compactSegments));
-  if (sparse.size === 0) return 0;
+  await deps.packer.between(async () => {
+    if (space.isWrittenSparse(liveShareMax)) await segments.seal();
+  });
+  const sparse = space.sparse(liveShareMax).slice(0, limits.compactSegments);
+  if (sparse.length === 0) return 0;
   const bySegment = new Map<number, PlacedBlob[]>([...sparse].map((segment) => [segment, []]));
   for await (const blobs of walkTable(table, signal, () => bySegment.forEach((found) => found.splice(0)))) {
     for (const blob of blobs) bySegment.get(blob.segment)?.push(blob);

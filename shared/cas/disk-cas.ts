@@ -123,6 +123,28 @@ export async function openDiskCas(options: DiskCasOptions): Promise<DiskCas> {
     if (data !== undefined) yield* slices(data.subarray(start, end));
   }
 
+  /** Without a use. */
+  async function peekMany(...[digests, signal]: Parameters<Cas["readMany"]>) {
+    checkOpen(signal);
+    const found = new Map<DigestKey, Uint8Array>();
+    const packed: PlacedBlob[] = [];
+    const large: Digest[] = [];
+    for (const digest of distinct(digests)) {
+      const location = table.get(digest);
+      if (isEmptyBlob(digest)) found.set(digestKey(digest), new Uint8Array());
+      else if (location === undefined) continue;
+      else if (location.segment > 0) packed.push({ digest, ...location });
+      else large.push(digest);
+    }
+    for (const [key, data] of await segments.readMany(packed)) found.set(key, data);
+    for (const digest of large) {
+      const whole = { start: 0, end: digest.sizeBytes };
+      const chunks = readFileRange(fileOf(digest), digest.sizeBytes, whole, signal);
+      found.set(digestKey(digest), await collect(chunks, digest.sizeBytes));
+    }
+    return found;
+  }
+
   async function writeFile(digest: Digest, source: AsyncIterable<Uint8Array>): Promise<void> {
     const unfinished = join(temp, String(++tempFiles));
     const path = fileOf(digest);
@@ -152,7 +174,7 @@ export async function openDiskCas(options: DiskCasOptions): Promise<DiskCas> {
     });
   };
   const keeping = diskKeeping({
-    ...{ table, index, segments, space, packer, changing, forget, quarantine, nowSeconds, promiseMs },
+    ...{ table, index, segments, space, packer, changing, forget, quarantine, nowSeconds, promiseMs, peekMany },
     fileBytes: () => files.bytes,
     removeFile: (digest) => rm(fileOf(digest), { force: true }),
   });
@@ -174,21 +196,9 @@ export async function openDiskCas(options: DiskCasOptions): Promise<DiskCas> {
       else await packer.pack([{ digest, data: await collect(checked, digest.sizeBytes) }]);
     },
     async readMany(digests, signal) {
-      checkOpen(signal);
-      const found = new Map<DigestKey, Uint8Array>();
-      const packed: PlacedBlob[] = [];
-      const large: Digest[] = [];
-      for (const digest of distinct(digests)) {
-        if (isEmptyBlob(digest)) found.set(digestKey(digest), new Uint8Array());
-        const location = use(digest) ? table.get(digest) : undefined;
-        if (location === undefined) continue;
-        if (location.segment > 0) packed.push({ digest, ...location });
-        else large.push(digest);
-      }
-      for (const [key, data] of await segments.readMany(packed)) found.set(key, data);
-      for (const digest of large)
-        found.set(digestKey(digest), await collect(read(digest, {}, signal), digest.sizeBytes));
-      await save(packed.map((place) => place.digest));
+      for (const digest of digests) use(digest);
+      const found = await peekMany(digests, signal);
+      await save(digests);
       return found;
     },
     async writeMany(blobs, signal) {

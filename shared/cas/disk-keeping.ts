@@ -1,6 +1,7 @@
 import type { Digest } from "../digest.ts";
 import { limits } from "../limits.ts";
 import type { BlobLocation } from "./blob-table.ts";
+import type { Cas } from "./cas.ts";
 import type { CasKeeping } from "./cas-keeping.ts";
 import type { ChangingFiles } from "./changing-files.ts";
 import { type CompactionDeps, compactSegments } from "./compaction.ts";
@@ -16,6 +17,8 @@ export interface DiskKeepingDeps extends CompactionDeps {
   readonly removeFile: (digest: Digest) => Promise<void>;
   /** Of blobs with files of their own, together. */
   readonly fileBytes: () => number;
+  /** Reads without a use. */
+  readonly peekMany: Cas["readMany"];
   readonly nowSeconds: () => number;
 }
 
@@ -60,6 +63,7 @@ export function diskKeeping(deps: DiskKeepingDeps): CasKeeping {
           for (const digest of digests) if (!table.rank(digest, rank) && digest.sizeBytes > 0) absent += 1;
           return absent;
         },
+        readMany: deps.peekMany,
       };
     },
 
@@ -81,6 +85,6 @@ export function diskKeeping(deps: DiskKeepingDeps): CasKeeping {
       return sum;
     },
 
-    compact: (signal) => compactSegments(deps, signal),
+    compact: (options) => compactSegments(deps, options),
   };
 }

@@ -1,4 +1,3 @@
-import { limits } from "../limits.ts";
 import type { PlacedBlob } from "./blob-table.ts";
 
 interface Space {
@@ -9,9 +8,9 @@ interface Space {
   live: number;
 }
 
-/** How much of each segment is still used; what is not is won back by compaction. In memory, and cheap. */
 export type SegmentSpace = ReturnType<typeof segmentSpace>;
 
+/** How much of each segment is still used; what is not is won back by compaction. In memory, and cheap. */
 export function segmentSpace() {
   const spaces = new Map<number, Space>();
   let total = 0;
@@ -44,14 +43,20 @@ export function segmentSpace() {
     },
     /** Of all files together. */
     bytes: (): number => total,
-    sizeOf: (segment: number): number => spaces.get(segment)?.sizeBytes ?? 0,
     /** Whether no blob is in it. */
     isEmpty: (segment: number): boolean => (spaces.get(segment)?.live ?? 0) === 0,
-    /** Segments of which no more than `compactLiveShare` is used, those with the least first. */
-    sparse: (): number[] =>
-      [...spaces]
-        .filter(([, { liveBytes, sizeBytes }]) => liveBytes <= sizeBytes * limits.compactLiveShare)
+    /** Sealed segments of which no more than this share is used, those with the least first. */
+    sparse(liveShareMax: number): number[] {
+      const written = Math.max(...spaces.keys());
+      return [...spaces]
+        .filter(([segment, space]) => segment < written && space.liveBytes <= space.sizeBytes * liveShareMax)
         .sort(([, a], [, b]) => a.liveBytes - b.liveBytes)
-        .map(([segment]) => segment),
+        .map(([segment]) => segment);
+    },
+    /** Whether no more than this share of the segment that is being written is used. */
+    isWrittenSparse(liveShareMax: number): boolean {
+      const { liveBytes, sizeBytes } = spaceOf(Math.max(...spaces.keys()));
+      return sizeBytes > 0 && liveBytes <= sizeBytes * liveShareMax;
+    },
   };
 }

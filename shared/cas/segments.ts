@@ -25,8 +25,8 @@ export interface Segments {
    * is not dropped while it is read.
    */
   readMany(places: readonly PlacedBlob[]): Promise<Map<DigestKey, Uint8Array>>;
-  /** Whether nothing is appended to it any more. */
-  isSealed(segment: number): boolean;
+  /** Begins another segment, between two appends: the one that was being written can be compacted then. */
+  seal(): Promise<void>;
   /** Removes a sealed segment that the index does not name; resolves when its readers have left and it is gone. */
   drop(segment: number): Promise<void>;
   close(): Promise<void>;
@@ -84,6 +84,7 @@ export async function openSegments({ dir, end, space }: SegmentsOptions): Promis
     file = next;
     segment++;
     position = 0;
+    space.grew(segment, 0);
   }
 
   return {
@@ -132,7 +133,7 @@ export async function openSegments({ dir, end, space }: SegmentsOptions): Promis
         for (const number of bySegment.keys()) leave(number);
       }
     },
-    isSealed: (number) => number < segment,
+    seal: roll,
     async drop(number) {
       if (number >= segment) throw new MillraceError("internal", `segment ${number} is still being written`);
       const { signal } = new AbortController();

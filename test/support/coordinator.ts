@@ -3,6 +3,7 @@ import { join } from "node:path";
 import { createClient } from "@connectrpc/connect";
 import { pino } from "pino";
 import { onTestFinished } from "vitest";
+import type { KeepingConfig } from "../../coordinator/config.ts";
 import { startCoordinator } from "../../coordinator/wiring.ts";
 import { AdminService } from "../../proto/gen/millrace/v1/admin_pb.ts";
 import { AgentService } from "../../proto/gen/millrace/v1/agent_pb.ts";
@@ -11,6 +12,7 @@ import { LogService } from "../../proto/gen/millrace/v1/log_pb.ts";
 import { RunService } from "../../proto/gen/millrace/v1/run_pb.ts";
 import { connectNatsBus } from "../../shared/bus/nats-bus.ts";
 import { grpcCas } from "../../shared/cas/grpc-cas.ts";
+import { limits } from "../../shared/limits.ts";
 import { grpcTransport } from "../../shared/rpc/grpc-transport.ts";
 import { startNatsServer } from "./nats-server.ts";
 import { tempDir } from "./temp-dir.ts";
@@ -32,11 +34,29 @@ function clientsOf(address: string, token?: string) {
   };
 }
 
+const keepAll: KeepingConfig = {
+  casMaxBytes: Number.POSITIVE_INFINITY,
+  casIdle: limits.casPromiseMs,
+  keepRuns: Number.POSITIVE_INFINITY,
+  keepRunsFor: Number.POSITIVE_INFINITY,
+  keepLogsFor: Number.POSITIVE_INFINITY,
+  keepArtifactsFor: Number.POSITIVE_INFINITY,
+  keepCacheFor: Number.POSITIVE_INFINITY,
+};
+
 /** A real coordinator in this process, on a real nats-server and ports of its own; gone after the test. */
-export async function startTestCoordinator(data = tempDir()) {
+export async function startTestCoordinator(data = tempDir(), keeping: Partial<KeepingConfig> = {}) {
   const nats = await startNatsServer();
   const bus = { servers: [nats.url], user: nats.user, password: nats.password };
-  const config = { data, host: "127.0.0.1", grpcPort: 0, httpPort: 0, bus, agentBus: bus };
+  const config = {
+    data,
+    host: "127.0.0.1",
+    grpcPort: 0,
+    httpPort: 0,
+    bus,
+    agentBus: bus,
+    keeping: { ...keepAll, ...keeping },
+  };
   const coordinator = await startCoordinator(config, pino({ level: "silent" }));
   let stopping: Promise<void> | undefined;
   const stop = () => (stopping ??= coordinator.stop());

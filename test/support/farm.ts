@@ -76,6 +76,8 @@ export interface FarmOptions {
   readonly agents: number;
   /** Of each agent. */
   readonly slots?: number;
+  /** More flags of `millrace up`. */
+  readonly flags?: readonly string[];
   /** A folder that an earlier farm left; default a new one. */
   readonly dir?: string;
   /** Added to the environment of all its processes. */
@@ -93,7 +95,17 @@ export async function startFarm(options: FarmOptions): Promise<TestFarm> {
   const slots = options.slots === undefined ? [] : ["--slots", String(options.slots)];
   const anyPort = ["--grpc-port", "0", "--http-port", "0", "--nats-port", "0"];
   const up = startCli(
-    ["up", "--data", dataDir, "--agents", String(options.agents), ...slots, ...anyPort, "--json"],
+    [
+      "up",
+      "--data",
+      dataDir,
+      "--agents",
+      String(options.agents),
+      ...slots,
+      ...anyPort,
+      ...(options.flags ?? []),
+      "--json",
+    ],
     env,
     program,
   );

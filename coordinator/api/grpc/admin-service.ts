@@ -60,6 +60,21 @@ export function adminService({ tokens, clock, disk, keeping }: AdminServiceDeps)
       const { commits, runs, changed } = await keeping.rebuild();
       return { commits: BigInt(commits), runs: BigInt(runs), changed: BigInt(changed) };
     },
+
+    async collectGarbage({ dryRun }) {
+      const { runs, ...gone } = await keeping.collect(dryRun);
+      return {
+        runs: BigInt(runs.length),
+        runNames: runs.slice(0, limits.expiredNamed),
+        runLogs: BigInt(gone.runLogs),
+        cachedResults: BigInt(gone.cachedResults),
+        blobs: BigInt(gone.blobs),
+        blobBytes: BigInt(gone.blobBytes),
+        compactedBytes: BigInt(gone.compactedBytes),
+        storeBytes: BigInt(gone.storeBytes),
+        storeBytesMax: BigInt(Number.isFinite(gone.storeBytesMax) ? gone.storeBytesMax : 0),
+      };
+    },
   };
 }
 

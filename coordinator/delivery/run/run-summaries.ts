@@ -12,7 +12,7 @@ import type { SchemaPart, Sqlite, Statement } from "../../../shared/sqlite/sqlit
 import { turns } from "../../../shared/turns.ts";
 import type { EventStore, StoredCommit } from "../../store/event-store.ts";
 import { runOfStream } from "./run-actor.ts";
-import { runNumber } from "./runs.ts";
+import { keepingStream, runNumber } from "./runs.ts";
 
 /** A line per run, folded from the log: may be thrown away and is then made anew. */
 export interface RunSummaries {
@@ -59,6 +59,8 @@ export const runSummarySchema: SchemaPart = {
     "CREATE TABLE run_summary_rebuilt AS SELECT * FROM run_summary WHERE false",
     "CREATE UNIQUE INDEX run_summary_rebuilt_number ON run_summary_rebuilt (number)",
     "CREATE INDEX run_summary_rebuilt_run ON run_summary_rebuilt (run)",
+    "ALTER TABLE run_summary ADD COLUMN pinned INTEGER NOT NULL DEFAULT 0",
+    "ALTER TABLE run_summary_rebuilt ADD COLUMN pinned INTEGER NOT NULL DEFAULT 0",
   ],
 };
 
@@ -74,6 +76,7 @@ interface Row {
   status: RunStatus;
   created_ms: number;
   finished_ms: number | null;
+  pinned: number;
 }
 
 export interface RunSummariesDeps {
@@ -205,8 +208,15 @@ const countChanged = `SELECT count(DISTINCT number) AS changed FROM (
   SELECT * FROM (SELECT * FROM run_summary_rebuilt EXCEPT SELECT * FROM run_summary))`;
 
 function changesOf({ stream, commit }: StoredCommit, table: SummaryTable): Statement[] {
+  if (stream === keepingStream) return commit.events.flatMap((event) => removalOf(event, table));
   const run = runOfStream(stream);
   return run === undefined ? [] : commit.events.flatMap((event) => changeOf(run, event, table));
+}
+
+function removalOf({ kind }: Event, table: SummaryTable): Statement[] {
+  if (kind.case !== "runsExpired") return [];
+  const sql = `DELETE FROM ${table} WHERE run IN (SELECT value FROM json_each(?))`;
+  return [{ sql, params: [JSON.stringify(kind.value.runs)] }];
 }
 
 function changeOf(run: string, { kind, time, project, principal }: Event, table: SummaryTable): Statement[] {
@@ -236,6 +246,10 @@ function changeOf(run: string, { kind, time, project, principal }: Event, table:
     const sql = `UPDATE ${table} SET status = ?, finished_ms = ? WHERE run = ?`;
     return [{ sql, params: [kind.value.status, timeMs, run] }];
   }
+  if (kind.case === "runPinned" || kind.case === "runUnpinned") {
+    const pinned = kind.case === "runPinned" ? 1 : 0;
+    return [{ sql: `UPDATE ${table} SET pinned = ? WHERE run = ?`, params: [pinned, run] }];
+  }
   return [];
 }
 
@@ -247,6 +261,7 @@ function toRun(row: Row): Run {
     principal: row.principal,
     source: digestToMessage(parseDigestKey(row.source)),
     status: row.status,
+    pinned: row.pinned === 1,
     createTime: timestampFromMs(row.created_ms),
     ...(row.finished_ms === null ? {} : { finishTime: timestampFromMs(row.finished_ms) }),
   });

@@ -16,7 +16,7 @@ import type { Message, UnknownEnum } from "@bufbuild/protobuf";
  * Describes the file millrace/v1/admin.proto.
  */
 export const file_millrace_v1_admin: GenFile = /*@__PURE__*/
-  fileDesc("ChdtaWxscmFjZS92MS9hZG1pbi5wcm90bxILbWlsbHJhY2UudjEimAEKBVRva2VuEgwKBG5hbWUYASABKAkSHwoEcm9sZRgCIAEoDjIRLm1pbGxyYWNlLnYxLlJvbGUSLwoLY3JlYXRlX3RpbWUYAyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEi8KC2V4cGlyZV90aW1lGAQgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCJrChJDcmVhdGVUb2tlblJlcXVlc3QSHwoEcm9sZRgBIAEoDjIRLm1pbGxyYWNlLnYxLlJvbGUSDAoEbmFtZRgCIAEoCRImCgN0dGwYAyABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24iSAoTQ3JlYXRlVG9rZW5SZXNwb25zZRIOCgZzZWNyZXQYASABKAkSIQoFdG9rZW4YAiABKAsyEi5taWxscmFjZS52MS5Ub2tlbiITChFMaXN0VG9rZW5zUmVxdWVzdCI4ChJMaXN0VG9rZW5zUmVzcG9uc2USIgoGdG9rZW5zGAEgAygLMhIubWlsbHJhY2UudjEuVG9rZW4iIgoSUmV2b2tlVG9rZW5SZXF1ZXN0EgwKBG5hbWUYASABKAkiFQoTUmV2b2tlVG9rZW5SZXNwb25zZSIcChpEZXNjcmliZUNvb3JkaW5hdG9yUmVxdWVzdCKyAQobRGVzY3JpYmVDb29yZGluYXRvclJlc3BvbnNlEg8KB3ZlcnNpb24YASABKAkSKAoEdGltZRgCIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASEQoJcHJpbmNpcGFsGAMgASgJEh8KBHJvbGUYBCABKA4yES5taWxscmFjZS52MS5Sb2xlEiQKBGRpc2sYBSABKAsyFi5taWxscmFjZS52MS5EaXNrU3BhY2UiHwoNQmFja3VwUmVxdWVzdBIOCgZmb2xkZXIYASABKAkicwoOQmFja3VwUmVzcG9uc2USLwoIcHJvZ3Jlc3MYASABKAsyGy5taWxscmFjZS52MS5CYWNrdXBQcm9ncmVzc0gAEigKBmZpbmlzaBgCIAEoCzIWLm1pbGxyYWNlLnYxLkJhY2t1cEVuZEgAQgYKBHN0ZXAiRgoOQmFja3VwUHJvZ3Jlc3MSDQoFZmlsZXMYASABKAMSDQoFYnl0ZXMYAiABKAMSFgoOZXhwZWN0ZWRfYnl0ZXMYAyABKAMiPQoJQmFja3VwRW5kEg0KBWZpbGVzGAEgASgDEg0KBWJ5dGVzGAIgASgDEhIKCmxvc3RfYmxvYnMYAyADKAkiGwoZUmVidWlsZFByb2plY3Rpb25zUmVxdWVzdCJMChpSZWJ1aWxkUHJvamVjdGlvbnNSZXNwb25zZRIPCgdjb21taXRzGAEgASgDEgwKBHJ1bnMYAiABKAMSDwoHY2hhbmdlZBgDIAEoAypQCgRSb2xlEhQKEFJPTEVfVU5TUEVDSUZJRUQQABIOCgpST0xFX0FETUlOEAESEgoOUk9MRV9ERVZFTE9QRVIQAhIOCgpST0xFX0FHRU5UEAMylwQKDEFkbWluU2VydmljZRJQCgtDcmVhdGVUb2tlbhIfLm1pbGxyYWNlLnYxLkNyZWF0ZVRva2VuUmVxdWVzdBogLm1pbGxyYWNlLnYxLkNyZWF0ZVRva2VuUmVzcG9uc2USTQoKTGlzdFRva2VucxIeLm1pbGxyYWNlLnYxLkxpc3RUb2tlbnNSZXF1ZXN0Gh8ubWlsbHJhY2UudjEuTGlzdFRva2Vuc1Jlc3BvbnNlElAKC1Jldm9rZVRva2VuEh8ubWlsbHJhY2UudjEuUmV2b2tlVG9rZW5SZXF1ZXN0GiAubWlsbHJhY2UudjEuUmV2b2tlVG9rZW5SZXNwb25zZRJoChNEZXNjcmliZUNvb3JkaW5hdG9yEicubWlsbHJhY2UudjEuRGVzY3JpYmVDb29yZGluYXRvclJlcXVlc3QaKC5taWxscmFjZS52MS5EZXNjcmliZUNvb3JkaW5hdG9yUmVzcG9uc2USQwoGQmFja3VwEhoubWlsbHJhY2UudjEuQmFja3VwUmVxdWVzdBobLm1pbGxyYWNlLnYxLkJhY2t1cFJlc3BvbnNlMAESZQoSUmVidWlsZFByb2plY3Rpb25zEiYubWlsbHJhY2UudjEuUmVidWlsZFByb2plY3Rpb25zUmVxdWVzdBonLm1pbGxyYWNlLnYxLlJlYnVpbGRQcm9qZWN0aW9uc1Jlc3BvbnNlYgZwcm90bzM", [file_google_protobuf_duration, file_google_protobuf_timestamp, file_millrace_v1_agent]);
+  fileDesc("ChdtaWxscmFjZS92MS9hZG1pbi5wcm90bxILbWlsbHJhY2UudjEimAEKBVRva2VuEgwKBG5hbWUYASABKAkSHwoEcm9sZRgCIAEoDjIRLm1pbGxyYWNlLnYxLlJvbGUSLwoLY3JlYXRlX3RpbWUYAyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEi8KC2V4cGlyZV90aW1lGAQgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCJrChJDcmVhdGVUb2tlblJlcXVlc3QSHwoEcm9sZRgBIAEoDjIRLm1pbGxyYWNlLnYxLlJvbGUSDAoEbmFtZRgCIAEoCRImCgN0dGwYAyABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24iSAoTQ3JlYXRlVG9rZW5SZXNwb25zZRIOCgZzZWNyZXQYASABKAkSIQoFdG9rZW4YAiABKAsyEi5taWxscmFjZS52MS5Ub2tlbiITChFMaXN0VG9rZW5zUmVxdWVzdCI4ChJMaXN0VG9rZW5zUmVzcG9uc2USIgoGdG9rZW5zGAEgAygLMhIubWlsbHJhY2UudjEuVG9rZW4iIgoSUmV2b2tlVG9rZW5SZXF1ZXN0EgwKBG5hbWUYASABKAkiFQoTUmV2b2tlVG9rZW5SZXNwb25zZSIcChpEZXNjcmliZUNvb3JkaW5hdG9yUmVxdWVzdCKyAQobRGVzY3JpYmVDb29yZGluYXRvclJlc3BvbnNlEg8KB3ZlcnNpb24YASABKAkSKAoEdGltZRgCIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASEQoJcHJpbmNpcGFsGAMgASgJEh8KBHJvbGUYBCABKA4yES5taWxscmFjZS52MS5Sb2xlEiQKBGRpc2sYBSABKAsyFi5taWxscmFjZS52MS5EaXNrU3BhY2UiHwoNQmFja3VwUmVxdWVzdBIOCgZmb2xkZXIYASABKAkicwoOQmFja3VwUmVzcG9uc2USLwoIcHJvZ3Jlc3MYASABKAsyGy5taWxscmFjZS52MS5CYWNrdXBQcm9ncmVzc0gAEigKBmZpbmlzaBgCIAEoCzIWLm1pbGxyYWNlLnYxLkJhY2t1cEVuZEgAQgYKBHN0ZXAiRgoOQmFja3VwUHJvZ3Jlc3MSDQoFZmlsZXMYASABKAMSDQoFYnl0ZXMYAiABKAMSFgoOZXhwZWN0ZWRfYnl0ZXMYAyABKAMiPQoJQmFja3VwRW5kEg0KBWZpbGVzGAEgASgDEg0KBWJ5dGVzGAIgASgDEhIKCmxvc3RfYmxvYnMYAyADKAkiGwoZUmVidWlsZFByb2plY3Rpb25zUmVxdWVzdCJMChpSZWJ1aWxkUHJvamVjdGlvbnNSZXNwb25zZRIPCgdjb21taXRzGAEgASgDEgwKBHJ1bnMYAiABKAMSDwoHY2hhbmdlZBgDIAEoAyIoChVDb2xsZWN0R2FyYmFnZVJlcXVlc3QSDwoHZHJ5X3J1bhgBIAEoCCLNAQoWQ29sbGVjdEdhcmJhZ2VSZXNwb25zZRIMCgRydW5zGAEgASgDEhEKCXJ1bl9uYW1lcxgCIAMoCRIQCghydW5fbG9ncxgDIAEoAxIWCg5jYWNoZWRfcmVzdWx0cxgEIAEoAxINCgVibG9icxgFIAEoAxISCgpibG9iX2J5dGVzGAYgASgDEhcKD2NvbXBhY3RlZF9ieXRlcxgHIAEoAxITCgtzdG9yZV9ieXRlcxgIIAEoAxIXCg9zdG9yZV9ieXRlc19tYXgYCSABKAMqUAoEUm9sZRIUChBST0xFX1VOU1BFQ0lGSUVEEAASDgoKUk9MRV9BRE1JThABEhIKDlJPTEVfREVWRUxPUEVSEAISDgoKUk9MRV9BR0VOVBADMvIECgxBZG1pblNlcnZpY2USUAoLQ3JlYXRlVG9rZW4SHy5taWxscmFjZS52MS5DcmVhdGVUb2tlblJlcXVlc3QaIC5taWxscmFjZS52MS5DcmVhdGVUb2tlblJlc3BvbnNlEk0KCkxpc3RUb2tlbnMSHi5taWxscmFjZS52MS5MaXN0VG9rZW5zUmVxdWVzdBofLm1pbGxyYWNlLnYxLkxpc3RUb2tlbnNSZXNwb25zZRJQCgtSZXZva2VUb2tlbhIfLm1pbGxyYWNlLnYxLlJldm9rZVRva2VuUmVxdWVzdBogLm1pbGxyYWNlLnYxLlJldm9rZVRva2VuUmVzcG9uc2USaAoTRGVzY3JpYmVDb29yZGluYXRvchInLm1pbGxyYWNlLnYxLkRlc2NyaWJlQ29vcmRpbmF0b3JSZXF1ZXN0GigubWlsbHJhY2UudjEuRGVzY3JpYmVDb29yZGluYXRvclJlc3BvbnNlEkMKBkJhY2t1cBIaLm1pbGxyYWNlLnYxLkJhY2t1cFJlcXVlc3QaGy5taWxscmFjZS52MS5CYWNrdXBSZXNwb25zZTABEmUKElJlYnVpbGRQcm9qZWN0aW9ucxImLm1pbGxyYWNlLnYxLlJlYnVpbGRQcm9qZWN0aW9uc1JlcXVlc3QaJy5taWxscmFjZS52MS5SZWJ1aWxkUHJvamVjdGlvbnNSZXNwb25zZRJZCg5Db2xsZWN0R2FyYmFnZRIiLm1pbGxyYWNlLnYxLkNvbGxlY3RHYXJiYWdlUmVxdWVzdBojLm1pbGxyYWNlLnYxLkNvbGxlY3RHYXJiYWdlUmVzcG9uc2ViBnByb3RvMw", [file_google_protobuf_duration, file_google_protobuf_timestamp, file_millrace_v1_agent]);
 
 /**
  * A token, without the token.
@@ -410,6 +410,98 @@ export const RebuildProjectionsResponseSchema: GenMessage<RebuildProjectionsResp
   messageDesc(file_millrace_v1_admin, 14);
 
 /**
+ * See AdminService.CollectGarbage.
+ *
+ * @generated from message millrace.v1.CollectGarbageRequest
+ */
+export type CollectGarbageRequest = Message<"millrace.v1.CollectGarbageRequest"> & {
+  /**
+   * Only says what would go.
+   *
+   * @generated from field: bool dry_run = 1;
+   */
+  dryRun: boolean;
+};
+
+/**
+ * Describes the message millrace.v1.CollectGarbageRequest.
+ * Use `create(CollectGarbageRequestSchema)` to create a new message.
+ */
+export const CollectGarbageRequestSchema: GenMessage<CollectGarbageRequest> = /*@__PURE__*/
+  messageDesc(file_millrace_v1_admin, 15);
+
+/**
+ * See AdminService.CollectGarbage. With `dry_run` it is what would have gone.
+ *
+ * @generated from message millrace.v1.CollectGarbageResponse
+ */
+export type CollectGarbageResponse = Message<"millrace.v1.CollectGarbageResponse"> & {
+  /**
+   * Runs, with their logs; the first of them by name.
+   *
+   * @generated from field: int64 runs = 1;
+   */
+  runs: bigint;
+
+  /**
+   * @generated from field: repeated string run_names = 2;
+   */
+  runNames: string[];
+
+  /**
+   * Runs of which the logs alone went.
+   *
+   * @generated from field: int64 run_logs = 3;
+   */
+  runLogs: bigint;
+
+  /**
+   * Cached results: too old, for want of room, or no longer complete.
+   *
+   * @generated from field: int64 cached_results = 4;
+   */
+  cachedResults: bigint;
+
+  /**
+   * @generated from field: int64 blobs = 5;
+   */
+  blobs: bigint;
+
+  /**
+   * Of those blobs.
+   *
+   * @generated from field: int64 blob_bytes = 6;
+   */
+  blobBytes: bigint;
+
+  /**
+   * What compaction gave back to the disk beside them.
+   *
+   * @generated from field: int64 compacted_bytes = 7;
+   */
+  compactedBytes: bigint;
+
+  /**
+   * What the store takes on disk afterwards, and what it may take; 0 is without a bound.
+   *
+   * @generated from field: int64 store_bytes = 8;
+   */
+  storeBytes: bigint;
+
+  /**
+   * @generated from field: int64 store_bytes_max = 9;
+   */
+  storeBytesMax: bigint;
+};
+
+/**
+ * Describes the message millrace.v1.CollectGarbageResponse.
+ * Use `create(CollectGarbageResponseSchema)` to create a new message.
+ */
+export const CollectGarbageResponseSchema: GenMessage<CollectGarbageResponse> = /*@__PURE__*/
+  messageDesc(file_millrace_v1_admin, 16);
+
+/**
  * What a token may do.
  *
  * @generated from enum millrace.v1.Role
@@ -525,6 +617,17 @@ export const AdminService: GenService<{
     methodKind: "unary";
     input: typeof RebuildProjectionsRequestSchema;
     output: typeof RebuildProjectionsResponseSchema;
+  },
+  /**
+   * Removes what its time is over for, as the coordinator does by itself now and then: runs with their logs, cached results
+   * with all that only they need, blobs that nothing needs, and what is too much for the store. Says what and how much.
+   *
+   * @generated from rpc millrace.v1.AdminService.CollectGarbage
+   */
+  collectGarbage: {
+    methodKind: "unary";
+    input: typeof CollectGarbageRequestSchema;
+    output: typeof CollectGarbageResponseSchema;
   },
 }> = /*@__PURE__*/
   serviceDesc(file_millrace_v1_admin, 0);
