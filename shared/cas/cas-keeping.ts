@@ -39,8 +39,8 @@ export interface CasKeeping {
   /** Removes those of them that are idle still; resolves with what is gone, when that is on disk. */
   remove(digests: readonly Digest[]): Promise<{ readonly blobs: number; readonly bytes: number }>;
   /**
-   * Wins back the room of removed blobs where no more than a share of a file is used; resolves with how much. Whatever it
-   * is killed in, no blob is lost.
+   * Wins back the room of removed blobs where no more than a share of a segment is used, and that of files that a killed
+   * process left; resolves with how much the segments gave. Whatever it is killed in, no blob is lost.
    */
   compact(options: { readonly liveShareMax: number; readonly signal: AbortSignal }): Promise<number>;
 }

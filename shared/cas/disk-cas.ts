@@ -174,7 +174,7 @@ export async function openDiskCas(options: DiskCasOptions): Promise<DiskCas> {
     });
   };
   const keeping = diskKeeping({
-    ...{ table, index, segments, space, packer, changing, forget, quarantine, nowSeconds, promiseMs, peekMany },
+    ...{ dir, table, index, segments, space, packer, changing, forget, quarantine, nowSeconds, promiseMs, peekMany },
     fileBytes: () => files.bytes,
     removeFile: (digest) => rm(fileOf(digest), { force: true }),
   });

@@ -6,11 +6,14 @@ import type { CasKeeping } from "./cas-keeping.ts";
 import type { ChangingFiles } from "./changing-files.ts";
 import { type CompactionDeps, compactSegments } from "./compaction.ts";
 import type { DiskIndex } from "./disk-index.ts";
+import { removeOrphans } from "./orphans.ts";
 import { walkTable } from "./walk-table.ts";
 
 export interface DiskKeepingDeps extends CompactionDeps {
   readonly index: Pick<DiskIndex, "move" | "remove">;
   readonly changing: Pick<ChangingFiles, "isStored" | "remove">;
+  /** Of the store. */
+  readonly dir: string;
   readonly promiseMs: number;
   /** Takes a blob out of the table. Synchronous. */
   readonly forget: (digest: Digest) => BlobLocation | undefined;
@@ -25,6 +28,7 @@ export interface DiskKeepingDeps extends CompactionDeps {
 /** The keeper's side of the disk store. */
 export function diskKeeping(deps: DiskKeepingDeps): CasKeeping {
   const { table, space, index, changing } = deps;
+  let orphansGone = false;
 
   function isIdle(usedAtSeconds: number): boolean {
     return usedAtSeconds < deps.nowSeconds() - deps.promiseMs / 1000;
@@ -85,6 +89,10 @@ export function diskKeeping(deps: DiskKeepingDeps): CasKeeping {
       return sum;
     },
 
-    compact: (options) => compactSegments(deps, options),
+    async compact(options) {
+      if (!orphansGone) await removeOrphans({ ...deps, has: (digest) => table.has(digest) }, options.signal);
+      orphansGone = true; // a process that lives leaves none
+      return await compactSegments(deps, options);
+    },
   };
 }

@@ -10,7 +10,10 @@ export function segmentName(number: number): string {
   return `${String(number).padStart(8, "0")}.seg`;
 }
 
+/** Of blobs that are not packed. */
+export const blobFolder = "blobs";
+
 /** The file of a blob that is not packed. */
 export function blobFile({ hash, sizeBytes }: Digest): string {
-  return `blobs/${hash.slice(0, 2)}/${hash}-${sizeBytes}`;
+  return `${blobFolder}/${hash.slice(0, 2)}/${hash}-${sizeBytes}`;
 }

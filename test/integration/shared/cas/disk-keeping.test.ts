@@ -1,7 +1,7 @@
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { cpSync, existsSync, globSync, statSync } from "node:fs";
-import { join } from "node:path";
+import { cpSync, existsSync, globSync, mkdirSync, statSync, writeFileSync } from "node:fs";
+import { dirname, join } from "node:path";
 import { text } from "node:stream/consumers";
 import fc from "fast-check";
 import { expect, onTestFinished, test } from "vitest";
@@ -185,6 +185,20 @@ test("a blob that is written while it is being removed is there afterwards, or w
   release.resolve();
   await Promise.all([removed, rewritten]);
   await expectReadable(cas, [blob]);
+});
+
+test("files that a killed process left without a row go, and those that are being stored stay", async () => {
+  const dir = tempDir();
+  const { cas } = await openIn(dir);
+  await cas.writeMany([large(1)]);
+  const orphan = join(dir, "cas", blobFile(large(2).digest));
+  mkdirSync(dirname(orphan), { recursive: true });
+  writeFileSync(orphan, "left");
+  const storing = cas.writeMany([large(3)]);
+  await cas.compact({ liveShareMax: 0.5, signal: never });
+  await storing;
+  expect(existsSync(orphan)).toBe(false);
+  await expectReadable(cas, [large(1), large(3)]);
 });
 
 /** One step of a store's life. */
