@@ -66,7 +66,8 @@ export async function openDiskCas(options: DiskCasOptions): Promise<DiskCas> {
     const usedAtSeconds = nowSeconds();
     await index.put(blobs, usedAtSeconds);
     for (const blob of blobs) {
-      forget(blob.digest); // where it was before, if two wrote it
+      const before = forget(blob.digest); // where another writer put it meanwhile
+      if (before !== undefined) release(blob.digest, before);
       table.set(blob.digest, blob, usedAtSeconds);
       if (blob.segment === 0) files.bytes += blob.digest.sizeBytes;
       else space.added(blob);
@@ -88,9 +89,13 @@ export async function openDiskCas(options: DiskCasOptions): Promise<DiskCas> {
     const location = table.get(digest);
     if (location === undefined) return undefined;
     table.delete(digest);
+    return location;
+  }
+
+  /** Its room may be won back: only once the index names it no more, for a restart believes the index. */
+  function release(digest: Digest, location: BlobLocation): void {
     if (location.segment === 0) files.bytes -= digest.sizeBytes;
     else space.removed({ digest, ...location });
-    return location;
   }
 
   function checkOpen(signal: AbortSignal | undefined): void {
@@ -170,11 +175,26 @@ export async function openDiskCas(options: DiskCasOptions): Promise<DiskCas> {
     if (location === undefined) return;
     await changing.remove(digest, async () => {
       await index.remove([digest]);
+      release(digest, location);
       if (location.segment === 0) await setAside(digest);
     });
   };
   const keeping = diskKeeping({
-    ...{ dir, table, index, segments, space, packer, changing, forget, quarantine, nowSeconds, promiseMs, peekMany },
+    ...{
+      dir,
+      table,
+      index,
+      segments,
+      space,
+      packer,
+      changing,
+      forget,
+      release,
+      quarantine,
+      nowSeconds,
+      promiseMs,
+      peekMany,
+    },
     fileBytes: () => files.bytes,
     removeFile: (digest) => rm(fileOf(digest), { force: true }),
   });

@@ -17,6 +17,8 @@ export interface DiskKeepingDeps extends CompactionDeps {
   readonly promiseMs: number;
   /** Takes a blob out of the table. Synchronous. */
   readonly forget: (digest: Digest) => BlobLocation | undefined;
+  /** Counts the room of a blob that the index names no more as free. */
+  readonly release: (digest: Digest, location: BlobLocation) => void;
   readonly removeFile: (digest: Digest) => Promise<void>;
   /** Of blobs with files of their own, together. */
   readonly fileBytes: () => number;
@@ -48,6 +50,7 @@ export function diskKeeping(deps: DiskKeepingDeps): CasKeeping {
     const works = removed.map(({ digest, location }) =>
       changing.remove(digest, async () => {
         await gone; // the row first: a name without a file would be a broken promise, a file without a name is garbage
+        deps.release(digest, location);
         if (location.segment === 0) await deps.removeFile(digest);
       }),
     );

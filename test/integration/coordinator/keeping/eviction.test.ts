@@ -1,117 +1,21 @@
-import { join } from "node:path";
-import { create } from "@bufbuild/protobuf";
 import { timestampFromMs } from "@bufbuild/protobuf/wkt";
 import fc from "fast-check";
-import { expect, onTestFinished, test } from "vitest";
-import { emptyRun, type RunState } from "../../../../coordinator/delivery/run/run-state.ts";
-import { completenessCheckingActionCache } from "../../../../coordinator/farm/action-cache/completeness-checking-action-cache.ts";
-import { actionCacheSchema, sqliteActionCache } from "../../../../coordinator/farm/action-cache/sqlite-action-cache.ts";
-import { keeping } from "../../../../coordinator/keeping/keeping.ts";
-import { eventStoreSchema, sqliteEventStore } from "../../../../coordinator/store/sqlite-event-store.ts";
-import { ActionResultSchema } from "../../../../proto/gen/build/bazel/remote/execution/v2/remote_execution_pb.ts";
-import {
-  PlannedTaskSchema,
-  RunStatus,
-  TaskFinishedSchema,
-  TaskStatus,
-} from "../../../../proto/gen/millrace/v1/event_pb.ts";
-import { RunSchema } from "../../../../proto/gen/millrace/v1/run_pb.ts";
-import { boundedCas } from "../../../../shared/cas/bounded-cas.ts";
-import type { Blob } from "../../../../shared/cas/cas.ts";
-import { diskCasSchema, openDiskCas } from "../../../../shared/cas/disk-cas.ts";
-import { digestToMessage } from "../../../../shared/digest.ts";
-import { from } from "../../../../shared/errors.ts";
-import { limits } from "../../../../shared/limits.ts";
-import { openSqlite } from "../../../../shared/sqlite/open.ts";
-import { turns } from "../../../../shared/turns.ts";
-import { blobOf, noise, textBlob } from "../../../support/blobs.ts";
+import { expect, test } from "vitest";
+import { digestKey } from "../../../../shared/digest.ts";
+import { from, MillraceError } from "../../../../shared/errors.ts";
+import { blobOf, noise } from "../../../support/blobs.ts";
 import { failure } from "../../../support/codes.ts";
 import { fakeClock } from "../../../support/fake-clock.ts";
+import { keptFarm, promiseMs, runWith } from "../../../support/kept-farm.ts";
 import { runs as cases } from "../../../support/property-runs.ts";
 import { tempDir } from "../../../support/temp-dir.ts";
 
-// Longer than the precision of last uses on disk: what was used within it is never the least recently used.
-const promiseMs = 2 * limits.lastUsePrecisionMs;
 const hour = 60 * 60 * 1000;
-
-interface Options {
-  readonly bytesMax?: number;
-  readonly cacheAgeMs?: number;
-  readonly artifactAgeMs?: number;
-}
-
-/** The keeper with a real store, action cache and event log, on runs of the test's own. */
-async function farm({ bytesMax = Infinity, cacheAgeMs = Infinity, artifactAgeMs = Infinity }: Options = {}) {
-  const dir = tempDir();
-  const clock = fakeClock();
-  const schema = [eventStoreSchema, diskCasSchema, actionCacheSchema];
-  const sqlite = await openSqlite({ path: join(dir, "coordinator.db"), schema });
-  const disk = await openDiskCas({ dir: join(dir, "cas"), sqlite, clock, promiseMs });
-  const results = sqliteActionCache({ sqlite, clock });
-  const active: RunState[] = [];
-  const finished: RunState[] = [];
-  const line = ({ run, pinned, finishTime }: RunState) =>
-    create(RunSchema, { name: run, pinned, status: RunStatus.SUCCEEDED, ...(finishTime ? { finishTime } : {}) });
-  const keeper = keeping({
-    ...{ data: dir, cas: disk, actionCache: results, store: sqliteEventStore({ sqlite }), clock, pinning: turns() },
-    settings: {
-      ...{ casBytesMax: bytesMax, cacheAgeMs },
-      policyOf: () => ({ runsMax: Infinity, runAgeMs: Infinity, logAgeMs: Infinity, artifactAgeMs }),
-    },
-    summaries: { list: async () => finished.map(line), rebuild: () => expect.unreachable() },
-    runs: {
-      active: () => active,
-      stateOf: async (run) => finished.find((state) => state.run === run),
-      forget: async () => undefined,
-    },
-    logs: { runs: async () => [], remove: async () => undefined },
-    disk: () => ({ folder: dir, freeBytes: 1e12, sizeBytes: 1e12 }),
-    onError: (error) => expect.unreachable(from(error).message),
-  });
-  const cas = boundedCas(disk, {
-    ...{ bytesMax, bytes: () => disk.usage().diskBytes, makeRoom: keeper.collector.makeRoom },
-    onWritten: () => undefined, // rounds are the test's to begin
-  });
-  onTestFinished(async () => {
-    await keeper.collector.stop?.();
-    await disk.close();
-    await sqlite.close();
-  });
-  const actionCache = completenessCheckingActionCache(results, cas);
-  const actionOf = (n: number) => textBlob(`action ${n}`).digest;
-  return {
-    ...{ clock, cas, disk, keeper, active, finished },
-    /** Stores the blobs and then the result that owns them. */
-    async put(n: number, blobs: readonly Blob[]) {
-      await cas.writeMany(blobs);
-      const entry = { result: create(ActionResultSchema), closure: blobs.map(({ digest }) => digest), writer: "test" };
-      await actionCache.put(actionOf(n), entry);
-    },
-    get: (n: number) => actionCache.get(actionOf(n)),
-    isThere: async (blob: Blob) => (await disk.beginRanking().readMany([blob.digest])).size === 1,
-  };
-}
-
-/** A run that has made these blobs. */
-function runWith(run: string, blobs: readonly Blob[], finishedMs?: number): RunState {
-  const state = emptyRun(run);
-  const artifacts = blobs.map(({ digest }, index) => ({
-    name: String(index),
-    content: { case: "file", value: digestToMessage(digest) } as const,
-  }));
-  state.tasks.set("s/t", {
-    ...{ planned: create(PlannedTaskSchema), name: "s/t", status: TaskStatus.SUCCEEDED, unmetNeeds: 0 },
-    ...{ wait: undefined, attempts: 1, agent: "a", actionDigest: undefined, executionId: "", skipReason: "" },
-    ...{ gate: undefined, outcome: create(TaskFinishedSchema, { artifacts }) },
-  });
-  if (finishedMs !== undefined) state.finishTime = timestampFromMs(finishedMs);
-  return state;
-}
 
 const blob = (n: number, sizeBytes = 100_000) => blobOf(noise(sizeBytes, `blob ${n}`));
 
 test("a cached result goes whole by its last use, and blobs that others own stay", async () => {
-  const { put, get, isThere, clock, keeper } = await farm({ cacheAgeMs: 10 * hour });
+  const { put, get, isThere, clock, keeper } = await keptFarm({ cacheAgeMs: 10 * hour });
   await put(1, [blob(1), blob(2)]);
   await put(2, [blob(2), blob(3)]);
   clock.advance(8 * hour);
@@ -126,7 +30,7 @@ test("a cached result goes whole by its last use, and blobs that others own stay
 });
 
 test("over its bound the store gives up the least recently used results, then artifacts of the oldest run", async () => {
-  const { put, get, isThere, clock, keeper, cas, finished, disk } = await farm({ bytesMax: 1_000_000 });
+  const { put, get, isThere, clock, keeper, cas, finished, disk } = await keptFarm({ bytesMax: 1_000_000 });
   const [older, newer] = [blob(10, 200_000), blob(11, 200_000)];
   await cas.writeMany([older, newer]);
   finished.push(runWith("run_2", [newer], clock.nowMs()), runWith("run_1", [older], clock.nowMs() - hour));
@@ -145,7 +49,7 @@ test("over its bound the store gives up the least recently used results, then ar
 });
 
 test("when nothing may go, who writes is refused, and accepted once what is there has been idle", async () => {
-  const { put, clock, cas } = await farm({ bytesMax: 500_000 });
+  const { put, clock, cas } = await keptFarm({ bytesMax: 500_000 });
   await put(1, [blob(1, 450_000)]);
   expect((await failure("resource_exhausted", () => cas.writeMany([blob(2)]))).details).toHaveLength(1);
   clock.advance(promiseMs + 1_000);
@@ -153,7 +57,7 @@ test("when nothing may go, who writes is refused, and accepted once what is ther
 });
 
 test("a result that has lost a blob is a miss at once, and is removed", async () => {
-  const { put, get, disk, keeper } = await farm();
+  const { put, get, disk, keeper } = await keptFarm();
   await put(1, [blob(1), blob(2)]);
   await disk.quarantine(blob(1).digest);
   expect(await get(1)).toBeUndefined();
@@ -175,7 +79,7 @@ const life = fc.array(
 test("a hit never lacks a byte, nothing pinned or active goes, and the bound holds", async () => {
   await fc.assert(
     fc.asyncProperty(life, async (steps) => {
-      const { put, get, isThere, clock, keeper, disk, cas, active, finished } = await farm({ bytesMax: 700_000 });
+      const { put, get, isThere, clock, keeper, disk, cas, active, finished } = await keptFarm({ bytesMax: 700_000 });
       const sized = (n: number) => blob(n, n % 3 === 0 ? 140_000 : 20_000);
       let number = 0;
       /** Over the bound it is refused, and nothing else may be wrong with it. */
@@ -219,5 +123,74 @@ test("a hit never lacks a byte, nothing pinned or active goes, and the bound hol
       }
     }),
     { numRuns: cases(12) },
+  );
+});
+
+test("under load and while the disk takes only some writes, no promise is broken; nor after a restart", async () => {
+  await fc.assert(
+    fc.asyncProperty(fc.infiniteStream(fc.nat({ max: 99 })), async (chances) => {
+      const dice = chances[Symbol.iterator]();
+      const roll = (): number => dice.next().value ?? 0;
+      let isFaulty = true;
+      const [dir, clock] = [tempDir(), fakeClock()];
+      const coped: unknown[] = [];
+      const { put, get, cas, disk, keeper, close } = await keptFarm({
+        ...{ bytesMax: 1_000_000, dir, clock, onError: (error) => coped.push(error) },
+        around: (sqlite) => ({
+          ...sqlite,
+          async write(statements) {
+            if (isFaulty && roll() < 15) throw new MillraceError("resource_exhausted", "no room for a page");
+            return await sqlite.write(statements);
+          },
+        }),
+      });
+      const sized = (n: number) => blob(n, n % 4 === 0 ? 140_000 : 15_000);
+      /** What its writer was told to be there, and when. */
+      const promised = new Map<number, number>();
+      const worker = async (): Promise<void> => {
+        for (let step = 0; step < 15; step += 1) {
+          const [action, a, b] = [roll() % 8, roll() % 16, roll() % 16];
+          try {
+            if (roll() < 60) {
+              await put(action, [sized(a), sized(b)]);
+              for (const n of [a, b]) promised.set(n, clock.nowMs());
+            } else {
+              const hit = await get(action);
+              if (hit !== undefined) expect(await cas.findMissing(hit.closure)).toEqual([]);
+            }
+          } catch (error) {
+            expect(from(error).code).toBe("resource_exhausted");
+          }
+        }
+      };
+      const workers = Promise.all([worker(), worker(), worker()]);
+      for (let round = 0; round < 6; round += 1) {
+        clock.advance(roll() < 50 ? hour : 3 * hour);
+        await keeper.collect(false).catch((error: unknown) => expect(from(error).code).toBe("resource_exhausted"));
+      }
+      await workers;
+      isFaulty = false;
+      await keeper.collect(false);
+
+      const kept = [...promised].filter(([, atMs]) => clock.nowMs() - atMs <= promiseMs).map(([n]) => sized(n));
+      const expectAll = async (of: Pick<typeof disk, "beginRanking">): Promise<void> => {
+        const found = await of.beginRanking().readMany(kept.map(({ digest }) => digest));
+        for (const { digest, data } of kept) {
+          expect(Buffer.compare(found.get(digestKey(digest)) ?? Buffer.alloc(0), data), digestKey(digest)).toBe(0);
+        }
+      };
+      await expectAll(disk);
+      await close();
+      const again = await keptFarm({ dir, clock });
+      await expectAll(again.disk);
+      // Whatever the index names can be read.
+      for (const n of Array(16).keys()) {
+        const { digest, data } = sized(n);
+        if ((await again.cas.findMissing([digest])).length > 0) continue;
+        expect((await again.cas.readMany([digest])).get(digestKey(digest))?.byteLength).toBe(data.byteLength);
+      }
+      await again.close();
+    }),
+    { numRuns: cases(8) },
   );
 });
