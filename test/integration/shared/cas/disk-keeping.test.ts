@@ -9,10 +9,12 @@ import type { Blob } from "../../../../shared/cas/cas.ts";
 import { type DiskCas, diskCasSchema, openDiskCas } from "../../../../shared/cas/disk-cas.ts";
 import { blobFile } from "../../../../shared/cas/disk-layout.ts";
 import { type Digest, digestKey } from "../../../../shared/digest.ts";
+import { MillraceError } from "../../../../shared/errors.ts";
 import { limits } from "../../../../shared/limits.ts";
 import { openSqlite } from "../../../../shared/sqlite/open.ts";
 import type { Sqlite } from "../../../../shared/sqlite/sqlite.ts";
 import { blobOf, bytesOf, noise, numberedBlob, pieces } from "../../../support/blobs.ts";
+import { failure } from "../../../support/codes.ts";
 import { type FakeClock, fakeClock } from "../../../support/fake-clock.ts";
 import { runs } from "../../../support/property-runs.ts";
 import { tempDir } from "../../../support/temp-dir.ts";
@@ -185,6 +187,24 @@ test("a blob that is written while it is being removed is there afterwards, or w
   release.resolve();
   await Promise.all([removed, rewritten]);
   await expectReadable(cas, [blob]);
+});
+
+test("a removal that the disk refuses leaves the bytes, which a restart believes to be there", async () => {
+  const dir = tempDir();
+  const first = await openIn(dir, fakeClock(), (sqlite) => ({
+    ...sqlite,
+    async write(statements) {
+      if (statements[0]?.sql.startsWith("DELETE")) throw new MillraceError("resource_exhausted", "no room for a page");
+      return await sqlite.write(statements);
+    },
+  }));
+  await first.cas.writeMany([small(1), small(2), large(3)]);
+  first.clock.advance(promiseMs + 1_000);
+  await failure("resource_exhausted", async () => first.cas.remove(await idleOf(first.cas)));
+  await first.cas.compact({ liveShareMax: 0.9, signal: never });
+  await first.close();
+  const { cas } = await openIn(dir);
+  await expectReadable(cas, [small(1), small(2), large(3)]);
 });
 
 test("files that a killed process left without a row go, and those that are being stored stay", async () => {
