@@ -7,6 +7,7 @@ import { storageFailure } from "../disk-space.ts";
 import { from, MillraceError } from "../errors.ts";
 import { limits } from "../limits.ts";
 import type { Sqlite } from "../sqlite/sqlite.ts";
+import { blobLedger } from "./blob-ledger.ts";
 import { type BlobLocation, BlobTable, type PlacedBlob } from "./blob-table.ts";
 import type { Cas } from "./cas.ts";
 import type { CasKeeping } from "./cas-keeping.ts";
@@ -61,42 +62,18 @@ export async function openDiskCas(options: DiskCasOptions): Promise<DiskCas> {
   const nowSeconds = (): number => Math.floor(clock.nowMs() / 1000);
   const { end, fileBytes } = await loadInto({ table, space, index, nowSeconds: nowSeconds() });
   const segments = await openSegments({ dir: join(dir, segmentFolder), end, space });
-  const files = { bytes: fileBytes };
+  const ledger = blobLedger({ table, space, nowSeconds, fileBytes });
+  const { use } = ledger;
   const commit = async (blobs: readonly PlacedBlob[]): Promise<void> => {
     const usedAtSeconds = nowSeconds();
     await index.put(blobs, usedAtSeconds);
-    for (const blob of blobs) {
-      const before = forget(blob.digest); // where another writer put it meanwhile
-      if (before !== undefined) release(blob.digest, before);
-      table.set(blob.digest, blob, usedAtSeconds);
-      if (blob.segment === 0) files.bytes += blob.digest.sizeBytes;
-      else space.added(blob);
-    }
+    ledger.put(blobs, usedAtSeconds);
   };
   const failed = (error: unknown) => storageFailure(error, "storing small blobs", storage);
   const packer = packInto({ segments, use, commit, failed });
   const changing = changingFiles();
   let tempFiles = 0;
   let closed = false;
-
-  /** Whether it is there; if so, it stays for a while. */
-  function use(digest: Digest): boolean {
-    return isEmptyBlob(digest) || table.use(digest, nowSeconds());
-  }
-
-  /** Takes it out of the table, in one go with whatever the caller has looked at. */
-  function forget(digest: Digest): BlobLocation | undefined {
-    const location = table.get(digest);
-    if (location === undefined) return undefined;
-    table.delete(digest);
-    return location;
-  }
-
-  /** Its room may be won back: only once the index names it no more, for a restart believes the index. */
-  function release(digest: Digest, location: BlobLocation): void {
-    if (location.segment === 0) files.bytes -= digest.sizeBytes;
-    else space.removed({ digest, ...location });
-  }
 
   function checkOpen(signal: AbortSignal | undefined): void {
     signal?.throwIfAborted();
@@ -171,31 +148,17 @@ export async function openDiskCas(options: DiskCasOptions): Promise<DiskCas> {
 
   const setAside = quarantineInto(dir, fileOf);
   const quarantine = async (digest: Digest): Promise<void> => {
-    const location = forget(digest);
+    const location = ledger.forget(digest);
     if (location === undefined) return;
     await changing.remove(digest, async () => {
       await index.remove([digest]);
-      release(digest, location);
+      ledger.release(digest, location);
       if (location.segment === 0) await setAside(digest);
     });
   };
   const keeping = diskKeeping({
-    ...{
-      dir,
-      table,
-      index,
-      segments,
-      space,
-      packer,
-      changing,
-      forget,
-      release,
-      quarantine,
-      nowSeconds,
-      promiseMs,
-      peekMany,
-    },
-    fileBytes: () => files.bytes,
+    ...{ dir, table, ledger, index, segments, space, packer, changing },
+    ...{ quarantine, nowSeconds, promiseMs, peekMany },
     removeFile: (digest) => rm(fileOf(digest), { force: true }),
   });
 

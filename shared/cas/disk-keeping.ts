@@ -1,5 +1,6 @@
 import type { Digest } from "../digest.ts";
 import { limits } from "../limits.ts";
+import type { BlobLedger } from "./blob-ledger.ts";
 import type { BlobLocation } from "./blob-table.ts";
 import type { Cas } from "./cas.ts";
 import type { CasKeeping } from "./cas-keeping.ts";
@@ -15,21 +16,22 @@ export interface DiskKeepingDeps extends CompactionDeps {
   /** Of the store. */
   readonly dir: string;
   readonly promiseMs: number;
-  /** Takes a blob out of the table. Synchronous. */
-  readonly forget: (digest: Digest) => BlobLocation | undefined;
-  /** Counts the room of a blob that the index names no more as free. */
-  readonly release: (digest: Digest, location: BlobLocation) => void;
+  readonly ledger: BlobLedger;
   readonly removeFile: (digest: Digest) => Promise<void>;
-  /** Of blobs with files of their own, together. */
-  readonly fileBytes: () => number;
   /** Reads without a use. */
   readonly peekMany: Cas["readMany"];
   readonly nowSeconds: () => number;
 }
 
+interface RemovedBlob {
+  readonly digest: Digest;
+  readonly location: BlobLocation;
+  readonly usedAtSeconds: number;
+}
+
 /** The keeper's side of the disk store. */
 export function diskKeeping(deps: DiskKeepingDeps): CasKeeping {
-  const { table, space, index, changing } = deps;
+  const { table, ledger, space, index, changing } = deps;
   let orphansGone = false;
 
   function isIdle(usedAtSeconds: number): boolean {
@@ -38,29 +40,40 @@ export function diskKeeping(deps: DiskKeepingDeps): CasKeeping {
 
   /** Looks and forgets in one go: whoever asks from then on is told that the blob is missing. */
   async function removeSlice(digests: readonly Digest[]): Promise<{ blobs: number; bytes: number }> {
-    const removed: { readonly digest: Digest; readonly location: BlobLocation }[] = [];
+    const removed: RemovedBlob[] = [];
     for (const digest of digests) {
-      const usedAt = table.usedAt(digest);
-      if (usedAt === undefined || !isIdle(usedAt) || changing.isStored(digest)) continue;
-      const location = deps.forget(digest);
-      if (location !== undefined) removed.push({ digest, location });
+      const usedAtSeconds = table.usedAt(digest);
+      if (usedAtSeconds === undefined || !isIdle(usedAtSeconds) || changing.isStored(digest)) continue;
+      const location = ledger.forget(digest);
+      if (location !== undefined) removed.push({ digest, location, usedAtSeconds });
     }
     if (removed.length === 0) return { blobs: 0, bytes: 0 };
-    const gone = index.remove(removed.map(({ digest }) => digest));
+    const gone = removeRows(removed);
     const works = removed.map(({ digest, location }) =>
       changing.remove(digest, async () => {
         await gone; // the row first: a name without a file would be a broken promise, a file without a name is garbage
-        deps.release(digest, location);
+        ledger.release(digest, location);
         if (location.segment === 0) await deps.removeFile(digest);
       }),
     );
     for (const result of await Promise.allSettled(works)) if (result.status === "rejected") throw result.reason;
-    await gone;
     return { blobs: removed.length, bytes: removed.reduce((sum, { digest }) => sum + digest.sizeBytes, 0) };
   }
 
+  /** What the index still names is there again: a restart would find it, too. */
+  async function removeRows(removed: readonly RemovedBlob[]): Promise<void> {
+    try {
+      await index.remove(removed.map(({ digest }) => digest));
+    } catch (error) {
+      for (const { digest, location, usedAtSeconds } of removed) {
+        if (table.get(digest) === undefined) table.set(digest, location, usedAtSeconds);
+      }
+      throw error;
+    }
+  }
+
   return {
-    usage: () => ({ diskBytes: space.bytes() + deps.fileBytes(), blobs: table.size }),
+    usage: () => ({ diskBytes: space.bytes() + ledger.fileBytes(), blobs: table.size }),
 
     beginRanking() {
       table.clearRanks();

@@ -10,18 +10,23 @@ export interface RollbackTargets {
   readonly releases: readonly Digest[];
 }
 
+interface Placed {
+  readonly release: Digest;
+  readonly run: string;
+}
+
 /**
  * Of the events of one environment: for each app what is in place, and as many releases before it as its host keeps. A
  * release that was in place twice counts where it was last.
  */
 export function rollbackTargets(events: readonly Event[]): RollbackTargets {
   /** By app: releases by hash, the latest last, each with the run that put it there. */
-  const apps = new Map<string, Map<string, { readonly release: Digest; readonly run: string }>>();
+  const apps = new Map<string, Map<string, Placed>>();
   for (const { kind } of events) {
     if (kind.case !== "environmentDeployed" || kind.value.outcome?.current === undefined) continue;
     const { run, outcome } = kind.value;
     const release = digestFromMessage(outcome.current);
-    const releases = apps.get(outcome.app) ?? new Map();
+    const releases = apps.get(outcome.app) ?? new Map<string, Placed>();
     const before = releases.get(release.hash);
     releases.delete(release.hash);
     // A run whose release went back has put nothing there: what is in place is due to an earlier one.

@@ -181,7 +181,7 @@ export function runSummaries({ sqlite, store, clock, onError }: RunSummariesDeps
   async function foldAnew(from: FoldProgress, upTo: number): Promise<FoldProgress> {
     let { commits, position: at } = from;
     if (at >= upTo) return from;
-    let changes: Statement[] = [];
+    const changes: Statement[] = [];
     for await (const stored of store.subscribe(at, stopped.signal)) {
       if (stored.position > upTo) break;
       changes.push(...changesOf(stored, "run_summary_rebuilt"));

@@ -34,7 +34,7 @@ async function* eventsUpToNow(
 }
 
 /** Every commit that is in the log at the time of the call, in order. */
-export async function* commitsUpToNow(store: EventStore, signal: AbortSignal): AsyncGenerator<StoredCommit> {
+async function* commitsUpToNow(store: EventStore, signal: AbortSignal): AsyncGenerator<StoredCommit> {
   const head = await store.head();
   if (head === 0) return;
   for await (const stored of store.subscribe(0, signal)) {
