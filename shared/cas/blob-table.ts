@@ -1,4 +1,5 @@
 import type { Digest } from "../digest.ts";
+import { limits } from "../limits.ts";
 
 /** Where the disk store keeps a blob. */
 export interface BlobLocation {
@@ -39,6 +40,7 @@ export class BlobTable {
   /** Occupied and deleted slots: both lengthen probes. */
   #filled = 0;
   #slots = allocate(1024);
+  #unsaved: Digest[] = [];
   /** Grows when slots move. */
   #layouts = 0;
   readonly #scratch = Buffer.alloc(4 * wordsPerHash);
@@ -82,16 +84,27 @@ export class BlobTable {
   /** Notes a use, in seconds since 1970; whether the blob is there. */
   use(digest: Digest, nowSeconds: number): boolean {
     const slot = this.#find(digest);
-    if (slot >= 0) this.#slots.usedAt[slot] = Math.max(nowSeconds, this.#slots.usedAt[slot] ?? 0);
-    return slot >= 0;
+    if (slot < 0) return false;
+    const { usedAt, savedAt } = this.#slots;
+    if (nowSeconds > (usedAt[slot] ?? 0)) usedAt[slot] = nowSeconds;
+    if ((savedAt[slot] ?? 0) <= nowSeconds - limits.lastUsePrecisionMs / 1000) {
+      savedAt[slot] = nowSeconds;
+      this.#unsaved.push(digest);
+    }
+    return true;
   }
 
-  /** Whether the use on disk is older than this; from then on it counts as brought there. */
-  takeUnsaved(digest: Digest, olderThanSeconds: number): boolean {
-    const slot = this.#find(digest);
-    if (slot < 0 || (this.#slots.savedAt[slot] ?? 0) > olderThanSeconds) return false;
-    this.#slots.savedAt[slot] = this.#slots.usedAt[slot] ?? 0;
-    return true;
+  /** Blobs whose use on disk is too old; from then on it counts as brought there. Each once an hour, so never many. */
+  takeUnsaved(): Digest[] {
+    return this.#unsaved.splice(0);
+  }
+
+  /** Their uses did not get to disk after all: the next use of each has to. */
+  forgetSaved(digests: readonly Digest[]): void {
+    for (const digest of digests) {
+      const slot = this.#find(digest);
+      if (slot >= 0) this.#slots.savedAt[slot] = 0;
+    }
   }
 
   /** Last use in seconds since 1970; undefined when absent. */

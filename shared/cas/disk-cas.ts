@@ -80,11 +80,16 @@ export async function openDiskCas(options: DiskCasOptions): Promise<DiskCas> {
     if (closed) throw new MillraceError("unavailable", `the store in ${dir} is closed`);
   }
 
-  /** Brings uses to disk, each once for each `lastUsePrecisionMs`. */
-  async function save(used: readonly Digest[]): Promise<void> {
-    const now = nowSeconds();
-    const stale = used.filter((digest) => table.takeUnsaved(digest, now - limits.lastUsePrecisionMs / 1000));
-    if (stale.length > 0) await index.touch(stale, now);
+  /** Brings the uses of blobs to disk, those that are due. */
+  async function save(): Promise<void> {
+    const due = table.takeUnsaved();
+    if (due.length === 0) return;
+    try {
+      await index.touch(due, nowSeconds());
+    } catch (error) {
+      table.forgetSaved(due);
+      throw error;
+    }
   }
 
   const fileOf = (digest: Digest): string => join(dir, blobFile(digest));
@@ -94,7 +99,7 @@ export async function openDiskCas(options: DiskCasOptions): Promise<DiskCas> {
     const { start, end } = rangeOf(digest, range);
     if (isEmptyBlob(digest)) return;
     if (!use(digest)) throw noSuchBlob(digest);
-    await save([digest]);
+    await save();
     const location = table.get(digest); // of this moment: it may just have been moved
     if (location === undefined) throw noSuchBlob(digest);
     if (location.segment === 0) {
@@ -167,13 +172,13 @@ export async function openDiskCas(options: DiskCasOptions): Promise<DiskCas> {
       checkOpen(signal);
       const asked = distinct(digests);
       const missing = asked.filter((digest) => !use(digest));
-      await save(asked);
+      await save();
       return missing;
     },
     read,
     async write(digest, source, signal) {
       checkOpen(signal);
-      if (use(digest)) return await save([digest]);
+      if (use(digest)) return await save();
       const checked = checkedSource(digest, source, signal);
       if (digest.sizeBytes > limits.smallBlobBytes) await writeFile(digest, checked);
       else await packer.pack([{ digest, data: await collect(checked, digest.sizeBytes) }]);
@@ -181,7 +186,7 @@ export async function openDiskCas(options: DiskCasOptions): Promise<DiskCas> {
     async readMany(digests, signal) {
       for (const digest of digests) use(digest);
       const found = await peekMany(digests, signal);
-      await save(digests);
+      await save();
       return found;
     },
     async writeMany(blobs, signal) {
@@ -191,7 +196,7 @@ export async function openDiskCas(options: DiskCasOptions): Promise<DiskCas> {
       const small = blobs.filter(({ digest }) => digest.sizeBytes <= limits.smallBlobBytes);
       for (const { digest, data } of large) await writeFile(digest, Readable.from(slices(data)));
       await packer.pack(small);
-      await save(blobs.map(({ digest }) => digest));
+      await save();
     },
     quarantine,
     ...keeping,
@@ -219,7 +224,7 @@ async function loadInto({ table, space, index, nowSeconds }: Loading) {
   let fileBytes = 0;
   for await (const { usedAtSeconds, ...blob } of index.load()) {
     table.set(blob.digest, blob, usedAtSeconds);
-    table.use(blob.digest, Math.min(nowSeconds, usedAtSeconds + limits.lastUsePrecisionMs / 1000));
+    table.use(blob.digest, Math.min(nowSeconds, usedAtSeconds + limits.lastUsePrecisionMs / 1000 - 1));
     if (blob.segment === 0) fileBytes += blob.digest.sizeBytes;
     else space.added(blob);
     const offset = blob.offset + blob.digest.sizeBytes;

@@ -98,6 +98,15 @@ describe("a backup made while the farm works", () => {
       for (const { run } of runs) await second.cli(["logs", run, "--follow"]);
       const rebuilt = json(await second.cli(["admin", "rebuild", "--json"]));
       expect(rebuilt).toMatchObject({ runs: runs.length, changed: 0 });
+
+      expect((await second.cli(["runs", "pin", "run_1", "--reason", "shipped"])).stderr).toContain("stays until");
+      const pinned = json(await second.cli(["runs", "--json"])) as { runs: { run: string; pinned: boolean }[] };
+      expect(pinned.runs.filter((run) => run.pinned).map(({ run }) => run)).toEqual(["run_1"]);
+      const nothing = { runs: 0, runLogs: 0, cachedResults: 0, blobs: 0, blobBytes: 0, storeBytesMax: null };
+      expect(json(await second.cli(["admin", "gc", "--dry-run", "--json"]))).toMatchObject({
+        dryRun: true,
+        ...nothing,
+      });
     } finally {
       await second.remove();
     }
