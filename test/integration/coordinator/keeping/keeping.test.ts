@@ -44,13 +44,17 @@ const codeOf = (call: Promise<unknown>): Promise<Code | undefined> =>
     (error: unknown) => ConnectError.from(error).code,
   );
 
+/** The list of runs follows the log a moment later, and what would go is read from it. */
+const dryRun =
+  ({ admin }: Clients) =>
+  () =>
+    admin.collectGarbage({ dryRun: true });
+
 test("runs beyond the count go with their logs, but for those that are pinned; it is written down", async () => {
   const { data, person, run } = await farm({ keepRuns: 1 });
   for (const text of ["one", "two", "three", "four"]) await run(text);
   await person.runs.pinRun({ run: "run_2", reason: "shipped" });
-  // The list of runs follows the log a moment later, and what would go is read from it.
-  const dry = () => person.admin.collectGarbage({ dryRun: true });
-  await expect.poll(dry).toMatchObject({ runs: 2n, runNames: ["run_3", "run_1"] });
+  await expect.poll(dryRun(person)).toMatchObject({ runs: 2n, runNames: ["run_3", "run_1"] });
   expect(await namesOf(person)).toEqual(["run_4", "run_3", "run_2", "run_1"]);
   expect(await person.admin.collectGarbage({})).toMatchObject({ runs: 2n, runNames: ["run_3", "run_1"] });
   await expect.poll(() => namesOf(person)).toEqual(["run_4", "run_2"]);
@@ -61,6 +65,7 @@ test("runs beyond the count go with their logs, but for those that are pinned; i
 
   expect(await person.admin.rebuildProjections({})).toMatchObject({ runs: 2n, changed: 0n });
   await person.runs.unpinRun({ run: "run_2" });
+  await expect.poll(dryRun(person)).toMatchObject({ runs: 1n });
   expect(await person.admin.collectGarbage({})).toMatchObject({ runs: 1n, runNames: ["run_2"] });
   expect(await run("five")).toBe("run_5");
 });
@@ -74,6 +79,7 @@ test("the key of a run that was removed starts a new one", async () => {
   for await (const _ of person.runs.watchRun({ run: first }));
   await run("newer");
   expect(await submit()).toBe(first);
+  await expect.poll(dryRun(person)).toMatchObject({ runNames: [first] });
   await person.admin.collectGarbage({});
   await expect.poll(() => namesOf(person)).toEqual(["run_2"]);
   expect(await submit()).toBe("run_3");
@@ -82,6 +88,7 @@ test("the key of a run that was removed starts a new one", async () => {
 test("logs may go before their run, which says then that its output is not all there", async () => {
   const { data, person, run } = await farm({ keepLogsFor: 0 });
   await run("one");
+  await expect.poll(dryRun(person)).toMatchObject({ runLogs: 1n });
   expect(await person.admin.collectGarbage({})).toMatchObject({ runs: 0n, runLogs: 1n });
   expect(readdirSync(join(data, "logs"))).toEqual([]);
   const pieces = [];
