@@ -82,6 +82,16 @@ const entries: readonly CommandEntry[] = [
     load: async () => (await import("../cli/commands/token.ts")).tokenCommand(),
   },
   {
+    name: "admin",
+    summary: "back up and restore a farm, and keep it in order",
+    load: async () => {
+      const { adminCommand } = await import("../cli/commands/admin.ts");
+      return adminCommand({
+        restore: async (options) => (await import("../coordinator/restore.ts")).restoreCoordinator(options),
+      });
+    },
+  },
+  {
     name: "doctor",
     summary: "check this machine and the farm, with what to do",
     load: async () => (await import("../cli/commands/doctor.ts")).doctorCommand(),

@@ -1,6 +1,7 @@
 import { once } from "node:events";
 import { Command } from "commander";
 import { pino } from "pino";
+import { keepingFlags } from "../shared/keeping-flags.ts";
 import { makeFolder } from "../shared/make-folder.ts";
 import { hostPort, isLoopback } from "../shared/network-address.ts";
 import { type CoordinatorConfig, readCoordinatorConfig } from "./config.ts";
@@ -8,7 +9,7 @@ import { startCoordinator } from "./wiring.ts";
 
 /** `millrace coordinator`: the coordinator on its own, against a NATS server that runs already. */
 export function coordinatorCommand(): Command {
-  return new Command("coordinator")
+  const command = new Command("coordinator")
     .description("Start a coordinator against a NATS server that runs already. `millrace up` starts both.")
     .option("--data <dir>", "folder for everything that must outlast a restart")
     .option("--host <address>", "address to listen on (default 127.0.0.1)")
@@ -34,7 +35,9 @@ export function coordinatorCommand(): Command {
       "folder with the programs that agents are installed from (default: what `npm run package` made)",
     )
     .option("--lease <s>", "seconds after which a silent agent is lost (default 10; from 1 to 600)")
-    .option("--json", "print one JSON line when ready")
+    .option("--json", "print one JSON line when ready");
+  for (const [flag, about] of keepingFlags) command.option(flag, about);
+  return command
     .addHelpText(
       "after",
       "\nExample:\n  $ millrace coordinator --data /var/lib/millrace --nats nats://127.0.0.1:7422 --nats-credentials nats.json",

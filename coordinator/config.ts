@@ -5,6 +5,7 @@ import { type ConfigSources, port, readConfig } from "../shared/config.ts";
 import { from, MillraceError } from "../shared/errors.ts";
 import { type LeaseTimes, leaseTimes } from "../shared/lease-times.ts";
 import { limits } from "../shared/limits.ts";
+import { readDuration } from "../shared/pipeline/duration.ts";
 import { chooseServerTls } from "../shared/tls/choose-server-tls.ts";
 import { readCa } from "../shared/tls/obtain-trust.ts";
 import type { ServerTls } from "../shared/tls/server-tls.ts";
@@ -25,6 +26,8 @@ export interface CoordinatorConfig {
   readonly advertise: string | undefined;
   /** With what the servers show who they are; undefined: plain. */
   readonly tls: ServerTls | undefined;
+  /** Of the farm's own CA: to be kept as long as `data`, or tokens name a CA that is no more. */
+  readonly tlsDir: string;
   /** How the coordinator reaches the bus, and how agents do. */
   readonly bus: BusAddress & { readonly trust: Trust | undefined };
   readonly agentBus: BusAddress;
@@ -32,6 +35,54 @@ export interface CoordinatorConfig {
   readonly managedNats?: ManagedNatsConfig | undefined;
   /** Default that of limits.ts. */
   readonly lease: LeaseTimes;
+  readonly keeping: KeepingConfig;
+}
+
+/** How much is kept, and for how long. `Infinity` is without a bound. */
+export interface KeepingConfig {
+  readonly casMaxBytes: number;
+  /** What somebody was told to be in the store stays for so long after its last use. */
+  readonly casIdle: number;
+  readonly keepRuns: number;
+  readonly keepRunsFor: number;
+  readonly keepLogsFor: number;
+  readonly keepArtifactsFor: number;
+  readonly keepCacheFor: number;
+}
+
+const unbounded = z.literal("unbounded").transform(() => Number.POSITIVE_INFINITY);
+
+const count = z
+  .string()
+  .regex(/^\d{1,15}$/, "not a whole number")
+  .transform(Number);
+
+const time = z.string().transform((text, context) => {
+  const reading = readDuration(text);
+  if ("value" in reading) return reading.value;
+  context.addIssue({ code: "custom", message: "not a time" });
+  return z.NEVER;
+});
+
+/** The defaults keep what people look back for, and let the store grow as long as its disk has room. */
+const keepingSettings = {
+  casMaxBytes: z
+    .union([unbounded, count])
+    .default(Number.POSITIVE_INFINITY)
+    .describe("what the store of blobs may take on disk, in bytes, or unbounded"),
+  casIdle: time.default(limits.casPromiseMs).describe("how long a blob stays after its last use at least, such as 3h"),
+  keepRuns: z
+    .union([unbounded, count])
+    .default(limits.keptRuns)
+    .describe("how many finished runs of a project are kept, or unbounded"),
+  keepRunsFor: keptFor(limits.keptRunsMs, "finished runs are kept"),
+  keepLogsFor: keptFor(limits.keptLogsMs, "the logs of finished runs are kept"),
+  keepArtifactsFor: keptFor(limits.keptArtifactsMs, "artifacts are kept after their run has finished"),
+  keepCacheFor: keptFor(limits.keptCacheMs, "cached results and blobs are kept after their last use"),
+};
+
+function keptFor(defaultMs: number, what: string) {
+  return z.union([unbounded, time]).default(defaultMs).describe(`how long ${what}, such as 90d, or unbounded`);
 }
 
 /** An embedded nats-server, with a user of its system account. */
@@ -70,6 +121,7 @@ const settings = z.object({
       "seconds after which a silent agent is lost and its work is placed again; heartbeats come five times as often, and host operations have three times as long",
     ),
   natsCredentials: z.string().min(1).describe("the file with the users of the NATS server, as `millrace up` writes it"),
+  ...keepingSettings,
 });
 
 const natsUser = z.object({ user: z.string().min(1), password: z.string().min(1) });
@@ -87,19 +139,16 @@ const credentials = z.union([
  * @throws MillraceError invalid_argument with every problem at once; what `chooseServerTls` throws
  */
 export async function readCoordinatorConfig(sources: ConfigSources): Promise<CoordinatorConfig> {
-  const { nats, agentNats, natsCa, natsCredentials, lease, ...rest } = readConfig(settings, sources);
-  const { data, dist, host, grpcPort, httpPort, advertise, tlsDir } = rest;
+  const read = readConfig(settings, sources);
+  const { data, dist, host, grpcPort, httpPort, advertise, insecure, tlsCert, tlsKey, lease, ...rest } = read;
+  const { tlsDir = join(data, "tls"), nats, agentNats, natsCa, natsCredentials, ...keeping } = rest;
   const users = await readCredentials(natsCredentials);
   const { coordinator } = users;
-  const { insecure, tlsCert, tlsKey } = rest;
-  const tls = await chooseServerTls({
-    ...{ host, advertise, insecure, tlsCert, tlsKey },
-    folder: tlsDir ?? join(data, "tls"),
-  });
+  const tls = await chooseServerTls({ host, advertise, insecure, tlsCert, tlsKey, folder: tlsDir });
   const ca = natsCa === undefined || natsCa === "system" ? natsCa : readCa("--nats-ca", natsCa);
   const servers = agentNats ?? [nats];
   return {
-    ...{ data, dist, host, grpcPort, httpPort, advertise, tls, lease: leaseTimes(lease * 1000) },
+    ...{ data, dist, host, grpcPort, httpPort, advertise, tls, tlsDir, lease: leaseTimes(lease * 1000), keeping },
     bus: { servers: [nats], ...coordinator, trust: nats.startsWith("tls:") ? busTrust(ca, tls) : undefined },
     ...("agent" in users
       ? { agentBus: { servers, ...users.agent, ca } }

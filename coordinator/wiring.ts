@@ -19,8 +19,8 @@ import { LogService } from "../proto/gen/millrace/v1/log_pb.ts";
 import { PoolService } from "../proto/gen/millrace/v1/pool_pb.ts";
 import { RunService } from "../proto/gen/millrace/v1/run_pb.ts";
 import { connectNatsBus } from "../shared/bus/nats-bus.ts";
+import { boundedCas } from "../shared/cas/bounded-cas.ts";
 import { openDiskCas } from "../shared/cas/disk-cas.ts";
-import { diskCasSchema } from "../shared/cas/disk-index.ts";
 import { verifyingCas } from "../shared/cas/verifying-cas.ts";
 import { type Clock, systemClock } from "../shared/clock.ts";
 import { diskSpace } from "../shared/disk-space.ts";
@@ -30,6 +30,7 @@ import { openDiskReserve, reservedSqlite } from "../shared/sqlite/disk-reserve.t
 import { lockFolder } from "../shared/sqlite/folder-lock.ts";
 import { openSqlite } from "../shared/sqlite/open.ts";
 import type { Sqlite } from "../shared/sqlite/sqlite.ts";
+import { turns } from "../shared/turns.ts";
 import { version } from "../shared/version.ts";
 import { rolesOf } from "./api/access.ts";
 import { authenticator } from "./api/authenticate.ts";
@@ -54,31 +55,34 @@ import { installPages } from "./api/http/install-pages.ts";
 import { type Metrics, metrics } from "./api/http/metrics.ts";
 import { installerAddress } from "./api/install/installer-address.ts";
 import { ownDist, ownExecutable, readInstaller } from "./api/install/own-files.ts";
-import type { CoordinatorConfig } from "./config.ts";
+import type { CoordinatorConfig, KeepingConfig } from "./config.ts";
 import type { Principal } from "./delivery/access/principal.ts";
-import { openTokens, tokenSchema } from "./delivery/access/tokens.ts";
+import { openTokens } from "./delivery/access/tokens.ts";
 import { storedEnvironments } from "./delivery/environment/environments.ts";
 import { flows } from "./delivery/insight/flows.ts";
 import { RunEngine } from "./delivery/run/run-engine.ts";
-import { runSummaries, runSummarySchema } from "./delivery/run/run-summaries.ts";
+import { runSummaries } from "./delivery/run/run-summaries.ts";
 import { completenessCheckingActionCache } from "./farm/action-cache/completeness-checking-action-cache.ts";
 import { keepResults } from "./farm/action-cache/keep-results.ts";
-import { actionCacheSchema, sqliteActionCache } from "./farm/action-cache/sqlite-action-cache.ts";
+import { sqliteActionCache } from "./farm/action-cache/sqlite-action-cache.ts";
 import { admittingEnrolments } from "./farm/agents/admitting-enrolments.ts";
 import { isConnected, offerOf } from "./farm/agents/agent-registry.ts";
-import { agentSchema, busAgentRegistry } from "./farm/agents/bus-agent-registry.ts";
+import { busAgentRegistry } from "./farm/agents/bus-agent-registry.ts";
 import type { BusUsers } from "./farm/agents/bus-users.ts";
 import { filePrograms } from "./farm/agents/file-programs.ts";
 import { natsBusUsers } from "./farm/agents/nats-bus-users.ts";
 import { sharedBusUser } from "./farm/agents/shared-bus-user.ts";
-import { enrolmentSchema, openEnrolments } from "./farm/agents/sqlite-enrolments.ts";
+import { openEnrolments } from "./farm/agents/sqlite-enrolments.ts";
 import { rollingUpgrades } from "./farm/agents/upgrades.ts";
 import { openFileLogStore } from "./farm/logs/file-log-store.ts";
-import { poolSchema } from "./farm/pools/pool-table.ts";
 import { busDispatcher } from "./farm/scheduler/dispatcher.ts";
-import { executionSchema, nextTerm, placedOn, sqliteExecutionTable } from "./farm/scheduler/execution-table.ts";
+import { nextTerm, placedOn, sqliteExecutionTable } from "./farm/scheduler/execution-table.ts";
 import { FarmScheduler } from "./farm/scheduler/farm-scheduler.ts";
-import { eventStoreSchema, sqliteEventStore } from "./store/sqlite-event-store.ts";
+import { requireNoUnfinishedRestore } from "./keeping/backup/unfinished.ts";
+import type { Collector } from "./keeping/garbage/collector.ts";
+import { type KeepingSettings, keeping } from "./keeping/keeping.ts";
+import { coordinatorSchema } from "./schema.ts";
+import { sqliteEventStore } from "./store/sqlite-event-store.ts";
 import { wirePools } from "./wire-pools.ts";
 
 /** A coordinator that serves. */
@@ -99,26 +103,18 @@ export async function startCoordinator(config: CoordinatorConfig, log: Logger): 
   const onError = (error: unknown): void => log.error({ err: error }, "failed");
   const stopping = new AbortController();
   const opened: Component[] = [];
-  const own = <T extends { close(): Promise<void> }>(name: string, part: T): T => {
-    opened.push({ name, stop: () => part.close() });
-    return part;
-  };
+  const own = ownedBy(opened);
 
   try {
     // store
-    const lock = lockFolder(config.data, "coordinator");
-    opened.push({ name: "data folder", stop: async () => lock.release() });
-    const database = own("database", await openSqlite({ path: join(config.data, "coordinator.db"), schema, onError }));
-    const reserve = own("reserve", openDiskReserve({ file: join(config.data, "reserve"), clock, onError }));
-    const sqlite = reservedSqlite(database, reserve);
+    const sqlite = await openDatabase(config.data, own, onError);
     const store = sqliteEventStore({ sqlite });
     const bus = own("bus", await connectNatsBus({ ...config.bus, name: "coordinator", onError }));
 
     // farm
-    const blobs = own("cas", await openDiskCas({ dir: join(config.data, "cas"), sqlite, clock }));
-    const onCorrupt = (digest: unknown): void => log.error({ digest }, "a corrupt blob was set aside");
-    const cas = verifyingCas(blobs, { quarantine: blobs.quarantine, onCorrupt });
-    const actionCache = completenessCheckingActionCache(sqliteActionCache({ sqlite, clock }), cas);
+    const { disk, cas } = await openCas({ config, sqlite, own, log, collector: () => keeper.collector });
+    const results = sqliteActionCache({ sqlite, clock });
+    const actionCache = completenessCheckingActionCache(results, cas);
     const logs = own("logs", await openFileLogStore({ dir: join(config.data, "logs"), clock }));
     const term = await nextTerm(sqlite);
     const agents = busAgentRegistry({ bus, sqlite, clock, term, lease: config.lease, onError });
@@ -142,24 +138,25 @@ export async function startCoordinator(config: CoordinatorConfig, log: Logger): 
     const environments = storedEnvironments({ store, agents, clock });
     const summaries = runSummaries({ sqlite, store, clock, onError });
     const meters = metrics({ scheduler: () => scheduler.stats(), agents });
+    const pinning = turns();
     const runs = new RunEngine({
-      store,
-      summaries,
-      cas,
-      actionCache,
-      scheduler,
-      environments,
-      clock,
+      ...{ store, summaries, cas, actionCache, scheduler, environments, clock, pinning },
       offers: () => [...agents.list().filter(isConnected).map(offerOf), ...pools.offers()],
       onEvent: meters.onEvent,
       onError,
     });
 
+    const freeSpace = () => diskSpace(config.data);
+    const keeper = keeping({
+      ...{ ...config, settings: keepingSettings(config.keeping), disk: freeSpace },
+      ...{ store, summaries, runs, logs, cas: disk, actionCache: results, pinning, clock, onError },
+    });
+
     // faces
-    const disk = () => diskSpace(config.data);
     const ports = { grpc: config.grpcPort, http: config.httpPort };
     const installer = () => installerAddress({ ...config, port: ports.http, ...ownNames() });
-    const administered = { tokens, enrolments, enrolmentTokens, clock, fingerprint, disk, installer };
+    const letting = { tokens, enrolments, enrolmentTokens, fingerprint, installer };
+    const administered = { ...letting, clock, disk: freeSpace, keeping: keeper };
     const { agentBus, lease } = config;
     const joined = { agents, enrolments, scheduler, bus: agentBus, lease, programs, offerTo: upgrades.offerTo };
     const services = guard(
@@ -168,7 +165,7 @@ export async function startCoordinator(config: CoordinatorConfig, log: Logger): 
         mounted(ContentAddressableStorage, casService({ cas })),
         mounted(ByteStream, byteStreamService({ cas })),
         mounted(ActionCacheService, actionCacheService({ actionCache, cas, writer: callerOf })),
-        mounted(RunService, runService({ runs, gates: runs, queue: scheduler.view, cas })),
+        mounted(RunService, runService({ runs, gates: runs, pins: runs, queue: scheduler.view, cas })),
         mounted(FlowService, flowService({ flows: flows({ runs, histories: runs, clock }) })),
         mounted(LogService, logService({ logs, writers: letIn.logWriters, runs, cas })),
         mounted(EnvironmentService, environmentService(environments)),
@@ -184,7 +181,10 @@ export async function startCoordinator(config: CoordinatorConfig, log: Logger): 
     const listening = listeners(config, { services, pages, onError, ports });
     // From here on the lifecycle closes what was opened, also when a part does not start.
     const farm = [...letIn.parts, agents, upgrades, scheduler];
-    const parts = lifecycle([...opened.splice(0), ...farm, summaries, runs, ...listening, pools]);
+    const parts = lifecycle([
+      ...[...opened.splice(0), ...farm, summaries, runs, keeper.collector],
+      ...[...listening, pools],
+    ]);
     await parts.start();
     return { grpcPort: ports.grpc, httpPort: ports.http, stop: () => stop(stopping, parts) };
   } catch (error) {
@@ -220,23 +220,64 @@ function listeners({ host, tls }: CoordinatorConfig, { ports, ...faces }: Faces)
   ];
 }
 
-/** One database, so that what happens at the same time shares a commit. */
-const schema = [
-  eventStoreSchema,
-  diskCasSchema,
-  actionCacheSchema,
-  executionSchema,
-  agentSchema,
-  enrolmentSchema,
-  poolSchema,
-  tokenSchema,
-  runSummarySchema,
-];
+/** Of all projects the same, until projects have settings of their own. */
+function keepingSettings(config: KeepingConfig): KeepingSettings {
+  const policy = {
+    runsMax: config.keepRuns,
+    runAgeMs: config.keepRunsFor,
+    logAgeMs: config.keepLogsFor,
+    artifactAgeMs: config.keepArtifactsFor,
+  };
+  return { casBytesMax: config.casMaxBytes, cacheAgeMs: config.keepCacheFor, policyOf: () => policy };
+}
+
+type Own = ReturnType<typeof ownedBy>;
+
+/** Has parts closed that need no start. */
+function ownedBy(opened: Component[]) {
+  return <T extends { close(): Promise<void> }>(name: string, part: T): T => {
+    opened.push({ name, stop: () => part.close() });
+    return part;
+  };
+}
+
+interface CasParts {
+  readonly config: Pick<CoordinatorConfig, "data" | "keeping">;
+  readonly sqlite: Sqlite;
+  readonly own: Own;
+  readonly log: Logger;
+  /** Asked once it is there: room is made by who keeps everything. */
+  readonly collector: () => Collector;
+}
+
+/** Refused for want of room is what was checked; checked is what the disk gave. */
+async function openCas({ config, sqlite, own, log, collector }: CasParts) {
+  const { casIdle: promiseMs, casMaxBytes: bytesMax } = config.keeping;
+  const disk = own("cas", await openDiskCas({ dir: join(config.data, "cas"), sqlite, promiseMs }));
+  const onCorrupt = (digest: unknown): void => log.error({ digest }, "a corrupt blob was set aside");
+  const cas = boundedCas(verifyingCas(disk, { quarantine: disk.quarantine, onCorrupt }), {
+    ...{ bytesMax, bytes: () => disk.usage().diskBytes },
+    makeRoom: (bytes) => collector().makeRoom(bytes),
+    onWritten: () => collector().check(),
+  });
+  return { disk, cas };
+}
+
+/** What is left of the disk when it is full is the database's: what ends can then still be written down. */
+async function openDatabase(data: string, own: Own, onError: (error: unknown) => void): Promise<Sqlite> {
+  const lock = lockFolder(data, "coordinator");
+  own("data folder", { close: async () => lock.release() });
+  requireNoUnfinishedRestore(data);
+  const path = join(data, "coordinator.db");
+  const database = own("database", await openSqlite({ path, schema: coordinatorSchema, onError }));
+  const reserve = own("reserve", openDiskReserve({ file: join(data, "reserve"), clock: systemClock, onError }));
+  return reservedSqlite(database, reserve);
+}
 
 interface EnrolmentParts {
   readonly sqlite: Sqlite;
   readonly clock: Clock;
-  readonly own: <T extends { close(): Promise<void> }>(name: string, part: T) => T;
+  readonly own: Own;
   readonly onError: (error: unknown) => void;
 }
 

@@ -14,12 +14,45 @@ interface RunsOptions extends ConnectionOptions {
 
 /** `millrace runs`. */
 export function runsCommand(): Command {
-  return withConnectionOptions(new Command("runs"))
-    .description("List runs, newest first.")
+  const command = withConnectionOptions(new Command("runs"))
+    .description("List runs, newest first; or pin one so that it stays, and unpin it.")
     .option("-n, --limit <count>", "how many, from 1 to 1000", parseLimit, 20)
     .option("--json", "print one JSON object")
-    .addHelpText("after", "\nExample:\n  $ millrace runs -n 5")
+    .addHelpText("after", "\nExample:\n  $ millrace runs -n 5\n  $ millrace runs pin run_12 --reason 'shipped as 2.0'")
     .action(listRuns);
+  const steer = (name: string, description: string) =>
+    withConnectionOptions(command.command(name))
+      .description(description)
+      .argument("<run>", "for example run_12")
+      .option("--json", "print one JSON object");
+  // An option that the list has, too, is taken by the list: hence with globals.
+  steer("pin", "Keep a run with its logs and artifacts, however old it gets.")
+    .option("--reason <text>", "why, for others")
+    .addHelpText("after", "\nExample:\n  $ millrace runs pin run_12 --reason 'shipped as 2.0'")
+    .action((run: string, _options: unknown, self: Command) => pinRun(run, self.optsWithGlobals()));
+  steer("unpin", "Let a run go when its time is over.")
+    .addHelpText("after", "\nExample:\n  $ millrace runs unpin run_12")
+    .action((run: string, _options: unknown, self: Command) => unpinRun(run, self.optsWithGlobals()));
+  return command;
+}
+
+interface PinOptions extends ConnectionOptions {
+  readonly reason?: string;
+  readonly json?: boolean;
+}
+
+async function pinRun(run: string, { reason = "", ...options }: PinOptions): Promise<void> {
+  const console = processConsole();
+  await withConnection(options, (connection) => connection.runs.pinRun({ run, reason }));
+  if (options.json) return console.writeJson({ run, pinned: true });
+  console.note(`${run} stays until it is unpinned`);
+}
+
+async function unpinRun(run: string, options: PinOptions): Promise<void> {
+  const console = processConsole();
+  await withConnection(options, (connection) => connection.runs.unpinRun({ run }));
+  if (options.json) return console.writeJson({ run, pinned: false });
+  console.note(`${run} goes when its time is over`);
 }
 
 async function listRuns(options: RunsOptions): Promise<void> {
@@ -35,7 +68,7 @@ async function listRuns(options: RunsOptions): Promise<void> {
     const { status = "", durationMs } = summaries[index] ?? {};
     const createdMs = timeOf(run.createTime);
     return [
-      run.name,
+      run.pinned ? `${run.name} (pinned)` : run.name,
       run.pipeline,
       paintStatus(console.colors, status),
       durationMs === undefined ? "" : formatDuration(durationMs),

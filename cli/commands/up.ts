@@ -3,6 +3,7 @@ import { homedir } from "node:os";
 import { join, resolve } from "node:path";
 import { Command, InvalidArgumentError } from "commander";
 import { from, MillraceError } from "../../shared/errors.ts";
+import { keepingArgs, keepingFlags } from "../../shared/keeping-flags.ts";
 import { isLoopback } from "../../shared/network-address.ts";
 import { ownProgram } from "../../shared/single-file.ts";
 import { type Console, processConsole } from "../output/console.ts";
@@ -34,7 +35,7 @@ interface UpOptions {
 export function upCommand(): Command {
   const data = process.env.MILLRACE_DATA || join(homedir(), ".local", "share", "millrace");
   const port = (name: keyof typeof defaultPorts) => `0 is any free one; default: as before, else ${defaultPorts[name]}`;
-  return new Command("up")
+  const command = new Command("up")
     .description(
       "Start a coordinator, NATS and agents on this machine, keep each of them running, and stop them all at the end.\n" +
         "The command line of the same user then finds this farm by itself.",
@@ -58,9 +59,9 @@ export function upCommand(): Command {
     .option("--tls-ca <ca>", "who vouches for it: system, or a file (default: system)")
     .option("--insecure", "listen beyond this machine without TLS: everything crosses the network in the clear")
     .option("--dist <dir>", "the folder with the programs that agents are installed from")
-    .option("--json", "print one JSON object on one line when everything serves")
-    .addHelpText("after", "\nExample:\n  $ millrace up --data /srv/millrace --agents 4")
-    .action(up);
+    .option("--json", "print one JSON object on one line when everything serves");
+  for (const [flag, about] of keepingFlags) command.option(flag, about);
+  return command.addHelpText("after", "\nExample:\n  $ millrace up --data /srv/millrace --agents 4").action(up);
 }
 
 async function up(options: UpOptions): Promise<void> {
@@ -98,6 +99,7 @@ async function up(options: UpOptions): Promise<void> {
     dist: options.dist === undefined ? undefined : resolve(options.dist),
     self: ownProgram,
     env: process.env,
+    coordinatorArgs: keepingArgs({ ...options }),
     signal: starting.signal,
     report: (name, problem) => console.note(`${console.colors.dim(`${name}:`)} ${problem}`),
   }).catch((error: unknown) => {

@@ -25,6 +25,7 @@ export function runSummaryJson(run: Run) {
     principal: run.principal,
     createTime: isoTime(run.createTime),
     finishTime: isoTime(run.finishTime),
+    pinned: run.pinned,
   };
 }
 

@@ -32,6 +32,8 @@ export interface FarmOptions {
   /** How this program starts itself, with flags for its Node. */
   readonly self: (flags: readonly string[]) => OwnProgram;
   readonly env: Readonly<Record<string, string | undefined>>;
+  /** What else the coordinator is told. */
+  readonly coordinatorArgs?: readonly string[];
   /** The user's command line does not learn of this farm. */
   readonly isPrivate?: boolean;
   /** Its abort ends a start that is under way. */
@@ -126,6 +128,7 @@ async function startParts(options: FarmOptions, groups: Child<unknown>[][]) {
           ...["coordinator", "--data", coordinatorDir, "--host", host, ...faces.flags, ...nats.flags],
           ...["--grpc-port", String(grpcPort), "--http-port", String(httpPort), "--nats", nats.url],
           ...(options.dist === undefined ? [] : ["--dist", options.dist]),
+          ...(options.coordinatorArgs ?? []),
           "--json",
         ]),
       readyFrom: readyCoordinator,
@@ -195,10 +198,11 @@ interface Faces {
 
 async function facesOf({ host, advertise, tls: said = {}, dataDir }: FarmOptions): Promise<Faces> {
   const { insecure = false, tlsCert, tlsKey, tlsCa = "system" } = said;
-  const folder = join(dataDir, "tls");
+  // Where the coordinator looks by itself, and what a backup of it holds.
+  const folder = join(dataDir, "coordinator", "tls");
   const tls = await chooseServerTls({ host, advertise, insecure, tlsCert, tlsKey, folder });
   const flags = [
-    ...["--tls-dir", folder, ...(insecure ? ["--insecure"] : [])],
+    ...(insecure ? ["--insecure"] : []),
     ...(advertise === undefined ? [] : ["--advertise", advertise]),
     ...(tlsCert === undefined || tlsKey === undefined ? [] : ["--tls-cert", tlsCert, "--tls-key", tlsKey]),
   ];

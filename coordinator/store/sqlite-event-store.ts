@@ -6,6 +6,7 @@ import { limits } from "../../shared/limits.ts";
 import type { SchemaPart, Sqlite } from "../../shared/sqlite/sqlite.ts";
 import { type EventStore, emptyStream, type StoredCommit, type StreamToken } from "./event-store.ts";
 import { recentCommits } from "./recent-commits.ts";
+import type { Retirement, StreamKeeping } from "./stream-keeping.ts";
 
 /** For `openSqlite`, before the migrations of others in the same database. */
 export const eventStoreSchema: SchemaPart = {
@@ -29,6 +30,10 @@ const insertCommit = `INSERT INTO commits (stream, first_sequence, last_sequence
   SELECT ?, ?, ?, ? WHERE coalesce((${lastSequence}), 0) = ?`;
 const selectStream =
   "SELECT position, stream, first_sequence, last_sequence, data FROM commits WHERE stream = ? ORDER BY first_sequence";
+const selectNames = "SELECT DISTINCT stream FROM commits WHERE stream >= ? AND stream < ? ORDER BY stream";
+/** Only after the insert before it: where that met another state of its stream, nothing is removed. */
+const deleteStreams = `DELETE FROM commits WHERE stream IN (SELECT value FROM json_each(?))
+  AND EXISTS (SELECT 1 FROM commits WHERE stream = ? AND first_sequence = ? AND data = ?)`;
 const selectAfter =
   "SELECT position, stream, first_sequence, last_sequence, data FROM commits WHERE position > ? ORDER BY position LIMIT ?";
 
@@ -47,7 +52,7 @@ interface Row {
  * A token is the sequence of the stream's last event, as text. Positions come from SQLite's single writer, in the order
  * of the commits, so a reader that sees a position has seen all before it, and resuming from one misses nothing.
  */
-export function sqliteEventStore({ sqlite }: { readonly sqlite: Sqlite }): EventStore {
+export function sqliteEventStore({ sqlite }: { readonly sqlite: Sqlite }): EventStore & StreamKeeping {
   const appended = changes();
   /** Own commits that no watcher has read yet, so that they need not be decoded again. Shared: nobody changes them. */
   const written = new Map<string, Commit>();
@@ -62,24 +67,35 @@ export function sqliteEventStore({ sqlite }: { readonly sqlite: Sqlite }): Event
   };
   const recent = recentCommits(readAfter);
 
+  async function appendWith({ stream, expected, commit, retired }: Retirement): Promise<StreamToken> {
+    const count = commit.events.length;
+    if (count === 0) throw new MillraceError("invalid_argument", `appending to ${stream}: the commit has no events`);
+    const last = sequenceOf(expected, stream);
+    const data = toBinary(CommitSchema, commit);
+    const insert = { sql: insertCommit, params: [stream, last + 1, last + count, data, stream, last] };
+    const remove = { sql: deleteStreams, params: [JSON.stringify(retired), stream, last + 1, data] };
+    const [inserted] = await sqlite.write(retired.length === 0 ? [insert] : [insert, remove]);
+    if (inserted !== 1) {
+      throw new MillraceError("aborted", `appending to ${stream}: it changed since it was read; read and decide again`);
+    }
+    written.set(commitKey(stream, last + 1), commit);
+    const [oldest] = written.keys();
+    if (written.size > limits.unreadCommits && oldest !== undefined) written.delete(oldest);
+    appended.announce();
+    return token(last + count);
+  }
+
   return {
-    async append(stream, expected, commit) {
-      const count = commit.events.length;
-      if (count === 0) throw new MillraceError("invalid_argument", `appending to ${stream}: the commit has no events`);
-      const last = sequenceOf(expected, stream);
-      const params = [stream, last + 1, last + count, toBinary(CommitSchema, commit), stream, last];
-      const [inserted] = await sqlite.write([{ sql: insertCommit, params }]);
-      if (inserted !== 1) {
-        throw new MillraceError(
-          "aborted",
-          `appending to ${stream}: it changed since it was read; read and decide again`,
-        );
-      }
-      written.set(commitKey(stream, last + 1), commit);
-      const [oldest] = written.keys();
-      if (written.size > limits.unreadCommits && oldest !== undefined) written.delete(oldest);
-      appended.announce();
-      return token(last + count);
+    append: (stream, expected, commit) => appendWith({ stream, expected, commit, retired: [] }),
+
+    async retire(retirement) {
+      await appendWith(retirement);
+    },
+
+    async streams(prefix) {
+      // No name of a stream has a character beyond this one.
+      const rows = await sqlite.query<{ stream: string }>(selectNames, [prefix, `${prefix}\u{10ffff}`]);
+      return rows.map(({ stream }) => stream);
     },
 
     async read(stream) {

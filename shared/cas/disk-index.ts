@@ -1,7 +1,7 @@
 import type { Digest } from "../digest.ts";
 import { limits } from "../limits.ts";
 import type { SchemaPart, Sqlite } from "../sqlite/sqlite.ts";
-import type { PlacedBlob } from "./blob-table.ts";
+import type { BlobLocation, PlacedBlob } from "./blob-table.ts";
 
 /** The tables of the disk store, in order. */
 export const diskCasSchema: SchemaPart = {
@@ -22,13 +22,20 @@ export interface IndexedBlob extends PlacedBlob {
   readonly usedAtSeconds: number;
 }
 
+export interface BlobMove {
+  readonly from: PlacedBlob;
+  readonly to: BlobLocation;
+}
+
 /** The durable half of the disk store's index. A row makes a blob exist. */
 export interface DiskIndex {
   /** All rows, in pages. */
   load(): AsyncGenerator<IndexedBlob>;
   put(blobs: readonly PlacedBlob[], usedAtSeconds: number): Promise<void>;
   touch(digests: readonly Digest[], usedAtSeconds: number): Promise<void>;
-  remove(digest: Digest): Promise<void>;
+  /** Those that are still where they were thought to be. */
+  move(moves: readonly BlobMove[]): Promise<void>;
+  remove(digests: readonly Digest[]): Promise<void>;
 }
 
 interface Row {
@@ -79,9 +86,32 @@ export function diskIndex(sqlite: Sqlite): DiskIndex {
         },
       ]);
     },
-    async remove(digest) {
+    async move(moves) {
+      const rows = moves.map(({ from, to }) => [
+        from.digest.hash,
+        from.digest.sizeBytes,
+        ...[from.segment, from.offset, to.segment, to.offset],
+      ]);
       await sqlite.write([
-        { sql: "DELETE FROM cas_blob WHERE hash = unhex(?) AND size = ?", params: [digest.hash, digest.sizeBytes] },
+        {
+          sql: `UPDATE cas_blob SET segment = moved.to_segment, offset = moved.to_offset
+                FROM (SELECT unhex(value ->> 0) AS hash, value ->> 1 AS size, value ->> 2 AS segment,
+                        value ->> 3 AS offset, value ->> 4 AS to_segment, value ->> 5 AS to_offset
+                      FROM json_each(?)) AS moved
+                WHERE cas_blob.hash = moved.hash AND cas_blob.size = moved.size
+                  AND cas_blob.segment = moved.segment AND cas_blob.offset = moved.offset`,
+          params: [JSON.stringify(rows)],
+        },
+      ]);
+    },
+    async remove(digests) {
+      const rows = digests.map((digest) => [digest.hash, digest.sizeBytes]);
+      await sqlite.write([
+        {
+          sql: `DELETE FROM cas_blob WHERE (hash, size) IN
+                (SELECT unhex(value ->> 0), value ->> 1 FROM json_each(?))`,
+          params: [JSON.stringify(rows)],
+        },
       ]);
     },
   };

@@ -1,11 +1,14 @@
-import { constants, type FileHandle, mkdir, open, readdir, rm } from "node:fs/promises";
+import { constants, type FileHandle, mkdir, open, readdir, rm, stat } from "node:fs/promises";
 import { join } from "node:path";
+import { changes } from "../changes.ts";
 import { type DigestKey, digestKey } from "../digest.ts";
 import { MillraceError } from "../errors.ts";
 import { limits } from "../limits.ts";
 import type { BlobLocation, PlacedBlob } from "./blob-table.ts";
 import type { Blob } from "./cas.ts";
+import { segmentName } from "./disk-layout.ts";
 import { syncDirectory, writeFully } from "./files.ts";
+import type { SegmentSpace } from "./segment-space.ts";
 
 /** A read that swallows a gap of this size is cheaper than a second one. */
 const gapBytes = 16 * 1024;
@@ -17,22 +20,45 @@ const gapBytes = 16 * 1024;
 export interface Segments {
   /** Resolves with the places when the bytes are on disk. After an error the same bytes may be overwritten. */
   append(blobs: readonly Blob[]): Promise<PlacedBlob[]>;
-  /** Throws data_loss when a segment is shorter than the index says. */
+  /**
+   * Throws data_loss when a segment is shorter than the index says. The places must be those of this moment: a segment
+   * is not dropped while it is read.
+   */
   readMany(places: readonly PlacedBlob[]): Promise<Map<DigestKey, Uint8Array>>;
+  /** Begins another segment, between two appends: the one that was being written can be compacted then. */
+  seal(): Promise<void>;
+  /** Removes a sealed segment that the index does not name; resolves when its readers have left and it is gone. */
+  drop(segment: number): Promise<void>;
   close(): Promise<void>;
 }
 
+export interface SegmentsOptions {
+  readonly dir: string;
+  /** The last byte that the index knows. */
+  readonly end: BlobLocation;
+  /** Knows already where blobs are; is told here how large the files are. */
+  readonly space: SegmentSpace;
+}
+
 /**
- * Opens the segments for appending behind `end`, the last byte that the index knows: what stands behind it was being
- * written when the process died, and is cut off.
+ * Opens the segments for appending behind `end`: what stands behind it was being written when the process died, and is
+ * cut off. A segment that holds no blob any more was to be dropped, and is.
  */
-export async function openSegments(dir: string, end: BlobLocation): Promise<Segments> {
+export async function openSegments({ dir, end, space }: SegmentsOptions): Promise<Segments> {
   await mkdir(dir, { recursive: true });
-  for (const name of await readdir(dir)) if (Number.parseInt(name, 10) > end.segment) await rm(join(dir, name));
+  for (const name of await readdir(dir)) {
+    const number = Number.parseInt(name, 10);
+    if (number > end.segment || (number < end.segment && space.isEmpty(number))) await rm(join(dir, name));
+    else space.grew(number, (await stat(join(dir, name))).size);
+  }
+  /** Readers by segment, and who waits for the last of them to leave. */
+  const readers = new Map<number, number>();
+  const left = changes();
   let segment = Math.max(1, end.segment);
   let position = end.offset;
   let file = await openSegment(segment);
   await file.truncate(position);
+  space.grew(segment, position);
 
   async function openSegment(number: number): Promise<FileHandle> {
     const handle = await open(pathOf(number), constants.O_RDWR | constants.O_CREAT);
@@ -41,7 +67,14 @@ export async function openSegments(dir: string, end: BlobLocation): Promise<Segm
   }
 
   function pathOf(number: number): string {
-    return join(dir, `${String(number).padStart(8, "0")}.seg`);
+    return join(dir, segmentName(number));
+  }
+
+  function leave(number: number): void {
+    const others = (readers.get(number) ?? 1) - 1;
+    if (others > 0) readers.set(number, others);
+    else readers.delete(number);
+    left.announce();
   }
 
   async function roll(): Promise<void> {
@@ -51,6 +84,7 @@ export async function openSegments(dir: string, end: BlobLocation): Promise<Segm
     file = next;
     segment++;
     position = 0;
+    space.grew(segment, 0);
   }
 
   return {
@@ -63,6 +97,7 @@ export async function openSegments(dir: string, end: BlobLocation): Promise<Segm
         await writeFully(file, Buffer.concat(run), position);
         await file.datasync();
         position = end;
+        space.grew(segment, position);
         run = [];
       };
       for (const { digest, data } of blobs) {
@@ -82,15 +117,31 @@ export async function openSegments(dir: string, end: BlobLocation): Promise<Segm
     async readMany(places) {
       const found = new Map<DigestKey, Uint8Array>();
       const sorted = [...places].sort((a, b) => a.segment - b.segment || a.offset - b.offset);
-      for (const [number, inSegment] of Map.groupBy(sorted, (place) => place.segment)) {
-        const handle = await open(pathOf(number), "r");
-        try {
-          for (const run of runsOf(inSegment)) await readRun(handle, run, found);
-        } finally {
-          await handle.close();
+      const bySegment = Map.groupBy(sorted, (place) => place.segment);
+      for (const number of bySegment.keys()) readers.set(number, (readers.get(number) ?? 0) + 1);
+      try {
+        for (const [number, inSegment] of bySegment) {
+          const handle = await open(pathOf(number), "r");
+          try {
+            for (const run of runsOf(inSegment)) await readRun(handle, run, found);
+          } finally {
+            await handle.close();
+          }
         }
+        return found;
+      } finally {
+        for (const number of bySegment.keys()) leave(number);
       }
-      return found;
+    },
+    seal: roll,
+    async drop(number) {
+      if (number >= segment) throw new MillraceError("internal", `segment ${number} is still being written`);
+      const { signal } = new AbortController();
+      for (let version = left.version(); readers.has(number); version = left.version())
+        await left.after(version, signal);
+      await rm(pathOf(number), { force: true });
+      await syncDirectory(dir);
+      space.forget(number);
     },
     close: () => file.close(),
   };

@@ -163,4 +163,54 @@ export const machineLimits = {
   childLastLinesMs: 1_000,
   /** The log of a child of `up`; there are two, the present one and the one before. */
   childLogBytes: 16 * 1024 * 1024,
+  /** Changes of a projection that is folded anew in one write. */
+  rebuildStatements: 500,
+  /** Slots of the store's table that are looked at in one go before the event loop gets its turn: about a millisecond. */
+  tableSlice: 4_096,
+  /** Blobs that the coordinator's store removes in one write of its index. */
+  removalSlice: 1_000,
+  /** A segment of which no more than this share is used is compacted: a byte moved wins back at least one. */
+  compactLiveShare: 0.5,
+  /** The same while the store has no room: more work for a byte. */
+  compactLiveShareFull: 0.9,
+  /** Segments compacted in one round: at most 2 GiB read and half of it written. */
+  compactSegments: 32,
+  /** What somebody was told to be in the store stays for this long after its last use: the TTL that Bazel reckons with. */
+  casPromiseMs: 3 * 60 * 60 * 1000,
+  /** Cached results whose closures are looked at in one go: a closure of 10,000 blobs has 400 KB. */
+  closurePage: 32,
+  /** Finished runs of a project that are kept unless told otherwise: a year of a lively one. */
+  keptRuns: 10_000,
+  /** And for how long: two quarters, for who compares them. */
+  keptRunsMs: 180 * 24 * 60 * 60 * 1000,
+  /** Their logs. */
+  keptLogsMs: 90 * 24 * 60 * 60 * 1000,
+  /** Their artifacts; those that environments need stay anyway. */
+  keptArtifactsMs: 30 * 24 * 60 * 60 * 1000,
+  /** Cached results and blobs since their last use. */
+  keptCacheMs: 30 * 24 * 60 * 60 * 1000,
+  /** Between two collections of garbage by the coordinator itself. */
+  collectIntervalMs: 60 * 60 * 1000,
+  /** From the start of a coordinator to its first collection: what matters at a start goes first. */
+  collectFirstMs: 5 * 60 * 1000,
+  /** Between two collections for want of room: each looks at the whole store. */
+  collectPauseMs: 10_000,
+  /** Runs that one commit says were removed; while it is written, no run can be pinned. */
+  expiredRuns: 50,
+  /** Runs that the answer to a collection names. */
+  expiredNamed: 100,
+  /** Blobs of finished runs that the keeper remembers, so that each collection need not read every run's events. */
+  keptRootsRemembered: 200_000,
+  /** Of the most that the store may take: above this share, garbage is collected at once … */
+  casHighMark: 0.95,
+  /** … and as much more goes as brings it down to this one. */
+  casLowMark: 0.8,
+  /** A writer waits this long for room; then it is refused. A round may have to wait for a backup. */
+  casRoomWaitMs: 10_000,
+  /** When a writer that was refused for want of room should try again. */
+  casRetryMs: 30_000,
+  /** Damaged files of a backup that a refusal names. */
+  damagedNamed: 20,
+  /** Between two messages on how far a backup or a restore is: a person sees it move. */
+  progressIntervalMs: 250,
 } as const;

@@ -5,6 +5,9 @@ import type { SchemaPart, SqlValue, Statement } from "./sqlite.ts";
 export interface WorkerOptions {
   readonly path: string;
   readonly schema: readonly SchemaPart[];
+  readonly readOnly: boolean;
+  /** Where the one executable puts its native addon; default beside the file. */
+  readonly addonDir?: string | undefined;
 }
 
 /** A call on its way to the thread. Calls made in one turn of the event loop travel together, as an array. */
@@ -24,6 +27,7 @@ export type SqlAnswer =
 
 export type ToWorker =
   | { readonly kind: "requests"; readonly requests: readonly SqlRequest[] }
+  | { readonly kind: "snapshot"; readonly id: number; readonly to: string }
   | { readonly kind: "close" };
 
 export type FromWorker =

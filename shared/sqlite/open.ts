@@ -10,6 +10,10 @@ export interface OpenSqliteOptions {
   readonly path: string;
   /** The modules that keep tables here. */
   readonly schema: readonly SchemaPart[];
+  /** The file must be there, nothing can be written and no migration is applied; `schema` does not count. Default false. */
+  readonly readOnly?: boolean;
+  /** Private to us, for the native addon of the one executable, where the file lies in a folder of others. Default that folder. */
+  readonly addonDir?: string;
   /** Told once when the thread dies; every call fails with `internal` from then on. */
   readonly onError?: (error: MillraceError) => void;
 }
@@ -26,8 +30,9 @@ interface Waiting {
  * @throws MillraceError `data_loss` when the file is damaged, `failed_precondition` when its schema does not fit the
  * migrations, `not_found` when its folder is not there.
  */
-export async function openSqlite({ path, schema, onError }: OpenSqliteOptions): Promise<Sqlite> {
-  const worker = startWorker({ path, schema });
+export async function openSqlite(options: OpenSqliteOptions): Promise<Sqlite> {
+  const { path, schema, readOnly = false, addonDir, onError } = options;
+  const worker = startWorker({ path, schema, readOnly, addonDir });
   const exited = new Promise((resolve) => worker.once("exit", resolve)); // comes after 'error', too
   const opened = Promise.withResolvers<void>();
   const waiting = new Map<number, Waiting>();
@@ -68,7 +73,8 @@ export async function openSqlite({ path, schema, onError }: OpenSqliteOptions): 
     else call?.resolve(answer.value);
   }
 
-  function ask<Value>(request: Ask): Promise<Value> {
+  /** A promise of the answer to a new request. */
+  function call<Value>(send: (id: number) => void): Promise<Value> {
     if (dead !== undefined) return Promise.reject(dead);
     if (closing !== undefined) {
       return Promise.reject(new MillraceError("unavailable", `database ${path}: it is closed`));
@@ -78,11 +84,17 @@ export async function openSqlite({ path, schema, onError }: OpenSqliteOptions): 
       return Promise.reject(new MillraceError("resource_exhausted", message));
     }
     lastId += 1;
-    outbox.push({ id: lastId, ...request });
-    if (outbox.length === 1) queueMicrotask(flush);
+    send(lastId);
     const { promise, resolve, reject } = Promise.withResolvers<unknown>();
     waiting.set(lastId, { resolve, reject });
     return promise as Promise<Value>; // the thread answers a write with counts and a query with rows
+  }
+
+  function ask<Value>(request: Ask): Promise<Value> {
+    return call((id) => {
+      outbox.push({ id, ...request });
+      if (outbox.length === 1) queueMicrotask(flush);
+    });
   }
 
   worker.on("error", die);
@@ -104,6 +116,10 @@ export async function openSqlite({ path, schema, onError }: OpenSqliteOptions): 
     },
     async query(sql, params = []) {
       return ask({ kind: "query", sql, params: params.map(sendableValue) });
+    },
+    async snapshot(to) {
+      flush(); // what was asked before goes first
+      await call((id) => post({ kind: "snapshot", id, to }));
     },
     close() {
       closing ??= (async () => {

@@ -27,6 +27,11 @@ export interface Sqlite {
   write(statements: readonly Statement[]): Promise<number[]>;
   /** Integers come as number; a query that can give more than 2^53 must cast to TEXT. Blobs come as Uint8Array. */
   query<Row>(sql: string, params?: readonly SqlValue[]): Promise<Row[]>;
+  /**
+   * Writes the database, as one moment saw it, into a file that must not exist. It takes as long as all of it takes to
+   * write, and calls on the same handle wait: ask a read-only handle of its own, beside which others go on writing.
+   */
+  snapshot(to: string): Promise<void>;
   /** Waits for what was asked before, then closes. */
   close(): Promise<void>;
 }

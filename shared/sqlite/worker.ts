@@ -5,7 +5,7 @@ import { limits } from "../limits.ts";
 import { openDatabase } from "./database.ts";
 import { failureOf } from "./failure.ts";
 import { groupCommit } from "./group-commit.ts";
-import type { FromWorker, SqlRequest, ToWorker, WorkerOptions } from "./messages.ts";
+import type { FromWorker, SqlAnswer, SqlRequest, ToWorker, WorkerOptions } from "./messages.ts";
 
 function serve(port: MessagePort, options: WorkerOptions): void {
   const post = (message: FromWorker) => port.postMessage(message);
@@ -25,13 +25,25 @@ function serve(port: MessagePort, options: WorkerOptions): void {
     let closing = false;
     for (let message: ToWorker | undefined = first; message !== undefined; message = next()) {
       if (message.kind === "close") closing = true;
-      else waiting = waiting.concat(message.requests);
+      else if (message.kind === "snapshot") {
+        if (waiting.length > 0) answer(waiting.splice(0));
+        post({ kind: "answers", answers: [snapshot(message)] });
+      } else waiting = waiting.concat(message.requests);
       while (waiting.length >= limits.groupCommitWrites) answer(waiting.splice(0, limits.groupCommitWrites));
     }
     if (waiting.length > 0) answer(waiting);
     if (closing) {
       db.close();
       port.close();
+    }
+  }
+
+  function snapshot({ id, to }: ToWorker & { kind: "snapshot" }): SqlAnswer {
+    try {
+      db.prepare("VACUUM INTO ?").run(to);
+      return { id, value: undefined };
+    } catch (error) {
+      return { id, failure: failureOf(error, options.path, `VACUUM INTO ${to}`) };
     }
   }
 

@@ -59,6 +59,13 @@ async function up(on: Machine, folder: string, ...args: string[]): Promise<UpFar
 /** Of the farm's gRPC, as other machines see it. */
 const addressOf = (farm: UpFarm) => `${home.host.address}:${splitAddress(farm.grpc).port}`;
 
+/** For another farm in its place. */
+const portsOf = (other: UpFarm) =>
+  (["grpc", "http", "nats"] as const).flatMap((name) => {
+    const port = name === "grpc" ? splitAddress(other.grpc).port : Number(new URL(other[name]).port);
+    return [`--${name}-port`, String(port)];
+  });
+
 async function newToken(role: "developer" | "agent", ...more: string[]): Promise<string> {
   const { stdout } = await home.call("token", "create", "--role", role, ...more, "--json");
   return (JSON.parse(stdout) as { token: string }).token;
@@ -111,7 +118,7 @@ test("a token is all that another machine needs, for an agent and for the comman
   expect(stdout).toContain("ran in away");
   expect(status).toBe(0);
   const [kept = ""] = globSync(join(data, "enrolments/*.ca.pem"));
-  expect(readFileSync(kept, "utf8")).toBe(readFileSync(join(farm.data, "tls/ca.pem"), "utf8"));
+  expect(readFileSync(kept, "utf8")).toBe(readFileSync(join(farm.data, "coordinator/tls/ca.pem"), "utf8"));
   expect(statSync(kept).mode & 0o777).toBe(0o600);
   agent.process.kill("SIGTERM");
   expect((await agent.result).status).toBe(0);
@@ -136,7 +143,7 @@ test("nothing that is plain is served", async ({ skip }) => {
 
 test("curl holds the coordinator to the pin of its key, also with -k", async ({ skip }) => {
   if (network === undefined) return skip(noNetwork);
-  const pin = publicKeyPinOf(readFileSync(join(farm.data, "tls/server.pem"), "utf8"));
+  const pin = publicKeyPinOf(readFileSync(join(farm.data, "coordinator/tls/server.pem"), "utf8"));
   const url = `https://${home.host.address}:${new URL(farm.http).port}/healthz`;
   const curl = (pinned: string) => away.start("curl", "-fsSk", "--pinnedpubkey", pinned, url).result;
   expect(await curl(pin)).toMatchObject({ status: 0, stdout: expect.stringContaining("ok") });
@@ -199,10 +206,7 @@ test("who answers in the farm's place is refused by all that know the farm, and 
   const agentArgs = ["agent", "--coordinator", addressOf(farm), "--token", await newToken("agent")];
   agentArgs.push("--data", join(away.folder, "agent"));
   expect((await away.call("runs", ...known)).status).toBe(0);
-  const ports = (["grpc", "http", "nats"] as const).flatMap((name) => {
-    const port = name === "grpc" ? splitAddress(farm.grpc).port : Number(new URL(farm[name]).port);
-    return [`--${name}-port`, String(port)];
-  });
+  const ports = portsOf(farm);
   await farm.stop();
   const impostor = await up(home, "impostor", "--host", "0.0.0.0", "--agents", "0", ...ports);
   try {
@@ -220,4 +224,29 @@ test("who answers in the farm's place is refused by all that know the farm, and 
   farm = await up(home, "data", "--host", "0.0.0.0", "--agents", "0", ...ports);
   // The same data folder is the same farm: what was kept of it still holds.
   expect(await away.call("runs", ...known)).toMatchObject({ status: 0 });
+});
+
+test("a restored farm is the farm of the tokens, agents and fingerprints of before", async ({ skip }) => {
+  if (network === undefined) return skip(noNetwork);
+  const known = ["--address", addressOf(farm), "--token", await newToken("developer")];
+  const agentArgs = ["agent", "--coordinator", addressOf(farm), "--data", join(away.folder, "member"), "--json"];
+  const member = away.start(millrace, ...agentArgs, "--token", await newToken("agent"), "--name", "member");
+  await member.line(/"state":"online"/);
+  const backup = join(home.folder, "backup");
+  const made = await home.call("admin", "backup", backup);
+  expect(made.status, made.stderr).toBe(0);
+  const ports = portsOf(farm);
+  member.process.kill("SIGTERM");
+  await Promise.all([farm.stop(), member.result]);
+
+  const restoring = ["admin", "restore", backup, "--data", join(home.folder, "restored", "coordinator")];
+  const restored = await home.call(...restoring);
+  expect(restored.status, restored.stderr).toBe(0);
+  farm = await up(home, "restored", "--host", "0.0.0.0", "--agents", "0", ...ports);
+  expect(await away.call("runs", ...known)).toMatchObject({ status: 0 });
+  // No token: the farm must know it by its keys.
+  const again = away.start(millrace, ...agentArgs, "--name", "member");
+  await again.line(/"state":"online"/);
+  again.process.kill("SIGTERM");
+  expect((await again.result).status).toBe(0);
 });

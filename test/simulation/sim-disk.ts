@@ -24,7 +24,7 @@ export interface SimDiskOptions {
 
 /** SQLite itself, in memory and without its thread, so that a world has one order of events. */
 export function simDisk({ schema, chance, full }: SimDiskOptions): SimDisk {
-  const database = openDatabase({ path: ":memory:", schema });
+  const database = openDatabase({ path: ":memory:", schema, readOnly: false });
   const run = groupCommit(database, "simulated");
   const peeks = new Map<string, () => unknown[]>();
   return {
@@ -53,6 +53,7 @@ export function simDisk({ schema, chance, full }: SimDiskOptions): SimDisk {
         write: async (statements) => (await ask({ id: ++id, kind: "write", statements })) as number[],
         query: async <Row>(sql: string, params: readonly SqlValue[] = []) =>
           (await ask({ id: ++id, kind: "query", sql, params })) as Row[],
+        snapshot: () => Promise.reject(new MillraceError("unimplemented", "nothing is backed up in a simulation")),
         close: async () => undefined,
       };
     },

@@ -3,6 +3,7 @@ import { join } from "node:path";
 import { createClient } from "@connectrpc/connect";
 import { pino } from "pino";
 import { onTestFinished } from "vitest";
+import type { KeepingConfig } from "../../coordinator/config.ts";
 import { startCoordinator } from "../../coordinator/wiring.ts";
 import { AdminService, Role } from "../../proto/gen/millrace/v1/admin_pb.ts";
 import { AgentService } from "../../proto/gen/millrace/v1/agent_pb.ts";
@@ -13,6 +14,7 @@ import { RunService } from "../../proto/gen/millrace/v1/run_pb.ts";
 import { connectNatsBus } from "../../shared/bus/nats-bus.ts";
 import { grpcCas } from "../../shared/cas/grpc-cas.ts";
 import { leaseTimes } from "../../shared/lease-times.ts";
+import { limits } from "../../shared/limits.ts";
 import { grpcTransport } from "../../shared/rpc/grpc-transport.ts";
 import { parseToken } from "../../shared/rpc/token.ts";
 import type { ServerTls } from "../../shared/tls/server-tls.ts";
@@ -39,20 +41,34 @@ function clientsOf(address: string, token?: string, trust?: Trust) {
   };
 }
 
+const keepAll: KeepingConfig = {
+  casMaxBytes: Number.POSITIVE_INFINITY,
+  casIdle: limits.casPromiseMs,
+  keepRuns: Number.POSITIVE_INFINITY,
+  keepRunsFor: Number.POSITIVE_INFINITY,
+  keepLogsFor: Number.POSITIVE_INFINITY,
+  keepArtifactsFor: Number.POSITIVE_INFINITY,
+  keepCacheFor: Number.POSITIVE_INFINITY,
+};
+
 export interface TestCoordinatorOptions {
   /** The server that it speaks to; default one of its own, whose one user is everybody's. */
   readonly nats?: Awaited<ReturnType<typeof startManagedNats>>;
   readonly tls?: ServerTls | undefined;
+  /** Default: everything is kept. */
+  readonly keeping?: Partial<KeepingConfig>;
 }
 
 /** A real coordinator in this process, on a real nats-server and ports of its own; gone after the test. */
 export async function startTestCoordinator(data = tempDir(), { tls, ...options }: TestCoordinatorOptions = {}) {
   const nats = options.nats ?? (await startNatsServer());
   const bus = { servers: [nats.url], user: nats.user, password: nats.password, trust: undefined };
-  const listening = { host: "127.0.0.1", advertise: undefined, grpcPort: 0, httpPort: 0, tls };
+  const listening = { host: "127.0.0.1", advertise: undefined, grpcPort: 0, httpPort: 0 };
   const managedNats = options.nats?.managed;
   const agentBus = managedNats === undefined ? bus : { servers: bus.servers, user: "", password: "" };
-  const config = { data, ...listening, lease: leaseTimes(), bus, agentBus, managedNats };
+  const keeping = { ...keepAll, ...options.keeping };
+  const kept = { data, tlsDir: join(data, "tls"), keeping };
+  const config = { ...kept, ...listening, tls, lease: leaseTimes(), bus, agentBus, managedNats };
   const coordinator = await startCoordinator(config, pino({ level: "silent" }));
   let stopping: Promise<void> | undefined;
   const stop = () => (stopping ??= coordinator.stop());

@@ -1,6 +1,7 @@
+import type { MessageInitShape } from "@bufbuild/protobuf";
 import { durationMs, timestampFromMs } from "@bufbuild/protobuf/wkt";
 import type { ServiceImpl } from "@connectrpc/connect";
-import { type AdminService, Role } from "../../../proto/gen/millrace/v1/admin_pb.ts";
+import { type AdminService, type BackupResponseSchema, Role } from "../../../proto/gen/millrace/v1/admin_pb.ts";
 import type { Clock } from "../../../shared/clock.ts";
 import { type DiskSpace, diskMessage } from "../../../shared/disk-space.ts";
 import { MillraceError } from "../../../shared/errors.ts";
@@ -10,6 +11,8 @@ import { version } from "../../../shared/version.ts";
 import type { TokenRole } from "../../delivery/access/principal.ts";
 import type { TokenInfo, Tokens } from "../../delivery/access/tokens.ts";
 import type { Enrolments, EnrolmentToken, EnrolmentTokens } from "../../farm/agents/enrolments.ts";
+import type { BackupProgress } from "../../keeping/backup/write-backup.ts";
+import type { Keeping } from "../../keeping/keeping.ts";
 import { principalOf } from "../guard.ts";
 import type { InstallerAddress } from "../install/installer-address.ts";
 
@@ -24,11 +27,12 @@ export interface AdminServiceDeps {
   readonly disk: () => DiskSpace;
   /** Known once the server listens. */
   readonly installer: () => InstallerAddress;
+  readonly keeping: Keeping;
 }
 
-/** AdminService: tokens, and the coordinator as it is now. */
+/** AdminService: tokens, the coordinator as it is now, and what it keeps. */
 export function adminService(deps: AdminServiceDeps): ServiceImpl<typeof AdminService> {
-  const { tokens, enrolments, enrolmentTokens, clock, fingerprint, disk, installer } = deps;
+  const { tokens, enrolments, enrolmentTokens, clock, fingerprint, disk, installer, keeping } = deps;
 
   /** Of both kinds: a name is revoked without saying which. */
   function requireFree(name: string): void {
@@ -86,7 +90,64 @@ export function adminService(deps: AdminServiceDeps): ServiceImpl<typeof AdminSe
         installerKeyPin: installer().keyPin ?? "",
       };
     },
+
+    backup: ({ folder }, { signal }) => backupSteps({ keeping, clock }, folder, signal),
+
+    async rebuildProjections() {
+      const { commits, runs, changed } = await keeping.rebuild();
+      return { commits: BigInt(commits), runs: BigInt(runs), changed: BigInt(changed) };
+    },
+
+    async collectGarbage({ dryRun }) {
+      const { runs, ...gone } = await keeping.collect(dryRun);
+      return {
+        runs: BigInt(runs.length),
+        runNames: runs.slice(0, limits.expiredNamed),
+        runLogs: BigInt(gone.runLogs),
+        cachedResults: BigInt(gone.cachedResults),
+        blobs: BigInt(gone.blobs),
+        blobBytes: BigInt(gone.blobBytes),
+        compactedBytes: BigInt(gone.compactedBytes),
+        storeBytes: BigInt(gone.storeBytes),
+        storeBytesMax: BigInt(Number.isFinite(gone.storeBytesMax) ? gone.storeBytesMax : 0),
+      };
+    },
   };
+}
+
+/** How far it is, at most once a `progressIntervalMs`, and its end. Gives the backup up when the reader leaves. */
+async function* backupSteps(
+  { keeping, clock }: Pick<AdminServiceDeps, "keeping" | "clock">,
+  folder: string,
+  signal: AbortSignal,
+): AsyncGenerator<MessageInitShape<typeof BackupResponseSchema>> {
+  const left = new AbortController();
+  let latest: BackupProgress | undefined;
+  const onProgress = (progress: BackupProgress): void => void (latest = progress);
+  const work = keeping.backup(folder, { signal: AbortSignal.any([signal, left.signal]), onProgress });
+  let isOver = false;
+  const over = work.then(
+    () => void (isOver = true),
+    () => void (isOver = true),
+  );
+  try {
+    while (!isOver) {
+      if (latest !== undefined) {
+        const { files, bytes, expectedBytes } = latest;
+        const value = { files: BigInt(files), bytes: BigInt(bytes), expectedBytes: BigInt(expectedBytes) };
+        yield { step: { case: "progress", value } };
+      }
+      const pause = Promise.withResolvers<void>();
+      const cancel = clock.after(limits.progressIntervalMs, pause.resolve);
+      await Promise.race([over, pause.promise]);
+      cancel();
+    }
+    const { files, bytes, lost } = await work;
+    yield { step: { case: "finish", value: { files: BigInt(files), bytes: BigInt(bytes), lostBlobs: [...lost] } } };
+  } finally {
+    left.abort(new MillraceError("canceled", "who asked for the backup has left"));
+    await over; // the folder is cleared
+  }
 }
 
 const roles = {

@@ -14,13 +14,14 @@ import { limits } from "../../../shared/limits.ts";
 import { buildTree } from "../../../shared/merkle/build-tree.ts";
 import { exportTar, importTar } from "../../../shared/merkle/tar.ts";
 import { traceparentOf } from "../../../shared/trace-context.ts";
-import { type Asker, type Gates, type Runs, runNumber } from "../../delivery/run/runs.ts";
+import { type Asker, type Gates, type RunPins, type Runs, runNumber } from "../../delivery/run/runs.ts";
 import type { QueueView } from "../../farm/scheduler/queue-view.ts";
 import { principalOf } from "../guard.ts";
 
 export interface RunServiceDeps {
   readonly runs: Runs;
   readonly gates: Gates;
+  readonly pins: RunPins;
   readonly queue: QueueView;
   readonly cas: Cas;
 }
@@ -28,7 +29,7 @@ export interface RunServiceDeps {
 const pageSizeDefault = 50;
 
 /** RunService: submits runs and follows them. */
-export function runService({ runs, gates, queue, cas }: RunServiceDeps): ServiceImpl<typeof RunService> {
+export function runService({ runs, gates, pins, queue, cas }: RunServiceDeps): ServiceImpl<typeof RunService> {
   return {
     async submitRun({ run, source }, context) {
       const request = run ?? create(RunRequestSchema);
@@ -65,6 +66,16 @@ export function runService({ runs, gates, queue, cas }: RunServiceDeps): Service
 
     async decideGate({ run, stage, decision, comment, binding }, context) {
       await gates.decideGate(askerOf(context), { run, stage, decision, comment, binding });
+      return {};
+    },
+
+    async pinRun({ run, reason }, context) {
+      await pins.pin(askerOf(context), run, reason);
+      return {};
+    },
+
+    async unpinRun({ run }, context) {
+      await pins.unpin(askerOf(context), run);
       return {};
     },
 

@@ -41,6 +41,8 @@ export type RunCommand =
     }
   | { readonly kind: "finish"; readonly task: string; readonly outcome: TaskOutcome }
   | { readonly kind: "cancel"; readonly reason: string }
+  | { readonly kind: "pin"; readonly reason: string }
+  | { readonly kind: "unpin" }
   | DecideGate
   /** The time of an open gate may be up. */
   | { readonly kind: "gate-timeout"; readonly task: string };
@@ -73,6 +75,10 @@ export function decide(state: RunState, command: RunCommand, origin: Origin): Ev
     if (gate === undefined) return events;
     for (const kind of decisionOf(state, gate, command)) record(kind);
     follow(state, gate, record, origin.nowMs);
+  } else if (command.kind === "pin") {
+    record({ case: "runPinned", value: { reason: command.reason } });
+  } else if (command.kind === "unpin") {
+    if (state.pinned) record({ case: "runUnpinned", value: {} });
   } else if (over) {
     return events;
   } else if (command.kind === "cancel") {
@@ -90,7 +96,7 @@ export function decide(state: RunState, command: RunCommand, origin: Origin): Ev
 }
 
 type Record = (kind: EventKind) => void;
-type TaskCommand = Exclude<RunCommand, { kind: "request" | "cancel" | "decide-gate" }>;
+type TaskCommand = Exclude<RunCommand, { kind: "request" | "cancel" | "decide-gate" | "pin" | "unpin" }>;
 
 function request(
   state: RunState,

@@ -7,23 +7,27 @@ import { MillraceError } from "../../../shared/errors.ts";
 import type { Component } from "../../../shared/lifecycle.ts";
 import { limits } from "../../../shared/limits.ts";
 import type { ToolOffer } from "../../../shared/pipeline/resolve-tools.ts";
+import type { Turns } from "../../../shared/turns.ts";
 import type { ActionCache } from "../../farm/action-cache/action-cache.ts";
 import type { Scheduler } from "../../farm/scheduler/scheduler.ts";
 import type { EventStore } from "../../store/event-store.ts";
 import type { Environments } from "../environment/environments.ts";
-import type { Origin } from "./decide.ts";
+import type { Origin, RunCommand } from "./decide.ts";
 import { type GateTimers, gateTimers } from "./gate-timers.ts";
 import { type KeptPlans, keptPlans } from "./kept-plans.ts";
 import { planSource } from "./plan-source.ts";
 import { RunActor } from "./run-actor.ts";
+import type { RunState } from "./run-state.ts";
 import type { RunSummaries } from "./run-summaries.ts";
 import { runLine, runView } from "./run-view.ts";
 import {
   type Asker,
   type Gates,
   type GateWord,
+  type KeptRuns,
   type RunEvent,
   type RunHistories,
+  type RunPins,
   type Runs,
   runName,
   runNumber,
@@ -38,6 +42,8 @@ export interface RunEngineDeps {
   readonly scheduler: Scheduler;
   readonly environments: Environments;
   readonly clock: Clock;
+  /** In which runs are pinned, and removed: a run that was just pinned must not go. */
+  readonly pinning: Turns;
   /** What connected agents have at this moment. */
   readonly offers: () => readonly ToolOffer[];
   /** Told of every event of every run once it is on disk: metrics, later notifications. */
@@ -46,7 +52,7 @@ export interface RunEngineDeps {
 }
 
 /** Runs in progress, each an actor; finished ones are read back from the log when somebody asks. */
-export class RunEngine implements Runs, Gates, RunHistories, Component {
+export class RunEngine implements Runs, Gates, RunPins, KeptRuns, RunHistories, Component {
   readonly name = "runs";
   readonly #deps: RunEngineDeps;
   readonly #driver: TaskDriver;
@@ -132,6 +138,40 @@ export class RunEngine implements Runs, Gates, RunHistories, Component {
     const actor = await this.#find(run);
     const command = { kind: "decide-gate", ...word, by: asker.principal } as const;
     await actor.do(command, this.#origin(asker, actor.state.project));
+  }
+
+  async pin(asker: Asker, run: string, reason: string): Promise<void> {
+    await this.#changePin(asker, run, { kind: "pin", reason });
+  }
+
+  async unpin(asker: Asker, run: string): Promise<void> {
+    await this.#changePin(asker, run, { kind: "unpin" });
+  }
+
+  active(): readonly RunState[] {
+    return [...this.#active.values()].map(({ state }) => state);
+  }
+
+  async stateOf(run: string): Promise<RunState | undefined> {
+    const actor = this.#actor(run);
+    await actor.load();
+    return actor.state.sequence === 0 ? undefined : actor.state;
+  }
+
+  async forget(runs: readonly string[]): Promise<void> {
+    const gone = new Set(runs);
+    for (const [key, submitted] of this.#byKey) {
+      const run = await submitted.catch(() => undefined); // its caller was told, and the key is free
+      if (run !== undefined && gone.has(run)) this.#byKey.delete(key);
+    }
+  }
+
+  /** In turn, so that two words at once about a finished run do not meet in the log. */
+  async #changePin(asker: Asker, run: string, command: RunCommand & { kind: "pin" | "unpin" }): Promise<void> {
+    await this.#deps.pinning.take(async () => {
+      const actor = await this.#find(run);
+      await actor.do(command, this.#origin(asker, actor.state.project));
+    });
   }
 
   async history(run: string): Promise<readonly Event[]> {

@@ -61,6 +61,8 @@ export interface RunState {
   createTime: Timestamp | undefined;
   finishTime: Timestamp | undefined;
   cancelReason: string | undefined;
+  /** Kept whatever the settings say of its age. */
+  pinned: boolean;
   /** In the order of the plan: needs before those that need them. */
   readonly tasks: Map<string, TaskState>;
   /** Who needs it, by task. */
@@ -83,6 +85,7 @@ export function emptyRun(run: string): RunState {
     createTime: undefined,
     finishTime: undefined,
     cancelReason: undefined,
+    pinned: false,
     tasks: new Map(),
     dependants: new Map(),
     open: 0,
@@ -156,8 +159,15 @@ export function evolve(state: RunState, event: Event): void {
       state.status = kind.value.status;
       state.finishTime = event.time;
       return;
+    case "runPinned":
+      state.pinned = true;
+      return;
+    case "runUnpinned":
+      state.pinned = false;
+      return;
     case "environmentBound":
     case "environmentDeployed":
+    case "runsExpired":
       // Of another aggregate.
       return;
     case undefined:

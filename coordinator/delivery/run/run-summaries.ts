@@ -9,9 +9,10 @@ import type { Component } from "../../../shared/lifecycle.ts";
 import { limits } from "../../../shared/limits.ts";
 import { patiently, retry } from "../../../shared/retry.ts";
 import type { SchemaPart, Sqlite, Statement } from "../../../shared/sqlite/sqlite.ts";
-import type { EventStore } from "../../store/event-store.ts";
+import { turns } from "../../../shared/turns.ts";
+import type { EventStore, StoredCommit } from "../../store/event-store.ts";
 import { runOfStream } from "./run-actor.ts";
-import { runNumber } from "./runs.ts";
+import { keepingStream, runNumber } from "./runs.ts";
 
 /** A line per run, folded from the log: may be thrown away and is then made anew. */
 export interface RunSummaries {
@@ -23,6 +24,16 @@ export interface RunSummaries {
   byKey(project: string, key: string): Promise<string | undefined>;
   /** The greatest number so far; 0 when there is none. */
   lastNumber(): Promise<number>;
+  /** Folds all lines anew from the log. Readers see the old ones until the new ones take their place, all at once. */
+  rebuild(): Promise<RebuiltSummaries>;
+}
+
+/** What a rebuild found. */
+export interface RebuiltSummaries {
+  readonly commits: number;
+  readonly runs: number;
+  /** Lines that are not as they were: 0 unless something had gone wrong. */
+  readonly changed: number;
 }
 
 export const runSummarySchema: SchemaPart = {
@@ -44,8 +55,16 @@ export const runSummarySchema: SchemaPart = {
     `CREATE INDEX run_summary_unfinished ON run_summary (status) WHERE status = ${RunStatus.RUNNING}`,
     "CREATE TABLE run_summary_position (position INTEGER NOT NULL) STRICT",
     "INSERT INTO run_summary_position (position) VALUES (0)",
+    // The lines of a rebuild, until they are whole.
+    "CREATE TABLE run_summary_rebuilt AS SELECT * FROM run_summary WHERE false",
+    "CREATE UNIQUE INDEX run_summary_rebuilt_number ON run_summary_rebuilt (number)",
+    "CREATE INDEX run_summary_rebuilt_run ON run_summary_rebuilt (run)",
+    "ALTER TABLE run_summary ADD COLUMN pinned INTEGER NOT NULL DEFAULT 0",
+    "ALTER TABLE run_summary_rebuilt ADD COLUMN pinned INTEGER NOT NULL DEFAULT 0",
   ],
 };
+
+type SummaryTable = "run_summary" | "run_summary_rebuilt";
 
 interface Row {
   number: number;
@@ -57,6 +76,7 @@ interface Row {
   status: RunStatus;
   created_ms: number;
   finished_ms: number | null;
+  pinned: number;
 }
 
 export interface RunSummariesDeps {
@@ -68,10 +88,15 @@ export interface RunSummariesDeps {
 
 export function runSummaries({ sqlite, store, clock, onError }: RunSummariesDeps): RunSummaries & Component {
   const stopped = new AbortController();
+  /** Up to where the lines are folded; beyond what is on disk by commits that change none. */
+  let folded = 0;
+  /** One after the other: a fold, or the exchange of all lines. */
+  const { take: inTurn } = turns();
 
   /** Rows and position change in one transaction, so a crash can neither skip nor repeat a commit. */
   async function save(changes: readonly Statement[], position: number): Promise<void> {
     await sqlite.write([...changes, { sql: "UPDATE run_summary_position SET position = ?", params: [position] }]);
+    folded = position;
   }
 
   async function position(): Promise<number> {
@@ -85,17 +110,21 @@ export function runSummaries({ sqlite, store, clock, onError }: RunSummariesDeps
    */
   async function follow(head: number, upTo: () => void): Promise<void> {
     let saved = await position();
+    folded = saved;
     if (saved >= head) upTo();
     let changes: Statement[] = [];
-    for await (const { stream, position: at, commit } of store.subscribe(saved, stopped.signal)) {
-      const run = runOfStream(stream);
-      if (run !== undefined) changes.push(...commit.events.flatMap((event) => changeOf(run, event)));
+    for await (const stored of store.subscribe(saved, stopped.signal)) {
+      const at = stored.position;
+      changes.push(...changesOf(stored, "run_summary"));
       const isBehind = at < head;
       const isDue = isBehind ? changes.length >= limits.summaryBatch : changes.length > 0 || at === head;
       if (isDue || at - saved >= limits.summaryPassed) {
-        await save(changes, at);
+        const batch = changes;
+        await inTurn(() => save(batch, at));
         changes = [];
         saved = at;
+      } else if (changes.length === 0) {
+        folded = at;
       }
       if (!isBehind) upTo();
     }
@@ -142,16 +171,72 @@ export function runSummaries({ sqlite, store, clock, onError }: RunSummariesDeps
       const rows = await sqlite.query<{ last: number | null }>("SELECT max(number) AS last FROM run_summary");
       return rows[0]?.last ?? 0;
     },
+
+    async rebuild() {
+      await sqlite.write([{ sql: "DELETE FROM run_summary_rebuilt" }]);
+      let progress = await foldAnew({ commits: 0, position: 0 }, folded);
+      return await inTurn(async () => {
+        progress = await foldAnew(progress, folded); // what came meanwhile is little
+        const [row] = await sqlite.query<{ changed: number }>(countChanged);
+        const [, runs = 0] = await sqlite.write([
+          { sql: "DELETE FROM run_summary" },
+          { sql: "INSERT INTO run_summary SELECT * FROM run_summary_rebuilt" },
+          { sql: "DELETE FROM run_summary_rebuilt" },
+        ]);
+        return { commits: progress.commits, runs, changed: row?.changed ?? 0 };
+      });
+    },
   };
+
+  /** Folds on, up to a position that has been reached, into the lines that are not shown yet. */
+  async function foldAnew(from: FoldProgress, upTo: number): Promise<FoldProgress> {
+    let { commits, position: at } = from;
+    if (at >= upTo) return from;
+    const changes: Statement[] = [];
+    for await (const stored of store.subscribe(at, stopped.signal)) {
+      if (stored.position > upTo) break;
+      changes.push(...changesOf(stored, "run_summary_rebuilt"));
+      commits += 1;
+      at = stored.position;
+      if (changes.length >= limits.rebuildStatements) await sqlite.write(changes.splice(0));
+      if (at >= upTo) break;
+    }
+    stopped.signal.throwIfAborted();
+    if (changes.length > 0) await sqlite.write(changes);
+    return { commits, position: at };
+  }
 }
 
-function changeOf(run: string, { kind, time, project, principal }: Event): Statement[] {
+interface FoldProgress {
+  readonly commits: number;
+  readonly position: number;
+}
+
+/** Of runs with a line on one side alone or another one on each side. */
+const countChanged = `SELECT count(DISTINCT number) AS changed FROM (
+  SELECT * FROM (SELECT * FROM run_summary EXCEPT SELECT * FROM run_summary_rebuilt)
+  UNION ALL
+  SELECT * FROM (SELECT * FROM run_summary_rebuilt EXCEPT SELECT * FROM run_summary))`;
+
+function changesOf({ stream, commit }: StoredCommit, table: SummaryTable): Statement[] {
+  if (stream === keepingStream) return commit.events.flatMap((event) => removalOf(event, table));
+  const run = runOfStream(stream);
+  return run === undefined ? [] : commit.events.flatMap((event) => changeOf(run, event, table));
+}
+
+function removalOf({ kind }: Event, table: SummaryTable): Statement[] {
+  if (kind.case !== "runsExpired") return [];
+  const sql = `DELETE FROM ${table} WHERE run IN (SELECT value FROM json_each(?))`;
+  return [{ sql, params: [JSON.stringify(kind.value.runs)] }];
+}
+
+function changeOf(run: string, { kind, time, project, principal }: Event, table: SummaryTable): Statement[] {
   const timeMs = time === undefined ? 0 : timestampMs(time);
   if (kind.case === "runRequested") {
     const { pipeline, source, idempotencyKey } = kind.value;
     return [
       {
-        sql: `INSERT INTO run_summary
+        sql: `INSERT INTO ${table}
               (number, run, project, pipeline, principal, source, idempotency_key, status, created_ms)
               VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (number) DO NOTHING`,
         params: [
@@ -169,8 +254,12 @@ function changeOf(run: string, { kind, time, project, principal }: Event): State
     ];
   }
   if (kind.case === "runFinished") {
-    const sql = "UPDATE run_summary SET status = ?, finished_ms = ? WHERE run = ?";
+    const sql = `UPDATE ${table} SET status = ?, finished_ms = ? WHERE run = ?`;
     return [{ sql, params: [kind.value.status, timeMs, run] }];
+  }
+  if (kind.case === "runPinned" || kind.case === "runUnpinned") {
+    const pinned = kind.case === "runPinned" ? 1 : 0;
+    return [{ sql: `UPDATE ${table} SET pinned = ? WHERE run = ?`, params: [pinned, run] }];
   }
   return [];
 }
@@ -183,6 +272,7 @@ function toRun(row: Row): Run {
     principal: row.principal,
     source: digestToMessage(parseDigestKey(row.source)),
     status: row.status,
+    pinned: row.pinned === 1,
     createTime: timestampFromMs(row.created_ms),
     ...(row.finished_ms === null ? {} : { finishTime: timestampFromMs(row.finished_ms) }),
   });

@@ -27,6 +27,7 @@ export function runLine(state: RunState): Run {
     ...(state.createTime === undefined ? {} : { createTime: state.createTime }),
     ...(state.finishTime === undefined ? {} : { finishTime: state.finishTime }),
     sequence: BigInt(state.sequence),
+    pinned: state.pinned,
   });
 }
 

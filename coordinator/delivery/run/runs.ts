@@ -3,6 +3,8 @@ import type { Run, RunRequest } from "../../../proto/gen/millrace/v1/run_pb.ts";
 import type { Digest } from "../../../shared/digest.ts";
 import type { Principal } from "../access/principal.ts";
 
+import type { RunState } from "./run-state.ts";
+
 /** Who asks, and in which trace. */
 export interface Asker {
   readonly principal: Principal;
@@ -55,11 +57,32 @@ export interface Gates {
   decideGate(asker: Asker, word: GateWord): Promise<void>;
 }
 
+/** Who keeps runs beyond their time. May be called concurrently. */
+export interface RunPins {
+  /** Resolves when it is recorded. To pin again changes the reason. Throws `not_found`. */
+  pin(asker: Asker, run: string, reason: string): Promise<void>;
+  /** Without a pin nothing changes. Throws `not_found`. */
+  unpin(asker: Asker, run: string): Promise<void>;
+}
+
+/** Runs as their keeper sees them. */
+export interface KeptRuns {
+  /** Those that have not finished. They change while they are looked at, and are not to be changed. */
+  active(): readonly RunState[];
+  /** What the log has of a run, folded; undefined when it has nothing. */
+  stateOf(run: string): Promise<RunState | undefined>;
+  /** Runs that were removed are no answer to a submit with their key any more. */
+  forget(runs: readonly string[]): Promise<void>;
+}
+
 /** What happened to runs, for views that are folds over it. May be called concurrently. */
 export interface RunHistories {
   /** The run's events so far; the array may grow later and must not be changed. Throws `not_found`. */
   history(run: string): Promise<readonly Event[]>;
 }
+
+/** Where it is written that runs were removed: their own streams are gone by then. */
+export const keepingStream = "keeping";
 
 /** `run_12` → 12; undefined when it is no name of a run. */
 export function runNumber(run: string): number | undefined {

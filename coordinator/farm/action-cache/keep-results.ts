@@ -18,6 +18,9 @@ export function keepResults({ cas, actionCache }: KeepResultsDeps) {
   return async ({ action, actionDigest }: ExecutionRequest, { ending, result, agentId }: Report): Promise<void> => {
     const succeeded = ending?.kind === EndingKind.EXITED && ending.exitCode === 0;
     if (!succeeded || result === undefined || action.doNotCache) return;
-    await actionCache.put(actionDigest, { result, closure: await closureOf(cas, result), writer: `agent:${agentId}` });
+    const closure = await closureOf(cas, result);
+    // Also a promise: whoever removes blobs at the moment leaves these alone until the entry says whose they are.
+    if ((await cas.findMissing(closure)).length > 0) return;
+    await actionCache.put(actionDigest, { result, closure, writer: `agent:${agentId}` });
   };
 }

@@ -6,6 +6,7 @@ import { MillraceError } from "../../../shared/errors.ts";
 import { limits } from "../../../shared/limits.ts";
 import type { SchemaPart, Sqlite } from "../../../shared/sqlite/sqlite.ts";
 import type { ActionCache } from "./action-cache.ts";
+import type { ActionCacheKeeping } from "./action-cache-keeping.ts";
 
 /** The tables of the action cache, in order. */
 export const actionCacheSchema: SchemaPart = {
@@ -31,11 +32,27 @@ interface Row {
   readonly used_at: number;
 }
 
+interface ClosureRow {
+  readonly hash: string;
+  readonly size: number;
+  readonly closure: Uint8Array;
+  readonly used_at: number;
+}
+
+const selectClosures = `SELECT lower(hex(hash)) AS hash, size, closure, used_at FROM action_result
+  WHERE (hash, size) > (unhex(?), ?) ORDER BY hash, size LIMIT ?`;
+
 const hashBytes = 32;
 const recordBytes = hashBytes + 8;
 
 /** The action cache in SQLite. The result is kept as its bytes, so that fields we do not know come back unchanged. */
-export function sqliteActionCache({ sqlite, clock }: { readonly sqlite: Sqlite; readonly clock: Clock }): ActionCache {
+export function sqliteActionCache({
+  sqlite,
+  clock,
+}: {
+  readonly sqlite: Sqlite;
+  readonly clock: Clock;
+}): ActionCache & ActionCacheKeeping {
   return {
     async get(action, signal) {
       signal?.throwIfAborted();
@@ -77,6 +94,30 @@ export function sqliteActionCache({ sqlite, clock }: { readonly sqlite: Sqlite; 
           ],
         },
       ]);
+    },
+    async *closures(signal) {
+      let after = { hash: "", size: 0 };
+      for (;;) {
+        signal.throwIfAborted();
+        const rows = await sqlite.query<ClosureRow>(selectClosures, [after.hash, after.size, limits.closurePage]);
+        for (const { hash, size, closure, used_at: usedAtMs } of rows) {
+          const action = { hash, sizeBytes: size };
+          yield { action, usedAtMs, closure: unpackDigests(closure, action) };
+        }
+        const last = rows.at(-1);
+        if (last === undefined) return;
+        after = last;
+      }
+    },
+    async removeUnused(beforeMs) {
+      const sql = "DELETE FROM action_result WHERE used_at < ?";
+      return (await sqlite.write([{ sql, params: [beforeMs] }]))[0] ?? 0;
+    },
+    async remove(actions, writtenUntilMs) {
+      const rows = actions.map(({ hash, sizeBytes }) => [hash, sizeBytes]);
+      const sql = `DELETE FROM action_result WHERE written_at <= ? AND (hash, size) IN
+        (SELECT unhex(value ->> 0), value ->> 1 FROM json_each(?))`;
+      return (await sqlite.write([{ sql, params: [writtenUntilMs, JSON.stringify(rows)] }]))[0] ?? 0;
     },
   };
 }

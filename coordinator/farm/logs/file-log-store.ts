@@ -1,4 +1,5 @@
-import { mkdir } from "node:fs/promises";
+import { mkdir, readdir, rm } from "node:fs/promises";
+import { dirname } from "node:path";
 import { type Changes, changes } from "../../../shared/changes.ts";
 import type { Clock } from "../../../shared/clock.ts";
 import { storageFailure } from "../../../shared/disk-space.ts";
@@ -6,6 +7,7 @@ import { MillraceError } from "../../../shared/errors.ts";
 import { limits } from "../../../shared/limits.ts";
 import { handlePool } from "./handle-pool.ts";
 import { type LogCursor, type LogFile, openLogFile } from "./log-file.ts";
+import type { LogKeeping } from "./log-keeping.ts";
 import { logPath } from "./log-path.ts";
 import type { LogStore } from "./log-store.ts";
 import { syncQueue } from "./sync-queue.ts";
@@ -27,7 +29,7 @@ export interface FileLogStoreOptions {
 export async function openFileLogStore({
   dir,
   clock,
-}: FileLogStoreOptions): Promise<LogStore & { close(): Promise<void> }> {
+}: FileLogStoreOptions): Promise<LogStore & LogKeeping & { close(): Promise<void> }> {
   await mkdir(dir, { recursive: true });
   const files = handlePool({ max: limits.openLogs, open: openLogFile, close: (file) => file.close() });
   const syncs = syncQueue((file: LogFile) => file.sync(), { concurrency: limits.logSyncs });
@@ -92,6 +94,17 @@ export async function openFileLogStore({
       } finally {
         watched.leave(path);
       }
+    },
+
+    async runs() {
+      const entries = await readdir(dir, { withFileTypes: true });
+      return entries.filter((entry) => entry.isDirectory()).map(({ name }) => name);
+    },
+
+    async remove(run) {
+      const folder = dirname(logPath(dir, { executionId: run, attempt: 1 }));
+      await rm(folder, { recursive: true, force: true });
+      await files.drop((path) => dirname(path) === folder);
     },
 
     close() {

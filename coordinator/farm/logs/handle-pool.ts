@@ -5,6 +5,8 @@
 export interface HandlePool<T> {
   /** Opens the thing when it is not, and keeps it open until `work` has ended. Callers of one name share one thing. */
   use<R>(name: string, work: (thing: T) => Promise<R>): Promise<R>;
+  /** Closes the things with these names, each as soon as nobody uses it; who asks for one from then on opens it anew. */
+  drop(isMeant: (name: string) => boolean): Promise<void>;
   /** Waits for those in use, then closes all. Nothing may be used afterwards. */
   close(): Promise<void>;
 }
@@ -29,6 +31,9 @@ export function handlePool<T>({ max, open, close }: HandlePoolOptions<T>): Handl
   /** Callers for whom there was no room, first come first. Each thing that becomes idle, or is closed, wakes one. */
   const waiting: (() => void)[] = [];
 
+  /** No longer found by name, and closed by the last user. */
+  const dropped = new Set<Slot<T>>();
+
   const wakeOne = () => waiting.shift()?.();
 
   async function makeRoom(): Promise<void> {
@@ -37,8 +42,12 @@ export function handlePool<T>({ max, open, close }: HandlePoolOptions<T>): Handl
     const [name, slot] = oldest;
     idle.delete(name);
     slots.delete(name);
+    await closeSlot(slot);
+  }
+
+  async function closeSlot({ thing }: Slot<T>): Promise<void> {
     try {
-      await close(await slot.thing);
+      await close(await thing);
     } finally {
       opened -= 1;
       wakeOne();
@@ -62,15 +71,16 @@ export function handlePool<T>({ max, open, close }: HandlePoolOptions<T>): Handl
     }
   }
 
-  function leave(name: string, slot: Slot<T>): void {
+  async function leave(name: string, slot: Slot<T>): Promise<void> {
     slot.users -= 1;
     if (slot.users > 0) return;
+    if (dropped.delete(slot)) return await closeSlot(slot);
     if (slots.get(name) === slot) idle.set(name, slot);
     wakeOne();
   }
 
   function forget(name: string, slot: Slot<T>): void {
-    if (slots.get(name) !== slot) return; // another user of the same failure was first
+    if (slots.get(name) !== slot) return; // another user of the same failure was first, or it was dropped
     slots.delete(name);
     opened -= 1;
   }
@@ -85,8 +95,19 @@ export function handlePool<T>({ max, open, close }: HandlePoolOptions<T>): Handl
         });
         return await work(thing);
       } finally {
-        leave(name, slot);
+        await leave(name, slot);
       }
+    },
+    async drop(isMeant) {
+      const closing: Promise<void>[] = [];
+      for (const [name, slot] of slots) {
+        if (!isMeant(name)) continue;
+        slots.delete(name);
+        idle.delete(name);
+        if (slot.users > 0) dropped.add(slot);
+        else closing.push(closeSlot(slot));
+      }
+      await Promise.all(closing);
     },
     async close() {
       while (opened > 0) await makeRoom();

@@ -109,6 +109,9 @@ const adminService: ServiceImpl<typeof AdminService> = {
   listTokens: () => ({}),
   revokeToken: () => ({}),
   describeCoordinator: () => ({}),
+  backup: async function* () {},
+  rebuildProjections: () => ({}),
+  collectGarbage: () => ({}),
 };
 
 interface StoredLog {

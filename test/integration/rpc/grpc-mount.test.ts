@@ -22,6 +22,8 @@ const runs: ServiceImpl<typeof RunService> = {
   cancelRun: unused,
   listQueuePlaces: unused,
   decideGate: unused,
+  pinRun: unused,
+  unpinRun: unused,
   downloadArtifact: unused,
 };
 const logs: ServiceImpl<typeof LogService> = { appendLog: unused, readLog: unused };

@@ -16,7 +16,7 @@ import type { Message, UnknownEnum } from "@bufbuild/protobuf";
  * Describes the file millrace/v1/admin.proto.
  */
 export const file_millrace_v1_admin: GenFile = /*@__PURE__*/
-  fileDesc("ChdtaWxscmFjZS92MS9hZG1pbi5wcm90bxILbWlsbHJhY2UudjEiygEKBVRva2VuEgwKBG5hbWUYASABKAkSHwoEcm9sZRgCIAEoDjIRLm1pbGxyYWNlLnYxLlJvbGUSLwoLY3JlYXRlX3RpbWUYAyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEi8KC2V4cGlyZV90aW1lGAQgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIMCgRwb29sGAUgASgJEhEKCWVwaGVtZXJhbBgGIAEoCBIPCgd1c2VkX2J5GAcgASgJIowBChJDcmVhdGVUb2tlblJlcXVlc3QSHwoEcm9sZRgBIAEoDjIRLm1pbGxyYWNlLnYxLlJvbGUSDAoEbmFtZRgCIAEoCRImCgN0dGwYAyABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SDAoEcG9vbBgEIAEoCRIRCgllcGhlbWVyYWwYBSABKAgiSAoTQ3JlYXRlVG9rZW5SZXNwb25zZRIOCgZzZWNyZXQYASABKAkSIQoFdG9rZW4YAiABKAsyEi5taWxscmFjZS52MS5Ub2tlbiITChFMaXN0VG9rZW5zUmVxdWVzdCI4ChJMaXN0VG9rZW5zUmVzcG9uc2USIgoGdG9rZW5zGAEgAygLMhIubWlsbHJhY2UudjEuVG9rZW4iIgoSUmV2b2tlVG9rZW5SZXF1ZXN0EgwKBG5hbWUYASABKAkiFQoTUmV2b2tlVG9rZW5SZXNwb25zZSIcChpEZXNjcmliZUNvb3JkaW5hdG9yUmVxdWVzdCLkAQobRGVzY3JpYmVDb29yZGluYXRvclJlc3BvbnNlEg8KB3ZlcnNpb24YASABKAkSKAoEdGltZRgCIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASEQoJcHJpbmNpcGFsGAMgASgJEh8KBHJvbGUYBCABKA4yES5taWxscmFjZS52MS5Sb2xlEiQKBGRpc2sYBSABKAsyFi5taWxscmFjZS52MS5EaXNrU3BhY2USFQoNaW5zdGFsbGVyX3VybBgUIAEoCRIZChFpbnN0YWxsZXJfa2V5X3BpbhgVIAEoCSpQCgRSb2xlEhQKEFJPTEVfVU5TUEVDSUZJRUQQABIOCgpST0xFX0FETUlOEAESEgoOUk9MRV9ERVZFTE9QRVIQAhIOCgpST0xFX0FHRU5UEAMy6wIKDEFkbWluU2VydmljZRJQCgtDcmVhdGVUb2tlbhIfLm1pbGxyYWNlLnYxLkNyZWF0ZVRva2VuUmVxdWVzdBogLm1pbGxyYWNlLnYxLkNyZWF0ZVRva2VuUmVzcG9uc2USTQoKTGlzdFRva2VucxIeLm1pbGxyYWNlLnYxLkxpc3RUb2tlbnNSZXF1ZXN0Gh8ubWlsbHJhY2UudjEuTGlzdFRva2Vuc1Jlc3BvbnNlElAKC1Jldm9rZVRva2VuEh8ubWlsbHJhY2UudjEuUmV2b2tlVG9rZW5SZXF1ZXN0GiAubWlsbHJhY2UudjEuUmV2b2tlVG9rZW5SZXNwb25zZRJoChNEZXNjcmliZUNvb3JkaW5hdG9yEicubWlsbHJhY2UudjEuRGVzY3JpYmVDb29yZGluYXRvclJlcXVlc3QaKC5taWxscmFjZS52MS5EZXNjcmliZUNvb3JkaW5hdG9yUmVzcG9uc2ViBnByb3RvMw", [file_google_protobuf_duration, file_google_protobuf_timestamp, file_millrace_v1_agent]);
+  fileDesc("ChdtaWxscmFjZS92MS9hZG1pbi5wcm90bxILbWlsbHJhY2UudjEiygEKBVRva2VuEgwKBG5hbWUYASABKAkSHwoEcm9sZRgCIAEoDjIRLm1pbGxyYWNlLnYxLlJvbGUSLwoLY3JlYXRlX3RpbWUYAyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEi8KC2V4cGlyZV90aW1lGAQgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIMCgRwb29sGAUgASgJEhEKCWVwaGVtZXJhbBgGIAEoCBIPCgd1c2VkX2J5GAcgASgJIowBChJDcmVhdGVUb2tlblJlcXVlc3QSHwoEcm9sZRgBIAEoDjIRLm1pbGxyYWNlLnYxLlJvbGUSDAoEbmFtZRgCIAEoCRImCgN0dGwYAyABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SDAoEcG9vbBgEIAEoCRIRCgllcGhlbWVyYWwYBSABKAgiSAoTQ3JlYXRlVG9rZW5SZXNwb25zZRIOCgZzZWNyZXQYASABKAkSIQoFdG9rZW4YAiABKAsyEi5taWxscmFjZS52MS5Ub2tlbiITChFMaXN0VG9rZW5zUmVxdWVzdCI4ChJMaXN0VG9rZW5zUmVzcG9uc2USIgoGdG9rZW5zGAEgAygLMhIubWlsbHJhY2UudjEuVG9rZW4iIgoSUmV2b2tlVG9rZW5SZXF1ZXN0EgwKBG5hbWUYASABKAkiFQoTUmV2b2tlVG9rZW5SZXNwb25zZSIcChpEZXNjcmliZUNvb3JkaW5hdG9yUmVxdWVzdCLkAQobRGVzY3JpYmVDb29yZGluYXRvclJlc3BvbnNlEg8KB3ZlcnNpb24YASABKAkSKAoEdGltZRgCIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASEQoJcHJpbmNpcGFsGAMgASgJEh8KBHJvbGUYBCABKA4yES5taWxscmFjZS52MS5Sb2xlEiQKBGRpc2sYBSABKAsyFi5taWxscmFjZS52MS5EaXNrU3BhY2USFQoNaW5zdGFsbGVyX3VybBgUIAEoCRIZChFpbnN0YWxsZXJfa2V5X3BpbhgVIAEoCSIfCg1CYWNrdXBSZXF1ZXN0Eg4KBmZvbGRlchgBIAEoCSJzCg5CYWNrdXBSZXNwb25zZRIvCghwcm9ncmVzcxgBIAEoCzIbLm1pbGxyYWNlLnYxLkJhY2t1cFByb2dyZXNzSAASKAoGZmluaXNoGAIgASgLMhYubWlsbHJhY2UudjEuQmFja3VwRW5kSABCBgoEc3RlcCJGCg5CYWNrdXBQcm9ncmVzcxINCgVmaWxlcxgBIAEoAxINCgVieXRlcxgCIAEoAxIWCg5leHBlY3RlZF9ieXRlcxgDIAEoAyI9CglCYWNrdXBFbmQSDQoFZmlsZXMYASABKAMSDQoFYnl0ZXMYAiABKAMSEgoKbG9zdF9ibG9icxgDIAMoCSIbChlSZWJ1aWxkUHJvamVjdGlvbnNSZXF1ZXN0IkwKGlJlYnVpbGRQcm9qZWN0aW9uc1Jlc3BvbnNlEg8KB2NvbW1pdHMYASABKAMSDAoEcnVucxgCIAEoAxIPCgdjaGFuZ2VkGAMgASgDIigKFUNvbGxlY3RHYXJiYWdlUmVxdWVzdBIPCgdkcnlfcnVuGAEgASgIIs0BChZDb2xsZWN0R2FyYmFnZVJlc3BvbnNlEgwKBHJ1bnMYASABKAMSEQoJcnVuX25hbWVzGAIgAygJEhAKCHJ1bl9sb2dzGAMgASgDEhYKDmNhY2hlZF9yZXN1bHRzGAQgASgDEg0KBWJsb2JzGAUgASgDEhIKCmJsb2JfYnl0ZXMYBiABKAMSFwoPY29tcGFjdGVkX2J5dGVzGAcgASgDEhMKC3N0b3JlX2J5dGVzGAggASgDEhcKD3N0b3JlX2J5dGVzX21heBgJIAEoAypQCgRSb2xlEhQKEFJPTEVfVU5TUEVDSUZJRUQQABIOCgpST0xFX0FETUlOEAESEgoOUk9MRV9ERVZFTE9QRVIQAhIOCgpST0xFX0FHRU5UEAMy8gQKDEFkbWluU2VydmljZRJQCgtDcmVhdGVUb2tlbhIfLm1pbGxyYWNlLnYxLkNyZWF0ZVRva2VuUmVxdWVzdBogLm1pbGxyYWNlLnYxLkNyZWF0ZVRva2VuUmVzcG9uc2USTQoKTGlzdFRva2VucxIeLm1pbGxyYWNlLnYxLkxpc3RUb2tlbnNSZXF1ZXN0Gh8ubWlsbHJhY2UudjEuTGlzdFRva2Vuc1Jlc3BvbnNlElAKC1Jldm9rZVRva2VuEh8ubWlsbHJhY2UudjEuUmV2b2tlVG9rZW5SZXF1ZXN0GiAubWlsbHJhY2UudjEuUmV2b2tlVG9rZW5SZXNwb25zZRJoChNEZXNjcmliZUNvb3JkaW5hdG9yEicubWlsbHJhY2UudjEuRGVzY3JpYmVDb29yZGluYXRvclJlcXVlc3QaKC5taWxscmFjZS52MS5EZXNjcmliZUNvb3JkaW5hdG9yUmVzcG9uc2USQwoGQmFja3VwEhoubWlsbHJhY2UudjEuQmFja3VwUmVxdWVzdBobLm1pbGxyYWNlLnYxLkJhY2t1cFJlc3BvbnNlMAESZQoSUmVidWlsZFByb2plY3Rpb25zEiYubWlsbHJhY2UudjEuUmVidWlsZFByb2plY3Rpb25zUmVxdWVzdBonLm1pbGxyYWNlLnYxLlJlYnVpbGRQcm9qZWN0aW9uc1Jlc3BvbnNlElkKDkNvbGxlY3RHYXJiYWdlEiIubWlsbHJhY2UudjEuQ29sbGVjdEdhcmJhZ2VSZXF1ZXN0GiMubWlsbHJhY2UudjEuQ29sbGVjdEdhcmJhZ2VSZXNwb25zZWIGcHJvdG8z", [file_google_protobuf_duration, file_google_protobuf_timestamp, file_millrace_v1_agent]);
 
 /**
  * A token, without the token.
@@ -291,6 +291,264 @@ export const DescribeCoordinatorResponseSchema: GenMessage<DescribeCoordinatorRe
   messageDesc(file_millrace_v1_admin, 8);
 
 /**
+ * See AdminService.Backup.
+ *
+ * @generated from message millrace.v1.BackupRequest
+ */
+export type BackupRequest = Message<"millrace.v1.BackupRequest"> & {
+  /**
+   * On the coordinator's machine, from the root; new or empty. What an unfinished backup left there is cleared away.
+   *
+   * @generated from field: string folder = 1;
+   */
+  folder: string;
+};
+
+/**
+ * Describes the message millrace.v1.BackupRequest.
+ * Use `create(BackupRequestSchema)` to create a new message.
+ */
+export const BackupRequestSchema: GenMessage<BackupRequest> = /*@__PURE__*/
+  messageDesc(file_millrace_v1_admin, 9);
+
+/**
+ * See AdminService.Backup.
+ *
+ * @generated from message millrace.v1.BackupResponse
+ */
+export type BackupResponse = Message<"millrace.v1.BackupResponse"> & {
+  /**
+   * @generated from oneof millrace.v1.BackupResponse.step
+   */
+  step: {
+    /**
+     * @generated from field: millrace.v1.BackupProgress progress = 1;
+     */
+    value: BackupProgress;
+    case: "progress";
+  } | {
+    /**
+     * Last message.
+     *
+     * @generated from field: millrace.v1.BackupEnd finish = 2;
+     */
+    value: BackupEnd;
+    case: "finish";
+  } | { case: undefined; value?: undefined };
+};
+
+/**
+ * Describes the message millrace.v1.BackupResponse.
+ * Use `create(BackupResponseSchema)` to create a new message.
+ */
+export const BackupResponseSchema: GenMessage<BackupResponse> = /*@__PURE__*/
+  messageDesc(file_millrace_v1_admin, 10);
+
+/**
+ * How far a backup is.
+ *
+ * @generated from message millrace.v1.BackupProgress
+ */
+export type BackupProgress = Message<"millrace.v1.BackupProgress"> & {
+  /**
+   * @generated from field: int64 files = 1;
+   */
+  files: bigint;
+
+  /**
+   * @generated from field: int64 bytes = 2;
+   */
+  bytes: bigint;
+
+  /**
+   * Of the database and the blobs, logs come on top; 0 while the database is being read.
+   *
+   * @generated from field: int64 expected_bytes = 3;
+   */
+  expectedBytes: bigint;
+};
+
+/**
+ * Describes the message millrace.v1.BackupProgress.
+ * Use `create(BackupProgressSchema)` to create a new message.
+ */
+export const BackupProgressSchema: GenMessage<BackupProgress> = /*@__PURE__*/
+  messageDesc(file_millrace_v1_admin, 11);
+
+/**
+ * A backup that is whole and on disk.
+ *
+ * @generated from message millrace.v1.BackupEnd
+ */
+export type BackupEnd = Message<"millrace.v1.BackupEnd"> & {
+  /**
+   * @generated from field: int64 files = 1;
+   */
+  files: bigint;
+
+  /**
+   * @generated from field: int64 bytes = 2;
+   */
+  bytes: bigint;
+
+  /**
+   * Blobs whose bytes the coordinator had lost before; as `hash/size`. A restored coordinator does without them.
+   *
+   * @generated from field: repeated string lost_blobs = 3;
+   */
+  lostBlobs: string[];
+};
+
+/**
+ * Describes the message millrace.v1.BackupEnd.
+ * Use `create(BackupEndSchema)` to create a new message.
+ */
+export const BackupEndSchema: GenMessage<BackupEnd> = /*@__PURE__*/
+  messageDesc(file_millrace_v1_admin, 12);
+
+/**
+ * See AdminService.RebuildProjections.
+ *
+ * @generated from message millrace.v1.RebuildProjectionsRequest
+ */
+export type RebuildProjectionsRequest = Message<"millrace.v1.RebuildProjectionsRequest"> & {
+};
+
+/**
+ * Describes the message millrace.v1.RebuildProjectionsRequest.
+ * Use `create(RebuildProjectionsRequestSchema)` to create a new message.
+ */
+export const RebuildProjectionsRequestSchema: GenMessage<RebuildProjectionsRequest> = /*@__PURE__*/
+  messageDesc(file_millrace_v1_admin, 13);
+
+/**
+ * See AdminService.RebuildProjections.
+ *
+ * @generated from message millrace.v1.RebuildProjectionsResponse
+ */
+export type RebuildProjectionsResponse = Message<"millrace.v1.RebuildProjectionsResponse"> & {
+  /**
+   * Folded.
+   *
+   * @generated from field: int64 commits = 1;
+   */
+  commits: bigint;
+
+  /**
+   * Runs in the list of runs.
+   *
+   * @generated from field: int64 runs = 2;
+   */
+  runs: bigint;
+
+  /**
+   * Runs whose line is another one than before: 0 unless something had gone wrong.
+   *
+   * @generated from field: int64 changed = 3;
+   */
+  changed: bigint;
+};
+
+/**
+ * Describes the message millrace.v1.RebuildProjectionsResponse.
+ * Use `create(RebuildProjectionsResponseSchema)` to create a new message.
+ */
+export const RebuildProjectionsResponseSchema: GenMessage<RebuildProjectionsResponse> = /*@__PURE__*/
+  messageDesc(file_millrace_v1_admin, 14);
+
+/**
+ * See AdminService.CollectGarbage.
+ *
+ * @generated from message millrace.v1.CollectGarbageRequest
+ */
+export type CollectGarbageRequest = Message<"millrace.v1.CollectGarbageRequest"> & {
+  /**
+   * Only says what would go.
+   *
+   * @generated from field: bool dry_run = 1;
+   */
+  dryRun: boolean;
+};
+
+/**
+ * Describes the message millrace.v1.CollectGarbageRequest.
+ * Use `create(CollectGarbageRequestSchema)` to create a new message.
+ */
+export const CollectGarbageRequestSchema: GenMessage<CollectGarbageRequest> = /*@__PURE__*/
+  messageDesc(file_millrace_v1_admin, 15);
+
+/**
+ * See AdminService.CollectGarbage. With `dry_run` it is what would have gone.
+ *
+ * @generated from message millrace.v1.CollectGarbageResponse
+ */
+export type CollectGarbageResponse = Message<"millrace.v1.CollectGarbageResponse"> & {
+  /**
+   * Runs, with their logs; the first of them by name.
+   *
+   * @generated from field: int64 runs = 1;
+   */
+  runs: bigint;
+
+  /**
+   * @generated from field: repeated string run_names = 2;
+   */
+  runNames: string[];
+
+  /**
+   * Runs of which the logs alone went.
+   *
+   * @generated from field: int64 run_logs = 3;
+   */
+  runLogs: bigint;
+
+  /**
+   * Cached results: too old, for want of room, or no longer complete.
+   *
+   * @generated from field: int64 cached_results = 4;
+   */
+  cachedResults: bigint;
+
+  /**
+   * @generated from field: int64 blobs = 5;
+   */
+  blobs: bigint;
+
+  /**
+   * Of those blobs.
+   *
+   * @generated from field: int64 blob_bytes = 6;
+   */
+  blobBytes: bigint;
+
+  /**
+   * What compaction gave back to the disk beside them.
+   *
+   * @generated from field: int64 compacted_bytes = 7;
+   */
+  compactedBytes: bigint;
+
+  /**
+   * What the store takes on disk afterwards, and what it may take; 0 is without a bound.
+   *
+   * @generated from field: int64 store_bytes = 8;
+   */
+  storeBytes: bigint;
+
+  /**
+   * @generated from field: int64 store_bytes_max = 9;
+   */
+  storeBytesMax: bigint;
+};
+
+/**
+ * Describes the message millrace.v1.CollectGarbageResponse.
+ * Use `create(CollectGarbageResponseSchema)` to create a new message.
+ */
+export const CollectGarbageResponseSchema: GenMessage<CollectGarbageResponse> = /*@__PURE__*/
+  messageDesc(file_millrace_v1_admin, 16);
+
+/**
  * What a token may do.
  *
  * @generated from enum millrace.v1.Role
@@ -383,6 +641,40 @@ export const AdminService: GenService<{
     methodKind: "unary";
     input: typeof DescribeCoordinatorRequestSchema;
     output: typeof DescribeCoordinatorResponseSchema;
+  },
+  /**
+   * Copies all that the coordinator keeps into a folder of its machine while it goes on working; tells how far it is, and
+   * ends with a message that has `finish`. To leave the stream gives it up and clears the folder.
+   * INVALID_ARGUMENT for a folder that is not named from the root or lies within the coordinator's own; ALREADY_EXISTS
+   * when it holds a backup; FAILED_PRECONDITION when it holds anything else.
+   *
+   * @generated from rpc millrace.v1.AdminService.Backup
+   */
+  backup: {
+    methodKind: "server_streaming";
+    input: typeof BackupRequestSchema;
+    output: typeof BackupResponseSchema;
+  },
+  /**
+   * Throws away what was folded from the event log and folds it anew. Readers see the old until the new is whole.
+   *
+   * @generated from rpc millrace.v1.AdminService.RebuildProjections
+   */
+  rebuildProjections: {
+    methodKind: "unary";
+    input: typeof RebuildProjectionsRequestSchema;
+    output: typeof RebuildProjectionsResponseSchema;
+  },
+  /**
+   * Removes what its time is over for, as the coordinator does by itself now and then: runs with their logs, cached results
+   * with all that only they need, blobs that nothing needs, and what is too much for the store. Says what and how much.
+   *
+   * @generated from rpc millrace.v1.AdminService.CollectGarbage
+   */
+  collectGarbage: {
+    methodKind: "unary";
+    input: typeof CollectGarbageRequestSchema;
+    output: typeof CollectGarbageResponseSchema;
   },
 }> = /*@__PURE__*/
   serviceDesc(file_millrace_v1_admin, 0);

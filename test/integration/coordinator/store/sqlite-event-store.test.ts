@@ -11,6 +11,7 @@ import { limits } from "../../../../shared/limits.ts";
 import { openSqlite } from "../../../../shared/sqlite/open.ts";
 import type { Sqlite, SqlValue } from "../../../../shared/sqlite/sqlite.ts";
 import { commitOf, eventStoreConformance } from "../../../conformance/event-store.ts";
+import { failure } from "../../../support/codes.ts";
 import { tempDir } from "../../../support/temp-dir.ts";
 
 async function openAt(path: string) {
@@ -105,4 +106,20 @@ test("watchers who keep up get the commits themselves, and those who come later 
   expect(watched.filter((commit, n) => commit === commits[n])).toHaveLength(limits.unreadCommits);
   const { commits: read } = await store.read("run-5");
   expect(read.map(({ commit }) => commit)).toEqual([commits[5]]);
+});
+
+test("streams are retired in one step with the commit that says so, or not at all", async () => {
+  const { sqlite } = await openAt(join(tempDir(), "events.db"));
+  const store = sqliteEventStore({ sqlite });
+  for (const stream of ["run/1", "run/2", "running", "keeping"])
+    await store.append(stream, emptyStream, commitOf(stream));
+  expect(await store.streams("run/")).toEqual(["run/1", "run/2"]);
+  const retirement = { stream: "keeping", commit: commitOf("gone"), retired: ["run/1"] };
+  await failure("aborted", () => store.retire({ ...retirement, expected: emptyStream }));
+  expect(await store.streams("run/")).toEqual(["run/1", "run/2"]);
+  const { token } = await store.read("keeping");
+  await store.retire({ ...retirement, expected: token });
+  expect(await store.streams("")).toEqual(["keeping", "run/2", "running"]);
+  expect((await store.read("keeping")).commits).toHaveLength(2);
+  expect(await store.read("run/1")).toEqual({ commits: [], token: emptyStream });
 });

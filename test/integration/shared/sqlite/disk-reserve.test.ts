@@ -67,6 +67,7 @@ function fullAt(...calls: readonly number[]) {
       return statements.map(() => 1);
     },
     query: async () => [],
+    snapshot: async () => {},
     close: async () => {},
   };
   /** Answers what was sent so far, in order, and what is sent because of it. */

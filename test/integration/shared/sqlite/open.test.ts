@@ -211,3 +211,31 @@ test("when the thread dies, waiting and later calls fail with internal and the o
   await sqlite.close();
   expect(told).toEqual(["internal"]);
 });
+
+test("a snapshot holds what was committed at one moment, while writes go on beside it", async () => {
+  const { sqlite, path } = await open();
+  await sqlite.write(Array.from({ length: 2_000 }, (_, n) => thing(`thing ${n}`, n, new Uint8Array(1_000))));
+  const reader = await openSqlite({ path, schema: [], readOnly: true });
+  onTestFinished(() => reader.close());
+  const copy = join(tempDir(), "copy.db");
+  let isDone = false;
+  const snapshot = reader.snapshot(copy).then(() => void (isDone = true));
+  // Two rows in each write: a snapshot of one moment has both or neither.
+  for (let n = 0; !isDone; n += 1) await sqlite.write([thing(`left ${n}`), thing(`right ${n}`)]);
+  await snapshot;
+  const copied = await openSqlite({ path: copy, schema: [], readOnly: true });
+  onTestFinished(() => copied.close());
+  const [counts] = await copied.query<{ things: number; pairs: number; odd: number }>(
+    `SELECT sum(name LIKE 'thing %') AS things, sum(name LIKE 'left %') AS pairs,
+       sum(name LIKE 'left %') - sum(name LIKE 'right %') AS odd FROM things`,
+  );
+  expect(counts).toMatchObject({ things: 2_000, odd: 0 });
+  await expect(reader.snapshot(copy)).rejects.toThrow("already exists");
+  await expect(copied.write([thing("x")])).rejects.toMatchObject({ code: "permission_denied" });
+});
+
+test("a file that is not there is not opened read-only", async () => {
+  await expect(openSqlite({ path: join(tempDir(), "none.db"), schema: [], readOnly: true })).rejects.toMatchObject({
+    code: "not_found",
+  });
+});

@@ -236,3 +236,19 @@ test("closing ends followers with unavailable, keeps what was acknowledged, and 
   await expect(store.append(log, chunk(8, "x"))).rejects.toMatchObject({ code: "unavailable" });
   expect(statSync(join(dir, "run-1", "run-1.build.app.2.log")).size).toBe(8);
 });
+
+test("the logs of a run that are removed are gone for who asks from then on, and may begin anew", async () => {
+  const dir = tempDir();
+  const store = await openAt(dir);
+  const other: LogName = { executionId: "run-2.build.app", attempt: 1 };
+  await store.append(log, chunk(0, "old"));
+  await store.finish(log, "whole");
+  await store.append(other, chunk(0, "other"));
+  expect((await store.runs()).sort()).toEqual(["run-1", "run-2"]);
+  await store.remove("run-1");
+  await store.remove("run-1");
+  expect(await store.runs()).toEqual(["run-2"]);
+  expect([await all(store), await store.endOf(log)]).toEqual([[], undefined]);
+  await store.append(log, chunk(0, "new"));
+  expect([textOf(await all(store)), textOf(await all(store, other))]).toEqual(["new", "other"]);
+});

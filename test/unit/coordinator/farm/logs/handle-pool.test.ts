@@ -65,3 +65,18 @@ test("close waits for those in use", async () => {
   expect(await closed).toBe("closed");
   expect(open.size).toBe(0);
 });
+
+test("what is dropped is closed once nobody uses it, and is opened anew for who comes later", async () => {
+  const { pool, history } = setup(3);
+  await pool.use("idle", nothing);
+  const release = Promise.withResolvers<void>();
+  const using = pool.use("used", () => release.promise);
+  await pool.drop((name) => name !== "other");
+  expect(history).toEqual(["+idle", "+used", "-idle"]);
+  await pool.use("used", nothing);
+  release.resolve();
+  await using;
+  expect(history).toEqual(["+idle", "+used", "-idle", "+used", "-used"]);
+  await pool.close();
+  expect(history.at(-1)).toBe("-used");
+});
