@@ -2,14 +2,18 @@ import { expect } from "vitest";
 import { type FarmPools, openFarmPools } from "../../coordinator/farm/pools/farm-pools.ts";
 import type { AgentOrder, PoolProvider } from "../../coordinator/farm/pools/pool-provider.ts";
 import { type PoolTable, sqlitePoolTable } from "../../coordinator/farm/pools/pool-table.ts";
+import { inProcessBus } from "../../shared/bus/in-process-bus.ts";
 import { from, MillraceError } from "../../shared/errors.ts";
+import { fakeClock } from "./fake-clock.ts";
 import { startSchedulerFarm } from "./scheduler-farm.ts";
 
 /** A scheduler with pools that have this provider, on a clock that moves 50 ms a turn. */
 export async function startPoolFarm(provider: PoolProvider, parts: Parameters<typeof startSchedulerFarm>[0] = {}) {
   const opened = Promise.withResolvers<{ pools: FarmPools; table: PoolTable }>();
   let made = 0;
+  const clock = fakeClock();
   const farm = await startSchedulerFarm({
+    ...{ clock, broker: inProcessBus(clock) }, // on this clock, too, a busy machine makes no answer late
     ...parts,
     async openPools({ sqlite, ...known }) {
       const table = sqlitePoolTable(sqlite);
