@@ -51,7 +51,7 @@ describe("local-process", () => {
     const folder = join(realpathSync(tempDir()), "linux");
     const provider = local(folder);
     await provider.add(order, signal);
-    expect(processesAbout(folder)).toHaveLength(1);
+    await vi.waitFor(() => expect(processesAbout(folder)).toHaveLength(1)); // until its first process has become the agent
     await provider.close();
     expect(processesAbout(folder)).toEqual([]);
     expect(existsSync(join(folder, "linux-1"))).toBe(false);
