@@ -28,7 +28,7 @@ ${whenTried}
   return { bytes, offer: { version: "2.0.0", sha256, sizeBytes: bytes.byteLength } };
 }
 
-const joins = `echo '{"agent":"a","state":"trial"}'; sleep 60 & trap 'kill $!' TERM; wait`;
+const joins = `echo '{"agent":"a","state":"trial"}'; exec sleep 60`;
 
 function setup() {
   const data = tempDir();
@@ -102,7 +102,7 @@ describe("an upgrade", () => {
   test("goes back from a program that does not join within its time, and ends it", async () => {
     const { subject, farm, drained, file, data, clock, record } = setup();
     const one = subject();
-    const { bytes, offer } = program("echo $$ >pid; trap '' TERM; while :; do sleep 1; done");
+    const { bytes, offer } = program("trap '' TERM; echo $$ >pid.new; mv pid.new pid; while :; do sleep 1; done");
     one.offered(offer, farm(bytes));
     await drained;
     const concluded = one.conclude();
