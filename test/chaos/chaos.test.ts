@@ -1,4 +1,3 @@
-import { randomBytes } from "node:crypto";
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -13,11 +12,12 @@ import { strike } from "./strike.ts";
 
 /*
  * A campaign of kills: each round runs a pipeline on one farm, kills processes of the farm with -9 at a crash point, and
- * checks what must hold afterwards. Three rounds with a random seed are part of `npm test`; `npm run test:chaos` plays 50.
+ * checks what must hold afterwards. Three rounds, always the same, are part of `npm test`; `npm run test:chaos` plays 50.
  *
  *   MILLRACE_CHAOS_SEED=7 MILLRACE_CHAOS_FIRST=12 MILLRACE_CHAOS_ROUNDS=1 npm run test:chaos     one round again
  */
-const seed = Number(process.env.MILLRACE_CHAOS_SEED || randomBytes(3).readUIntBE(0, 3));
+/** `npm test` plays the same rounds each time: it judges the change and not the luck of a draw. */
+const seed = Number(process.env.MILLRACE_CHAOS_SEED || 15_491_890);
 const rounds = Number(process.env.MILLRACE_CHAOS_ROUNDS || 3);
 const first = Number(process.env.MILLRACE_CHAOS_FIRST || 0);
 /** Rounds on one start of the supervisor: each fall of a child makes its next pause longer. */

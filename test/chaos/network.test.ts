@@ -1,4 +1,4 @@
-import { createHash, randomBytes } from "node:crypto";
+import { createHash } from "node:crypto";
 import { mkdirSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -15,12 +15,13 @@ import { strikeAll } from "./network-strike.ts";
 
 /*
  * A campaign between machines: each round runs a hundred tasks on three agents while agents, links, connections, disks and
- * files are harmed at random, and checks what must hold afterwards. Two rounds with a random seed are part of `npm test`;
+ * files are harmed at random, and checks what must hold afterwards. Two rounds, always the same, are part of `npm test`;
  * `npm run test:chaos` plays as many as it plays of kills.
  *
  *   MILLRACE_CHAOS_SEED=7 MILLRACE_CHAOS_FIRST=12 MILLRACE_CHAOS_ROUNDS=1 npm run test:chaos     one round again
  */
-const seed = Number(process.env.MILLRACE_CHAOS_SEED || randomBytes(3).readUIntBE(0, 3));
+/** `npm test` plays the same rounds each time: it judges the change and not the luck of a draw. */
+const seed = Number(process.env.MILLRACE_CHAOS_SEED || 1);
 const rounds = Number(process.env.MILLRACE_CHAOS_ROUNDS || 2);
 const first = Number(process.env.MILLRACE_CHAOS_FIRST || 0);
 const agents = 3;

@@ -1,4 +1,3 @@
-import { randomBytes } from "node:crypto";
 import { expect, test } from "vitest";
 import { simulate, type Verdict } from "./simulate.ts";
 
@@ -10,7 +9,8 @@ import { simulate, type Verdict } from "./simulate.ts";
  *   MILLRACE_SIMULATION_FIRST=4711 MILLRACE_SIMULATION_WORLDS=1 npm run test:simulation    one world again
  */
 const worlds = Number(process.env["MILLRACE_SIMULATION_WORLDS"] || 200);
-const first = Number(process.env["MILLRACE_SIMULATION_FIRST"] || randomBytes(4).readUInt32BE(0) % 1_000_000_000);
+/** `npm test` plays the same worlds each time: it judges the change and not the luck of a draw. */
+const first = Number(process.env["MILLRACE_SIMULATION_FIRST"] || 311_316_402);
 
 function described({ seed, faults, blows }: Verdict): string {
   const again = `MILLRACE_SIMULATION_FIRST=${seed} MILLRACE_SIMULATION_WORLDS=1 npm run test:simulation`;
