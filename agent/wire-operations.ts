@@ -14,7 +14,8 @@ import { type LocalStore, type LocalStoreOptions, localStore } from "./store/loc
 import { meteredFarm } from "./store/metered-farm.ts";
 import { openUnits } from "./units/units.ts";
 
-export interface OperationParts {
+/** What the parts of an agent on its own machine stand on. */
+export interface MachineParts {
   /** Below the agent's data folder. */
   readonly folder: (name: string) => string;
   readonly database: Sqlite;
@@ -24,6 +25,9 @@ export interface OperationParts {
   readonly onError: (error: MillraceError) => void;
   /** Takes what is to be closed. */
   readonly opened: AsyncDisposableStack;
+}
+
+export interface OperationParts extends MachineParts {
   readonly logs: LogStreamer;
   readonly shelf: Omit<LocalStoreOptions, "farm">;
   readonly store: LocalStore;

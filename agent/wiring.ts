@@ -16,7 +16,6 @@ import {
 } from "../proto/gen/millrace/v1/agent_pb.ts";
 import { LogService } from "../proto/gen/millrace/v1/log_pb.ts";
 import { connectNatsBus } from "../shared/bus/nats-bus.ts";
-import type { Cas } from "../shared/cas/cas.ts";
 import { grpcCas } from "../shared/cas/grpc-cas.ts";
 import type { Clock } from "../shared/clock.ts";
 import type { DigestKey } from "../shared/digest.ts";
@@ -28,7 +27,6 @@ import { explainedTransport } from "../shared/rpc/explained-transport.ts";
 import { grpcTransport } from "../shared/rpc/grpc-transport.ts";
 import { parseToken } from "../shared/rpc/token.ts";
 import { lockFolder } from "../shared/sqlite/folder-lock.ts";
-import type { Sqlite } from "../shared/sqlite/sqlite.ts";
 import { keptFingerprint, obtainTrust } from "../shared/tls/obtain-trust.ts";
 import { tlsMismatch } from "../shared/tls/tls-mismatch.ts";
 import { upgradeFeature, version } from "../shared/version.ts";
@@ -73,7 +71,7 @@ import type { FoundTool } from "./tools/probe-tool.ts";
 import { openTools } from "./tools/tools.ts";
 import type { FailedProgram } from "./upgrade/upgrade-state.ts";
 import type { UpgradeFarm, Upgrader } from "./upgrade/upgrader.ts";
-import { wireOperations } from "./wire-operations.ts";
+import { type MachineParts, wireOperations } from "./wire-operations.ts";
 
 export interface AgentDependencies {
   readonly clock: Clock;
@@ -330,15 +328,8 @@ async function wireLogs({ config, transport, folder, clock, onError, opened }: L
   return { leftovers, logs, bounded };
 }
 
-interface StoreParts {
+interface StoreParts extends MachineParts {
   readonly config: AgentConfig;
-  readonly folder: (name: string) => string;
-  readonly database: Sqlite;
-  readonly farm: Cas;
-  readonly patiently: Patiently;
-  readonly clock: Clock;
-  readonly onError: (error: MillraceError) => void;
-  readonly opened: AsyncDisposableStack;
 }
 
 /** The local store with the trees laid out from it, and what keeps both within bounds. */

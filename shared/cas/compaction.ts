@@ -26,7 +26,7 @@ export interface CompactionOptions {
 
 /**
  * Empties segments that hold little and removes them. What is still used is appended to the segment that is being
- * written, as any blob, and brought to disk; then one write of the index moves it; then the old file goes. Killed before
+ * written, like a new blob, and brought to disk; then one write of the index moves it; then the old file goes. Killed before
  * the write, the new copies are garbage behind the known end and are cut off at the next start; killed after it, the old
  * segment holds nothing that is named and is removed then.
  * @returns the bytes won back

@@ -40,7 +40,9 @@ afterAll(async () => {
   expect(await farm?.remove()).toEqual(farm === undefined ? undefined : [0, 0, 0]);
 });
 
-const start = (text: string, { skip }: TestContext) => startCount(farm ?? skip(noNetwork), text);
+/** Where nobody but root may make networks, and we are not root, there are no machines to test between. */
+const network = ({ skip }: TestContext): NetworkFarm => farm ?? skip(noNetwork);
+const start = (text: string, context: TestContext) => startCount(network(context), text);
 
 describe("between machines", () => {
   it("a cut that is longer than the lease moves the work; the late result is refused", async (context) => {
@@ -132,7 +134,7 @@ describe("between machines", () => {
   });
 
   it("a slow link carries blobs and logs without starving heartbeats", async (context) => {
-    const there = farm ?? context.skip(noNetwork);
+    const there = network(context);
     const machines = there.agents.map(({ host }) => host);
     for (const host of machines) host.throttle(1024 * 1024);
     onTestFinished(() => {

@@ -14,19 +14,12 @@ import { version } from "../../shared/version.ts";
 import type { FaultyBus } from "./faulty-bus.ts";
 import type { Judge } from "./judge.ts";
 import { simDisk } from "./sim-disk.ts";
-import { busOf, type SimProcess, simProcess } from "./sim-process.ts";
+import { busOf, type SimHost, type SimProcess, simProcess } from "./sim-process.ts";
 import type { World } from "./world.ts";
 
 /** A machine with an agent on it: the agent's own session, attempts and outbox, and tasks that are only time. */
-export interface SimAgent {
+export interface SimAgent extends SimHost {
   readonly id: string;
-  readonly isAlive: boolean;
-  start(): void;
-  /** The machine stays, with its disk. */
-  kill(): void;
-  stop(): void;
-  resume(): void;
-  cut(isCut: boolean): void;
   /** What it has not done with; to be asked when all should be over. */
   left(): string[];
   /** Reports and host operations that its next start would take up. */

@@ -16,7 +16,7 @@ import { limits } from "../../shared/limits.ts";
 import type { FaultyBus } from "./faulty-bus.ts";
 import type { Judge } from "./judge.ts";
 import { type SimDisk, simDisk } from "./sim-disk.ts";
-import { busOf, type SimProcess, simProcess } from "./sim-process.ts";
+import { busOf, type SimHost, type SimProcess, simProcess } from "./sim-process.ts";
 import type { World } from "./world.ts";
 
 /** One start of the coordinator's farm half. */
@@ -27,16 +27,9 @@ export interface Reign {
 }
 
 /** The real scheduler and registry, on a disk that outlives them. */
-export interface SimCoordinator {
+export interface SimCoordinator extends SimHost {
   /** The start that serves now. */
   readonly reign: Reign | undefined;
-  /** It serves, or is about to. */
-  readonly isAlive: boolean;
-  start(): void;
-  kill(): void;
-  stop(): void;
-  resume(): void;
-  cut(isCut: boolean): void;
   joinFarm(info: AgentInfo): Promise<JoinFarmResponse>;
   readonly disk: SimDisk;
 }

@@ -20,6 +20,12 @@ export interface SimProcess {
   kill(): void;
 }
 
+/** A machine with its disk, which runs such processes one after another; alive while one runs or is about to. */
+export interface SimHost extends Pick<SimProcess, "isAlive" | "kill" | "stop" | "resume"> {
+  start(): void;
+  cut(isCut: boolean): void;
+}
+
 export function simProcess(world: Clock): SimProcess {
   let isAlive = true;
   let isStopped = false;
