@@ -45,6 +45,24 @@ export const runLimits = {
   gateTextChars: 500,
   /** What a person says at a gate, in characters. */
   gateCommentChars: 10_000,
+  /** People that one gate may ask for. */
+  gateApprovalsMax: 20,
+  /** What a person fills in at a gate, in characters a field. */
+  gateFieldChars: 2_000,
+  /** New tries of a task that failed by itself. */
+  taskRetriesMax: 10,
+  /** Placements of one execution after losses of agents, where a task states how many. */
+  infrastructureRetriesMax: 100,
+  /** Before the first new try of a task whose policy states no delay. */
+  retryDelayMs: 1_000,
+  /** Before a new try of a task, however often the delay was doubled. */
+  retryDelayMaxMs: 60 * 60 * 1000,
+  /** Endings that one retry policy names. */
+  retryCauses: 50,
+  /** Places in one concurrency group. */
+  concurrencyMax: 1_000,
+  /** Secrets of one task. */
+  taskSecrets: 50,
   /** Runs of a pipeline that its flow is taken from, unless told otherwise. */
   flowRuns: 20,
   /** The most: each has its events read from the log. */

@@ -39,10 +39,14 @@ function saltOf({ caches }: Pick<PlannedTask, "caches">): ActionSalt {
 
 /** What a task runs, where it does not depend on the source. Lists are sorted, as REAPI asks for of canonical Commands. */
 export function commandBlob(task: Task): Blob {
+  const { generates } = task;
+  const paths = task.outputs.map((output) => output.path);
   const command = create(CommandSchema, {
     arguments: ["/bin/sh", "-e", "-c", task.run],
-    environmentVariables: sortedPairs(task.env),
-    outputPaths: [...new Set(task.outputs.map((output) => output.path))].sort(compareUtf8),
+    environmentVariables: sortedPairs(
+      generates === undefined ? task.env : { ...task.env, MILLRACE_GENERATE: generates },
+    ),
+    outputPaths: [...new Set(generates === undefined ? paths : [...paths, generates])].sort(compareUtf8),
     // Artifacts are put into other trees by their root Directory, so the Directories must be in the CAS; the Tree is for
     // clients that expect one.
     outputDirectoryFormat: Command_OutputDirectoryFormat.TREE_AND_DIRECTORY,

@@ -1,7 +1,15 @@
 import { limits } from "../limits.ts";
-import type { Pipeline, Problem, Stage, Task } from "./pipeline.ts";
+import type { Concurrency, Pipeline, Problem, Retry, Stage, Task } from "./pipeline.ts";
 import { type Artifacts, checkReferences } from "./references.ts";
-import { type DeployShape, type ManualShape, type PipelineShape, pipelineShape, type TaskShape } from "./schema.ts";
+import {
+  type ConcurrencyShape,
+  type DeployShape,
+  type ManualShape,
+  type PipelineShape,
+  pipelineShape,
+  type RetryShape,
+  type TaskShape,
+} from "./schema.ts";
 import { type PathProblem, shapeProblems } from "./shape-problems.ts";
 import { readYaml, type YamlPath, type YamlSource } from "./yaml-source.ts";
 
@@ -79,7 +87,7 @@ function build(shape: PipelineShape, source: YamlSource, artifacts: Artifacts, f
     const gates = manual === undefined ? [] : [buildGate(manual, name, source)];
     return { name, needs: unique(stage?.needs ?? []), tasks: [...tasks, ...gates] };
   });
-  return { name: shape.name, file, stages };
+  return { name: shape.name, file, ...buildConcurrency(shape.concurrency), stages };
 }
 
 /** The name of the one task of a manual stage. */
@@ -87,6 +95,10 @@ const gateTask = "approval";
 
 function buildGate(manual: ManualShape, stage: string, source: YamlSource): Task {
   const { title, checklist = [], approvers = [], timeout = limits.gateTimeoutMs, on_timeout = "reject" } = manual;
+  const fields = source.keys(["stages", stage, "manual", "fields"]).map((field) => {
+    const { title = field, type = "text", options = [], required = false } = manual.fields?.[field] ?? {};
+    return { name: field, title, type, options, required };
+  });
   return {
     ...{ stage, name: gateTask, position: source.position(["stages", stage, "manual"], "key") },
     ...{
@@ -102,9 +114,17 @@ function buildGate(manual: ManualShape, stage: string, source: YamlSource): Task
       cache: false,
       idempotent: true,
       priority: 0,
+      allowFailure: false,
+      secrets: [],
     },
     timeoutMs: timeout,
-    gate: { title, checklist, approvers: unique(approvers), timeoutMs: timeout, onTimeout: on_timeout },
+    gate: {
+      ...{ title, checklist, approvers: unique(approvers), fields },
+      approvals: manual.approvals ?? 1,
+      authorMayApprove: manual.author_may_approve ?? manual.approvals === undefined,
+      evidenceRequired: manual.evidence ?? false,
+      ...{ timeoutMs: timeout, onTimeout: on_timeout },
+    },
   };
 }
 
@@ -154,7 +174,31 @@ function buildTask(
     cache: task.cache ?? task.idempotent ?? true,
     idempotent: task.idempotent ?? true,
     priority: task.priority ?? 0,
+    ...buildRetry(task.retry ?? defaults.retry),
+    ...buildConcurrency(task.concurrency),
+    allowFailure: task.allow_failure ?? false,
+    secrets: Object.entries(task.secrets ?? {})
+      .map(([env, { secret, file = false }]) => {
+        return { secret, env, file, position: source.position([...path, "secrets", env], "key") };
+      })
+      .sort((a, b) => (a.env < b.env ? -1 : 1)),
+    ...(task.generates === true ? { generates: generatedTasksPath } : {}),
   };
+}
+
+/** Where a task writes the tasks that it adds to its stage. */
+const generatedTasksPath = ".millrace-generated.yaml";
+
+function buildRetry(shape: RetryShape | undefined): { retry?: Retry } {
+  if (shape === undefined) return {};
+  const { times = 0, on = [], delay = limits.retryDelayMs, infrastructure } = shape;
+  return { retry: { times, on, delayMs: delay, infrastructure } };
+}
+
+function buildConcurrency(shape: ConcurrencyShape | undefined): { concurrency?: Concurrency } {
+  if (shape === undefined) return {};
+  const { group, limit = 1, policy = "queue" } = shape;
+  return { concurrency: { group, limit, policy } };
 }
 
 /** A stage that deploys is one task, `<stage>/deploy`, that reads nothing of the source. */

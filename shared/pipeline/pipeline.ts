@@ -9,6 +9,8 @@ export interface Pipeline {
   readonly name: string;
   /** The path that was given to the parser; problems found later name it. */
   readonly file: string;
+  /** Of the run as a whole. */
+  readonly concurrency?: Concurrency;
   /** In file order. */
   readonly stages: readonly Stage[];
 }
@@ -53,6 +55,15 @@ export interface Task {
   readonly priority: number;
   /** Of the one task of a manual stage: nothing is executed, a person decides. What a process would need is then empty. */
   readonly gate?: Gate;
+  /** Tries after failures of its own. */
+  readonly retry?: Retry;
+  /** Its failure fails neither the run nor what needs it. */
+  readonly allowFailure: boolean;
+  readonly concurrency?: Concurrency;
+  /** Sorted by variable. */
+  readonly secrets: readonly WantedSecret[];
+  /** The output that holds the tasks which it adds to its stage; it is told the path by `MILLRACE_GENERATE`. */
+  readonly generates?: string;
   /** Set for the one task of a stage that deploys: `run` is what the unit runs, the one `use` is the release. */
   readonly deployment?: Deployment;
 }
@@ -64,10 +75,64 @@ export interface Gate {
   readonly checklist: readonly string[];
   /** Names of tokens, and roles; empty is everybody who may submit runs. */
   readonly approvers: readonly string[];
+  /** How many different people must approve. */
+  readonly approvals: number;
+  /** Who asked for the run may be one of them. */
+  readonly authorMayApprove: boolean;
+  /** What an approver fills in, in file order. */
+  readonly fields: readonly GateField[];
+  /** Somebody must have added evidence before it is approved. */
+  readonly evidenceRequired: boolean;
   /** From when the gate opens. */
   readonly timeoutMs: number;
   /** What it comes to when nobody decides in time. */
   readonly onTimeout: "approve" | "reject";
+}
+
+/** A line of a gate's form. */
+export interface GateField {
+  readonly name: string;
+  readonly title: string;
+  readonly type: "text" | "number" | "boolean" | "choice";
+  /** Of a choice; otherwise empty. */
+  readonly options: readonly string[];
+  readonly required: boolean;
+}
+
+/** When a task that failed by itself is tried again. */
+export interface Retry {
+  /** New tries; 0 to `limits.taskRetriesMax`. */
+  readonly times: number;
+  /** Endings after which it is; empty is any failure of its own. */
+  readonly on: readonly RetryCause[];
+  /** Before the first new try, doubled for each one after it. */
+  readonly delayMs: number;
+  /** Placements after the loss of an agent or a failure of the farm; undefined is the farm's own budget. */
+  readonly infrastructure: number | undefined;
+}
+
+/** An ending that a retry policy names. */
+export type RetryCause =
+  | { readonly exitCode: number }
+  | { readonly signal: string }
+  | { readonly ending: "any" | "timeout" | "out-of-memory" | "output-missing" };
+
+/** A group of which no more than `limit` members run at one time, in the whole project. */
+export interface Concurrency {
+  readonly group: string;
+  readonly limit: number;
+  /** What becomes of the next one when the group is full. */
+  readonly policy: "queue" | "cancel-superseded";
+}
+
+/** A secret of the project that a task is given. */
+export interface WantedSecret {
+  readonly secret: string;
+  /** The variable that holds it, or the path of the file that does. */
+  readonly env: string;
+  readonly file: boolean;
+  /** Of its entry. */
+  readonly position: Position;
 }
 
 /** Where a release goes, and how it is known to serve. */

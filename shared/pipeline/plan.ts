@@ -1,14 +1,21 @@
 import { create } from "@bufbuild/protobuf";
 import { durationFromMs } from "@bufbuild/protobuf/wkt";
 import type { Platform } from "../../proto/gen/build/bazel/remote/execution/v2/remote_execution_pb.ts";
-import { GateDecision, type PlannedTask, PlannedTaskSchema } from "../../proto/gen/millrace/v1/event_pb.ts";
+import {
+  type ConcurrencyGroup,
+  GateDecision,
+  GateFieldKind,
+  type PlannedTask,
+  PlannedTaskSchema,
+} from "../../proto/gen/millrace/v1/event_pb.ts";
 import type { Blob } from "../cas/cas.ts";
 import { type Digest, type DigestKey, digestKey, digestToMessage } from "../digest.ts";
 import { limits } from "../limits.ts";
 import type { TreeEntry } from "../merkle/tree-entry.ts";
 import { commandBlob, platformOf } from "./action.ts";
 import { orderByNeeds } from "./order.ts";
-import type { Deployment, Gate, Pipeline, Position, Problem, Task } from "./pipeline.ts";
+import type { Deployment, Gate, GateField, Pipeline, Position, Problem, Task } from "./pipeline.ts";
+import { concurrencyMessage, policiesOf } from "./plan-policies.ts";
 import { resolveTools, type ToolOffer } from "./resolve-tools.ts";
 import { type InputSet, inputSelector } from "./select-inputs.ts";
 import { type Selection, selectTasks, taskGraph, taskId } from "./select-tasks.ts";
@@ -25,6 +32,8 @@ export interface PlanRequest extends Selection {
 export interface RunPlan {
   /** Each after all that it needs, otherwise as near to file order as that allows. */
   readonly tasks: readonly PlannedTask[];
+  /** Of the run as a whole. */
+  readonly concurrency?: ConcurrencyGroup;
   /** Every Command and input Directory that the tasks name by digest, once. */
   readonly blobs: readonly Blob[];
   readonly problems: readonly Problem[];
@@ -66,7 +75,9 @@ export function planRun(request: PlanRequest): RunPlan {
     const needs = graph.needsOf(taskId(task));
     return plannedTask(task, { needs, command: command.digest, inputRoot: set.root, platform });
   });
-  return { tasks: planned, blobs: [...blobs.values()], problems: [] };
+  const { concurrency } = pipeline;
+  const group = concurrency === undefined ? {} : { concurrency: concurrencyMessage(concurrency) };
+  return { tasks: planned, ...group, blobs: [...blobs.values()], problems: [] };
 }
 
 function failed(problems: readonly Problem[]): RunPlan {
@@ -96,19 +107,31 @@ function plannedTask(task: Task, { needs, command, inputRoot, platform }: Parts)
     priority: task.priority,
     caches: task.caches.map(({ name, path }) => ({ name, path })),
     ...(task.deployment === undefined ? {} : { deployment: deploymentMessage(task.deployment) }),
+    ...policiesOf(task),
   });
 }
 
 /** Nothing is executed, so there is neither a Command nor an input tree. */
 function plannedGate({ stage, name }: Task, gate: Gate, needs: readonly string[]): PlannedTask {
-  const { title, checklist, approvers, timeoutMs, onTimeout } = gate;
+  const { title, checklist, approvers, timeoutMs, onTimeout, approvals, authorMayApprove, evidenceRequired } = gate;
+  const fields = gate.fields.map(({ type, options, ...field }) => {
+    return { ...field, kind: fieldKinds[type], options: [...options] };
+  });
   const decision = onTimeout === "approve" ? GateDecision.APPROVED : GateDecision.REJECTED;
   const asked = { title, checklist: [...checklist], approvers: [...approvers], onTimeout: decision };
+  const asksFor = { approvals, authorMayApprove, evidenceRequired, fields };
   return create(PlannedTaskSchema, {
     ...{ stage, name, needs: [...needs], doNotCache: true },
-    gate: { ...asked, timeout: durationFromMs(timeoutMs) },
+    gate: { ...asked, ...asksFor, timeout: durationFromMs(timeoutMs) },
   });
 }
+
+const fieldKinds: Readonly<Record<GateField["type"], GateFieldKind>> = {
+  text: GateFieldKind.TEXT,
+  number: GateFieldKind.NUMBER,
+  boolean: GateFieldKind.BOOLEAN,
+  choice: GateFieldKind.CHOICE,
+};
 
 function deploymentMessage({ environment, app, probeUrl, probeTimeoutMs }: Deployment) {
   return { environment, app, probe: { url: probeUrl, timeout: durationFromMs(probeTimeoutMs) } };

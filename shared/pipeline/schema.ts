@@ -1,9 +1,7 @@
 import { z } from "zod";
-import { limits } from "../limits.ts";
 import { readGateTimeout, readTimeout } from "./duration.ts";
 import { readGlob } from "./glob.ts";
 import {
-  type Reading,
   readApprover,
   readBoolean,
   readGateText,
@@ -18,20 +16,13 @@ import {
   readToolVersion,
   readVariable,
 } from "./reading.ts";
+import { readApprovals } from "./reading-policies.ts";
 import { readRelativePath } from "./relative-path.ts";
+import { items, scalar } from "./schema-parts.ts";
+import { concurrency, concurrencyGroup, gateField, retry, retryPolicy, secrets, secretUse } from "./schema-policies.ts";
 
 // The shape of a pipeline file. Scalars arrive as text (see yaml-source.ts); here they get their meaning. Whether names
 // refer to something is the business of references.ts.
-
-/** Text with a meaning of its own; what is wrong with it and the hint travel in the issue. */
-function scalar<T>(read: (text: string) => Reading<T>) {
-  return z.string().transform((text, context): T => {
-    const reading = read(text);
-    if ("value" in reading) return reading.value;
-    context.issues.push({ code: "custom", message: reading.wrong, params: { hint: reading.hint }, input: text });
-    return z.NEVER;
-  });
-}
 
 const name = scalar(readName);
 const label = scalar(readLabel);
@@ -63,22 +54,25 @@ const task = z
     cache: scalar(readBoolean).optional(),
     idempotent: scalar(readBoolean).optional(),
     priority: scalar(readPriority).optional(),
+    retry: retry.optional(),
+    allow_failure: scalar(readBoolean).optional(),
+    concurrency: concurrency.optional(),
+    secrets: secrets.optional(),
+    generates: scalar(readBoolean).optional(),
   })
   .refine(({ cache, idempotent }) => !(cache === true && idempotent === false), {
     path: ["cache"],
     message: "cannot be true where `idempotent` is false: what must happen each time is not answered from the cache",
   });
 
-/** No more than `limits.gateItems`. */
-function items<T extends z.ZodType>(item: T) {
-  const most = limits.gateItems;
-  return z.array(item).refine((all) => all.length <= most, { message: `has more than ${most} items` });
-}
-
 const manual = z.strictObject({
   title: scalar(readGateText),
   checklist: items(scalar(readGateText)).optional(),
   approvers: items(scalar(readApprover)).optional(),
+  approvals: scalar(readApprovals).optional(),
+  author_may_approve: scalar(readBoolean).optional(),
+  fields: z.record(name, gateField).optional(),
+  evidence: scalar(readBoolean).optional(),
   timeout: scalar(readGateTimeout).optional(),
   on_timeout: scalar(readGateWord).optional(),
 });
@@ -106,10 +100,12 @@ const defaults = z.strictObject({
   caches: caches.optional(),
   env: environment.optional(),
   timeout: timeout.optional(),
+  retry: retry.optional(),
 });
 
 export const pipelineShape = z.strictObject({
   name,
+  concurrency: concurrency.optional(),
   defaults: defaults.optional(),
   stages: z.record(name, stage),
 });
@@ -118,6 +114,8 @@ export type PipelineShape = z.output<typeof pipelineShape>;
 export type TaskShape = z.output<typeof task>;
 export type ManualShape = z.output<typeof manual>;
 export type DeployShape = z.output<typeof deploy>;
+export type RetryShape = z.output<typeof retryPolicy>;
+export type ConcurrencyShape = z.output<typeof concurrencyGroup>;
 
 /** One kind of mapping in the file: what it is called, its keys, and those that a later version will have. */
 export interface Level {
@@ -126,12 +124,14 @@ export interface Level {
   readonly later: readonly string[];
 }
 
-const laterEverywhere = ["retry", "services", "secrets", "params", "when", "finally", "concurrency"];
+const laterEverywhere = ["services", "params", "when", "finally"];
+
+type Kind =
+  | ("pipeline" | "defaults" | "stage" | "manual" | "field" | "task" | "retry" | "concurrency" | "secret" | "use")
+  | ("deploy" | "probe");
 
 /** From the outside in. */
-export const levels: {
-  readonly [kind in "pipeline" | "defaults" | "stage" | "manual" | "task" | "use" | "deploy" | "probe"]: Level;
-} = {
+export const levels: { readonly [kind in Kind]: Level } = {
   pipeline: {
     title: "the pipeline",
     keys: Object.keys(pipelineShape.shape),
@@ -141,23 +141,27 @@ export const levels: {
   stage: {
     title: "a stage",
     keys: Object.keys(stage.shape),
-    later: [...laterEverywhere, "gates", "allow_failure", "matrix"],
+    later: [...laterEverywhere, "gates", "matrix", "retry", "concurrency", "secrets"],
   },
-  manual: { title: "a manual stage", keys: Object.keys(manual.shape), later: ["fields", "evidence", "count"] },
+  manual: { title: "a manual stage", keys: Object.keys(manual.shape), later: [] },
   task: {
     title: "a task",
     keys: Object.keys(task.shape),
     later: [
       ...laterEverywhere,
-      ...["matrix", "shards", "reports", "gates", "allow_failure", "network", "image", "resources"],
+      ...["matrix", "shards", "reports", "gates", "network", "image", "resources"],
       ...["sandbox", "on"],
     ],
   },
+  retry: { title: "a retry policy", keys: Object.keys(retryPolicy.shape), later: [] },
+  concurrency: { title: "a concurrency group", keys: Object.keys(concurrencyGroup.shape), later: [] },
+  secret: { title: "a secret", keys: Object.keys(secretUse.shape), later: [] },
+  field: { title: "a field of a form", keys: Object.keys(gateField.shape), later: [] },
   use: { title: "a used artifact", keys: Object.keys(use.shape), later: [] },
   deploy: {
     title: "a deploy",
     keys: Object.keys(deploy.shape),
-    later: ["strategy", "hosts", "timeout", "windows", "analysis", "secrets"],
+    later: ["strategy", "hosts", "timeout", "windows", "analysis", "secrets", "concurrency"],
   },
   probe: { title: "a probe", keys: Object.keys(probe.shape), later: ["tcp", "exec"] },
 };

@@ -53,14 +53,23 @@ function unknownKey(path: YamlPath, key: string): PathProblem {
 }
 
 function levelOf(path: YamlPath): Level {
-  const [first, , third] = path;
-  if (first === "defaults") return levels.defaults;
+  const [first, second, third, fourth, fifth] = path;
+  if (first === "defaults") return second === "retry" ? levels.retry : levels.defaults;
+  if (first === "concurrency") return levels.concurrency;
   if (first !== "stages") return levels.pipeline;
-  if (third === "manual") return levels.manual;
+  if (third === "manual") return fourth === "fields" ? levels.field : levels.manual;
   if (third === "deploy") return path.length > 3 ? levels.probe : levels.deploy;
   if (third !== "tasks") return levels.stage;
-  return path.length > 4 ? levels.use : levels.task;
+  return belowTask.get(fifth) ?? levels.task;
 }
+
+/** By the key of the task that they stand under. */
+const belowTask: ReadonlyMap<unknown, Level> = new Map([
+  ["use", levels.use],
+  ["retry", levels.retry],
+  ["concurrency", levels.concurrency],
+  ["secrets", levels.secret],
+]);
 
 const typeNames = new Map([
   ["string", "text"],

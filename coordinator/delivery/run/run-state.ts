@@ -168,7 +168,23 @@ export function evolve(state: RunState, event: Event): void {
     case "environmentBound":
     case "environmentDeployed":
     case "runsExpired":
+    case "projectSet":
+    case "projectRemoved":
+    case "secretSet":
+    case "secretRemoved":
+    case "callAudited":
       // Of another aggregate.
+      return;
+    case "runPaused":
+    case "runResumed":
+    case "runCommented":
+    case "tasksReopened":
+    case "taskRetried":
+    case "tasksGenerated":
+    case "taskHeldBack":
+    case "gateVoted":
+    case "evidenceAdded":
+      // Nothing records these yet.
       return;
     case undefined:
       // Written by a newer version: it changes nothing that this one knows.

@@ -16,7 +16,7 @@ import type { Message, UnknownEnum } from "@bufbuild/protobuf";
  * Describes the file millrace/v1/event.proto.
  */
 export const file_millrace_v1_event: GenFile = /*@__PURE__*/
-  fileDesc("ChdtaWxscmFjZS92MS9ldmVudC5wcm90bxILbWlsbHJhY2UudjEiLAoGQ29tbWl0EiIKBmV2ZW50cxgBIAMoCzISLm1pbGxyYWNlLnYxLkV2ZW50IrsHCgVFdmVudBIoCgR0aW1lGAEgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIRCglwcmluY2lwYWwYAiABKAkSDwoHcHJvamVjdBgDIAEoCRITCgt0cmFjZXBhcmVudBgEIAEoCRIyCg1ydW5fcmVxdWVzdGVkGAogASgLMhkubWlsbHJhY2UudjEuUnVuUmVxdWVzdGVkSAASLgoLcnVuX3BsYW5uZWQYCyABKAsyFy5taWxscmFjZS52MS5SdW5QbGFubmVkSAASMAoMdGFza193YWl0aW5nGAwgASgLMhgubWlsbHJhY2UudjEuVGFza1dhaXRpbmdIABI0Cg50YXNrX3N1Ym1pdHRlZBgNIAEoCzIaLm1pbGxyYWNlLnYxLlRhc2tTdWJtaXR0ZWRIABIwCgx0YXNrX3N0YXJ0ZWQYDiABKAsyGC5taWxscmFjZS52MS5UYXNrU3RhcnRlZEgAEjIKDXRhc2tfZmluaXNoZWQYDyABKAsyGS5taWxscmFjZS52MS5UYXNrRmluaXNoZWRIABIwCgx0YXNrX3NraXBwZWQYECABKAsyGC5taWxscmFjZS52MS5UYXNrU2tpcHBlZEgAEj8KFHJ1bl9jYW5jZWxfcmVxdWVzdGVkGBEgASgLMh8ubWlsbHJhY2UudjEuUnVuQ2FuY2VsUmVxdWVzdGVkSAASMAoMcnVuX2ZpbmlzaGVkGBIgASgLMhgubWlsbHJhY2UudjEuUnVuRmluaXNoZWRIABIuCgtnYXRlX29wZW5lZBgeIAEoCzIXLm1pbGxyYWNlLnYxLkdhdGVPcGVuZWRIABIwCgxnYXRlX2RlY2lkZWQYHyABKAsyGC5taWxscmFjZS52MS5HYXRlRGVjaWRlZEgAEjoKEWVudmlyb25tZW50X2JvdW5kGCggASgLMh0ubWlsbHJhY2UudjEuRW52aXJvbm1lbnRCb3VuZEgAEkAKFGVudmlyb25tZW50X2RlcGxveWVkGCkgASgLMiAubWlsbHJhY2UudjEuRW52aXJvbm1lbnREZXBsb3llZEgAEiwKCnJ1bl9waW5uZWQYMiABKAsyFi5taWxscmFjZS52MS5SdW5QaW5uZWRIABIwCgxydW5fdW5waW5uZWQYMyABKAsyGC5taWxscmFjZS52MS5SdW5VbnBpbm5lZEgAEjAKDHJ1bnNfZXhwaXJlZBg0IAEoCzIYLm1pbGxyYWNlLnYxLlJ1bnNFeHBpcmVkSABCBgoEa2luZCKJAQoMUnVuUmVxdWVzdGVkEhAKCHBpcGVsaW5lGAEgASgJEhUKDXBpcGVsaW5lX3BhdGgYAiABKAkSNwoGc291cmNlGAMgASgLMicuYnVpbGQuYmF6ZWwucmVtb3RlLmV4ZWN1dGlvbi52Mi5EaWdlc3QSFwoPaWRlbXBvdGVuY3lfa2V5GAQgASgJIjUKClJ1blBsYW5uZWQSJwoFdGFza3MYASADKAsyGC5taWxscmFjZS52MS5QbGFubmVkVGFzayK4BAoLUGxhbm5lZFRhc2sSDQoFc3RhZ2UYASABKAkSDAoEbmFtZRgCIAEoCRINCgVuZWVkcxgDIAMoCRI/Cg5jb21tYW5kX2RpZ2VzdBgEIAEoCzInLmJ1aWxkLmJhemVsLnJlbW90ZS5leGVjdXRpb24udjIuRGlnZXN0EkIKEWlucHV0X3Jvb3RfZGlnZXN0GAUgASgLMicuYnVpbGQuYmF6ZWwucmVtb3RlLmV4ZWN1dGlvbi52Mi5EaWdlc3QSJgoEdXNlcxgGIAMoCzIYLm1pbGxyYWNlLnYxLkFydGlmYWN0VXNlEiwKB291dHB1dHMYByADKAsyGy5taWxscmFjZS52MS5BcnRpZmFjdE91dHB1dBI7CghwbGF0Zm9ybRgIIAEoCzIpLmJ1aWxkLmJhemVsLnJlbW90ZS5leGVjdXRpb24udjIuUGxhdGZvcm0SKgoHdGltZW91dBgJIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhIUCgxkb19ub3RfY2FjaGUYCiABKAgSEAoIcHJpb3JpdHkYCyABKAUSJwoGY2FjaGVzGAwgAygLMhcubWlsbHJhY2UudjEuTmFtZWRDYWNoZRIlCgRnYXRlGBQgASgLMhcubWlsbHJhY2UudjEuTWFudWFsR2F0ZRIUCgxhdF9tb3N0X29uY2UYFSABKAgSKwoKZGVwbG95bWVudBgeIAEoCzIXLm1pbGxyYWNlLnYxLkRlcGxveW1lbnQiKAoKTmFtZWRDYWNoZRIMCgRuYW1lGAEgASgJEgwKBHBhdGgYAiABKAkiNQoKQWN0aW9uU2FsdBInCgZjYWNoZXMYASADKAsyFy5taWxscmFjZS52MS5OYW1lZENhY2hlIpwBCgpNYW51YWxHYXRlEg0KBXRpdGxlGAEgASgJEhEKCWNoZWNrbGlzdBgCIAMoCRIRCglhcHByb3ZlcnMYAyADKAkSKgoHdGltZW91dBgEIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhItCgpvbl90aW1lb3V0GAUgASgOMhkubWlsbHJhY2UudjEuR2F0ZURlY2lzaW9uInUKC0dhdGVCaW5kaW5nEjcKBnNvdXJjZRgBIAEoCzInLmJ1aWxkLmJhemVsLnJlbW90ZS5leGVjdXRpb24udjIuRGlnZXN0Ei0KCWFydGlmYWN0cxgCIAMoCzIaLm1pbGxyYWNlLnYxLkJvdW5kQXJ0aWZhY3QikQEKDUJvdW5kQXJ0aWZhY3QSDAoEbmFtZRgBIAEoCRIMCgR0YXNrGAIgASgJEjcKBmRpZ2VzdBgDIAEoCzInLmJ1aWxkLmJhemVsLnJlbW90ZS5leGVjdXRpb24udjIuRGlnZXN0EhQKDGlzX2RpcmVjdG9yeRgEIAEoCBIVCg1pc19leGVjdXRhYmxlGAUgASgIIoIBCgpHYXRlT3BlbmVkEgwKBHRhc2sYASABKAkSOAoHYmluZGluZxgCIAEoCzInLmJ1aWxkLmJhemVsLnJlbW90ZS5leGVjdXRpb24udjIuRGlnZXN0EiwKCGRlYWRsaW5lGAMgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCKmAQoLR2F0ZURlY2lkZWQSDAoEdGFzaxgBIAEoCRIrCghkZWNpc2lvbhgCIAEoDjIZLm1pbGxyYWNlLnYxLkdhdGVEZWNpc2lvbhIPCgdjb21tZW50GAMgASgJEjgKB2JpbmRpbmcYBCABKAsyJy5idWlsZC5iYXplbC5yZW1vdGUuZXhlY3V0aW9uLnYyLkRpZ2VzdBIRCgl0aW1lZF9vdXQYBSABKAgiUQoKRGVwbG95bWVudBITCgtlbnZpcm9ubWVudBgBIAEoCRILCgNhcHAYAiABKAkSIQoFcHJvYmUYAyABKAsyEi5taWxscmFjZS52MS5Qcm9iZSJACgVQcm9iZRILCgN1cmwYASABKAkSKgoHdGltZW91dBgCIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbiL4AQoRRGVwbG95bWVudE91dGNvbWUSEwoLZW52aXJvbm1lbnQYASABKAkSCwoDYXBwGAIgASgJEjgKB3JlbGVhc2UYAyABKAsyJy5idWlsZC5iYXplbC5yZW1vdGUuZXhlY3V0aW9uLnYyLkRpZ2VzdBI4CgdjdXJyZW50GAQgASgLMicuYnVpbGQuYmF6ZWwucmVtb3RlLmV4ZWN1dGlvbi52Mi5EaWdlc3QSDwoHaGVhbHRoeRgFIAEoCBIRCgl3ZW50X2JhY2sYBiABKAgSEwoLbW92ZWRfYnl0ZXMYByABKAMSFAoMcHJvYmVfYW5zd2VyGAggASgJIjYKEEVudmlyb25tZW50Qm91bmQSEwoLZW52aXJvbm1lbnQYASABKAkSDQoFYWdlbnQYAiABKAkidwoTRW52aXJvbm1lbnREZXBsb3llZBILCgNydW4YASABKAkSDAoEdGFzaxgCIAEoCRIUCgxleGVjdXRpb25faWQYAyABKAkSLwoHb3V0Y29tZRgEIAEoCzIeLm1pbGxyYWNlLnYxLkRlcGxveW1lbnRPdXRjb21lIhsKCVJ1blBpbm5lZBIOCgZyZWFzb24YASABKAkiDQoLUnVuVW5waW5uZWQiGwoLUnVuc0V4cGlyZWQSDAoEcnVucxgBIAMoCSI7CgtBcnRpZmFjdFVzZRIMCgR0YXNrGAEgASgJEhAKCGFydGlmYWN0GAIgASgJEgwKBHBhdGgYAyABKAkiMAoOQXJ0aWZhY3RPdXRwdXQSEAoIYXJ0aWZhY3QYASABKAkSDAoEcGF0aBgCIAEoCSI8CgtUYXNrV2FpdGluZxIMCgR0YXNrGAEgASgJEh8KBHdhaXQYAiABKAsyES5taWxscmFjZS52MS5XYWl0InMKDVRhc2tTdWJtaXR0ZWQSDAoEdGFzaxgBIAEoCRI+Cg1hY3Rpb25fZGlnZXN0GAIgASgLMicuYnVpbGQuYmF6ZWwucmVtb3RlLmV4ZWN1dGlvbi52Mi5EaWdlc3QSFAoMZXhlY3V0aW9uX2lkGAMgASgJIlEKC1Rhc2tTdGFydGVkEgwKBHRhc2sYASABKAkSDwoHYXR0ZW1wdBgCIAEoBRINCgVhZ2VudBgDIAEoCRIUCgxleGVjdXRpb25faWQYBCABKAki3AMKDFRhc2tGaW5pc2hlZBIMCgR0YXNrGAEgASgJEicKBnN0YXR1cxgCIAEoDjIXLm1pbGxyYWNlLnYxLlRhc2tTdGF0dXMSDgoGY2FjaGVkGAMgASgIEiMKBmVuZGluZxgEIAEoCzITLm1pbGxyYWNlLnYxLkVuZGluZxIoCglhcnRpZmFjdHMYBSADKAsyFS5taWxscmFjZS52MS5BcnRpZmFjdBI+Cg1hY3Rpb25fZGlnZXN0GAYgASgLMicuYnVpbGQuYmF6ZWwucmVtb3RlLmV4ZWN1dGlvbi52Mi5EaWdlc3QSOwoKbG9nX2RpZ2VzdBgHIAEoCzInLmJ1aWxkLmJhemVsLnJlbW90ZS5leGVjdXRpb24udjIuRGlnZXN0EisKCGR1cmF0aW9uGAggASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEikKBXVzYWdlGAkgASgLMhoubWlsbHJhY2UudjEuUmVzb3VyY2VVc2FnZRItCgtjb25maW5lbWVudBgKIAEoCzIYLm1pbGxyYWNlLnYxLkNvbmZpbmVtZW50EjIKCmRlcGxveW1lbnQYHiABKAsyHi5taWxscmFjZS52MS5EZXBsb3ltZW50T3V0Y29tZSIrCgtUYXNrU2tpcHBlZBIMCgR0YXNrGAEgASgJEg4KBnJlYXNvbhgCIAEoCSIkChJSdW5DYW5jZWxSZXF1ZXN0ZWQSDgoGcmVhc29uGAEgASgJIjUKC1J1bkZpbmlzaGVkEiYKBnN0YXR1cxgBIAEoDjIWLm1pbGxyYWNlLnYxLlJ1blN0YXR1cyJoCgRXYWl0EiUKBWNhdXNlGAEgASgOMhYubWlsbHJhY2UudjEuV2FpdENhdXNlEikKBXNpbmNlGAIgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIOCgZkZXRhaWwYAyABKAki4QEKCEFydGlmYWN0EgwKBG5hbWUYASABKAkSDAoEcGF0aBgCIAEoCRIMCgR0YXNrGAMgASgJEjcKBGZpbGUYBCABKAsyJy5idWlsZC5iYXplbC5yZW1vdGUuZXhlY3V0aW9uLnYyLkRpZ2VzdEgAEjwKCWRpcmVjdG9yeRgFIAEoCzInLmJ1aWxkLmJhemVsLnJlbW90ZS5leGVjdXRpb24udjIuRGlnZXN0SAASEgoKc2l6ZV9ieXRlcxgGIAEoAxIVCg1pc19leGVjdXRhYmxlGAcgASgIQgkKB2NvbnRlbnQijAEKBkVuZGluZxIlCgRraW5kGAEgASgOMhcubWlsbHJhY2UudjEuRW5kaW5nS2luZBIRCglleGl0X2NvZGUYAiABKAUSDgoGc2lnbmFsGAMgASgJEg4KBmRldGFpbBgEIAEoCRIoCgVzY29wZRgFIAEoDjIZLm1pbGxyYWNlLnYxLkZhaWx1cmVTY29wZSJSCg1SZXNvdXJjZVVzYWdlEiYKA2NwdRgBIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhIZChFwZWFrX21lbW9yeV9ieXRlcxgCIAEoAyJoCgtDb25maW5lbWVudBIqCgdzYW5kYm94GAEgASgOMhkubWlsbHJhY2UudjEuU2FuZGJveExldmVsEi0KC2NvbnRhaW5tZW50GAIgASgOMhgubWlsbHJhY2UudjEuQ29udGFpbm1lbnQqZQoMR2F0ZURlY2lzaW9uEh0KGUdBVEVfREVDSVNJT05fVU5TUEVDSUZJRUQQABIaChZHQVRFX0RFQ0lTSU9OX0FQUFJPVkVEEAESGgoWR0FURV9ERUNJU0lPTl9SRUpFQ1RFRBACKpgCCglXYWl0Q2F1c2USGgoWV0FJVF9DQVVTRV9VTlNQRUNJRklFRBAAEhQKEFdBSVRfQ0FVU0VfTkVFRFMQARIYChRXQUlUX0NBVVNFX1BSRVBBUklORxACEhoKFldBSVRfQ0FVU0VfQUdFTlRTX0JVU1kQAxIfChtXQUlUX0NBVVNFX05PX0FHRU5UX01BVENIRVMQBBIZChVXQUlUX0NBVVNFX0FHRU5UX0xPU1QQBRIdChlXQUlUX0NBVVNFX0FHRU5UX0RSQUlOSU5HEAYSGwoXV0FJVF9DQVVTRV9QT09MX1NDQUxJTkcQBxITCg9XQUlUX0NBVVNFX0dBVEUQFBIWChJXQUlUX0NBVVNFX1BMQUNJTkcQFSpeCgxGYWlsdXJlU2NvcGUSHQoZRkFJTFVSRV9TQ09QRV9VTlNQRUNJRklFRBAAEhcKE0ZBSUxVUkVfU0NPUEVfQUdFTlQQARIWChJGQUlMVVJFX1NDT1BFX0ZBUk0QAirjAgoKRW5kaW5nS2luZBIbChdFTkRJTkdfS0lORF9VTlNQRUNJRklFRBAAEhYKEkVORElOR19LSU5EX0VYSVRFRBABEhkKFUVORElOR19LSU5EX1NJR05BTExFRBACEhkKFUVORElOR19LSU5EX1RJTUVEX09VVBADEhkKFUVORElOR19LSU5EX0NBTkNFTExFRBAEEh0KGUVORElOR19LSU5EX09VVF9PRl9NRU1PUlkQBRIaChZFTkRJTkdfS0lORF9BR0VOVF9MT1NUEAYSHgoaRU5ESU5HX0tJTkRfT1VUUFVUX01JU1NJTkcQBxIeChpFTkRJTkdfS0lORF9JTkZSQVNUUlVDVFVSRRAIEhcKE0VORElOR19LSU5EX1JFRlVTRUQQCRIYChRFTkRJTkdfS0lORF9SRUpFQ1RFRBAUEiEKHUVORElOR19LSU5EX0RFUExPWU1FTlRfRkFJTEVEEB4qYwoMU2FuZGJveExldmVsEh0KGVNBTkRCT1hfTEVWRUxfVU5TUEVDSUZJRUQQABIWChJTQU5EQk9YX0xFVkVMX05PTkUQARIcChhTQU5EQk9YX0xFVkVMX0JVQkJMRVdSQVAQAipdCgtDb250YWlubWVudBIbChdDT05UQUlOTUVOVF9VTlNQRUNJRklFRBAAEhQKEENPTlRBSU5NRU5UX0ZVTEwQARIbChdDT05UQUlOTUVOVF9CRVNUX0VGRk9SVBACKooBCglSdW5TdGF0dXMSGgoWUlVOX1NUQVRVU19VTlNQRUNJRklFRBAAEhYKElJVTl9TVEFUVVNfUlVOTklORxABEhgKFFJVTl9TVEFUVVNfU1VDQ0VFREVEEAISFQoRUlVOX1NUQVRVU19GQUlMRUQQAxIYChRSVU5fU1RBVFVTX0NBTkNFTExFRBAEKtoBCgpUYXNrU3RhdHVzEhsKF1RBU0tfU1RBVFVTX1VOU1BFQ0lGSUVEEAASFwoTVEFTS19TVEFUVVNfV0FJVElORxABEhYKElRBU0tfU1RBVFVTX1FVRVVFRBACEhcKE1RBU0tfU1RBVFVTX1JVTk5JTkcQAxIZChVUQVNLX1NUQVRVU19TVUNDRUVERUQQBBIWChJUQVNLX1NUQVRVU19GQUlMRUQQBRIZChVUQVNLX1NUQVRVU19DQU5DRUxMRUQQBhIXChNUQVNLX1NUQVRVU19TS0lQUEVEEAdiBnByb3RvMw", [file_build_bazel_remote_execution_v2_remote_execution, file_google_protobuf_duration, file_google_protobuf_timestamp]);
+  fileDesc("ChdtaWxscmFjZS92MS9ldmVudC5wcm90bxILbWlsbHJhY2UudjEiLAoGQ29tbWl0EiIKBmV2ZW50cxgBIAMoCzISLm1pbGxyYWNlLnYxLkV2ZW50IpUNCgVFdmVudBIoCgR0aW1lGAEgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIRCglwcmluY2lwYWwYAiABKAkSDwoHcHJvamVjdBgDIAEoCRITCgt0cmFjZXBhcmVudBgEIAEoCRIyCg1ydW5fcmVxdWVzdGVkGAogASgLMhkubWlsbHJhY2UudjEuUnVuUmVxdWVzdGVkSAASLgoLcnVuX3BsYW5uZWQYCyABKAsyFy5taWxscmFjZS52MS5SdW5QbGFubmVkSAASMAoMdGFza193YWl0aW5nGAwgASgLMhgubWlsbHJhY2UudjEuVGFza1dhaXRpbmdIABI0Cg50YXNrX3N1Ym1pdHRlZBgNIAEoCzIaLm1pbGxyYWNlLnYxLlRhc2tTdWJtaXR0ZWRIABIwCgx0YXNrX3N0YXJ0ZWQYDiABKAsyGC5taWxscmFjZS52MS5UYXNrU3RhcnRlZEgAEjIKDXRhc2tfZmluaXNoZWQYDyABKAsyGS5taWxscmFjZS52MS5UYXNrRmluaXNoZWRIABIwCgx0YXNrX3NraXBwZWQYECABKAsyGC5taWxscmFjZS52MS5UYXNrU2tpcHBlZEgAEj8KFHJ1bl9jYW5jZWxfcmVxdWVzdGVkGBEgASgLMh8ubWlsbHJhY2UudjEuUnVuQ2FuY2VsUmVxdWVzdGVkSAASMAoMcnVuX2ZpbmlzaGVkGBIgASgLMhgubWlsbHJhY2UudjEuUnVuRmluaXNoZWRIABIuCgtnYXRlX29wZW5lZBgeIAEoCzIXLm1pbGxyYWNlLnYxLkdhdGVPcGVuZWRIABIwCgxnYXRlX2RlY2lkZWQYHyABKAsyGC5taWxscmFjZS52MS5HYXRlRGVjaWRlZEgAEjoKEWVudmlyb25tZW50X2JvdW5kGCggASgLMh0ubWlsbHJhY2UudjEuRW52aXJvbm1lbnRCb3VuZEgAEkAKFGVudmlyb25tZW50X2RlcGxveWVkGCkgASgLMiAubWlsbHJhY2UudjEuRW52aXJvbm1lbnREZXBsb3llZEgAEiwKCnJ1bl9waW5uZWQYMiABKAsyFi5taWxscmFjZS52MS5SdW5QaW5uZWRIABIwCgxydW5fdW5waW5uZWQYMyABKAsyGC5taWxscmFjZS52MS5SdW5VbnBpbm5lZEgAEjAKDHJ1bnNfZXhwaXJlZBg0IAEoCzIYLm1pbGxyYWNlLnYxLlJ1bnNFeHBpcmVkSAASLAoKcnVuX3BhdXNlZBg8IAEoCzIWLm1pbGxyYWNlLnYxLlJ1blBhdXNlZEgAEi4KC3J1bl9yZXN1bWVkGD0gASgLMhcubWlsbHJhY2UudjEuUnVuUmVzdW1lZEgAEjIKDXJ1bl9jb21tZW50ZWQYPiABKAsyGS5taWxscmFjZS52MS5SdW5Db21tZW50ZWRIABI0Cg50YXNrc19yZW9wZW5lZBg/IAEoCzIaLm1pbGxyYWNlLnYxLlRhc2tzUmVvcGVuZWRIABIwCgx0YXNrX3JldHJpZWQYQCABKAsyGC5taWxscmFjZS52MS5UYXNrUmV0cmllZEgAEjYKD3Rhc2tzX2dlbmVyYXRlZBhBIAEoCzIbLm1pbGxyYWNlLnYxLlRhc2tzR2VuZXJhdGVkSAASMwoOdGFza19oZWxkX2JhY2sYQiABKAsyGS5taWxscmFjZS52MS5UYXNrSGVsZEJhY2tIABIsCgpnYXRlX3ZvdGVkGEYgASgLMhYubWlsbHJhY2UudjEuR2F0ZVZvdGVkSAASNAoOZXZpZGVuY2VfYWRkZWQYRyABKAsyGi5taWxscmFjZS52MS5FdmlkZW5jZUFkZGVkSAASLgoLcHJvamVjdF9zZXQYUCABKAsyFy5taWxscmFjZS52MS5Qcm9qZWN0U2V0SAASNgoPcHJvamVjdF9yZW1vdmVkGFEgASgLMhsubWlsbHJhY2UudjEuUHJvamVjdFJlbW92ZWRIABIsCgpzZWNyZXRfc2V0GFUgASgLMhYubWlsbHJhY2UudjEuU2VjcmV0U2V0SAASNAoOc2VjcmV0X3JlbW92ZWQYViABKAsyGi5taWxscmFjZS52MS5TZWNyZXRSZW1vdmVkSAASMAoMY2FsbF9hdWRpdGVkGFogASgLMhgubWlsbHJhY2UudjEuQ2FsbEF1ZGl0ZWRIABIPCgd2ZXJzaW9uGAUgASgNQgYKBGtpbmQilAIKDFJ1blJlcXVlc3RlZBIQCghwaXBlbGluZRgBIAEoCRIVCg1waXBlbGluZV9wYXRoGAIgASgJEjcKBnNvdXJjZRgDIAEoCzInLmJ1aWxkLmJhemVsLnJlbW90ZS5leGVjdXRpb24udjIuRGlnZXN0EhcKD2lkZW1wb3RlbmN5X2tleRgEIAEoCRI1CgZwYXJhbXMYBSADKAsyJS5taWxscmFjZS52MS5SdW5SZXF1ZXN0ZWQuUGFyYW1zRW50cnkSIwoDZ2l0GAYgASgLMhYubWlsbHJhY2UudjEuR2l0U291cmNlGi0KC1BhcmFtc0VudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCToCOAEi0QEKCUdpdFNvdXJjZRILCgN1cmwYASABKAkSCwoDcmVmGAIgASgJEg4KBmJyYW5jaBgDIAEoCRIOCgZjb21taXQYBCABKAkSFwoPcHJldmlvdXNfY29tbWl0GAUgASgJEicKB2NvbW1pdHMYBiADKAsyFi5taWxscmFjZS52MS5HaXRDb21taXQSFAoMbW9yZV9jb21taXRzGAcgASgIEhUKDWNoYW5nZWRfcGF0aHMYCCADKAkSGwoTY2hhbmdlZF9wYXRoc19rbm93bhgJIAEoCCKIAQoJR2l0Q29tbWl0Eg4KBmNvbW1pdBgBIAEoCRITCgthdXRob3JfbmFtZRgCIAEoCRIUCgxhdXRob3JfZW1haWwYAyABKAkSLwoLYXV0aG9yX3RpbWUYBCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEg8KB3N1YmplY3QYBSABKAkiaQoKUnVuUGxhbm5lZBInCgV0YXNrcxgBIAMoCzIYLm1pbGxyYWNlLnYxLlBsYW5uZWRUYXNrEjIKC2NvbmN1cnJlbmN5GAIgASgLMh0ubWlsbHJhY2UudjEuQ29uY3VycmVuY3lHcm91cCKaBwoLUGxhbm5lZFRhc2sSDQoFc3RhZ2UYASABKAkSDAoEbmFtZRgCIAEoCRINCgVuZWVkcxgDIAMoCRI/Cg5jb21tYW5kX2RpZ2VzdBgEIAEoCzInLmJ1aWxkLmJhemVsLnJlbW90ZS5leGVjdXRpb24udjIuRGlnZXN0EkIKEWlucHV0X3Jvb3RfZGlnZXN0GAUgASgLMicuYnVpbGQuYmF6ZWwucmVtb3RlLmV4ZWN1dGlvbi52Mi5EaWdlc3QSJgoEdXNlcxgGIAMoCzIYLm1pbGxyYWNlLnYxLkFydGlmYWN0VXNlEiwKB291dHB1dHMYByADKAsyGy5taWxscmFjZS52MS5BcnRpZmFjdE91dHB1dBI7CghwbGF0Zm9ybRgIIAEoCzIpLmJ1aWxkLmJhemVsLnJlbW90ZS5leGVjdXRpb24udjIuUGxhdGZvcm0SKgoHdGltZW91dBgJIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhIUCgxkb19ub3RfY2FjaGUYCiABKAgSEAoIcHJpb3JpdHkYCyABKAUSJwoGY2FjaGVzGAwgAygLMhcubWlsbHJhY2UudjEuTmFtZWRDYWNoZRIlCgRnYXRlGBQgASgLMhcubWlsbHJhY2UudjEuTWFudWFsR2F0ZRIUCgxhdF9tb3N0X29uY2UYFSABKAgSKwoKZGVwbG95bWVudBgeIAEoCzIXLm1pbGxyYWNlLnYxLkRlcGxveW1lbnQSJwoFcmV0cnkYKCABKAsyGC5taWxscmFjZS52MS5SZXRyeVBvbGljeRIVCg1hbGxvd19mYWlsdXJlGCkgASgIEg4KBmFsd2F5cxgqIAEoCBIMCgR3aGVuGCsgASgJEhcKD2NvbmRpdGlvbl91bm1ldBgsIAEoCRIyCgtjb25jdXJyZW5jeRgtIAEoCzIdLm1pbGxyYWNlLnYxLkNvbmN1cnJlbmN5R3JvdXASJwoHc2VjcmV0cxguIAMoCzIWLm1pbGxyYWNlLnYxLlNlY3JldFVzZRIRCglnZW5lcmF0ZXMYLyABKAkSEQoJbWFkZV9mcm9tGDAgASgJEjYKB3ZhcmlhbnQYMSADKAsyJS5taWxscmFjZS52MS5QbGFubmVkVGFzay5WYXJpYW50RW50cnkaLgoMVmFyaWFudEVudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCToCOAEixQEKC1JldHJ5UG9saWN5Eg8KB3JldHJpZXMYASABKAUSEgoKZXhpdF9jb2RlcxgCIAMoBRIPCgdzaWduYWxzGAMgAygJEiYKBWtpbmRzGAQgAygOMhcubWlsbHJhY2UudjEuRW5kaW5nS2luZBIoCgVkZWxheRgFIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhIbCg5pbmZyYXN0cnVjdHVyZRgGIAEoBUgAiAEBQhEKD19pbmZyYXN0cnVjdHVyZSJfChBDb25jdXJyZW5jeUdyb3VwEgwKBG5hbWUYASABKAkSDQoFbGltaXQYAiABKAUSLgoGcG9saWN5GAMgASgOMh4ubWlsbHJhY2UudjEuQ29uY3VycmVuY3lQb2xpY3kiNgoJU2VjcmV0VXNlEg4KBnNlY3JldBgBIAEoCRILCgNlbnYYAiABKAkSDAoEZmlsZRgDIAEoCCIoCgpOYW1lZENhY2hlEgwKBG5hbWUYASABKAkSDAoEcGF0aBgCIAEoCSI1CgpBY3Rpb25TYWx0EicKBmNhY2hlcxgBIAMoCzIXLm1pbGxyYWNlLnYxLk5hbWVkQ2FjaGUijgIKCk1hbnVhbEdhdGUSDQoFdGl0bGUYASABKAkSEQoJY2hlY2tsaXN0GAIgAygJEhEKCWFwcHJvdmVycxgDIAMoCRIqCgd0aW1lb3V0GAQgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEi0KCm9uX3RpbWVvdXQYBSABKA4yGS5taWxscmFjZS52MS5HYXRlRGVjaXNpb24SEQoJYXBwcm92YWxzGAYgASgFEhoKEmF1dGhvcl9tYXlfYXBwcm92ZRgHIAEoCBImCgZmaWVsZHMYCCADKAsyFi5taWxscmFjZS52MS5HYXRlRmllbGQSGQoRZXZpZGVuY2VfcmVxdWlyZWQYCSABKAgidQoJR2F0ZUZpZWxkEgwKBG5hbWUYASABKAkSDQoFdGl0bGUYAiABKAkSKAoEa2luZBgDIAEoDjIaLm1pbGxyYWNlLnYxLkdhdGVGaWVsZEtpbmQSDwoHb3B0aW9ucxgEIAMoCRIQCghyZXF1aXJlZBgFIAEoCCKsAQoLR2F0ZUJpbmRpbmcSNwoGc291cmNlGAEgASgLMicuYnVpbGQuYmF6ZWwucmVtb3RlLmV4ZWN1dGlvbi52Mi5EaWdlc3QSLQoJYXJ0aWZhY3RzGAIgAygLMhoubWlsbHJhY2UudjEuQm91bmRBcnRpZmFjdBI1CgRwbGFuGAMgASgLMicuYnVpbGQuYmF6ZWwucmVtb3RlLmV4ZWN1dGlvbi52Mi5EaWdlc3QikQEKDUJvdW5kQXJ0aWZhY3QSDAoEbmFtZRgBIAEoCRIMCgR0YXNrGAIgASgJEjcKBmRpZ2VzdBgDIAEoCzInLmJ1aWxkLmJhemVsLnJlbW90ZS5leGVjdXRpb24udjIuRGlnZXN0EhQKDGlzX2RpcmVjdG9yeRgEIAEoCBIVCg1pc19leGVjdXRhYmxlGAUgASgIIoIBCgpHYXRlT3BlbmVkEgwKBHRhc2sYASABKAkSOAoHYmluZGluZxgCIAEoCzInLmJ1aWxkLmJhemVsLnJlbW90ZS5leGVjdXRpb24udjIuRGlnZXN0EiwKCGRlYWRsaW5lGAMgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCKmAQoLR2F0ZURlY2lkZWQSDAoEdGFzaxgBIAEoCRIrCghkZWNpc2lvbhgCIAEoDjIZLm1pbGxyYWNlLnYxLkdhdGVEZWNpc2lvbhIPCgdjb21tZW50GAMgASgJEjgKB2JpbmRpbmcYBCABKAsyJy5idWlsZC5iYXplbC5yZW1vdGUuZXhlY3V0aW9uLnYyLkRpZ2VzdBIRCgl0aW1lZF9vdXQYBSABKAgi2AEKCUdhdGVWb3RlZBIMCgR0YXNrGAEgASgJEjgKB2JpbmRpbmcYAiABKAsyJy5idWlsZC5iYXplbC5yZW1vdGUuZXhlY3V0aW9uLnYyLkRpZ2VzdBIPCgdjb21tZW50GAMgASgJEjIKBmZpZWxkcxgEIAMoCzIiLm1pbGxyYWNlLnYxLkdhdGVWb3RlZC5GaWVsZHNFbnRyeRIPCgdjaGVja2VkGAUgAygFGi0KC0ZpZWxkc0VudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCToCOAEiZAoNRXZpZGVuY2VBZGRlZBIMCgR0YXNrGAEgASgJEgwKBG5hbWUYAiABKAkSNwoGZGlnZXN0GAMgASgLMicuYnVpbGQuYmF6ZWwucmVtb3RlLmV4ZWN1dGlvbi52Mi5EaWdlc3QiGwoJUnVuUGF1c2VkEg4KBnJlYXNvbhgBIAEoCSIMCgpSdW5SZXN1bWVkIioKDFJ1bkNvbW1lbnRlZBIMCgR0YXNrGAEgASgJEgwKBHRleHQYAiABKAkiQwoNVGFza3NSZW9wZW5lZBINCgV0YXNrcxgBIAMoCRIUCgxhdm9pZF9hZ2VudHMYAiADKAkSDQoFbmFtZWQYAyADKAkikwEKC1Rhc2tSZXRyaWVkEgwKBHRhc2sYASABKAkSIwoGZW5kaW5nGAIgASgLMhMubWlsbHJhY2UudjEuRW5kaW5nEgsKA3RyeRgDIAEoBRIuCgpub3RfYmVmb3JlGAQgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIUCgxleGVjdXRpb25faWQYBSABKAkiHAoMVGFza0hlbGRCYWNrEgwKBHRhc2sYASABKAkiRQoOVGFza3NHZW5lcmF0ZWQSCgoCYnkYASABKAkSJwoFdGFza3MYAiADKAsyGC5taWxscmFjZS52MS5QbGFubmVkVGFzayIzCgpQcm9qZWN0U2V0EiUKB3Byb2plY3QYASABKAsyFC5taWxscmFjZS52MS5Qcm9qZWN0IiEKDlByb2plY3RSZW1vdmVkEg8KB3Byb2plY3QYASABKAki+AEKB1Byb2plY3QSDAoEbmFtZRgBIAEoCRINCgV0aXRsZRgCIAEoCRISCgpyZXBvc2l0b3J5GAMgASgJEhYKDmRlZmF1bHRfYnJhbmNoGAQgASgJEhoKEmNyZWRlbnRpYWxzX3NlY3JldBgFIAEoCRIWCg53ZWJob29rX3NlY3JldBgGIAEoCRIqCgZxdW90YXMYByABKAsyGi5taWxscmFjZS52MS5Qcm9qZWN0UXVvdGFzEjAKCXJldGVudGlvbhgIIAEoCzIdLm1pbGxyYWNlLnYxLlByb2plY3RSZXRlbnRpb24SEgoKY2FjaGVfem9uZRgJIAEoCSJrCg1Qcm9qZWN0UXVvdGFzEhUKDXJ1bm5pbmdfdGFza3MYASABKAUSFwoPdW5maW5pc2hlZF9ydW5zGAIgASgFEhkKDHByaW9yaXR5X21heBgDIAEoBUgAiAEBQg8KDV9wcmlvcml0eV9tYXgivwEKEFByb2plY3RSZXRlbnRpb24SFQoIcnVuc19tYXgYASABKAVIAIgBARIqCgdydW5fYWdlGAIgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEioKB2xvZ19hZ2UYAyABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SLwoMYXJ0aWZhY3RfYWdlGAQgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uQgsKCV9ydW5zX21heCJACglTZWNyZXRTZXQSDwoHcHJvamVjdBgBIAEoCRIOCgZzZWNyZXQYAiABKAkSEgoKZ2VuZXJhdGlvbhgDIAEoBSIwCg1TZWNyZXRSZW1vdmVkEg8KB3Byb2plY3QYASABKAkSDgoGc2VjcmV0GAIgASgJIncKC0NhbGxBdWRpdGVkEhAKCHNlcXVlbmNlGAEgASgDEhUKDXByZXZpb3VzX2hhc2gYAiABKAwSDgoGbWV0aG9kGAMgASgJEg4KBnRhcmdldBgEIAEoCRIPCgdvdXRjb21lGAUgASgJEg4KBmRldGFpbBgGIAEoCSJRCgpEZXBsb3ltZW50EhMKC2Vudmlyb25tZW50GAEgASgJEgsKA2FwcBgCIAEoCRIhCgVwcm9iZRgDIAEoCzISLm1pbGxyYWNlLnYxLlByb2JlIkAKBVByb2JlEgsKA3VybBgBIAEoCRIqCgd0aW1lb3V0GAIgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uIvgBChFEZXBsb3ltZW50T3V0Y29tZRITCgtlbnZpcm9ubWVudBgBIAEoCRILCgNhcHAYAiABKAkSOAoHcmVsZWFzZRgDIAEoCzInLmJ1aWxkLmJhemVsLnJlbW90ZS5leGVjdXRpb24udjIuRGlnZXN0EjgKB2N1cnJlbnQYBCABKAsyJy5idWlsZC5iYXplbC5yZW1vdGUuZXhlY3V0aW9uLnYyLkRpZ2VzdBIPCgdoZWFsdGh5GAUgASgIEhEKCXdlbnRfYmFjaxgGIAEoCBITCgttb3ZlZF9ieXRlcxgHIAEoAxIUCgxwcm9iZV9hbnN3ZXIYCCABKAkiNgoQRW52aXJvbm1lbnRCb3VuZBITCgtlbnZpcm9ubWVudBgBIAEoCRINCgVhZ2VudBgCIAEoCSJ3ChNFbnZpcm9ubWVudERlcGxveWVkEgsKA3J1bhgBIAEoCRIMCgR0YXNrGAIgASgJEhQKDGV4ZWN1dGlvbl9pZBgDIAEoCRIvCgdvdXRjb21lGAQgASgLMh4ubWlsbHJhY2UudjEuRGVwbG95bWVudE91dGNvbWUiGwoJUnVuUGlubmVkEg4KBnJlYXNvbhgBIAEoCSINCgtSdW5VbnBpbm5lZCIbCgtSdW5zRXhwaXJlZBIMCgRydW5zGAEgAygJIjsKC0FydGlmYWN0VXNlEgwKBHRhc2sYASABKAkSEAoIYXJ0aWZhY3QYAiABKAkSDAoEcGF0aBgDIAEoCSIwCg5BcnRpZmFjdE91dHB1dBIQCghhcnRpZmFjdBgBIAEoCRIMCgRwYXRoGAIgASgJIjwKC1Rhc2tXYWl0aW5nEgwKBHRhc2sYASABKAkSHwoEd2FpdBgCIAEoCzIRLm1pbGxyYWNlLnYxLldhaXQicwoNVGFza1N1Ym1pdHRlZBIMCgR0YXNrGAEgASgJEj4KDWFjdGlvbl9kaWdlc3QYAiABKAsyJy5idWlsZC5iYXplbC5yZW1vdGUuZXhlY3V0aW9uLnYyLkRpZ2VzdBIUCgxleGVjdXRpb25faWQYAyABKAkiUQoLVGFza1N0YXJ0ZWQSDAoEdGFzaxgBIAEoCRIPCgdhdHRlbXB0GAIgASgFEg0KBWFnZW50GAMgASgJEhQKDGV4ZWN1dGlvbl9pZBgEIAEoCSLcAwoMVGFza0ZpbmlzaGVkEgwKBHRhc2sYASABKAkSJwoGc3RhdHVzGAIgASgOMhcubWlsbHJhY2UudjEuVGFza1N0YXR1cxIOCgZjYWNoZWQYAyABKAgSIwoGZW5kaW5nGAQgASgLMhMubWlsbHJhY2UudjEuRW5kaW5nEigKCWFydGlmYWN0cxgFIAMoCzIVLm1pbGxyYWNlLnYxLkFydGlmYWN0Ej4KDWFjdGlvbl9kaWdlc3QYBiABKAsyJy5idWlsZC5iYXplbC5yZW1vdGUuZXhlY3V0aW9uLnYyLkRpZ2VzdBI7Cgpsb2dfZGlnZXN0GAcgASgLMicuYnVpbGQuYmF6ZWwucmVtb3RlLmV4ZWN1dGlvbi52Mi5EaWdlc3QSKwoIZHVyYXRpb24YCCABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SKQoFdXNhZ2UYCSABKAsyGi5taWxscmFjZS52MS5SZXNvdXJjZVVzYWdlEi0KC2NvbmZpbmVtZW50GAogASgLMhgubWlsbHJhY2UudjEuQ29uZmluZW1lbnQSMgoKZGVwbG95bWVudBgeIAEoCzIeLm1pbGxyYWNlLnYxLkRlcGxveW1lbnRPdXRjb21lIisKC1Rhc2tTa2lwcGVkEgwKBHRhc2sYASABKAkSDgoGcmVhc29uGAIgASgJIiQKElJ1bkNhbmNlbFJlcXVlc3RlZBIOCgZyZWFzb24YASABKAkiNQoLUnVuRmluaXNoZWQSJgoGc3RhdHVzGAEgASgOMhYubWlsbHJhY2UudjEuUnVuU3RhdHVzImgKBFdhaXQSJQoFY2F1c2UYASABKA4yFi5taWxscmFjZS52MS5XYWl0Q2F1c2USKQoFc2luY2UYAiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEg4KBmRldGFpbBgDIAEoCSLhAQoIQXJ0aWZhY3QSDAoEbmFtZRgBIAEoCRIMCgRwYXRoGAIgASgJEgwKBHRhc2sYAyABKAkSNwoEZmlsZRgEIAEoCzInLmJ1aWxkLmJhemVsLnJlbW90ZS5leGVjdXRpb24udjIuRGlnZXN0SAASPAoJZGlyZWN0b3J5GAUgASgLMicuYnVpbGQuYmF6ZWwucmVtb3RlLmV4ZWN1dGlvbi52Mi5EaWdlc3RIABISCgpzaXplX2J5dGVzGAYgASgDEhUKDWlzX2V4ZWN1dGFibGUYByABKAhCCQoHY29udGVudCKMAQoGRW5kaW5nEiUKBGtpbmQYASABKA4yFy5taWxscmFjZS52MS5FbmRpbmdLaW5kEhEKCWV4aXRfY29kZRgCIAEoBRIOCgZzaWduYWwYAyABKAkSDgoGZGV0YWlsGAQgASgJEigKBXNjb3BlGAUgASgOMhkubWlsbHJhY2UudjEuRmFpbHVyZVNjb3BlIlIKDVJlc291cmNlVXNhZ2USJgoDY3B1GAEgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEhkKEXBlYWtfbWVtb3J5X2J5dGVzGAIgASgDImgKC0NvbmZpbmVtZW50EioKB3NhbmRib3gYASABKA4yGS5taWxscmFjZS52MS5TYW5kYm94TGV2ZWwSLQoLY29udGFpbm1lbnQYAiABKA4yGC5taWxscmFjZS52MS5Db250YWlubWVudCp/ChFDb25jdXJyZW5jeVBvbGljeRIiCh5DT05DVVJSRU5DWV9QT0xJQ1lfVU5TUEVDSUZJRUQQABIcChhDT05DVVJSRU5DWV9QT0xJQ1lfUVVFVUUQARIoCiRDT05DVVJSRU5DWV9QT0xJQ1lfQ0FOQ0VMX1NVUEVSU0VERUQQAiqfAQoNR2F0ZUZpZWxkS2luZBIfChtHQVRFX0ZJRUxEX0tJTkRfVU5TUEVDSUZJRUQQABIYChRHQVRFX0ZJRUxEX0tJTkRfVEVYVBABEhoKFkdBVEVfRklFTERfS0lORF9OVU1CRVIQAhIbChdHQVRFX0ZJRUxEX0tJTkRfQk9PTEVBThADEhoKFkdBVEVfRklFTERfS0lORF9DSE9JQ0UQBCplCgxHYXRlRGVjaXNpb24SHQoZR0FURV9ERUNJU0lPTl9VTlNQRUNJRklFRBAAEhoKFkdBVEVfREVDSVNJT05fQVBQUk9WRUQQARIaChZHQVRFX0RFQ0lTSU9OX1JFSkVDVEVEEAIqlAMKCVdhaXRDYXVzZRIaChZXQUlUX0NBVVNFX1VOU1BFQ0lGSUVEEAASFAoQV0FJVF9DQVVTRV9ORUVEUxABEhgKFFdBSVRfQ0FVU0VfUFJFUEFSSU5HEAISGgoWV0FJVF9DQVVTRV9BR0VOVFNfQlVTWRADEh8KG1dBSVRfQ0FVU0VfTk9fQUdFTlRfTUFUQ0hFUxAEEhkKFVdBSVRfQ0FVU0VfQUdFTlRfTE9TVBAFEh0KGVdBSVRfQ0FVU0VfQUdFTlRfRFJBSU5JTkcQBhIbChdXQUlUX0NBVVNFX1BPT0xfU0NBTElORxAHEhMKD1dBSVRfQ0FVU0VfR0FURRAUEhYKEldBSVRfQ0FVU0VfUExBQ0lORxAVEhUKEVdBSVRfQ0FVU0VfUEFVU0VEEBYSGgoWV0FJVF9DQVVTRV9DT05DVVJSRU5DWRAXEhQKEFdBSVRfQ0FVU0VfUVVPVEEQGBIaChZXQUlUX0NBVVNFX1JFVFJZX0RFTEFZEBkSFQoRV0FJVF9DQVVTRV9TRUNSRVQQGipeCgxGYWlsdXJlU2NvcGUSHQoZRkFJTFVSRV9TQ09QRV9VTlNQRUNJRklFRBAAEhcKE0ZBSUxVUkVfU0NPUEVfQUdFTlQQARIWChJGQUlMVVJFX1NDT1BFX0ZBUk0QAirjAgoKRW5kaW5nS2luZBIbChdFTkRJTkdfS0lORF9VTlNQRUNJRklFRBAAEhYKEkVORElOR19LSU5EX0VYSVRFRBABEhkKFUVORElOR19LSU5EX1NJR05BTExFRBACEhkKFUVORElOR19LSU5EX1RJTUVEX09VVBADEhkKFUVORElOR19LSU5EX0NBTkNFTExFRBAEEh0KGUVORElOR19LSU5EX09VVF9PRl9NRU1PUlkQBRIaChZFTkRJTkdfS0lORF9BR0VOVF9MT1NUEAYSHgoaRU5ESU5HX0tJTkRfT1VUUFVUX01JU1NJTkcQBxIeChpFTkRJTkdfS0lORF9JTkZSQVNUUlVDVFVSRRAIEhcKE0VORElOR19LSU5EX1JFRlVTRUQQCRIYChRFTkRJTkdfS0lORF9SRUpFQ1RFRBAUEiEKHUVORElOR19LSU5EX0RFUExPWU1FTlRfRkFJTEVEEB4qYwoMU2FuZGJveExldmVsEh0KGVNBTkRCT1hfTEVWRUxfVU5TUEVDSUZJRUQQABIWChJTQU5EQk9YX0xFVkVMX05PTkUQARIcChhTQU5EQk9YX0xFVkVMX0JVQkJMRVdSQVAQAipdCgtDb250YWlubWVudBIbChdDT05UQUlOTUVOVF9VTlNQRUNJRklFRBAAEhQKEENPTlRBSU5NRU5UX0ZVTEwQARIbChdDT05UQUlOTUVOVF9CRVNUX0VGRk9SVBACKooBCglSdW5TdGF0dXMSGgoWUlVOX1NUQVRVU19VTlNQRUNJRklFRBAAEhYKElJVTl9TVEFUVVNfUlVOTklORxABEhgKFFJVTl9TVEFUVVNfU1VDQ0VFREVEEAISFQoRUlVOX1NUQVRVU19GQUlMRUQQAxIYChRSVU5fU1RBVFVTX0NBTkNFTExFRBAEKtoBCgpUYXNrU3RhdHVzEhsKF1RBU0tfU1RBVFVTX1VOU1BFQ0lGSUVEEAASFwoTVEFTS19TVEFUVVNfV0FJVElORxABEhYKElRBU0tfU1RBVFVTX1FVRVVFRBACEhcKE1RBU0tfU1RBVFVTX1JVTk5JTkcQAxIZChVUQVNLX1NUQVRVU19TVUNDRUVERUQQBBIWChJUQVNLX1NUQVRVU19GQUlMRUQQBRIZChVUQVNLX1NUQVRVU19DQU5DRUxMRUQQBhIXChNUQVNLX1NUQVRVU19TS0lQUEVEEAdiBnByb3RvMw", [file_build_bazel_remote_execution_v2_remote_execution, file_google_protobuf_duration, file_google_protobuf_timestamp]);
 
 /**
  * The events of one decision, appended together or not at all.
@@ -166,7 +166,99 @@ export type Event = Message<"millrace.v1.Event"> & {
      */
     value: RunsExpired;
     case: "runsExpired";
+  } | {
+    /**
+     * @generated from field: millrace.v1.RunPaused run_paused = 60;
+     */
+    value: RunPaused;
+    case: "runPaused";
+  } | {
+    /**
+     * @generated from field: millrace.v1.RunResumed run_resumed = 61;
+     */
+    value: RunResumed;
+    case: "runResumed";
+  } | {
+    /**
+     * @generated from field: millrace.v1.RunCommented run_commented = 62;
+     */
+    value: RunCommented;
+    case: "runCommented";
+  } | {
+    /**
+     * @generated from field: millrace.v1.TasksReopened tasks_reopened = 63;
+     */
+    value: TasksReopened;
+    case: "tasksReopened";
+  } | {
+    /**
+     * @generated from field: millrace.v1.TaskRetried task_retried = 64;
+     */
+    value: TaskRetried;
+    case: "taskRetried";
+  } | {
+    /**
+     * @generated from field: millrace.v1.TasksGenerated tasks_generated = 65;
+     */
+    value: TasksGenerated;
+    case: "tasksGenerated";
+  } | {
+    /**
+     * @generated from field: millrace.v1.TaskHeldBack task_held_back = 66;
+     */
+    value: TaskHeldBack;
+    case: "taskHeldBack";
+  } | {
+    /**
+     * @generated from field: millrace.v1.GateVoted gate_voted = 70;
+     */
+    value: GateVoted;
+    case: "gateVoted";
+  } | {
+    /**
+     * @generated from field: millrace.v1.EvidenceAdded evidence_added = 71;
+     */
+    value: EvidenceAdded;
+    case: "evidenceAdded";
+  } | {
+    /**
+     * @generated from field: millrace.v1.ProjectSet project_set = 80;
+     */
+    value: ProjectSet;
+    case: "projectSet";
+  } | {
+    /**
+     * @generated from field: millrace.v1.ProjectRemoved project_removed = 81;
+     */
+    value: ProjectRemoved;
+    case: "projectRemoved";
+  } | {
+    /**
+     * @generated from field: millrace.v1.SecretSet secret_set = 85;
+     */
+    value: SecretSet;
+    case: "secretSet";
+  } | {
+    /**
+     * @generated from field: millrace.v1.SecretRemoved secret_removed = 86;
+     */
+    value: SecretRemoved;
+    case: "secretRemoved";
+  } | {
+    /**
+     * @generated from field: millrace.v1.CallAudited call_audited = 90;
+     */
+    value: CallAudited;
+    case: "callAudited";
   } | { case: undefined; value?: undefined };
+
+  /**
+   * The form in which the event was written; a reader lifts older forms to the newest one before anything is folded
+   * (coordinator/store/upcast.ts). 0 is the first form.
+   *
+   * @generated from field: uint32 version = 5;
+   */
+  version: number;
 };
 
 /**
@@ -201,6 +293,20 @@ export type RunRequested = Message<"millrace.v1.RunRequested"> & {
    * @generated from field: string idempotency_key = 4;
    */
   idempotencyKey: string;
+
+  /**
+   * As planned: defaults included, by name.
+   *
+   * @generated from field: map<string, string> params = 5;
+   */
+  params: { [key: string]: string };
+
+  /**
+   * Where the source came from, when that was a repository.
+   *
+   * @generated from field: millrace.v1.GitSource git = 6;
+   */
+  git?: GitSource | undefined;
 };
 
 /**
@@ -209,6 +315,124 @@ export type RunRequested = Message<"millrace.v1.RunRequested"> & {
  */
 export const RunRequestedSchema: GenMessage<RunRequested> = /*@__PURE__*/
   messageDesc(file_millrace_v1_event, 2);
+
+/**
+ * A commit that a source tree was taken from.
+ *
+ * @generated from message millrace.v1.GitSource
+ */
+export type GitSource = Message<"millrace.v1.GitSource"> & {
+  /**
+   * Without credentials.
+   *
+   * @generated from field: string url = 1;
+   */
+  url: string;
+
+  /**
+   * As it was asked for: a branch, a tag or a commit; for example `main`.
+   *
+   * @generated from field: string ref = 2;
+   */
+  ref: string;
+
+  /**
+   * The branch that it is on; empty for a tag or a bare commit.
+   *
+   * @generated from field: string branch = 3;
+   */
+  branch: string;
+
+  /**
+   * 40 or 64 hex digits.
+   *
+   * @generated from field: string commit = 4;
+   */
+  commit: string;
+
+  /**
+   * The commit that the run of the same pipeline and branch before was about; empty when there was none.
+   *
+   * @generated from field: string previous_commit = 5;
+   */
+  previousCommit: string;
+
+  /**
+   * Since that one, newest first, at most `limits.sourceCommits`; without a previous one the commit alone.
+   *
+   * @generated from field: repeated millrace.v1.GitCommit commits = 6;
+   */
+  commits: GitCommit[];
+
+  /**
+   * There are more than `commits` names, or the previous commit is no ancestor.
+   *
+   * @generated from field: bool more_commits = 7;
+   */
+  moreCommits: boolean;
+
+  /**
+   * Paths that differ from the previous commit, sorted, at most `limits.changedPaths`.
+   *
+   * @generated from field: repeated string changed_paths = 8;
+   */
+  changedPaths: string[];
+
+  /**
+   * `changed_paths` is all there is to know: there was a previous commit and the list is whole.
+   *
+   * @generated from field: bool changed_paths_known = 9;
+   */
+  changedPathsKnown: boolean;
+};
+
+/**
+ * Describes the message millrace.v1.GitSource.
+ * Use `create(GitSourceSchema)` to create a new message.
+ */
+export const GitSourceSchema: GenMessage<GitSource> = /*@__PURE__*/
+  messageDesc(file_millrace_v1_event, 3);
+
+/**
+ * A commit, for a person.
+ *
+ * @generated from message millrace.v1.GitCommit
+ */
+export type GitCommit = Message<"millrace.v1.GitCommit"> & {
+  /**
+   * @generated from field: string commit = 1;
+   */
+  commit: string;
+
+  /**
+   * @generated from field: string author_name = 2;
+   */
+  authorName: string;
+
+  /**
+   * @generated from field: string author_email = 3;
+   */
+  authorEmail: string;
+
+  /**
+   * @generated from field: google.protobuf.Timestamp author_time = 4;
+   */
+  authorTime?: Timestamp | undefined;
+
+  /**
+   * The first line of its message.
+   *
+   * @generated from field: string subject = 5;
+   */
+  subject: string;
+};
+
+/**
+ * Describes the message millrace.v1.GitCommit.
+ * Use `create(GitCommitSchema)` to create a new message.
+ */
+export const GitCommitSchema: GenMessage<GitCommit> = /*@__PURE__*/
+  messageDesc(file_millrace_v1_event, 4);
 
 /**
  * The pipeline was turned into tasks. Everything heavy is by digest.
@@ -220,6 +444,13 @@ export type RunPlanned = Message<"millrace.v1.RunPlanned"> & {
    * @generated from field: repeated millrace.v1.PlannedTask tasks = 1;
    */
   tasks: PlannedTask[];
+
+  /**
+   * The run as a whole is one member of this group.
+   *
+   * @generated from field: millrace.v1.ConcurrencyGroup concurrency = 2;
+   */
+  concurrency?: ConcurrencyGroup | undefined;
 };
 
 /**
@@ -227,7 +458,7 @@ export type RunPlanned = Message<"millrace.v1.RunPlanned"> & {
  * Use `create(RunPlannedSchema)` to create a new message.
  */
 export const RunPlannedSchema: GenMessage<RunPlanned> = /*@__PURE__*/
-  messageDesc(file_millrace_v1_event, 3);
+  messageDesc(file_millrace_v1_event, 5);
 
 /**
  * A task as planned: all of its Action that is known before its `uses` exist.
@@ -323,6 +554,77 @@ export type PlannedTask = Message<"millrace.v1.PlannedTask"> & {
    * @generated from field: millrace.v1.Deployment deployment = 30;
    */
   deployment?: Deployment | undefined;
+
+  /**
+   * Tries after failures of its own; absent means none. Losses of agents and failures of the farm do not count.
+   *
+   * @generated from field: millrace.v1.RetryPolicy retry = 40;
+   */
+  retry?: RetryPolicy | undefined;
+
+  /**
+   * Its failure does not fail the run, and what needs it goes on, unless it uses an artifact that is not there.
+   *
+   * @generated from field: bool allow_failure = 41;
+   */
+  allowFailure: boolean;
+
+  /**
+   * It begins when all that it needs has ended, however that ended, and also after the run was cancelled.
+   *
+   * @generated from field: bool always = 42;
+   */
+  always: boolean;
+
+  /**
+   * A condition that is only known when its needs have ended (CEL over `run`, see the language reference); empty is true.
+   *
+   * @generated from field: string when = 43;
+   */
+  when: string;
+
+  /**
+   * Its condition was false when the run was planned: it is skipped for this reason, and what needs it goes on, unless it
+   * uses an artifact of it. Empty: it is not.
+   *
+   * @generated from field: string condition_unmet = 44;
+   */
+  conditionUnmet: string;
+
+  /**
+   * Holds a place in a group while it runs.
+   *
+   * @generated from field: millrace.v1.ConcurrencyGroup concurrency = 45;
+   */
+  concurrency?: ConcurrencyGroup | undefined;
+
+  /**
+   * What its process is given beyond the key of its Action.
+   *
+   * @generated from field: repeated millrace.v1.SecretUse secrets = 46;
+   */
+  secrets: SecretUse[];
+
+  /**
+   * Its output of this path adds tasks to its stage; empty for a task that generates none.
+   *
+   * @generated from field: string generates = 47;
+   */
+  generates: string;
+
+  /**
+   * The task of the file that it was made from by a matrix or by shards, as `stage/task`; empty when it is that task.
+   *
+   * @generated from field: string made_from = 48;
+   */
+  madeFrom: string;
+
+  /**
+   * What tells it from the others that were made from the same task, by name: matrix values, `shard`.
+   *
+   * @generated from field: map<string, string> variant = 49;
+   */
+  variant: { [key: string]: string };
 };
 
 /**
@@ -330,7 +632,127 @@ export type PlannedTask = Message<"millrace.v1.PlannedTask"> & {
  * Use `create(PlannedTaskSchema)` to create a new message.
  */
 export const PlannedTaskSchema: GenMessage<PlannedTask> = /*@__PURE__*/
-  messageDesc(file_millrace_v1_event, 4);
+  messageDesc(file_millrace_v1_event, 6);
+
+/**
+ * When a task that failed by itself is tried again.
+ *
+ * @generated from message millrace.v1.RetryPolicy
+ */
+export type RetryPolicy = Message<"millrace.v1.RetryPolicy"> & {
+  /**
+   * Tries after the first one; 0 to `limits.taskRetriesMax`.
+   *
+   * @generated from field: int32 retries = 1;
+   */
+  retries: number;
+
+  /**
+   * It is tried again after an ending that any of these matches; all empty means any failure of its own.
+   *
+   * @generated from field: repeated int32 exit_codes = 2;
+   */
+  exitCodes: number[];
+
+  /**
+   * For example `SIGSEGV`.
+   *
+   * @generated from field: repeated string signals = 3;
+   */
+  signals: string[];
+
+  /**
+   * @generated from field: repeated millrace.v1.EndingKind kinds = 4;
+   */
+  kinds: EndingKind[];
+
+  /**
+   * Before the first new try; doubled for each one after it, at most `limits.retryDelayMaxMs`.
+   *
+   * @generated from field: google.protobuf.Duration delay = 5;
+   */
+  delay?: Duration | undefined;
+
+  /**
+   * Placements after the loss of an agent or a failure of the farm; absent means the farm's own budget.
+   *
+   * @generated from field: optional int32 infrastructure = 6;
+   */
+  infrastructure?: number | undefined;
+};
+
+/**
+ * Describes the message millrace.v1.RetryPolicy.
+ * Use `create(RetryPolicySchema)` to create a new message.
+ */
+export const RetryPolicySchema: GenMessage<RetryPolicy> = /*@__PURE__*/
+  messageDesc(file_millrace_v1_event, 7);
+
+/**
+ * Those that may not all run at one time, in the whole project.
+ *
+ * @generated from message millrace.v1.ConcurrencyGroup
+ */
+export type ConcurrencyGroup = Message<"millrace.v1.ConcurrencyGroup"> & {
+  /**
+   * @generated from field: string name = 1;
+   */
+  name: string;
+
+  /**
+   * How many may run at one time; at least 1.
+   *
+   * @generated from field: int32 limit = 2;
+   */
+  limit: number;
+
+  /**
+   * @generated from field: millrace.v1.ConcurrencyPolicy policy = 3;
+   */
+  policy: ConcurrencyPolicy;
+};
+
+/**
+ * Describes the message millrace.v1.ConcurrencyGroup.
+ * Use `create(ConcurrencyGroupSchema)` to create a new message.
+ */
+export const ConcurrencyGroupSchema: GenMessage<ConcurrencyGroup> = /*@__PURE__*/
+  messageDesc(file_millrace_v1_event, 8);
+
+/**
+ * A secret of the project, as a process finds it.
+ *
+ * @generated from message millrace.v1.SecretUse
+ */
+export type SecretUse = Message<"millrace.v1.SecretUse"> & {
+  /**
+   * `[a-z0-9][a-z0-9_-]{0,62}`.
+   *
+   * @generated from field: string secret = 1;
+   */
+  secret: string;
+
+  /**
+   * The environment variable that holds it, or, with `file`, the path of a file that does.
+   *
+   * @generated from field: string env = 2;
+   */
+  env: string;
+
+  /**
+   * It is put into a file that only the task can read.
+   *
+   * @generated from field: bool file = 3;
+   */
+  file: boolean;
+};
+
+/**
+ * Describes the message millrace.v1.SecretUse.
+ * Use `create(SecretUseSchema)` to create a new message.
+ */
+export const SecretUseSchema: GenMessage<SecretUse> = /*@__PURE__*/
+  messageDesc(file_millrace_v1_event, 9);
 
 /**
  * A folder that an agent keeps for the tasks that follow. It makes them faster; what comes out must not depend on it.
@@ -358,7 +780,7 @@ export type NamedCache = Message<"millrace.v1.NamedCache"> & {
  * Use `create(NamedCacheSchema)` to create a new message.
  */
 export const NamedCacheSchema: GenMessage<NamedCache> = /*@__PURE__*/
-  messageDesc(file_millrace_v1_event, 5);
+  messageDesc(file_millrace_v1_event, 10);
 
 /**
  * What Action.salt holds for a task with caches: the declaration is part of the key, and an executor that knows nothing of
@@ -378,7 +800,7 @@ export type ActionSalt = Message<"millrace.v1.ActionSalt"> & {
  * Use `create(ActionSaltSchema)` to create a new message.
  */
 export const ActionSaltSchema: GenMessage<ActionSalt> = /*@__PURE__*/
-  messageDesc(file_millrace_v1_event, 6);
+  messageDesc(file_millrace_v1_event, 11);
 
 /**
  * What a manual stage asks of people.
@@ -420,6 +842,32 @@ export type ManualGate = Message<"millrace.v1.ManualGate"> & {
    * @generated from field: millrace.v1.GateDecision on_timeout = 5;
    */
   onTimeout: GateDecision;
+
+  /**
+   * How many different people must approve; 0 means 1. A single rejection rejects.
+   *
+   * @generated from field: int32 approvals = 6;
+   */
+  approvals: number;
+
+  /**
+   * Who asked for the run may be one of them.
+   *
+   * @generated from field: bool author_may_approve = 7;
+   */
+  authorMayApprove: boolean;
+
+  /**
+   * @generated from field: repeated millrace.v1.GateField fields = 8;
+   */
+  fields: GateField[];
+
+  /**
+   * At least one piece of evidence must have been added.
+   *
+   * @generated from field: bool evidence_required = 9;
+   */
+  evidenceRequired: boolean;
 };
 
 /**
@@ -427,7 +875,52 @@ export type ManualGate = Message<"millrace.v1.ManualGate"> & {
  * Use `create(ManualGateSchema)` to create a new message.
  */
 export const ManualGateSchema: GenMessage<ManualGate> = /*@__PURE__*/
-  messageDesc(file_millrace_v1_event, 7);
+  messageDesc(file_millrace_v1_event, 12);
+
+/**
+ * Something that an approver fills in.
+ *
+ * @generated from message millrace.v1.GateField
+ */
+export type GateField = Message<"millrace.v1.GateField"> & {
+  /**
+   * Like the name of a task.
+   *
+   * @generated from field: string name = 1;
+   */
+  name: string;
+
+  /**
+   * For a person.
+   *
+   * @generated from field: string title = 2;
+   */
+  title: string;
+
+  /**
+   * @generated from field: millrace.v1.GateFieldKind kind = 3;
+   */
+  kind: GateFieldKind;
+
+  /**
+   * For CHOICE.
+   *
+   * @generated from field: repeated string options = 4;
+   */
+  options: string[];
+
+  /**
+   * @generated from field: bool required = 5;
+   */
+  required: boolean;
+};
+
+/**
+ * Describes the message millrace.v1.GateField.
+ * Use `create(GateFieldSchema)` to create a new message.
+ */
+export const GateFieldSchema: GenMessage<GateField> = /*@__PURE__*/
+  messageDesc(file_millrace_v1_event, 13);
 
 /**
  * What a decision is about, by content. Its own digest (of this message as canonical bytes) is what a person approves:
@@ -447,6 +940,13 @@ export type GateBinding = Message<"millrace.v1.GateBinding"> & {
    * @generated from field: repeated millrace.v1.BoundArtifact artifacts = 2;
    */
   artifacts: BoundArtifact[];
+
+  /**
+   * Of what the run does after the gate: the planned tasks that need it, as canonical bytes.
+   *
+   * @generated from field: build.bazel.remote.execution.v2.Digest plan = 3;
+   */
+  plan?: Digest | undefined;
 };
 
 /**
@@ -454,7 +954,7 @@ export type GateBinding = Message<"millrace.v1.GateBinding"> & {
  * Use `create(GateBindingSchema)` to create a new message.
  */
 export const GateBindingSchema: GenMessage<GateBinding> = /*@__PURE__*/
-  messageDesc(file_millrace_v1_event, 8);
+  messageDesc(file_millrace_v1_event, 14);
 
 /**
  * An artifact as a gate binds it.
@@ -499,7 +999,7 @@ export type BoundArtifact = Message<"millrace.v1.BoundArtifact"> & {
  * Use `create(BoundArtifactSchema)` to create a new message.
  */
 export const BoundArtifactSchema: GenMessage<BoundArtifact> = /*@__PURE__*/
-  messageDesc(file_millrace_v1_event, 9);
+  messageDesc(file_millrace_v1_event, 15);
 
 /**
  * All that a gate needs has succeeded; from now on people may decide.
@@ -534,7 +1034,7 @@ export type GateOpened = Message<"millrace.v1.GateOpened"> & {
  * Use `create(GateOpenedSchema)` to create a new message.
  */
 export const GateOpenedSchema: GenMessage<GateOpened> = /*@__PURE__*/
-  messageDesc(file_millrace_v1_event, 10);
+  messageDesc(file_millrace_v1_event, 16);
 
 /**
  * A gate was decided, by the event's principal.
@@ -581,7 +1081,570 @@ export type GateDecided = Message<"millrace.v1.GateDecided"> & {
  * Use `create(GateDecidedSchema)` to create a new message.
  */
 export const GateDecidedSchema: GenMessage<GateDecided> = /*@__PURE__*/
-  messageDesc(file_millrace_v1_event, 11);
+  messageDesc(file_millrace_v1_event, 17);
+
+/**
+ * One of several people that a gate asks has approved; the last of them decides it, which is a GateDecided as well.
+ *
+ * @generated from message millrace.v1.GateVoted
+ */
+export type GateVoted = Message<"millrace.v1.GateVoted"> & {
+  /**
+   * As `stage/task`.
+   *
+   * @generated from field: string task = 1;
+   */
+  task: string;
+
+  /**
+   * Of the GateBinding that it is about: the votes of another binding do not count.
+   *
+   * @generated from field: build.bazel.remote.execution.v2.Digest binding = 2;
+   */
+  binding?: Digest | undefined;
+
+  /**
+   * @generated from field: string comment = 3;
+   */
+  comment: string;
+
+  /**
+   * What the person filled in, by the name of the field.
+   *
+   * @generated from field: map<string, string> fields = 4;
+   */
+  fields: { [key: string]: string };
+
+  /**
+   * Items of the checklist that the person ticked, from 0.
+   *
+   * @generated from field: repeated int32 checked = 5;
+   */
+  checked: number[];
+};
+
+/**
+ * Describes the message millrace.v1.GateVoted.
+ * Use `create(GateVotedSchema)` to create a new message.
+ */
+export const GateVotedSchema: GenMessage<GateVoted> = /*@__PURE__*/
+  messageDesc(file_millrace_v1_event, 18);
+
+/**
+ * Somebody put something beside a gate for others to look at.
+ *
+ * @generated from message millrace.v1.EvidenceAdded
+ */
+export type EvidenceAdded = Message<"millrace.v1.EvidenceAdded"> & {
+  /**
+   * As `stage/task`.
+   *
+   * @generated from field: string task = 1;
+   */
+  task: string;
+
+  /**
+   * For example `screenshot.png`.
+   *
+   * @generated from field: string name = 2;
+   */
+  name: string;
+
+  /**
+   * In the CAS.
+   *
+   * @generated from field: build.bazel.remote.execution.v2.Digest digest = 3;
+   */
+  digest?: Digest | undefined;
+};
+
+/**
+ * Describes the message millrace.v1.EvidenceAdded.
+ * Use `create(EvidenceAddedSchema)` to create a new message.
+ */
+export const EvidenceAddedSchema: GenMessage<EvidenceAdded> = /*@__PURE__*/
+  messageDesc(file_millrace_v1_event, 19);
+
+/**
+ * From now on no task of the run begins; what runs goes on to its end.
+ *
+ * @generated from message millrace.v1.RunPaused
+ */
+export type RunPaused = Message<"millrace.v1.RunPaused"> & {
+  /**
+   * For a person; may be empty.
+   *
+   * @generated from field: string reason = 1;
+   */
+  reason: string;
+};
+
+/**
+ * Describes the message millrace.v1.RunPaused.
+ * Use `create(RunPausedSchema)` to create a new message.
+ */
+export const RunPausedSchema: GenMessage<RunPaused> = /*@__PURE__*/
+  messageDesc(file_millrace_v1_event, 20);
+
+/**
+ * Tasks begin again.
+ *
+ * @generated from message millrace.v1.RunResumed
+ */
+export type RunResumed = Message<"millrace.v1.RunResumed"> & {
+};
+
+/**
+ * Describes the message millrace.v1.RunResumed.
+ * Use `create(RunResumedSchema)` to create a new message.
+ */
+export const RunResumedSchema: GenMessage<RunResumed> = /*@__PURE__*/
+  messageDesc(file_millrace_v1_event, 21);
+
+/**
+ * Somebody says something about a run or one of its tasks.
+ *
+ * @generated from message millrace.v1.RunCommented
+ */
+export type RunCommented = Message<"millrace.v1.RunCommented"> & {
+  /**
+   * As `stage/task`; empty for the run as a whole.
+   *
+   * @generated from field: string task = 1;
+   */
+  task: string;
+
+  /**
+   * @generated from field: string text = 2;
+   */
+  text: string;
+};
+
+/**
+ * Describes the message millrace.v1.RunCommented.
+ * Use `create(RunCommentedSchema)` to create a new message.
+ */
+export const RunCommentedSchema: GenMessage<RunCommented> = /*@__PURE__*/
+  messageDesc(file_millrace_v1_event, 22);
+
+/**
+ * Tasks that had ended are to be executed once more, with all that needs them; a run that had finished goes on.
+ *
+ * @generated from message millrace.v1.TasksReopened
+ */
+export type TasksReopened = Message<"millrace.v1.TasksReopened"> & {
+  /**
+   * As `stage/task`, in the order of the plan.
+   *
+   * @generated from field: repeated string tasks = 1;
+   */
+  tasks: string[];
+
+  /**
+   * Agents that must not get them; empty means any may.
+   *
+   * @generated from field: repeated string avoid_agents = 2;
+   */
+  avoidAgents: string[];
+
+  /**
+   * No result is taken from the cache for those that were named, as opposed to those that only need them.
+   *
+   * @generated from field: repeated string named = 3;
+   */
+  named: string[];
+};
+
+/**
+ * Describes the message millrace.v1.TasksReopened.
+ * Use `create(TasksReopenedSchema)` to create a new message.
+ */
+export const TasksReopenedSchema: GenMessage<TasksReopened> = /*@__PURE__*/
+  messageDesc(file_millrace_v1_event, 23);
+
+/**
+ * A task failed by itself and its policy gives it another try, as a new execution.
+ *
+ * @generated from message millrace.v1.TaskRetried
+ */
+export type TaskRetried = Message<"millrace.v1.TaskRetried"> & {
+  /**
+   * @generated from field: string task = 1;
+   */
+  task: string;
+
+  /**
+   * How the try before ended.
+   *
+   * @generated from field: millrace.v1.Ending ending = 2;
+   */
+  ending?: Ending | undefined;
+
+  /**
+   * 2 for the second try.
+   *
+   * @generated from field: int32 try = 3;
+   */
+  try: number;
+
+  /**
+   * Not before, on the coordinator's clock.
+   *
+   * @generated from field: google.protobuf.Timestamp not_before = 4;
+   */
+  notBefore?: Timestamp | undefined;
+
+  /**
+   * Of the execution that failed; its log stays.
+   *
+   * @generated from field: string execution_id = 5;
+   */
+  executionId: string;
+};
+
+/**
+ * Describes the message millrace.v1.TaskRetried.
+ * Use `create(TaskRetriedSchema)` to create a new message.
+ */
+export const TaskRetriedSchema: GenMessage<TaskRetried> = /*@__PURE__*/
+  messageDesc(file_millrace_v1_event, 24);
+
+/**
+ * An execution that had not begun was taken back from the scheduler, because its run was paused; the task waits again.
+ *
+ * @generated from message millrace.v1.TaskHeldBack
+ */
+export type TaskHeldBack = Message<"millrace.v1.TaskHeldBack"> & {
+  /**
+   * @generated from field: string task = 1;
+   */
+  task: string;
+};
+
+/**
+ * Describes the message millrace.v1.TaskHeldBack.
+ * Use `create(TaskHeldBackSchema)` to create a new message.
+ */
+export const TaskHeldBackSchema: GenMessage<TaskHeldBack> = /*@__PURE__*/
+  messageDesc(file_millrace_v1_event, 25);
+
+/**
+ * What a task wrote became tasks of its stage. All that needs the stage as a whole needs them, too.
+ *
+ * @generated from message millrace.v1.TasksGenerated
+ */
+export type TasksGenerated = Message<"millrace.v1.TasksGenerated"> & {
+  /**
+   * The task that wrote them, as `stage/task`.
+   *
+   * @generated from field: string by = 1;
+   */
+  by: string;
+
+  /**
+   * @generated from field: repeated millrace.v1.PlannedTask tasks = 2;
+   */
+  tasks: PlannedTask[];
+};
+
+/**
+ * Describes the message millrace.v1.TasksGenerated.
+ * Use `create(TasksGeneratedSchema)` to create a new message.
+ */
+export const TasksGeneratedSchema: GenMessage<TasksGenerated> = /*@__PURE__*/
+  messageDesc(file_millrace_v1_event, 26);
+
+/**
+ * A project was added or changed; the event holds all that it is now.
+ *
+ * @generated from message millrace.v1.ProjectSet
+ */
+export type ProjectSet = Message<"millrace.v1.ProjectSet"> & {
+  /**
+   * @generated from field: millrace.v1.Project project = 1;
+   */
+  project?: Project | undefined;
+};
+
+/**
+ * Describes the message millrace.v1.ProjectSet.
+ * Use `create(ProjectSetSchema)` to create a new message.
+ */
+export const ProjectSetSchema: GenMessage<ProjectSet> = /*@__PURE__*/
+  messageDesc(file_millrace_v1_event, 27);
+
+/**
+ * A project was removed; its runs stay until their time is over.
+ *
+ * @generated from message millrace.v1.ProjectRemoved
+ */
+export type ProjectRemoved = Message<"millrace.v1.ProjectRemoved"> & {
+  /**
+   * @generated from field: string project = 1;
+   */
+  project: string;
+};
+
+/**
+ * Describes the message millrace.v1.ProjectRemoved.
+ * Use `create(ProjectRemovedSchema)` to create a new message.
+ */
+export const ProjectRemovedSchema: GenMessage<ProjectRemoved> = /*@__PURE__*/
+  messageDesc(file_millrace_v1_event, 28);
+
+/**
+ * What pipelines belong to: where their source is, who may do what, and how much of the farm they may take.
+ *
+ * @generated from message millrace.v1.Project
+ */
+export type Project = Message<"millrace.v1.Project"> & {
+  /**
+   * `[a-z0-9][a-z0-9_-]{0,62}`; `default` is always there.
+   *
+   * @generated from field: string name = 1;
+   */
+  name: string;
+
+  /**
+   * For a person.
+   *
+   * @generated from field: string title = 2;
+   */
+  title: string;
+
+  /**
+   * `https:`, `http:`, `ssh:` or a path on the agents' machines; without credentials. Empty: sources are sent by clients.
+   *
+   * @generated from field: string repository = 3;
+   */
+  repository: string;
+
+  /**
+   * The branch that is meant when none is named; empty means the repository's own.
+   *
+   * @generated from field: string default_branch = 4;
+   */
+  defaultBranch: string;
+
+  /**
+   * The secret of this project that opens the repository, as `user:password` or a private SSH key; empty: none is needed.
+   *
+   * @generated from field: string credentials_secret = 5;
+   */
+  credentialsSecret: string;
+
+  /**
+   * The secret that signs webhooks; empty: webhooks are refused.
+   *
+   * @generated from field: string webhook_secret = 6;
+   */
+  webhookSecret: string;
+
+  /**
+   * @generated from field: millrace.v1.ProjectQuotas quotas = 7;
+   */
+  quotas?: ProjectQuotas | undefined;
+
+  /**
+   * @generated from field: millrace.v1.ProjectRetention retention = 8;
+   */
+  retention?: ProjectRetention | undefined;
+
+  /**
+   * Results are shared by the projects of one zone alone; empty is the farm's common zone.
+   *
+   * @generated from field: string cache_zone = 9;
+   */
+  cacheZone: string;
+};
+
+/**
+ * Describes the message millrace.v1.Project.
+ * Use `create(ProjectSchema)` to create a new message.
+ */
+export const ProjectSchema: GenMessage<Project> = /*@__PURE__*/
+  messageDesc(file_millrace_v1_event, 29);
+
+/**
+ * How much of the farm a project may take. 0 means that there is no bound of its own.
+ *
+ * @generated from message millrace.v1.ProjectQuotas
+ */
+export type ProjectQuotas = Message<"millrace.v1.ProjectQuotas"> & {
+  /**
+   * Tasks that run at one time.
+   *
+   * @generated from field: int32 running_tasks = 1;
+   */
+  runningTasks: number;
+
+  /**
+   * Runs that have not finished; one more is refused with RESOURCE_EXHAUSTED.
+   *
+   * @generated from field: int32 unfinished_runs = 2;
+   */
+  unfinishedRuns: number;
+
+  /**
+   * The greatest priority that its tasks may have; what asks for more gets this.
+   *
+   * @generated from field: optional int32 priority_max = 3;
+   */
+  priorityMax?: number | undefined;
+};
+
+/**
+ * Describes the message millrace.v1.ProjectQuotas.
+ * Use `create(ProjectQuotasSchema)` to create a new message.
+ */
+export const ProjectQuotasSchema: GenMessage<ProjectQuotas> = /*@__PURE__*/
+  messageDesc(file_millrace_v1_event, 30);
+
+/**
+ * For how long what a project made is kept. Absent means the coordinator's own setting.
+ *
+ * @generated from message millrace.v1.ProjectRetention
+ */
+export type ProjectRetention = Message<"millrace.v1.ProjectRetention"> & {
+  /**
+   * @generated from field: optional int32 runs_max = 1;
+   */
+  runsMax?: number | undefined;
+
+  /**
+   * @generated from field: google.protobuf.Duration run_age = 2;
+   */
+  runAge?: Duration | undefined;
+
+  /**
+   * @generated from field: google.protobuf.Duration log_age = 3;
+   */
+  logAge?: Duration | undefined;
+
+  /**
+   * @generated from field: google.protobuf.Duration artifact_age = 4;
+   */
+  artifactAge?: Duration | undefined;
+};
+
+/**
+ * Describes the message millrace.v1.ProjectRetention.
+ * Use `create(ProjectRetentionSchema)` to create a new message.
+ */
+export const ProjectRetentionSchema: GenMessage<ProjectRetention> = /*@__PURE__*/
+  messageDesc(file_millrace_v1_event, 31);
+
+/**
+ * A secret was given a value; the value is not in the log.
+ *
+ * @generated from message millrace.v1.SecretSet
+ */
+export type SecretSet = Message<"millrace.v1.SecretSet"> & {
+  /**
+   * @generated from field: string project = 1;
+   */
+  project: string;
+
+  /**
+   * @generated from field: string secret = 2;
+   */
+  secret: string;
+
+  /**
+   * Grows with each value.
+   *
+   * @generated from field: int32 generation = 3;
+   */
+  generation: number;
+};
+
+/**
+ * Describes the message millrace.v1.SecretSet.
+ * Use `create(SecretSetSchema)` to create a new message.
+ */
+export const SecretSetSchema: GenMessage<SecretSet> = /*@__PURE__*/
+  messageDesc(file_millrace_v1_event, 32);
+
+/**
+ * A secret is no longer there.
+ *
+ * @generated from message millrace.v1.SecretRemoved
+ */
+export type SecretRemoved = Message<"millrace.v1.SecretRemoved"> & {
+  /**
+   * @generated from field: string project = 1;
+   */
+  project: string;
+
+  /**
+   * @generated from field: string secret = 2;
+   */
+  secret: string;
+};
+
+/**
+ * Describes the message millrace.v1.SecretRemoved.
+ * Use `create(SecretRemovedSchema)` to create a new message.
+ */
+export const SecretRemovedSchema: GenMessage<SecretRemoved> = /*@__PURE__*/
+  messageDesc(file_millrace_v1_event, 33);
+
+/**
+ * A call that changes something was made, by the event's principal. The records form a chain, so that one that is changed
+ * or left out shows.
+ *
+ * @generated from message millrace.v1.CallAudited
+ */
+export type CallAudited = Message<"millrace.v1.CallAudited"> & {
+  /**
+   * 1 for the first, without holes.
+   *
+   * @generated from field: int64 sequence = 1;
+   */
+  sequence: bigint;
+
+  /**
+   * SHA-256 of the record before as canonical bytes; empty for the first.
+   *
+   * @generated from field: bytes previous_hash = 2;
+   */
+  previousHash: Uint8Array;
+
+  /**
+   * For example `millrace.v1.RunService/CancelRun`.
+   *
+   * @generated from field: string method = 3;
+   */
+  method: string;
+
+  /**
+   * What it was about, for example `run_12`; never a secret.
+   *
+   * @generated from field: string target = 4;
+   */
+  target: string;
+
+  /**
+   * `ok`, or the code with which it was refused, for example `permission_denied`.
+   *
+   * @generated from field: string outcome = 5;
+   */
+  outcome: string;
+
+  /**
+   * Of the refusal, for a person.
+   *
+   * @generated from field: string detail = 6;
+   */
+  detail: string;
+};
+
+/**
+ * Describes the message millrace.v1.CallAudited.
+ * Use `create(CallAuditedSchema)` to create a new message.
+ */
+export const CallAuditedSchema: GenMessage<CallAudited> = /*@__PURE__*/
+  messageDesc(file_millrace_v1_event, 34);
 
 /**
  * What a deployment puts where, and how it is known to serve.
@@ -612,7 +1675,7 @@ export type Deployment = Message<"millrace.v1.Deployment"> & {
  * Use `create(DeploymentSchema)` to create a new message.
  */
 export const DeploymentSchema: GenMessage<Deployment> = /*@__PURE__*/
-  messageDesc(file_millrace_v1_event, 12);
+  messageDesc(file_millrace_v1_event, 35);
 
 /**
  * How an app is found to serve: answers of 200 to 299, several in a row, by one and the same process.
@@ -640,7 +1703,7 @@ export type Probe = Message<"millrace.v1.Probe"> & {
  * Use `create(ProbeSchema)` to create a new message.
  */
 export const ProbeSchema: GenMessage<Probe> = /*@__PURE__*/
-  messageDesc(file_millrace_v1_event, 13);
+  messageDesc(file_millrace_v1_event, 36);
 
 /**
  * What became of an app in its environment.
@@ -706,7 +1769,7 @@ export type DeploymentOutcome = Message<"millrace.v1.DeploymentOutcome"> & {
  * Use `create(DeploymentOutcomeSchema)` to create a new message.
  */
 export const DeploymentOutcomeSchema: GenMessage<DeploymentOutcome> = /*@__PURE__*/
-  messageDesc(file_millrace_v1_event, 14);
+  messageDesc(file_millrace_v1_event, 37);
 
 /**
  * An environment was tied to an agent. All later deployments go there: what is installed on a host cannot be moved.
@@ -730,7 +1793,7 @@ export type EnvironmentBound = Message<"millrace.v1.EnvironmentBound"> & {
  * Use `create(EnvironmentBoundSchema)` to create a new message.
  */
 export const EnvironmentBoundSchema: GenMessage<EnvironmentBound> = /*@__PURE__*/
-  messageDesc(file_millrace_v1_event, 15);
+  messageDesc(file_millrace_v1_event, 38);
 
 /**
  * A deployment has ended, well or not. Recorded before the task's own end, once per execution.
@@ -766,7 +1829,7 @@ export type EnvironmentDeployed = Message<"millrace.v1.EnvironmentDeployed"> & {
  * Use `create(EnvironmentDeployedSchema)` to create a new message.
  */
 export const EnvironmentDeployedSchema: GenMessage<EnvironmentDeployed> = /*@__PURE__*/
-  messageDesc(file_millrace_v1_event, 16);
+  messageDesc(file_millrace_v1_event, 39);
 
 /**
  * Somebody wants the run to stay, with its logs and artifacts, however old it gets.
@@ -787,7 +1850,7 @@ export type RunPinned = Message<"millrace.v1.RunPinned"> & {
  * Use `create(RunPinnedSchema)` to create a new message.
  */
 export const RunPinnedSchema: GenMessage<RunPinned> = /*@__PURE__*/
-  messageDesc(file_millrace_v1_event, 17);
+  messageDesc(file_millrace_v1_event, 40);
 
 /**
  * The run is kept as long as any other again.
@@ -802,7 +1865,7 @@ export type RunUnpinned = Message<"millrace.v1.RunUnpinned"> & {
  * Use `create(RunUnpinnedSchema)` to create a new message.
  */
 export const RunUnpinnedSchema: GenMessage<RunUnpinned> = /*@__PURE__*/
-  messageDesc(file_millrace_v1_event, 18);
+  messageDesc(file_millrace_v1_event, 41);
 
 /**
  * Runs whose time was over were removed, with their events and logs. Recorded in one step with the removal.
@@ -821,7 +1884,7 @@ export type RunsExpired = Message<"millrace.v1.RunsExpired"> & {
  * Use `create(RunsExpiredSchema)` to create a new message.
  */
 export const RunsExpiredSchema: GenMessage<RunsExpired> = /*@__PURE__*/
-  messageDesc(file_millrace_v1_event, 19);
+  messageDesc(file_millrace_v1_event, 42);
 
 /**
  * An artifact that a task reads.
@@ -854,7 +1917,7 @@ export type ArtifactUse = Message<"millrace.v1.ArtifactUse"> & {
  * Use `create(ArtifactUseSchema)` to create a new message.
  */
 export const ArtifactUseSchema: GenMessage<ArtifactUse> = /*@__PURE__*/
-  messageDesc(file_millrace_v1_event, 20);
+  messageDesc(file_millrace_v1_event, 43);
 
 /**
  * An output that a task promises, by name.
@@ -880,7 +1943,7 @@ export type ArtifactOutput = Message<"millrace.v1.ArtifactOutput"> & {
  * Use `create(ArtifactOutputSchema)` to create a new message.
  */
 export const ArtifactOutputSchema: GenMessage<ArtifactOutput> = /*@__PURE__*/
-  messageDesc(file_millrace_v1_event, 21);
+  messageDesc(file_millrace_v1_event, 44);
 
 /**
  * A task began to wait for another cause than before. Waits cannot be recovered later, so each is recorded.
@@ -904,7 +1967,7 @@ export type TaskWaiting = Message<"millrace.v1.TaskWaiting"> & {
  * Use `create(TaskWaitingSchema)` to create a new message.
  */
 export const TaskWaitingSchema: GenMessage<TaskWaiting> = /*@__PURE__*/
-  messageDesc(file_millrace_v1_event, 22);
+  messageDesc(file_millrace_v1_event, 45);
 
 /**
  * A task's Action is complete and was handed to the scheduler.
@@ -933,7 +1996,7 @@ export type TaskSubmitted = Message<"millrace.v1.TaskSubmitted"> & {
  * Use `create(TaskSubmittedSchema)` to create a new message.
  */
 export const TaskSubmittedSchema: GenMessage<TaskSubmitted> = /*@__PURE__*/
-  messageDesc(file_millrace_v1_event, 23);
+  messageDesc(file_millrace_v1_event, 46);
 
 /**
  * An agent accepted the task.
@@ -972,7 +2035,7 @@ export type TaskStarted = Message<"millrace.v1.TaskStarted"> & {
  * Use `create(TaskStartedSchema)` to create a new message.
  */
 export const TaskStartedSchema: GenMessage<TaskStarted> = /*@__PURE__*/
-  messageDesc(file_millrace_v1_event, 24);
+  messageDesc(file_millrace_v1_event, 47);
 
 /**
  * A task has its outcome.
@@ -1047,7 +2110,7 @@ export type TaskFinished = Message<"millrace.v1.TaskFinished"> & {
  * Use `create(TaskFinishedSchema)` to create a new message.
  */
 export const TaskFinishedSchema: GenMessage<TaskFinished> = /*@__PURE__*/
-  messageDesc(file_millrace_v1_event, 25);
+  messageDesc(file_millrace_v1_event, 48);
 
 /**
  * A task will not run.
@@ -1071,7 +2134,7 @@ export type TaskSkipped = Message<"millrace.v1.TaskSkipped"> & {
  * Use `create(TaskSkippedSchema)` to create a new message.
  */
 export const TaskSkippedSchema: GenMessage<TaskSkipped> = /*@__PURE__*/
-  messageDesc(file_millrace_v1_event, 26);
+  messageDesc(file_millrace_v1_event, 49);
 
 /**
  * Somebody asked for the end of the run.
@@ -1090,7 +2153,7 @@ export type RunCancelRequested = Message<"millrace.v1.RunCancelRequested"> & {
  * Use `create(RunCancelRequestedSchema)` to create a new message.
  */
 export const RunCancelRequestedSchema: GenMessage<RunCancelRequested> = /*@__PURE__*/
-  messageDesc(file_millrace_v1_event, 27);
+  messageDesc(file_millrace_v1_event, 50);
 
 /**
  * No task of the run will change any more.
@@ -1109,7 +2172,7 @@ export type RunFinished = Message<"millrace.v1.RunFinished"> & {
  * Use `create(RunFinishedSchema)` to create a new message.
  */
 export const RunFinishedSchema: GenMessage<RunFinished> = /*@__PURE__*/
-  messageDesc(file_millrace_v1_event, 28);
+  messageDesc(file_millrace_v1_event, 51);
 
 /**
  * Why a task does not run yet.
@@ -1140,7 +2203,7 @@ export type Wait = Message<"millrace.v1.Wait"> & {
  * Use `create(WaitSchema)` to create a new message.
  */
 export const WaitSchema: GenMessage<Wait> = /*@__PURE__*/
-  messageDesc(file_millrace_v1_event, 29);
+  messageDesc(file_millrace_v1_event, 52);
 
 /**
  * A named output.
@@ -1206,7 +2269,7 @@ export type Artifact = Message<"millrace.v1.Artifact"> & {
  * Use `create(ArtifactSchema)` to create a new message.
  */
 export const ArtifactSchema: GenMessage<Artifact> = /*@__PURE__*/
-  messageDesc(file_millrace_v1_event, 30);
+  messageDesc(file_millrace_v1_event, 53);
 
 /**
  * How an execution ended. Exactly one kind, so that a retry policy and a person can tell them apart.
@@ -1253,7 +2316,7 @@ export type Ending = Message<"millrace.v1.Ending"> & {
  * Use `create(EndingSchema)` to create a new message.
  */
 export const EndingSchema: GenMessage<Ending> = /*@__PURE__*/
-  messageDesc(file_millrace_v1_event, 31);
+  messageDesc(file_millrace_v1_event, 54);
 
 /**
  * What an execution cost. Zero means not measured.
@@ -1281,7 +2344,7 @@ export type ResourceUsage = Message<"millrace.v1.ResourceUsage"> & {
  * Use `create(ResourceUsageSchema)` to create a new message.
  */
 export const ResourceUsageSchema: GenMessage<ResourceUsage> = /*@__PURE__*/
-  messageDesc(file_millrace_v1_event, 32);
+  messageDesc(file_millrace_v1_event, 55);
 
 /**
  * What stood between an execution and its machine.
@@ -1305,7 +2368,93 @@ export type Confinement = Message<"millrace.v1.Confinement"> & {
  * Use `create(ConfinementSchema)` to create a new message.
  */
 export const ConfinementSchema: GenMessage<Confinement> = /*@__PURE__*/
-  messageDesc(file_millrace_v1_event, 33);
+  messageDesc(file_millrace_v1_event, 56);
+
+/**
+ * What becomes of the next one when a group is full.
+ *
+ * @generated from enum millrace.v1.ConcurrencyPolicy
+ */
+export const ConcurrencyPolicy = {
+  /**
+   * @generated from enum value: CONCURRENCY_POLICY_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED: 0,
+
+  /**
+   * It waits for its turn, first come first served.
+   *
+   * @generated from enum value: CONCURRENCY_POLICY_QUEUE = 1;
+   */
+  QUEUE: 1,
+
+  /**
+   * It takes the place of what came before it: what waits is cancelled and what runs is stopped.
+   *
+   * @generated from enum value: CONCURRENCY_POLICY_CANCEL_SUPERSEDED = 2;
+   */
+  CANCEL_SUPERSEDED: 2,
+} as const;
+
+/**
+ * What becomes of the next one when a group is full.
+ *
+ * @generated from enum millrace.v1.ConcurrencyPolicy
+ */
+export type ConcurrencyPolicy = (typeof ConcurrencyPolicy)[keyof typeof ConcurrencyPolicy] | UnknownEnum;
+
+/**
+ * Describes the enum millrace.v1.ConcurrencyPolicy.
+ */
+export const ConcurrencyPolicySchema: GenEnum<ConcurrencyPolicy> = /*@__PURE__*/
+  enumDesc(file_millrace_v1_event, 0);
+
+/**
+ * What a field of a gate's form may hold.
+ *
+ * @generated from enum millrace.v1.GateFieldKind
+ */
+export const GateFieldKind = {
+  /**
+   * @generated from enum value: GATE_FIELD_KIND_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED: 0,
+
+  /**
+   * @generated from enum value: GATE_FIELD_KIND_TEXT = 1;
+   */
+  TEXT: 1,
+
+  /**
+   * @generated from enum value: GATE_FIELD_KIND_NUMBER = 2;
+   */
+  NUMBER: 2,
+
+  /**
+   * `true` or `false`.
+   *
+   * @generated from enum value: GATE_FIELD_KIND_BOOLEAN = 3;
+   */
+  BOOLEAN: 3,
+
+  /**
+   * @generated from enum value: GATE_FIELD_KIND_CHOICE = 4;
+   */
+  CHOICE: 4,
+} as const;
+
+/**
+ * What a field of a gate's form may hold.
+ *
+ * @generated from enum millrace.v1.GateFieldKind
+ */
+export type GateFieldKind = (typeof GateFieldKind)[keyof typeof GateFieldKind] | UnknownEnum;
+
+/**
+ * Describes the enum millrace.v1.GateFieldKind.
+ */
+export const GateFieldKindSchema: GenEnum<GateFieldKind> = /*@__PURE__*/
+  enumDesc(file_millrace_v1_event, 1);
 
 /**
  * A yes or a no.
@@ -1340,7 +2489,7 @@ export type GateDecision = (typeof GateDecision)[keyof typeof GateDecision] | Un
  * Describes the enum millrace.v1.GateDecision.
  */
 export const GateDecisionSchema: GenEnum<GateDecision> = /*@__PURE__*/
-  enumDesc(file_millrace_v1_event, 0);
+  enumDesc(file_millrace_v1_event, 2);
 
 /**
  * The closed list of causes for a wait.
@@ -1415,6 +2564,41 @@ export const WaitCause = {
    * @generated from enum value: WAIT_CAUSE_PLACING = 21;
    */
   PLACING: 21,
+
+  /**
+   * Its run was paused.
+   *
+   * @generated from enum value: WAIT_CAUSE_PAUSED = 22;
+   */
+  PAUSED: 22,
+
+  /**
+   * Its concurrency group is full; the detail names who holds it.
+   *
+   * @generated from enum value: WAIT_CAUSE_CONCURRENCY = 23;
+   */
+  CONCURRENCY: 23,
+
+  /**
+   * Its project runs as many tasks as its quota allows.
+   *
+   * @generated from enum value: WAIT_CAUSE_QUOTA = 24;
+   */
+  QUOTA: 24,
+
+  /**
+   * It failed and is tried again after a delay.
+   *
+   * @generated from enum value: WAIT_CAUSE_RETRY_DELAY = 25;
+   */
+  RETRY_DELAY: 25,
+
+  /**
+   * A secret that it uses has no value; the detail names it.
+   *
+   * @generated from enum value: WAIT_CAUSE_SECRET = 26;
+   */
+  SECRET: 26,
 } as const;
 
 /**
@@ -1428,7 +2612,7 @@ export type WaitCause = (typeof WaitCause)[keyof typeof WaitCause] | UnknownEnum
  * Describes the enum millrace.v1.WaitCause.
  */
 export const WaitCauseSchema: GenEnum<WaitCause> = /*@__PURE__*/
-  enumDesc(file_millrace_v1_event, 1);
+  enumDesc(file_millrace_v1_event, 3);
 
 /**
  * How far a failure of the farm reaches, which decides whether the execution is placed again.
@@ -1469,7 +2653,7 @@ export type FailureScope = (typeof FailureScope)[keyof typeof FailureScope] | Un
  * Describes the enum millrace.v1.FailureScope.
  */
 export const FailureScopeSchema: GenEnum<FailureScope> = /*@__PURE__*/
-  enumDesc(file_millrace_v1_event, 2);
+  enumDesc(file_millrace_v1_event, 4);
 
 /**
  * The closed list of endings.
@@ -1572,7 +2756,7 @@ export type EndingKind = (typeof EndingKind)[keyof typeof EndingKind] | UnknownE
  * Describes the enum millrace.v1.EndingKind.
  */
 export const EndingKindSchema: GenEnum<EndingKind> = /*@__PURE__*/
-  enumDesc(file_millrace_v1_event, 3);
+  enumDesc(file_millrace_v1_event, 5);
 
 /**
  * What an execution could see and change of its machine.
@@ -1611,7 +2795,7 @@ export type SandboxLevel = (typeof SandboxLevel)[keyof typeof SandboxLevel] | Un
  * Describes the enum millrace.v1.SandboxLevel.
  */
 export const SandboxLevelSchema: GenEnum<SandboxLevel> = /*@__PURE__*/
-  enumDesc(file_millrace_v1_event, 4);
+  enumDesc(file_millrace_v1_event, 6);
 
 /**
  * Whether everything that an execution started ends with it.
@@ -1650,7 +2834,7 @@ export type Containment = (typeof Containment)[keyof typeof Containment] | Unkno
  * Describes the enum millrace.v1.Containment.
  */
 export const ContainmentSchema: GenEnum<Containment> = /*@__PURE__*/
-  enumDesc(file_millrace_v1_event, 5);
+  enumDesc(file_millrace_v1_event, 7);
 
 /**
  * A run as a whole.
@@ -1695,7 +2879,7 @@ export type RunStatus = (typeof RunStatus)[keyof typeof RunStatus] | UnknownEnum
  * Describes the enum millrace.v1.RunStatus.
  */
 export const RunStatusSchema: GenEnum<RunStatus> = /*@__PURE__*/
-  enumDesc(file_millrace_v1_event, 6);
+  enumDesc(file_millrace_v1_event, 8);
 
 /**
  * A task of a run.
@@ -1759,5 +2943,5 @@ export type TaskStatus = (typeof TaskStatus)[keyof typeof TaskStatus] | UnknownE
  * Describes the enum millrace.v1.TaskStatus.
  */
 export const TaskStatusSchema: GenEnum<TaskStatus> = /*@__PURE__*/
-  enumDesc(file_millrace_v1_event, 7);
+  enumDesc(file_millrace_v1_event, 9);
 

@@ -13,6 +13,8 @@ function task(stage: string, name: string, more: Partial<Task> = {}): Task {
       tools: [],
       caches: [],
       priority: 0,
+      allowFailure: false,
+      secrets: [],
       position: { line: 1, column: 1 },
       ...more,
     },

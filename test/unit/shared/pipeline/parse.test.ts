@@ -141,14 +141,11 @@ stages:
     ]);
   });
 
-  it.each(["matrix", "shards", "when", "services", "secrets", "reports", "retry"])(
-    "says that %s is not there yet",
-    (key) => {
-      expect(problemsOf(withTask(`        ${key}: x\n`))[0]).toContain(
-        `millrace.yaml:7:9: "${key}" is not supported yet`,
-      );
-    },
-  );
+  it.each(["matrix", "shards", "when", "services", "reports"])("says that %s is not there yet", (key) => {
+    expect(problemsOf(withTask(`        ${key}: x\n`))[0]).toContain(
+      `millrace.yaml:7:9: "${key}" is not supported yet`,
+    );
+  });
 
   it.each(["on", "params"])("says that %s is not there yet", (key) => {
     expect(problemsOf(`${key}: x\n${withTask("")}`)[0]).toContain(`millrace.yaml:1:1: "${key}" is not supported yet`);
@@ -282,7 +279,7 @@ describe("a manual stage", () => {
   it("becomes one task that a person decides, a week of time and a rejection by default", () => {
     const [task] = parsed(manual("{ title: Exploratory test }")).stages[0]?.tasks ?? [];
     expect(task).toMatchObject({ stage: "explore", name: "approval", run: "", inputs: [], cache: false });
-    expect(task?.gate).toEqual({
+    expect(task?.gate).toMatchObject({
       title: "Exploratory test",
       checklist: [],
       approvers: [],
@@ -293,7 +290,7 @@ describe("a manual stage", () => {
 
   it("says what to look at, who may decide, by when and what else happens", () => {
     const text = "{ title: t, checklist: [a, b], approvers: [qa, qa, admin], timeout: 48h, on_timeout: approve }";
-    expect(parsed(manual(text)).stages[0]?.tasks[0]?.gate).toEqual({
+    expect(parsed(manual(text)).stages[0]?.tasks[0]?.gate).toMatchObject({
       title: "t",
       checklist: ["a", "b"],
       approvers: ["qa", "admin"],
