@@ -173,8 +173,6 @@ export function evolve(state: RunState, event: Event): void {
     case "secretSet":
     case "secretRemoved":
     case "callAudited":
-      // Of another aggregate.
-      return;
     case "runPaused":
     case "runResumed":
     case "runCommented":
@@ -184,7 +182,7 @@ export function evolve(state: RunState, event: Event): void {
     case "taskHeldBack":
     case "gateVoted":
     case "evidenceAdded":
-      // Nothing records these yet.
+      // Of another aggregate, or not recorded yet.
       return;
     case undefined:
       // Written by a newer version: it changes nothing that this one knows.
