@@ -156,6 +156,8 @@ export class TaskDriver {
       this.#prepared.delete(executionId);
       const { signal } = this.#stopped;
       const prepared = known ?? (await readPrepared(this.#deps.cas, digestFromMessage(actionDigest), signal));
+      // Its report came while it was read: the farm has forgotten it, and would execute it once more.
+      if (!this.#executions.has(executionId)) return;
       const submitted = this.#deps.scheduler.submit({
         id: executionId,
         actionDigest: prepared.digest,
