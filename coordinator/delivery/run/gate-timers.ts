@@ -3,7 +3,7 @@ import type { Event } from "../../../proto/gen/millrace/v1/event_pb.ts";
 import type { Clock } from "../../../shared/clock.ts";
 import { from } from "../../../shared/errors.ts";
 import { limits } from "../../../shared/limits.ts";
-import type { Origin, RunCommand } from "./decide.ts";
+import type { Origin, RunCommand } from "./run-command.ts";
 import { isOpen, type RunState } from "./run-state.ts";
 
 /** A run, as far as its timers know it. */

@@ -22,8 +22,8 @@ import { actionFor } from "../../../shared/pipeline/action.ts";
 import { graftArtifacts } from "../../../shared/pipeline/graft.ts";
 import type { ActionCache } from "../../farm/action-cache/action-cache.ts";
 import type { Environments } from "../environment/environments.ts";
-import type { RunCommand } from "./decide.ts";
 import { outcomeOfResult } from "./outcome.ts";
+import type { RunCommand } from "./run-command.ts";
 import type { RunState, TaskState } from "./run-state.ts";
 
 /** An Action with what it refers to, ready to be executed. */

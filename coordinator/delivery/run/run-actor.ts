@@ -2,7 +2,8 @@ import { create } from "@bufbuild/protobuf";
 import { CommitSchema, type Event, RunStatus } from "../../../proto/gen/millrace/v1/event_pb.ts";
 import { from } from "../../../shared/errors.ts";
 import { type EventStore, emptyStream, type StreamToken } from "../../store/event-store.ts";
-import { decide, type Origin, type RunCommand } from "./decide.ts";
+import { decide } from "./decide.ts";
+import type { Origin, RunCommand } from "./run-command.ts";
 import { emptyRun, evolve, type RunState } from "./run-state.ts";
 import type { RunEvent } from "./runs.ts";
 

@@ -1,17 +1,4 @@
-import { create } from "@bufbuild/protobuf";
-import {
-  type HostOperation,
-  HostOperationSchema,
-  type NamedCaches,
-  NamedCachesSchema,
-} from "../../../proto/gen/millrace/v1/dispatch_pb.ts";
-import {
-  EndingKind,
-  type Event,
-  type PlannedTask,
-  TaskStatus,
-  WaitCause,
-} from "../../../proto/gen/millrace/v1/event_pb.ts";
+import { EndingKind, type Event, TaskStatus, WaitCause } from "../../../proto/gen/millrace/v1/event_pb.ts";
 import type { Cas } from "../../../shared/cas/cas.ts";
 import type { Clock } from "../../../shared/clock.ts";
 import { digestFromMessage, digestToMessage } from "../../../shared/digest.ts";
@@ -21,12 +8,13 @@ import { patiently, retry } from "../../../shared/retry.ts";
 import type { ActionCache } from "../../farm/action-cache/action-cache.ts";
 import type { ExecutionOutcome, ExecutionUpdate, Scheduler } from "../../farm/scheduler/scheduler.ts";
 import type { Environments } from "../environment/environments.ts";
-import type { Origin, RunCommand } from "./decide.ts";
+import { type BoundedWork, boundedWork } from "./bounded-work.ts";
+import { executionIdOf, executionRequest, isOfRun } from "./execution-request.ts";
 import { outcomeOfExecution } from "./outcome.ts";
 import { type PreparedAction, prepareTask, readPrepared } from "./prepare-task.ts";
 import type { RunActor } from "./run-actor.ts";
+import type { Origin, RunCommand } from "./run-command.ts";
 import { isOpen, type TaskState } from "./run-state.ts";
-import { runNumber } from "./runs.ts";
 
 export interface TaskDriverDeps {
   readonly cas: Cas;
@@ -49,13 +37,13 @@ export class TaskDriver {
   readonly #executions = new Map<string, { readonly actor: RunActor; readonly task: string }>();
   /** Actions between their preparation and their submission. */
   readonly #prepared = new Map<string, PreparedAction>();
-  readonly #waitingToPrepare: (() => Promise<void>)[] = [];
+  readonly #preparing: BoundedWork;
   readonly #stopped = new AbortController();
-  #preparing = 0;
   #unsubscribe = (): void => {};
 
   constructor(deps: TaskDriverDeps) {
     this.#deps = deps;
+    this.#preparing = boundedWork(limits.preparingTasks, deps.onError);
   }
 
   start(): void {
@@ -100,7 +88,7 @@ export class TaskDriver {
       }
       case "taskFinished": {
         const executionId = actor.state.tasks.get(kind.value.task)?.executionId ?? "";
-        this.#prepared.delete(executionIdOf(actor, kind.value.task));
+        this.#prepared.delete(executionIdOf(actor.state, kind.value.task));
         if (this.#executions.delete(executionId)) this.#background(this.#deps.scheduler.forget(executionId));
         return;
       }
@@ -115,22 +103,7 @@ export class TaskDriver {
 
   /** In turn, a bounded number at a time: each reads trees and writes blobs. */
   #prepare(actor: RunActor, task: TaskState): void {
-    this.#waitingToPrepare.push(async () => {
-      await this.#do(actor, await this.#nextStep(actor, task));
-    });
-    this.#prepareNext();
-  }
-
-  #prepareNext(): void {
-    if (this.#preparing >= limits.preparingTasks) return;
-    const work = this.#waitingToPrepare.shift();
-    if (work === undefined) return;
-    this.#preparing += 1;
-    const done = work().finally(() => {
-      this.#preparing -= 1;
-      this.#prepareNext();
-    });
-    this.#background(done);
+    this.#preparing.add(async () => await this.#do(actor, await this.#nextStep(actor, task)));
   }
 
   async #nextStep(actor: RunActor, task: TaskState): Promise<RunCommand> {
@@ -142,13 +115,13 @@ export class TaskDriver {
     );
     if (next instanceof MillraceError) return unrunnable(task.name, next);
     if (next.kind === "cached") return next.command;
-    const executionId = executionIdOf(actor, task.name);
+    const executionId = executionIdOf(actor.state, task.name);
     this.#prepared.set(executionId, next.prepared);
     return { kind: "submit", task: task.name, actionDigest: digestToMessage(next.prepared.digest), executionId };
   }
 
   async #submit(actor: RunActor, task: TaskState): Promise<void> {
-    const { executionId, planned, actionDigest } = task;
+    const { executionId, actionDigest } = task;
     const { run } = actor.state;
     this.#executions.set(executionId, { actor, task: task.name });
     try {
@@ -156,18 +129,7 @@ export class TaskDriver {
       this.#prepared.delete(executionId);
       const { signal } = this.#stopped;
       const prepared = known ?? (await readPrepared(this.#deps.cas, digestFromMessage(actionDigest), signal));
-      const submitted = this.#deps.scheduler.submit({
-        id: executionId,
-        actionDigest: prepared.digest,
-        action: prepared.action,
-        command: prepared.command,
-        priority: planned.priority,
-        fairGroup: run,
-        volatileEnvironment: volatileEnvironment(actor, task),
-        ...namedCachesOf(planned, actor.state.project),
-        ...hostOperationOf(planned),
-        ...(planned.atMostOnce ? { atMostOnce: true } : {}),
-      });
+      const submitted = this.#deps.scheduler.submit(executionRequest(actor.state, task, prepared));
       const { cancelReason } = actor.state;
       if (cancelReason !== undefined) this.#deps.scheduler.cancel(executionId, cancelReason);
       await submitted;
@@ -249,36 +211,6 @@ export class TaskDriver {
   #background(work: Promise<unknown>): void {
     work.catch(this.#deps.onError);
   }
-}
-
-/** Chosen by us, so that submitting again after a crash is the same execution. `task` is `stage/task`. */
-function executionIdOf({ state }: RunActor, task: string): string {
-  return `${state.run}.${task.replace("/", ".")}`;
-}
-
-/** Whether a run has submitted it. */
-function isOfRun(executionId: string): boolean {
-  return runNumber(executionId.slice(0, Math.max(0, executionId.indexOf(".")))) !== undefined;
-}
-
-/** What a task is told but its key does not depend on. TRACEPARENT is what OpenTelemetry's tools look for. */
-function volatileEnvironment({ state }: RunActor, { planned }: TaskState): Record<string, string> {
-  return {
-    CI: "true",
-    MILLRACE_RUN: state.run,
-    MILLRACE_STAGE: planned.stage,
-    MILLRACE_TASK: planned.name,
-    TRACEPARENT: state.traceparent,
-  };
-}
-
-function namedCachesOf({ caches }: PlannedTask, project: string): { namedCaches?: NamedCaches } {
-  return caches.length === 0 ? {} : { namedCaches: create(NamedCachesSchema, { project, caches }) };
-}
-
-function hostOperationOf({ deployment }: PlannedTask): { hostOperation?: HostOperation } {
-  if (deployment === undefined) return {};
-  return { hostOperation: create(HostOperationSchema, { kind: { case: "deploy", value: deployment } }) };
 }
 
 /** The farm's failure, or the task's own when what it asks for is wrong: artifacts that get in each other's way. */

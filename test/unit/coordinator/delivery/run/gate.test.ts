@@ -2,9 +2,10 @@ import { create } from "@bufbuild/protobuf";
 import { durationFromMs } from "@bufbuild/protobuf/wkt";
 import { expect, test, vi } from "vitest";
 import type { Principal } from "../../../../../coordinator/delivery/access/principal.ts";
-import { decide, type Origin, type RunCommand } from "../../../../../coordinator/delivery/run/decide.ts";
+import { decide } from "../../../../../coordinator/delivery/run/decide.ts";
 import { bindingOf } from "../../../../../coordinator/delivery/run/gate.ts";
 import { gateTimers } from "../../../../../coordinator/delivery/run/gate-timers.ts";
+import type { Origin, RunCommand } from "../../../../../coordinator/delivery/run/run-command.ts";
 import { emptyRun, evolve, type RunState } from "../../../../../coordinator/delivery/run/run-state.ts";
 import {
   EndingKind,
