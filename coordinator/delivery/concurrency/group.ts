@@ -129,8 +129,8 @@ function supersede(group: Group): Superseded[] {
   return superseded;
 }
 
-/** Before the first that is not before it. */
-function placeInLine(line: readonly Member[], member: Member): number {
+/** Where it stands in a line, or would stand, from 0. */
+export function placeInLine(line: readonly Member[], member: Member): number {
   let low = 0;
   let high = line.length;
   while (low < high) {

@@ -9,9 +9,9 @@ import type { RunState } from "./run-state.ts";
 export function requestRun(decision: Decision, command: RequestRun): void {
   const { state, record } = decision;
   if (state.sequence > 0) throw new MillraceError("already_exists", `${state.run} exists already`);
-  const { pipeline, pipelinePath, source, idempotencyKey, tasks } = command;
+  const { pipeline, pipelinePath, source, idempotencyKey, tasks, concurrency } = command;
   record({ case: "runRequested", value: { pipeline, pipelinePath, source, idempotencyKey } });
-  record({ case: "runPlanned", value: { tasks: [...tasks] } });
+  record({ case: "runPlanned", value: { tasks: [...tasks], ...(concurrency === undefined ? {} : { concurrency }) } });
   for (const task of state.tasks.values()) {
     if (task.unmetNeeds === 0) begin(decision, task);
     else decision.wait(task, WaitCause.NEEDS, `needs ${task.planned.needs.join(", ")}`);

@@ -1,10 +1,10 @@
-import { RunStatus, TaskStatus } from "../../../proto/gen/millrace/v1/event_pb.ts";
+import { EndingKind, RunStatus, TaskStatus, WaitCause } from "../../../proto/gen/millrace/v1/event_pb.ts";
 import { MillraceError } from "../../../shared/errors.ts";
 import type { Decision } from "./decision.ts";
 import { timeoutOf } from "./gate.ts";
 import { follow } from "./progress.ts";
 import type { ChangeTask } from "./run-command.ts";
-import { isOpen } from "./run-state.ts";
+import { isOpen, type TaskState } from "./run-state.ts";
 
 /** What concerns one task. What comes when it has ended is no news. @throws MillraceError not_found */
 export function changeTask(decision: Decision, command: ChangeTask): void {
@@ -15,7 +15,8 @@ export function changeTask(decision: Decision, command: ChangeTask): void {
   if (!isOpen(task)) return;
   switch (command.kind) {
     case "wait":
-      if (task.wait?.cause !== command.cause) decision.wait(task, command.cause, command.detail);
+      if (task.wait?.cause !== command.cause && isTimely(task, command.cause))
+        decision.wait(task, command.cause, command.detail);
       return;
     case "submit": {
       // A repeated submit, after a restart, is no news.
@@ -34,6 +35,13 @@ export function changeTask(decision: Decision, command: ChangeTask): void {
       record({ case: "taskFinished", value: { ...command.outcome, task: task.name } });
       follow(decision, task);
       return;
+    case "supersede": {
+      if (task.status !== TaskStatus.WAITING) return;
+      const ending = { kind: EndingKind.CANCELLED, detail: command.reason };
+      record({ case: "taskFinished", value: { task: task.name, status: TaskStatus.CANCELLED, ending } });
+      follow(decision, task);
+      return;
+    }
     case "gate-timeout": {
       const concluding = timeoutOf(state, task, origin.nowMs);
       for (const kind of concluding) record(kind);
@@ -44,3 +52,11 @@ export function changeTask(decision: Decision, command: ChangeTask): void {
       command satisfies never;
   }
 }
+
+/** Of its admission to the farm only what waits for that is told: it may have been given to the farm, or paused, since. */
+function isTimely({ status, wait }: TaskState, cause: WaitCause): boolean {
+  if (!admissionWaits.has(cause)) return true;
+  return status === TaskStatus.WAITING && wait !== undefined && admissionWaits.has(wait.cause);
+}
+
+const admissionWaits: ReadonlySet<WaitCause> = new Set([WaitCause.PREPARING, WaitCause.CONCURRENCY, WaitCause.QUOTA]);

@@ -39,6 +39,7 @@ function answer(decision: Decision, command: RunCommand): void {
     case "wait":
     case "start":
     case "finish":
+    case "supersede":
     case "gate-timeout":
       return changeTask(decision, command);
     default:

@@ -5,21 +5,27 @@ import {
   type NamedCaches,
   NamedCachesSchema,
 } from "../../../proto/gen/millrace/v1/dispatch_pb.ts";
-import type { PlannedTask } from "../../../proto/gen/millrace/v1/event_pb.ts";
+import type { PlannedTask, ProjectQuotas } from "../../../proto/gen/millrace/v1/event_pb.ts";
 import type { ExecutionRequest } from "../../farm/scheduler/scheduler.ts";
+import { clampPriority } from "../concurrency/project-quotas.ts";
 import type { PreparedAction } from "./prepare-task.ts";
 import type { RunState, TaskState } from "./run-state.ts";
 import { runNumber } from "./runs.ts";
 
 /** What the scheduler is asked to execute for a task. Pure: asked again after a crash, it is the same execution. */
-export function executionRequest(state: RunState, task: TaskState, prepared: PreparedAction): ExecutionRequest {
+export function executionRequest(
+  state: RunState,
+  task: TaskState,
+  prepared: PreparedAction,
+  quotas: ProjectQuotas,
+): ExecutionRequest {
   const { planned, executionId: id } = task;
   return {
     id,
     actionDigest: prepared.digest,
     action: prepared.action,
     command: prepared.command,
-    priority: planned.priority,
+    priority: clampPriority(planned.priority, quotas),
     fairGroup: state.run,
     volatileEnvironment: volatileEnvironment(state, task),
     ...namedCachesOf(planned, state.project),

@@ -1,6 +1,11 @@
 import type { MessageInitShape } from "@bufbuild/protobuf";
 import type { Digest } from "../../../proto/gen/build/bazel/remote/execution/v2/remote_execution_pb.ts";
-import type { PlannedTask, TaskFinishedSchema, WaitCause } from "../../../proto/gen/millrace/v1/event_pb.ts";
+import type {
+  ConcurrencyGroup,
+  PlannedTask,
+  TaskFinishedSchema,
+  WaitCause,
+} from "../../../proto/gen/millrace/v1/event_pb.ts";
 import type { DecideGate } from "./gate.ts";
 
 export type TaskOutcome = Omit<MessageInitShape<typeof TaskFinishedSchema>, "task" | "$typeName">;
@@ -13,6 +18,8 @@ export interface RequestRun {
   readonly source: Digest;
   readonly idempotencyKey: string;
   readonly tasks: readonly PlannedTask[];
+  /** The run as a whole is a member of this group. */
+  readonly concurrency?: ConcurrencyGroup | undefined;
 }
 
 /** What a person wants of a run as a whole. */
@@ -35,6 +42,8 @@ export type ChangeTask =
       readonly executionId: string;
     }
   | { readonly kind: "finish"; readonly task: string; readonly outcome: TaskOutcome }
+  /** A newer run takes its place: it ends here if the farm has not been given it. */
+  | { readonly kind: "supersede"; readonly task: string; readonly reason: string }
   /** The time of an open gate may be up. */
   | { readonly kind: "gate-timeout"; readonly task: string };
 

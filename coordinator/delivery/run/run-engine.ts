@@ -1,4 +1,4 @@
-import type { Event, RunStatus } from "../../../proto/gen/millrace/v1/event_pb.ts";
+import type { Event, ProjectQuotas, RunStatus } from "../../../proto/gen/millrace/v1/event_pb.ts";
 import type { Run, RunRequest } from "../../../proto/gen/millrace/v1/run_pb.ts";
 import type { Cas } from "../../../shared/cas/cas.ts";
 import type { Clock } from "../../../shared/clock.ts";
@@ -11,6 +11,8 @@ import type { Turns } from "../../../shared/turns.ts";
 import type { ActionCache } from "../../farm/action-cache/action-cache.ts";
 import type { Scheduler } from "../../farm/scheduler/scheduler.ts";
 import type { EventStore } from "../../store/event-store.ts";
+import { withPresentWaits } from "../concurrency/present-waits.ts";
+import { type RunRoom, runRoom } from "../concurrency/project-quotas.ts";
 import type { Environments } from "../environment/environments.ts";
 import { type GateTimers, gateTimers } from "./gate-timers.ts";
 import { type KeptPlans, keptPlans } from "./kept-plans.ts";
@@ -44,6 +46,7 @@ export interface RunEngineDeps {
   readonly clock: Clock;
   /** In which runs are pinned, and removed: a run that was just pinned must not go. */
   readonly pinning: Turns;
+  readonly quotasOf: (project: string) => ProjectQuotas;
   /** What connected agents have at this moment. */
   readonly offers: () => readonly ToolOffer[];
   /** Told of every event of every run once it is on disk: metrics, later notifications. */
@@ -60,6 +63,7 @@ export class RunEngine implements Runs, Gates, RunPins, KeptRuns, RunHistories, 
   readonly #active = new Map<string, RunActor>();
   /** Runs by project and idempotency key, so that two submits at once give one; older ones are in the summaries. */
   readonly #byKey = new Map<string, Promise<string>>();
+  readonly #room: RunRoom;
   readonly #kept: KeptPlans = keptPlans(limits.keptPlanItems);
   #lastNumber = 0;
 
@@ -68,6 +72,8 @@ export class RunEngine implements Runs, Gates, RunPins, KeptRuns, RunHistories, 
     const origin = (actor: RunActor): Origin => this.#systemOrigin(actor);
     this.#driver = new TaskDriver({ ...deps, origin });
     this.#gateTimers = gateTimers({ ...deps, origin });
+    const unfinishedOf = (project: string) => this.active().filter((state) => state.project === project).length;
+    this.#room = runRoom({ ...deps, unfinishedOf });
   }
 
   /** Takes up every run that had not finished when the coordinator ended. */
@@ -78,6 +84,7 @@ export class RunEngine implements Runs, Gates, RunPins, KeptRuns, RunHistories, 
     for (let from = 0; from < actors.length; from += limits.runsLoading) {
       await Promise.all(actors.slice(from, from + limits.runsLoading).map((actor) => actor.load()));
     }
+    this.#driver.takeUp(actors);
     for (const actor of actors) {
       this.#active.set(actor.state.run, actor);
       this.#driver.resume(actor);
@@ -105,7 +112,8 @@ export class RunEngine implements Runs, Gates, RunPins, KeptRuns, RunHistories, 
   }
 
   async get(run: string): Promise<Run> {
-    return runView((await this.#find(run)).state);
+    const { state } = await this.#find(run);
+    return withPresentWaits(runView(state), (task) => this.#driver.waitOf(run, task));
   }
 
   async list({ before = Number.MAX_SAFE_INTEGER, limit }: { before?: number; limit: number }): Promise<Run[]> {
@@ -184,16 +192,21 @@ export class RunEngine implements Runs, Gates, RunPins, KeptRuns, RunHistories, 
   }
 
   async #submit(asker: Asker, request: RunRequest, source: Digest, signal: AbortSignal): Promise<string> {
+    const project = projectOf(request);
+    return await this.#room.within(project, () => this.#start(asker, request, source, signal));
+  }
+
+  async #start(asker: Asker, request: RunRequest, source: Digest, signal: AbortSignal): Promise<string> {
+    const project = projectOf(request);
     const deps = { ...this.#deps, kept: this.#kept };
-    const { pipeline, pipelinePath, tasks, blobs } = await planSource(deps, request, source, signal);
+    const { pipeline, pipelinePath, tasks, concurrency, blobs } = await planSource(deps, request, source, signal);
     await this.#deps.cas.writeMany(blobs, signal);
     const run = runName(++this.#lastNumber);
     const actor = this.#actor(run);
     const { idempotencyKey } = request;
-    await actor.do(
-      { kind: "request", pipeline, pipelinePath, source: digestToMessage(source), idempotencyKey, tasks },
-      this.#origin(asker, projectOf(request)),
-    );
+    const about = { pipeline, pipelinePath, source: digestToMessage(source), idempotencyKey };
+    const command = { kind: "request", ...about, tasks, concurrency } as const;
+    await actor.do(command, this.#origin(asker, project));
     return run;
   }
 

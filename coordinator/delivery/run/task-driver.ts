@@ -1,4 +1,10 @@
-import { EndingKind, type Event, TaskStatus, WaitCause } from "../../../proto/gen/millrace/v1/event_pb.ts";
+import {
+  EndingKind,
+  type Event,
+  type ProjectQuotas,
+  TaskStatus,
+  WaitCause,
+} from "../../../proto/gen/millrace/v1/event_pb.ts";
 import type { Cas } from "../../../shared/cas/cas.ts";
 import type { Clock } from "../../../shared/clock.ts";
 import { digestFromMessage, digestToMessage } from "../../../shared/digest.ts";
@@ -7,6 +13,7 @@ import { limits } from "../../../shared/limits.ts";
 import { patiently, retry } from "../../../shared/retry.ts";
 import type { ActionCache } from "../../farm/action-cache/action-cache.ts";
 import type { ExecutionOutcome, ExecutionUpdate, Scheduler } from "../../farm/scheduler/scheduler.ts";
+import { type Admissions, type AdmissionWait, admissions } from "../concurrency/admissions.ts";
 import type { Environments } from "../environment/environments.ts";
 import { type BoundedWork, boundedWork } from "./bounded-work.ts";
 import { executionIdOf, executionRequest, isOfRun } from "./execution-request.ts";
@@ -21,6 +28,7 @@ export interface TaskDriverDeps {
   readonly actionCache: ActionCache;
   readonly scheduler: Scheduler;
   readonly environments: Environments;
+  readonly quotasOf: (project: string) => ProjectQuotas;
   readonly clock: Clock;
   /** Whom the events are due to that follow from what the farm tells. */
   readonly origin: (actor: RunActor) => Origin;
@@ -38,12 +46,20 @@ export class TaskDriver {
   /** Actions between their preparation and their submission. */
   readonly #prepared = new Map<string, PreparedAction>();
   readonly #preparing: BoundedWork;
+  readonly #admissions: Admissions<RunActor>;
+  /** Executions that are to end because a newer run takes their place, with what is said of it. */
+  readonly #superseded = new Map<string, string>();
   readonly #stopped = new AbortController();
   #unsubscribe = (): void => {};
 
   constructor(deps: TaskDriverDeps) {
     this.#deps = deps;
     this.#preparing = boundedWork(limits.preparingTasks, deps.onError);
+    this.#admissions = admissions({
+      quotasOf: deps.quotasOf,
+      onTurn: (actor, task) => this.#takeTurn(actor, task),
+      onSuperseded: (actor, task, reason) => this.#background(this.#supersede(actor, task, reason)),
+    });
   }
 
   start(): void {
@@ -55,12 +71,22 @@ export class TaskDriver {
     this.#stopped.abort();
   }
 
+  /** Who holds places in groups and quotas is known before anybody asks for one: called once, before any run is resumed. */
+  takeUp(actors: readonly RunActor[]): void {
+    this.#admissions.resume(actors);
+  }
+
+  /** Why a task does not begin yet, as it is at this moment; undefined when that is not for want of a place. */
+  waitOf(run: string, task: string): AdmissionWait | undefined {
+    return this.#admissions.waitOf(run, task);
+  }
+
   /** Does again what may not have been done; every step can be repeated. */
   resume(actor: RunActor): void {
     for (const task of actor.state.tasks.values()) {
       if (!isOpen(task)) continue;
       if (task.status !== TaskStatus.WAITING) this.#background(this.#submit(actor, task));
-      else if (task.unmetNeeds === 0 && task.planned.gate === undefined) this.#prepare(actor, task);
+      else if (task.unmetNeeds === 0 && task.planned.gate === undefined) this.#begin(actor, task, task.wait?.cause);
     }
   }
 
@@ -74,11 +100,15 @@ export class TaskDriver {
     }
   }
 
-  react(actor: RunActor, { kind }: Event): void {
+  react(actor: RunActor, event: Event): void {
+    this.#admissions.react(actor, event);
+    const { kind } = event;
     switch (kind.case) {
       case "taskWaiting": {
         const task = actor.state.tasks.get(kind.value.task);
-        if (task !== undefined && kind.value.wait?.cause === WaitCause.PREPARING) this.#prepare(actor, task);
+        const cause = kind.value.wait?.cause;
+        if (task !== undefined && (cause === WaitCause.PREPARING || isAdmissionWait(cause)))
+          this.#begin(actor, task, cause);
         return;
       }
       case "taskSubmitted": {
@@ -88,6 +118,7 @@ export class TaskDriver {
       }
       case "taskFinished": {
         const executionId = actor.state.tasks.get(kind.value.task)?.executionId ?? "";
+        this.#superseded.delete(executionId);
         this.#prepared.delete(executionIdOf(actor.state, kind.value.task));
         if (this.#executions.delete(executionId)) this.#background(this.#deps.scheduler.forget(executionId));
         return;
@@ -99,6 +130,33 @@ export class TaskDriver {
         return;
       default:
     }
+  }
+
+  /** It was told that it has to wait, or asks whether it has to. */
+  #begin(actor: RunActor, task: TaskState, cause: WaitCause | undefined): void {
+    if (isAdmissionWait(cause)) {
+      const hasTurn = this.#admissions.waitOf(actor.state.run, task.name) === undefined;
+      if (hasTurn) this.#takeTurn(actor, task.name); // it was given its place before this was written down
+    } else if (this.#admissions.mayPrepare(actor, task)) this.#prepare(actor, task);
+    else this.#background(this.#do(actor, this.#waiting(actor, task)));
+  }
+
+  #takeTurn(actor: RunActor, task: string): void {
+    this.#background(this.#do(actor, { kind: "wait", task, cause: WaitCause.PREPARING, detail: "" }));
+  }
+
+  #waiting({ state }: RunActor, { name: task }: TaskState): RunCommand {
+    const { cause, detail } = this.#admissions.waitOf(state.run, task) ?? { cause: WaitCause.PREPARING, detail: "" };
+    return { kind: "wait", task, cause, detail };
+  }
+
+  async #supersede(actor: RunActor, task: string | undefined, reason: string): Promise<void> {
+    if (task === undefined) return await this.#do(actor, { kind: "cancel", reason });
+    await this.#do(actor, { kind: "supersede", task, reason });
+    const { executionId = "" } = actor.state.tasks.get(task) ?? {};
+    if (!this.#executions.has(executionId)) return;
+    this.#superseded.set(executionId, reason);
+    this.#deps.scheduler.cancel(executionId, reason);
   }
 
   /** In turn, a bounded number at a time: each reads trees and writes blobs. */
@@ -115,6 +173,7 @@ export class TaskDriver {
     );
     if (next instanceof MillraceError) return unrunnable(task.name, next);
     if (next.kind === "cached") return next.command;
+    if (!this.#admissions.maySubmit(actor, task)) return this.#waiting(actor, task);
     const executionId = executionIdOf(actor.state, task.name);
     this.#prepared.set(executionId, next.prepared);
     return { kind: "submit", task: task.name, actionDigest: digestToMessage(next.prepared.digest), executionId };
@@ -122,15 +181,17 @@ export class TaskDriver {
 
   async #submit(actor: RunActor, task: TaskState): Promise<void> {
     const { executionId, actionDigest } = task;
-    const { run } = actor.state;
+    const { run, project } = actor.state;
     this.#executions.set(executionId, { actor, task: task.name });
     try {
       const known = this.#prepared.get(executionId);
       this.#prepared.delete(executionId);
       const { signal } = this.#stopped;
       const prepared = known ?? (await readPrepared(this.#deps.cas, digestFromMessage(actionDigest), signal));
-      const submitted = this.#deps.scheduler.submit(executionRequest(actor.state, task, prepared));
-      const { cancelReason } = actor.state;
+      const submitted = this.#deps.scheduler.submit(
+        executionRequest(actor.state, task, prepared, this.#deps.quotasOf(project)),
+      );
+      const cancelReason = actor.state.cancelReason ?? this.#superseded.get(executionId);
       if (cancelReason !== undefined) this.#deps.scheduler.cancel(executionId, cancelReason);
       await submitted;
     } catch (error) {
@@ -211,6 +272,10 @@ export class TaskDriver {
   #background(work: Promise<unknown>): void {
     work.catch(this.#deps.onError);
   }
+}
+
+function isAdmissionWait(cause: WaitCause | undefined): boolean {
+  return cause === WaitCause.CONCURRENCY || cause === WaitCause.QUOTA;
 }
 
 /** The farm's failure, or the task's own when what it asks for is wrong: artifacts that get in each other's way. */
