@@ -57,6 +57,18 @@ export const runLimits = {
   retryDelayMs: 1_000,
   /** Before a new try of a task, however often the delay was doubled. */
   retryDelayMaxMs: 60 * 60 * 1000,
+  /** Tries of one task, after which nobody may ask for one more: each leaves a log and events. */
+  taskTriesMax: 100,
+  /** Former tries of a task that are shown: what is older is in the log of events alone. */
+  taskTriesKept: 20,
+  /** What somebody says of a run, when it is paused, skipped or commented on, in characters. */
+  commentChars: 10_000,
+  /** Comments of one run: all of them are sent with it. */
+  runComments: 1_000,
+  /** Agents that one re-run may stay away from. */
+  avoidedAgents: 100,
+  /** How long tasks that are always executed may take after their run was cancelled; then they end as well. */
+  alwaysAfterCancelMs: 60 * 60 * 1000,
   /** Endings that one retry policy names. */
   retryCauses: 50,
   /** Places in one concurrency group. */

@@ -7,8 +7,9 @@ import {
   TaskStatus,
   WaitCause,
 } from "../../../proto/gen/millrace/v1/event_pb.ts";
-import type { RunState, TaskState } from "../run/run-state.ts";
+import type { RunState } from "../run/run-state.ts";
 import { runNumber } from "../run/runs.ts";
+import type { TaskState } from "../run/task-state.ts";
 import { type Account, accounts } from "./accounts.ts";
 import { places, type Seat } from "./places.ts";
 import { clampPriority } from "./project-quotas.ts";

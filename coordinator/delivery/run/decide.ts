@@ -25,8 +25,14 @@ function answer(decision: Decision, command: RunCommand): void {
     case "request":
       return requestRun(decision, command);
     case "cancel":
+    case "cancel-overdue":
     case "pin":
     case "unpin":
+    case "pause":
+    case "resume":
+    case "comment":
+    case "skip":
+    case "reopen":
       return changeRun(decision, command);
     case "decide-gate": {
       const { state, origin } = decision;
@@ -40,7 +46,9 @@ function answer(decision: Decision, command: RunCommand): void {
     case "start":
     case "finish":
     case "supersede":
+    case "hold-back":
     case "gate-timeout":
+    case "retry-due":
       return changeTask(decision, command);
     default:
       command satisfies never;

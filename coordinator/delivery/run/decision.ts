@@ -2,7 +2,8 @@ import { create, type MessageInitShape } from "@bufbuild/protobuf";
 import { timestampFromMs } from "@bufbuild/protobuf/wkt";
 import { type Event, EventSchema, type WaitCause } from "../../../proto/gen/millrace/v1/event_pb.ts";
 import type { Origin } from "./run-command.ts";
-import { evolve, type RunState, type TaskState } from "./run-state.ts";
+import { evolve, type RunState } from "./run-state.ts";
+import { type TaskState } from "./task-state.ts";
 
 export type EventKind = NonNullable<MessageInitShape<typeof EventSchema>["kind"]>;
 

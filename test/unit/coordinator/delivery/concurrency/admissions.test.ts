@@ -100,6 +100,13 @@ function world(runningTasks: number) {
       const [next] = pending.splice(index, 1);
       if (next !== undefined) apply(next.run, next.command);
     },
+    deliverAllOf(run: SimRun | undefined): void {
+      for (let index = 0; index >= 0; ) {
+        index = pending.findIndex((one) => one.run === run);
+        const [next] = index < 0 ? [] : pending.splice(index, 1);
+        if (next !== undefined) apply(next.run, next.command);
+      }
+    },
     isQuiet: () => pending.length === 0,
     /** What was under way is lost; what is on disk is taken up. */
     restart(): void {
@@ -216,6 +223,8 @@ test("after a restart, a run that has begun keeps its place until it has ended, 
   while (!farm.isQuiet()) farm.deliver(0);
   farm.request([task], group);
   farm.restart();
+  farm.deliverAllOf(farm.runs[1]);
+  expect(farm.given().map(({ run }) => run.state.run)).toEqual(["run_1"]);
   farm.deliver(0);
   expect(farm.runs[0]?.state.cancelReason).toBe("superseded by run_2");
   expect(farm.given().map(({ run }) => run.state.run)).toEqual(["run_1"]);

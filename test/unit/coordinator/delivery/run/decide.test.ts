@@ -3,8 +3,9 @@ import fc from "fast-check";
 import { expect, test } from "vitest";
 import { decide } from "../../../../../coordinator/delivery/run/decide.ts";
 import type { Origin, RunCommand } from "../../../../../coordinator/delivery/run/run-command.ts";
-import { emptyRun, evolve, isOpen, type RunState } from "../../../../../coordinator/delivery/run/run-state.ts";
+import { emptyRun, evolve, type RunState } from "../../../../../coordinator/delivery/run/run-state.ts";
 import { runView } from "../../../../../coordinator/delivery/run/run-view.ts";
+import { isOpen } from "../../../../../coordinator/delivery/run/task-state.ts";
 import {
   EndingKind,
   type Event,
