@@ -4,6 +4,7 @@ import {
   type Ending,
   EndingKind,
   EndingSchema,
+  type PlannedTask,
   RunStatus,
   TaskStatus,
   WaitCause,
@@ -13,10 +14,12 @@ import { formatDuration } from "../../../shared/pipeline/duration.ts";
 import { isToEnd } from "./decide-run.ts";
 import type { Decision } from "./decision.ts";
 import { timeoutOf } from "./gate.ts";
-import { begin, follow } from "./progress.ts";
+import { begin, follow, settle } from "./progress.ts";
 import { retryDelayMs } from "./retry-policy.ts";
-import type { ChangeTask, TaskOutcome } from "./run-command.ts";
+import type { ChangeTask } from "./run-command.ts";
 import { isOpen, type TaskState } from "./task-state.ts";
+
+type FinishTask = Extract<ChangeTask, { kind: "finish" }>;
 
 /** What concerns one task. What comes when it has ended, or was begun anew, is no news. @throws MillraceError not_found */
 export function changeTask(decision: Decision, command: ChangeTask): void {
@@ -44,7 +47,7 @@ export function changeTask(decision: Decision, command: ChangeTask): void {
       return;
     }
     case "finish":
-      return finish(decision, task, command.outcome);
+      return finish(decision, task, command);
     case "supersede":
       if (task.status === TaskStatus.WAITING) endCancelled(decision, task, command.reason);
       return;
@@ -80,7 +83,7 @@ function isTimely({ status, wait }: TaskState, cause: WaitCause): boolean {
 
 const admissionWaits: ReadonlySet<WaitCause> = new Set([WaitCause.PREPARING, WaitCause.CONCURRENCY, WaitCause.QUOTA]);
 
-function finish(decision: Decision, task: TaskState, outcome: TaskOutcome): void {
+function finish(decision: Decision, task: TaskState, { outcome, generated }: FinishTask): void {
   const { state, record, origin } = decision;
   const { planned, retries, executionId } = task;
   const ending = outcome.ending === undefined ? undefined : create(EndingSchema, outcome.ending);
@@ -88,6 +91,7 @@ function finish(decision: Decision, task: TaskState, outcome: TaskOutcome): void
   const delayMs = hasFailed ? retryDelayMs(planned, ending, retries) : undefined;
   if (delayMs === undefined || ending === undefined) {
     record({ case: "taskFinished", value: { ...outcome, task: task.name, try: task.try } });
+    if (generated !== undefined && state.cancelReason === undefined) generate(decision, task, generated);
     follow(decision, task);
     return;
   }
@@ -97,6 +101,18 @@ function finish(decision: Decision, task: TaskState, outcome: TaskOutcome): void
   const left = `retry ${retries + 1} of ${planned.retry?.retries ?? 0}`;
   const detail = `${left} begins ${formatDuration(delayMs)} after the try before ${howEnded(ending)}`;
   decision.wait(task, WaitCause.RETRY_DELAY, detail);
+}
+
+/** In the same commit as the end of the task, so that nothing begins that has to wait for what it wrote. */
+function generate(decision: Decision, { name: by }: TaskState, written: readonly PlannedTask[]): void {
+  const { state, record } = decision;
+  const hadWritten = [...state.tasks.values()].some(({ generatedBy }) => generatedBy === by);
+  if (written.length === 0 && !hadWritten) return;
+  record({ case: "tasksGenerated", value: { by, tasks: [...written] } });
+  settle(
+    decision,
+    [...state.tasks.values()].filter(({ generatedBy }) => generatedBy === by),
+  );
 }
 
 /** Its execution is gone, and no agent had it: it waits until the run goes on, or ends with the run. */

@@ -67,7 +67,12 @@ export type ChangeTask = OfTask &
         /** Whose process and log it is. */
         readonly executionId: string;
       }
-    | { readonly kind: "finish"; readonly outcome: TaskOutcome }
+    | {
+        readonly kind: "finish";
+        readonly outcome: TaskOutcome;
+        /** What it wrote, planned; undefined for a task that writes none. */
+        readonly generated?: readonly PlannedTask[];
+      }
     /** A newer run takes its place: it ends here if the farm has not been given it. */
     | { readonly kind: "supersede"; readonly reason: string }
     /** Its execution was taken back before an agent had it, because the run is paused. */

@@ -8,11 +8,13 @@ import {
   RunStatus,
   type TaskFinished,
   TaskStatus,
+  type TasksGenerated,
   type TasksReopened,
   type Wait,
   WaitCause,
   WaitSchema,
 } from "../../../proto/gen/millrace/v1/event_pb.ts";
+import { graftGenerated } from "./generated-tasks.ts";
 import { beginAnew, isOpen, leaveTry, newTask, type TaskState } from "./task-state.ts";
 
 /** That nothing new of a run begins. */
@@ -37,6 +39,7 @@ export interface CommentState {
 export interface RunState {
   readonly run: string;
   pipeline: string;
+  pipelinePath: string;
   project: string;
   principal: string;
   traceparent: string;
@@ -67,6 +70,7 @@ export function emptyRun(run: string): RunState {
   return {
     run,
     pipeline: "",
+    pipelinePath: "",
     project: "",
     principal: "",
     traceparent: "",
@@ -122,6 +126,8 @@ export function evolve(state: RunState, event: Event): void {
     case "runCommented":
       state.comments.push({ task: kind.value.task, text: kind.value.text, by: event.principal, time: event.time });
       return;
+    case "tasksGenerated":
+      return addGenerated(state, kind.value);
     case "tasksReopened":
       return reopen(state, kind.value);
     case "taskWaiting":
@@ -142,7 +148,6 @@ export function evolve(state: RunState, event: Event): void {
     case "secretSet":
     case "secretRemoved":
     case "callAudited":
-    case "tasksGenerated":
     case "gateVoted":
     case "evidenceAdded":
       // Of another aggregate, or not recorded yet.
@@ -155,8 +160,9 @@ export function evolve(state: RunState, event: Event): void {
   }
 }
 
-function requested(state: RunState, { pipeline, source }: RunRequested, event: Event): void {
+function requested(state: RunState, { pipeline, pipelinePath, source }: RunRequested, event: Event): void {
   state.pipeline = pipeline;
+  state.pipelinePath = pipelinePath;
   state.source = source;
   state.project = event.project;
   state.principal = event.principal;
@@ -261,12 +267,35 @@ function placing(since: Timestamp | undefined): Wait {
 function addTask(state: RunState, planned: PlannedTask): void {
   const task = newTask(planned);
   state.tasks.set(task.name, task);
-  for (const need of planned.needs) {
-    const dependants = state.dependants.get(need);
-    if (dependants === undefined) state.dependants.set(need, [task.name]);
-    else dependants.push(task.name);
-  }
+  addDependant(state, task);
   state.open += 1;
+}
+
+function addDependant({ dependants }: RunState, { name, planned }: TaskState): void {
+  for (const need of planned.needs) {
+    const known = dependants.get(need);
+    if (known === undefined) dependants.set(need, [name]);
+    else known.push(name);
+  }
+}
+
+/** One that the same task had written before stays what it has become, with what is planned for it now. */
+function addGenerated(state: RunState, generated: TasksGenerated): void {
+  graftGenerated<TaskState>(state.tasks, generated, (planned, former) =>
+    former?.generatedBy === generated.by ? Object.assign(former, { planned }) : newTask(planned, generated.by),
+  );
+  state.dependants.clear();
+  state.open = 0;
+  for (const task of state.tasks.values()) {
+    addDependant(state, task);
+    if (isOpen(task)) state.open += 1;
+    task.unmetNeeds = task.planned.needs.filter((need) => isOpenIn(state, need)).length;
+  }
+}
+
+function isOpenIn({ tasks }: RunState, name: string): boolean {
+  const task = tasks.get(name);
+  return task !== undefined && isOpen(task);
 }
 
 function close(state: RunState, task: TaskState, status: TaskStatus, outcome: TaskFinished | undefined): void {

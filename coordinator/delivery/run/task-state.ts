@@ -42,7 +42,10 @@ export interface PastTry {
  * The task of a manual stage is never queued: when its needs have ended well its gate opens, and a decision ends it.
  */
 export interface TaskState {
-  readonly planned: PlannedTask;
+  /** Its needs grow when one of them writes tasks. */
+  planned: PlannedTask;
+  /** The task that wrote it, as `stage/task`; empty for one of the pipeline file. */
+  readonly generatedBy: string;
   /** `stage/task`. */
   readonly name: string;
   status: TaskStatus;
@@ -76,9 +79,10 @@ export interface TaskState {
   bypassCache: boolean;
 }
 
-export function newTask(planned: PlannedTask): TaskState {
+export function newTask(planned: PlannedTask, generatedBy = ""): TaskState {
   return {
     planned,
+    generatedBy,
     name: `${planned.stage}/${planned.name}`,
     status: TaskStatus.WAITING,
     unmetNeeds: planned.needs.length,
