@@ -9,7 +9,7 @@ export const runLimits = {
   /** Levels of nesting in a pipeline file; its language needs 8. */
   pipelineDepth: 32,
   /** Values of a pipeline with its templates, matrices and shards written out; some 100 bytes each at most. */
-  pipelineExpandedValues: 3_000_000,
+  pipelineExpandedValues: 1_000_000,
   /** A condition, or what stands between `${{` and `}}`, in characters. */
   celChars: 1_000,
   /** A text that an expression speaks of: a parameter, a branch, a value of a matrix; in characters. */
@@ -30,6 +30,8 @@ export const runLimits = {
   includedBytes: 4 * 1024 * 1024,
   /** Files that include each other, and templates that build on each other, in one chain. */
   includeDepth: 20,
+  /** For a service to be ready, where it says nothing else. */
+  serviceReadyMs: 60_000,
   /** Services beside one task. */
   taskServices: 10,
   /** An input glob, in characters. */
