@@ -8,6 +8,32 @@ export const runLimits = {
   pipelineValues: 400_000,
   /** Levels of nesting in a pipeline file; its language needs 8. */
   pipelineDepth: 32,
+  /** Values of a pipeline with its templates, matrices and shards written out; some 100 bytes each at most. */
+  pipelineExpandedValues: 1_000_000,
+  /** A condition, or what stands between `${{` and `}}`, in characters. */
+  celChars: 1_000,
+  /** A text that an expression speaks of: a parameter, a branch, a value of a matrix; in characters. */
+  celTextChars: 4_096,
+  /** Steps of one expression, each at most some ten nanoseconds, as they are counted before it is evaluated. */
+  celCost: 20_000_000,
+  /** Steps of all expressions of one pipeline together: a few seconds. */
+  celCostTotal: 300_000_000,
+  /** Characters and elements of a value on the way to an expression's result. */
+  celValueSize: 1_000_000,
+  /** Parameters of one pipeline, or of one template. */
+  pipelineParams: 100,
+  /** Dimensions of one matrix. */
+  matrixDimensions: 10,
+  /** Files that one pipeline includes, those that they include counted. */
+  includedFiles: 100,
+  /** Bytes of all files of one pipeline. */
+  includedBytes: 4 * 1024 * 1024,
+  /** Files that include each other, and templates that build on each other, in one chain. */
+  includeDepth: 20,
+  /** For a service to be ready, where it says nothing else. */
+  serviceReadyMs: 60_000,
+  /** Services beside one task. */
+  taskServices: 10,
   /** An input glob, in characters. */
   globChars: 512,
   /** What the braces of one glob may expand to. */

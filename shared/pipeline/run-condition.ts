@@ -1,61 +1,43 @@
 import { MillraceError } from "../errors.ts";
+import { readExpression, type Variables } from "./cel-expression.ts";
 
-/** What a condition may ask of a run while it goes on. */
-export interface RunSoFar {
-  /** A task has failed that may not. */
+/** What a condition may ask of a run whose other tasks have ended. */
+export interface RunEnd {
   readonly failed: boolean;
-  /** Its end was asked for. */
   readonly cancelled: boolean;
 }
 
 /**
- * Whether a condition holds: `run.failed`, `run.cancelled`, `true`, `false`, with `!`, `&&`, `||` and parentheses.
- * @throws MillraceError invalid_argument when it is none
+ * Whether a planned task's `when` holds. It is CEL over `run.failed`, `run.cancelled` and `run.status` (`succeeded`,
+ * `failed`, or `cancelled` where both are the case). Planning has evaluated it for every run that there can be, so what
+ * stands in a plan does not throw.
+ * @throws MillraceError invalid_argument for an expression that no plan would hold.
  */
-export function runCondition(expression: string, run: RunSoFar): boolean {
-  const words = expression.match(/&&|\|\||[!()]|[\w.]+|\S/g) ?? [];
-  let at = 0;
-
-  function any(): boolean {
-    let holds = all();
-    while (words[at] === "||") {
-      at += 1;
-      holds = all() || holds;
-    }
-    return holds;
-  }
-
-  function all(): boolean {
-    let holds = one();
-    while (words[at] === "&&") {
-      at += 1;
-      holds = one() && holds;
-    }
-    return holds;
-  }
-
-  function one(): boolean {
-    const word = words[at];
-    at += 1;
-    if (word === "!") return !one();
-    if (word === "(") {
-      const holds = any();
-      if (words[at] !== ")") throw wrong(words[at]);
-      at += 1;
-      return holds;
-    }
-    if (word === "run.failed") return run.failed;
-    if (word === "run.cancelled") return run.cancelled;
-    if (word === "true" || word === "false") return word === "true";
-    throw wrong(word);
-  }
-
-  function wrong(word: string | undefined): MillraceError {
-    const what = word === undefined ? "it breaks off" : `"${word}" is not expected there`;
-    return new MillraceError("invalid_argument", `${expression} is no condition on a run: ${what}`);
-  }
-
-  const holds = any();
-  if (at < words.length) throw wrong(words[at]);
-  return holds;
+export function runCondition(expression: string, run: RunEnd): boolean {
+  const reading = readExpression(expression);
+  const result = "wrong" in reading ? reading : reading.value.evaluate({ run: runVariables(run) }, () => true);
+  if ("wrong" in result) throw new MillraceError("invalid_argument", `${expression} ${result.wrong}`);
+  if (typeof result.value !== "boolean") throw new MillraceError("invalid_argument", `${expression} is no condition`);
+  return result.value;
 }
+
+/** `run`, as expressions know it. */
+export function runVariables({
+  failed,
+  cancelled,
+}: RunEnd): Exclude<Variables[string], string | number | bigint | boolean> {
+  const status = cancelled ? "cancelled" : failed ? "failed" : "succeeded";
+  return new Map<string, string | boolean>([
+    ["failed", failed],
+    ["cancelled", cancelled],
+    ["status", status],
+  ]);
+}
+
+/** Every end that a run can have. */
+export const runEnds: readonly RunEnd[] = [
+  { failed: false, cancelled: false },
+  { failed: true, cancelled: false },
+  { failed: false, cancelled: true },
+  { failed: true, cancelled: true },
+];
