@@ -1,6 +1,6 @@
 import { hostname, networkInterfaces } from "node:os";
 import { join } from "node:path";
-import type { DescService } from "@bufbuild/protobuf";
+import { create, type DescService } from "@bufbuild/protobuf";
 import type { HandlerContext } from "@connectrpc/connect";
 import type { Logger } from "pino";
 import {
@@ -14,6 +14,7 @@ import { ServerReflection } from "../proto/gen/grpc/reflection/v1/reflection_pb.
 import { AdminService } from "../proto/gen/millrace/v1/admin_pb.ts";
 import { AgentService } from "../proto/gen/millrace/v1/agent_pb.ts";
 import { EnvironmentService } from "../proto/gen/millrace/v1/environment_pb.ts";
+import { ProjectQuotasSchema } from "../proto/gen/millrace/v1/event_pb.ts";
 import { FlowService } from "../proto/gen/millrace/v1/flow_pb.ts";
 import { LogService } from "../proto/gen/millrace/v1/log_pb.ts";
 import { PoolService } from "../proto/gen/millrace/v1/pool_pb.ts";
@@ -142,6 +143,7 @@ export async function startCoordinator(config: CoordinatorConfig, log: Logger): 
     const pinning = turns();
     const runs = new RunEngine({
       ...{ store, summaries, cas, actionCache, scheduler, environments, clock, pinning },
+      quotasOf: () => create(ProjectQuotasSchema),
       offers: () => [...agents.list().filter(isConnected).map(offerOf), ...pools.offers()],
       onEvent: meters.onEvent,
       onError,
@@ -166,7 +168,7 @@ export async function startCoordinator(config: CoordinatorConfig, log: Logger): 
         mounted(ContentAddressableStorage, casService({ cas })),
         mounted(ByteStream, byteStreamService({ cas })),
         mounted(ActionCacheService, actionCacheService({ actionCache, cas, writer: callerOf })),
-        mounted(RunService, runService({ runs, gates: runs, pins: runs, queue: scheduler.view, cas })),
+        mounted(RunService, runService({ runs, steering: runs, gates: runs, pins: runs, queue: scheduler.view, cas })),
         mounted(FlowService, flowService({ flows: flows({ runs, histories: runs, clock }) })),
         mounted(LogService, logService({ logs, writers: letIn.logWriters, runs, cas })),
         mounted(EnvironmentService, environmentService(environments)),

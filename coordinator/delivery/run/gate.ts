@@ -18,7 +18,8 @@ import { MillraceError } from "../../../shared/errors.ts";
 import { limits } from "../../../shared/limits.ts";
 import { formatDuration } from "../../../shared/pipeline/duration.ts";
 import type { Principal } from "../access/principal.ts";
-import { isOpen, type RunState, type TaskState } from "./run-state.ts";
+import { type RunState } from "./run-state.ts";
+import { isOpen, type TaskState } from "./task-state.ts";
 
 // The gate of a manual stage, as values: what opens it, who may decide, and what a decision binds.
 //

@@ -18,7 +18,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file millrace/v1/run.proto.
  */
 export const file_millrace_v1_run: GenFile = /*@__PURE__*/
-  fileDesc("ChVtaWxscmFjZS92MS9ydW4ucHJvdG8SC21pbGxyYWNlLnYxImwKClJ1blJlcXVlc3QSFQoNcGlwZWxpbmVfcGF0aBgBIAEoCRIXCg9pZGVtcG90ZW5jeV9rZXkYAiABKAkSDgoGc3RhZ2VzGAMgAygJEg0KBXRhc2tzGAQgAygJEg8KB3Byb2plY3QYBSABKAkicQoQU3VibWl0UnVuUmVxdWVzdBIkCgNydW4YASABKAsyFy5taWxscmFjZS52MS5SdW5SZXF1ZXN0EjcKBnNvdXJjZRgCIAEoCzInLmJ1aWxkLmJhemVsLnJlbW90ZS5leGVjdXRpb24udjIuRGlnZXN0IiAKEVN1Ym1pdFJ1blJlc3BvbnNlEgsKA3J1bhgBIAEoCSKHAQoXU3VibWl0UnVuQXJjaGl2ZVJlcXVlc3QSKAoFc3RhcnQYASABKAsyFy5taWxscmFjZS52MS5SdW5SZXF1ZXN0SAASDwoFY2h1bmsYAiABKAxIABIpCgZmaW5pc2gYAyABKAsyFy5taWxscmFjZS52MS5BcmNoaXZlRW5kSABCBgoEcGFydCIhCgpBcmNoaXZlRW5kEhMKC3RvdGFsX2J5dGVzGAEgASgDIicKGFN1Ym1pdFJ1bkFyY2hpdmVSZXNwb25zZRILCgNydW4YASABKAkiHAoNR2V0UnVuUmVxdWVzdBILCgNydW4YASABKAkiLwoOR2V0UnVuUmVzcG9uc2USHQoDcnVuGAEgASgLMhAubWlsbHJhY2UudjEuUnVuIjgKD0xpc3RSdW5zUmVxdWVzdBIRCglwYWdlX3NpemUYASABKAUSEgoKcGFnZV90b2tlbhgCIAEoCSJLChBMaXN0UnVuc1Jlc3BvbnNlEh4KBHJ1bnMYASADKAsyEC5taWxscmFjZS52MS5SdW4SFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJIjYKD1dhdGNoUnVuUmVxdWVzdBILCgNydW4YASABKAkSFgoOYWZ0ZXJfc2VxdWVuY2UYAiABKAMiRwoQV2F0Y2hSdW5SZXNwb25zZRIQCghzZXF1ZW5jZRgBIAEoAxIhCgVldmVudBgCIAEoCzISLm1pbGxyYWNlLnYxLkV2ZW50Ii8KEENhbmNlbFJ1blJlcXVlc3QSCwoDcnVuGAEgASgJEg4KBnJlYXNvbhgCIAEoCSI7ChFDYW5jZWxSdW5SZXNwb25zZRImCgZzdGF0dXMYASABKA4yFi5taWxscmFjZS52MS5SdW5TdGF0dXMifgoRRGVjaWRlR2F0ZVJlcXVlc3QSCwoDcnVuGAEgASgJEg0KBXN0YWdlGAIgASgJEisKCGRlY2lzaW9uGAMgASgOMhkubWlsbHJhY2UudjEuR2F0ZURlY2lzaW9uEg8KB2NvbW1lbnQYBCABKAkSDwoHYmluZGluZxgFIAEoCSIUChJEZWNpZGVHYXRlUmVzcG9uc2UiJQoWTGlzdFF1ZXVlUGxhY2VzUmVxdWVzdBILCgNydW4YASABKAkiQgoXTGlzdFF1ZXVlUGxhY2VzUmVzcG9uc2USJwoGcGxhY2VzGAEgAygLMhcubWlsbHJhY2UudjEuUXVldWVQbGFjZSKZAQoKUXVldWVQbGFjZRIMCgR0YXNrGAEgASgJEhAKCHBvc2l0aW9uGAIgASgFEg8KB3dhaXRpbmcYAyABKAUSDQoFc2xvdHMYBCABKAUSEgoKc2xvdHNfdXNlZBgFIAEoBRIoCgdob2xkZXJzGAYgAygLMhcubWlsbHJhY2UudjEuU2xvdEhvbGRlchINCgVwb29scxgUIAMoCSIxCgpTbG90SG9sZGVyEhQKDGV4ZWN1dGlvbl9pZBgBIAEoCRINCgVhZ2VudBgCIAEoCSI4ChdEb3dubG9hZEFydGlmYWN0UmVxdWVzdBILCgNydW4YASABKAkSEAoIYXJ0aWZhY3QYAiABKAkiXgoYRG93bmxvYWRBcnRpZmFjdFJlc3BvbnNlEg8KBWNodW5rGAEgASgMSAASKQoGZmluaXNoGAIgASgLMhcubWlsbHJhY2UudjEuQXJjaGl2ZUVuZEgAQgYKBHBhcnQi0AIKA1J1bhIMCgRuYW1lGAEgASgJEhAKCHBpcGVsaW5lGAIgASgJEg8KB3Byb2plY3QYAyABKAkSEQoJcHJpbmNpcGFsGAQgASgJEiYKBnN0YXR1cxgFIAEoDjIWLm1pbGxyYWNlLnYxLlJ1blN0YXR1cxI3CgZzb3VyY2UYBiABKAsyJy5idWlsZC5iYXplbC5yZW1vdGUuZXhlY3V0aW9uLnYyLkRpZ2VzdBIvCgtjcmVhdGVfdGltZRgHIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLwoLZmluaXNoX3RpbWUYCCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEiAKBXRhc2tzGAkgAygLMhEubWlsbHJhY2UudjEuVGFzaxIQCghzZXF1ZW5jZRgKIAEoAxIOCgZwaW5uZWQYCyABKAgijwQKBFRhc2sSDQoFc3RhZ2UYASABKAkSDAoEbmFtZRgCIAEoCRInCgZzdGF0dXMYAyABKA4yFy5taWxscmFjZS52MS5UYXNrU3RhdHVzEg4KBmNhY2hlZBgEIAEoCBIQCghhdHRlbXB0cxgFIAEoBRINCgVhZ2VudBgGIAEoCRIrCghkdXJhdGlvbhgHIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhIjCgZlbmRpbmcYCCABKAsyEy5taWxscmFjZS52MS5FbmRpbmcSHwoEd2FpdBgJIAEoCzIRLm1pbGxyYWNlLnYxLldhaXQSDQoFbmVlZHMYCiADKAkSKAoJYXJ0aWZhY3RzGAsgAygLMhUubWlsbHJhY2UudjEuQXJ0aWZhY3QSPgoNYWN0aW9uX2RpZ2VzdBgMIAEoCzInLmJ1aWxkLmJhemVsLnJlbW90ZS5leGVjdXRpb24udjIuRGlnZXN0EhQKDGV4ZWN1dGlvbl9pZBgNIAEoCRITCgtza2lwX3JlYXNvbhgOIAEoCRIpCgV1c2FnZRgPIAEoCzIaLm1pbGxyYWNlLnYxLlJlc291cmNlVXNhZ2USLQoLY29uZmluZW1lbnQYECABKAsyGC5taWxscmFjZS52MS5Db25maW5lbWVudBIfCgRnYXRlGBQgASgLMhEubWlsbHJhY2UudjEuR2F0ZSKxAgoER2F0ZRIoCgdwbGFubmVkGAEgASgLMhcubWlsbHJhY2UudjEuTWFudWFsR2F0ZRI4CgdiaW5kaW5nGAIgASgLMicuYnVpbGQuYmF6ZWwucmVtb3RlLmV4ZWN1dGlvbi52Mi5EaWdlc3QSJwoFYm91bmQYAyABKAsyGC5taWxscmFjZS52MS5HYXRlQmluZGluZxIsCghkZWFkbGluZRgEIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASKQoHZGVjaWRlZBgFIAEoCzIYLm1pbGxyYWNlLnYxLkdhdGVEZWNpZGVkEhIKCmRlY2lkZWRfYnkYBiABKAkSLwoLZGVjaWRlX3RpbWUYByABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wIiwKDVBpblJ1blJlcXVlc3QSCwoDcnVuGAEgASgJEg4KBnJlYXNvbhgCIAEoCSIQCg5QaW5SdW5SZXNwb25zZSIeCg9VbnBpblJ1blJlcXVlc3QSCwoDcnVuGAEgASgJIhIKEFVucGluUnVuUmVzcG9uc2Uy+gYKClJ1blNlcnZpY2USSgoJU3VibWl0UnVuEh0ubWlsbHJhY2UudjEuU3VibWl0UnVuUmVxdWVzdBoeLm1pbGxyYWNlLnYxLlN1Ym1pdFJ1blJlc3BvbnNlEmEKEFN1Ym1pdFJ1bkFyY2hpdmUSJC5taWxscmFjZS52MS5TdWJtaXRSdW5BcmNoaXZlUmVxdWVzdBolLm1pbGxyYWNlLnYxLlN1Ym1pdFJ1bkFyY2hpdmVSZXNwb25zZSgBEkEKBkdldFJ1bhIaLm1pbGxyYWNlLnYxLkdldFJ1blJlcXVlc3QaGy5taWxscmFjZS52MS5HZXRSdW5SZXNwb25zZRJHCghMaXN0UnVucxIcLm1pbGxyYWNlLnYxLkxpc3RSdW5zUmVxdWVzdBodLm1pbGxyYWNlLnYxLkxpc3RSdW5zUmVzcG9uc2USSQoIV2F0Y2hSdW4SHC5taWxscmFjZS52MS5XYXRjaFJ1blJlcXVlc3QaHS5taWxscmFjZS52MS5XYXRjaFJ1blJlc3BvbnNlMAESSgoJQ2FuY2VsUnVuEh0ubWlsbHJhY2UudjEuQ2FuY2VsUnVuUmVxdWVzdBoeLm1pbGxyYWNlLnYxLkNhbmNlbFJ1blJlc3BvbnNlEk0KCkRlY2lkZUdhdGUSHi5taWxscmFjZS52MS5EZWNpZGVHYXRlUmVxdWVzdBofLm1pbGxyYWNlLnYxLkRlY2lkZUdhdGVSZXNwb25zZRJcCg9MaXN0UXVldWVQbGFjZXMSIy5taWxscmFjZS52MS5MaXN0UXVldWVQbGFjZXNSZXF1ZXN0GiQubWlsbHJhY2UudjEuTGlzdFF1ZXVlUGxhY2VzUmVzcG9uc2USQQoGUGluUnVuEhoubWlsbHJhY2UudjEuUGluUnVuUmVxdWVzdBobLm1pbGxyYWNlLnYxLlBpblJ1blJlc3BvbnNlEkcKCFVucGluUnVuEhwubWlsbHJhY2UudjEuVW5waW5SdW5SZXF1ZXN0Gh0ubWlsbHJhY2UudjEuVW5waW5SdW5SZXNwb25zZRJhChBEb3dubG9hZEFydGlmYWN0EiQubWlsbHJhY2UudjEuRG93bmxvYWRBcnRpZmFjdFJlcXVlc3QaJS5taWxscmFjZS52MS5Eb3dubG9hZEFydGlmYWN0UmVzcG9uc2UwAWIGcHJvdG8z", [file_build_bazel_remote_execution_v2_remote_execution, file_google_protobuf_duration, file_google_protobuf_timestamp, file_millrace_v1_event]);
+  fileDesc("ChVtaWxscmFjZS92MS9ydW4ucHJvdG8SC21pbGxyYWNlLnYxImwKClJ1blJlcXVlc3QSFQoNcGlwZWxpbmVfcGF0aBgBIAEoCRIXCg9pZGVtcG90ZW5jeV9rZXkYAiABKAkSDgoGc3RhZ2VzGAMgAygJEg0KBXRhc2tzGAQgAygJEg8KB3Byb2plY3QYBSABKAkicQoQU3VibWl0UnVuUmVxdWVzdBIkCgNydW4YASABKAsyFy5taWxscmFjZS52MS5SdW5SZXF1ZXN0EjcKBnNvdXJjZRgCIAEoCzInLmJ1aWxkLmJhemVsLnJlbW90ZS5leGVjdXRpb24udjIuRGlnZXN0IiAKEVN1Ym1pdFJ1blJlc3BvbnNlEgsKA3J1bhgBIAEoCSKHAQoXU3VibWl0UnVuQXJjaGl2ZVJlcXVlc3QSKAoFc3RhcnQYASABKAsyFy5taWxscmFjZS52MS5SdW5SZXF1ZXN0SAASDwoFY2h1bmsYAiABKAxIABIpCgZmaW5pc2gYAyABKAsyFy5taWxscmFjZS52MS5BcmNoaXZlRW5kSABCBgoEcGFydCIhCgpBcmNoaXZlRW5kEhMKC3RvdGFsX2J5dGVzGAEgASgDIicKGFN1Ym1pdFJ1bkFyY2hpdmVSZXNwb25zZRILCgNydW4YASABKAkiHAoNR2V0UnVuUmVxdWVzdBILCgNydW4YASABKAkiLwoOR2V0UnVuUmVzcG9uc2USHQoDcnVuGAEgASgLMhAubWlsbHJhY2UudjEuUnVuIjgKD0xpc3RSdW5zUmVxdWVzdBIRCglwYWdlX3NpemUYASABKAUSEgoKcGFnZV90b2tlbhgCIAEoCSJLChBMaXN0UnVuc1Jlc3BvbnNlEh4KBHJ1bnMYASADKAsyEC5taWxscmFjZS52MS5SdW4SFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJIjYKD1dhdGNoUnVuUmVxdWVzdBILCgNydW4YASABKAkSFgoOYWZ0ZXJfc2VxdWVuY2UYAiABKAMiRwoQV2F0Y2hSdW5SZXNwb25zZRIQCghzZXF1ZW5jZRgBIAEoAxIhCgVldmVudBgCIAEoCzISLm1pbGxyYWNlLnYxLkV2ZW50Ii8KEENhbmNlbFJ1blJlcXVlc3QSCwoDcnVuGAEgASgJEg4KBnJlYXNvbhgCIAEoCSI7ChFDYW5jZWxSdW5SZXNwb25zZRImCgZzdGF0dXMYASABKA4yFi5taWxscmFjZS52MS5SdW5TdGF0dXMicwoPUmV0cnlSdW5SZXF1ZXN0EgsKA3J1bhgBIAEoCRINCgV0YXNrcxgCIAMoCRIUCgxhdm9pZF9hZ2VudHMYAyADKAkSGAoQYXZvaWRfbGFzdF9hZ2VudBgEIAEoCBIUCgxieXBhc3NfY2FjaGUYBSABKAgiIQoQUmV0cnlSdW5SZXNwb25zZRINCgV0YXNrcxgBIAMoCSIuCg9QYXVzZVJ1blJlcXVlc3QSCwoDcnVuGAEgASgJEg4KBnJlYXNvbhgCIAEoCSISChBQYXVzZVJ1blJlc3BvbnNlIh8KEFJlc3VtZVJ1blJlcXVlc3QSCwoDcnVuGAEgASgJIhMKEVJlc3VtZVJ1blJlc3BvbnNlIjwKD1NraXBUYXNrUmVxdWVzdBILCgNydW4YASABKAkSDAoEdGFzaxgCIAEoCRIOCgZyZWFzb24YAyABKAkiEgoQU2tpcFRhc2tSZXNwb25zZSI8ChFDb21tZW50UnVuUmVxdWVzdBILCgNydW4YASABKAkSDAoEdGFzaxgCIAEoCRIMCgR0ZXh0GAMgASgJIhQKEkNvbW1lbnRSdW5SZXNwb25zZSJ+ChFEZWNpZGVHYXRlUmVxdWVzdBILCgNydW4YASABKAkSDQoFc3RhZ2UYAiABKAkSKwoIZGVjaXNpb24YAyABKA4yGS5taWxscmFjZS52MS5HYXRlRGVjaXNpb24SDwoHY29tbWVudBgEIAEoCRIPCgdiaW5kaW5nGAUgASgJIhQKEkRlY2lkZUdhdGVSZXNwb25zZSIlChZMaXN0UXVldWVQbGFjZXNSZXF1ZXN0EgsKA3J1bhgBIAEoCSJCChdMaXN0UXVldWVQbGFjZXNSZXNwb25zZRInCgZwbGFjZXMYASADKAsyFy5taWxscmFjZS52MS5RdWV1ZVBsYWNlIpkBCgpRdWV1ZVBsYWNlEgwKBHRhc2sYASABKAkSEAoIcG9zaXRpb24YAiABKAUSDwoHd2FpdGluZxgDIAEoBRINCgVzbG90cxgEIAEoBRISCgpzbG90c191c2VkGAUgASgFEigKB2hvbGRlcnMYBiADKAsyFy5taWxscmFjZS52MS5TbG90SG9sZGVyEg0KBXBvb2xzGBQgAygJIjEKClNsb3RIb2xkZXISFAoMZXhlY3V0aW9uX2lkGAEgASgJEg0KBWFnZW50GAIgASgJIjgKF0Rvd25sb2FkQXJ0aWZhY3RSZXF1ZXN0EgsKA3J1bhgBIAEoCRIQCghhcnRpZmFjdBgCIAEoCSJeChhEb3dubG9hZEFydGlmYWN0UmVzcG9uc2USDwoFY2h1bmsYASABKAxIABIpCgZmaW5pc2gYAiABKAsyFy5taWxscmFjZS52MS5BcmNoaXZlRW5kSABCBgoEcGFydCK7AwoDUnVuEgwKBG5hbWUYASABKAkSEAoIcGlwZWxpbmUYAiABKAkSDwoHcHJvamVjdBgDIAEoCRIRCglwcmluY2lwYWwYBCABKAkSJgoGc3RhdHVzGAUgASgOMhYubWlsbHJhY2UudjEuUnVuU3RhdHVzEjcKBnNvdXJjZRgGIAEoCzInLmJ1aWxkLmJhemVsLnJlbW90ZS5leGVjdXRpb24udjIuRGlnZXN0Ei8KC2NyZWF0ZV90aW1lGAcgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIvCgtmaW5pc2hfdGltZRgIIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASIAoFdGFza3MYCSADKAsyES5taWxscmFjZS52MS5UYXNrEhAKCHNlcXVlbmNlGAogASgDEg4KBnBpbm5lZBgLIAEoCBIkCgVwYXVzZRgUIAEoCzIVLm1pbGxyYWNlLnYxLlJ1blBhdXNlEikKCGNvbW1lbnRzGBUgAygLMhcubWlsbHJhY2UudjEuUnVuQ29tbWVudBIYChBhbGxvd2VkX2ZhaWx1cmVzGBYgASgFIlcKCFJ1blBhdXNlEg4KBnJlYXNvbhgBIAEoCRIRCglwcmluY2lwYWwYAiABKAkSKAoEdGltZRgDIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAiZQoKUnVuQ29tbWVudBIMCgR0YXNrGAEgASgJEgwKBHRleHQYAiABKAkSEQoJcHJpbmNpcGFsGAMgASgJEigKBHRpbWUYBCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wIugECgRUYXNrEg0KBXN0YWdlGAEgASgJEgwKBG5hbWUYAiABKAkSJwoGc3RhdHVzGAMgASgOMhcubWlsbHJhY2UudjEuVGFza1N0YXR1cxIOCgZjYWNoZWQYBCABKAgSEAoIYXR0ZW1wdHMYBSABKAUSDQoFYWdlbnQYBiABKAkSKwoIZHVyYXRpb24YByABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SIwoGZW5kaW5nGAggASgLMhMubWlsbHJhY2UudjEuRW5kaW5nEh8KBHdhaXQYCSABKAsyES5taWxscmFjZS52MS5XYWl0Eg0KBW5lZWRzGAogAygJEigKCWFydGlmYWN0cxgLIAMoCzIVLm1pbGxyYWNlLnYxLkFydGlmYWN0Ej4KDWFjdGlvbl9kaWdlc3QYDCABKAsyJy5idWlsZC5iYXplbC5yZW1vdGUuZXhlY3V0aW9uLnYyLkRpZ2VzdBIUCgxleGVjdXRpb25faWQYDSABKAkSEwoLc2tpcF9yZWFzb24YDiABKAkSKQoFdXNhZ2UYDyABKAsyGi5taWxscmFjZS52MS5SZXNvdXJjZVVzYWdlEi0KC2NvbmZpbmVtZW50GBAgASgLMhgubWlsbHJhY2UudjEuQ29uZmluZW1lbnQSHwoEZ2F0ZRgUIAEoCzIRLm1pbGxyYWNlLnYxLkdhdGUSCwoDdHJ5GB4gASgFEiMKBXRyaWVzGB8gAygLMhQubWlsbHJhY2UudjEuVGFza1RyeRIVCg1hbGxvd19mYWlsdXJlGCAgASgIEg4KBmFsd2F5cxghIAEoCCKbAQoHVGFza1RyeRILCgN0cnkYASABKAUSJwoGc3RhdHVzGAIgASgOMhcubWlsbHJhY2UudjEuVGFza1N0YXR1cxIjCgZlbmRpbmcYAyABKAsyEy5taWxscmFjZS52MS5FbmRpbmcSDQoFYWdlbnQYBCABKAkSEAoIYXR0ZW1wdHMYBSABKAUSFAoMZXhlY3V0aW9uX2lkGAYgASgJIrECCgRHYXRlEigKB3BsYW5uZWQYASABKAsyFy5taWxscmFjZS52MS5NYW51YWxHYXRlEjgKB2JpbmRpbmcYAiABKAsyJy5idWlsZC5iYXplbC5yZW1vdGUuZXhlY3V0aW9uLnYyLkRpZ2VzdBInCgVib3VuZBgDIAEoCzIYLm1pbGxyYWNlLnYxLkdhdGVCaW5kaW5nEiwKCGRlYWRsaW5lGAQgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIpCgdkZWNpZGVkGAUgASgLMhgubWlsbHJhY2UudjEuR2F0ZURlY2lkZWQSEgoKZGVjaWRlZF9ieRgGIAEoCRIvCgtkZWNpZGVfdGltZRgHIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAiLAoNUGluUnVuUmVxdWVzdBILCgNydW4YASABKAkSDgoGcmVhc29uGAIgASgJIhAKDlBpblJ1blJlc3BvbnNlIh4KD1VucGluUnVuUmVxdWVzdBILCgNydW4YASABKAkiEgoQVW5waW5SdW5SZXNwb25zZTLwCQoKUnVuU2VydmljZRJKCglTdWJtaXRSdW4SHS5taWxscmFjZS52MS5TdWJtaXRSdW5SZXF1ZXN0Gh4ubWlsbHJhY2UudjEuU3VibWl0UnVuUmVzcG9uc2USYQoQU3VibWl0UnVuQXJjaGl2ZRIkLm1pbGxyYWNlLnYxLlN1Ym1pdFJ1bkFyY2hpdmVSZXF1ZXN0GiUubWlsbHJhY2UudjEuU3VibWl0UnVuQXJjaGl2ZVJlc3BvbnNlKAESQQoGR2V0UnVuEhoubWlsbHJhY2UudjEuR2V0UnVuUmVxdWVzdBobLm1pbGxyYWNlLnYxLkdldFJ1blJlc3BvbnNlEkcKCExpc3RSdW5zEhwubWlsbHJhY2UudjEuTGlzdFJ1bnNSZXF1ZXN0Gh0ubWlsbHJhY2UudjEuTGlzdFJ1bnNSZXNwb25zZRJJCghXYXRjaFJ1bhIcLm1pbGxyYWNlLnYxLldhdGNoUnVuUmVxdWVzdBodLm1pbGxyYWNlLnYxLldhdGNoUnVuUmVzcG9uc2UwARJKCglDYW5jZWxSdW4SHS5taWxscmFjZS52MS5DYW5jZWxSdW5SZXF1ZXN0Gh4ubWlsbHJhY2UudjEuQ2FuY2VsUnVuUmVzcG9uc2USTQoKRGVjaWRlR2F0ZRIeLm1pbGxyYWNlLnYxLkRlY2lkZUdhdGVSZXF1ZXN0Gh8ubWlsbHJhY2UudjEuRGVjaWRlR2F0ZVJlc3BvbnNlElwKD0xpc3RRdWV1ZVBsYWNlcxIjLm1pbGxyYWNlLnYxLkxpc3RRdWV1ZVBsYWNlc1JlcXVlc3QaJC5taWxscmFjZS52MS5MaXN0UXVldWVQbGFjZXNSZXNwb25zZRJBCgZQaW5SdW4SGi5taWxscmFjZS52MS5QaW5SdW5SZXF1ZXN0GhsubWlsbHJhY2UudjEuUGluUnVuUmVzcG9uc2USRwoIVW5waW5SdW4SHC5taWxscmFjZS52MS5VbnBpblJ1blJlcXVlc3QaHS5taWxscmFjZS52MS5VbnBpblJ1blJlc3BvbnNlEkcKCFJldHJ5UnVuEhwubWlsbHJhY2UudjEuUmV0cnlSdW5SZXF1ZXN0Gh0ubWlsbHJhY2UudjEuUmV0cnlSdW5SZXNwb25zZRJHCghQYXVzZVJ1bhIcLm1pbGxyYWNlLnYxLlBhdXNlUnVuUmVxdWVzdBodLm1pbGxyYWNlLnYxLlBhdXNlUnVuUmVzcG9uc2USSgoJUmVzdW1lUnVuEh0ubWlsbHJhY2UudjEuUmVzdW1lUnVuUmVxdWVzdBoeLm1pbGxyYWNlLnYxLlJlc3VtZVJ1blJlc3BvbnNlEkcKCFNraXBUYXNrEhwubWlsbHJhY2UudjEuU2tpcFRhc2tSZXF1ZXN0Gh0ubWlsbHJhY2UudjEuU2tpcFRhc2tSZXNwb25zZRJNCgpDb21tZW50UnVuEh4ubWlsbHJhY2UudjEuQ29tbWVudFJ1blJlcXVlc3QaHy5taWxscmFjZS52MS5Db21tZW50UnVuUmVzcG9uc2USYQoQRG93bmxvYWRBcnRpZmFjdBIkLm1pbGxyYWNlLnYxLkRvd25sb2FkQXJ0aWZhY3RSZXF1ZXN0GiUubWlsbHJhY2UudjEuRG93bmxvYWRBcnRpZmFjdFJlc3BvbnNlMAFiBnByb3RvMw", [file_build_bazel_remote_execution_v2_remote_execution, file_google_protobuf_duration, file_google_protobuf_timestamp, file_millrace_v1_event]);
 
 /**
  * What to run.
@@ -391,6 +391,245 @@ export const CancelRunResponseSchema: GenMessage<CancelRunResponse> = /*@__PURE_
   messageDesc(file_millrace_v1_run, 13);
 
 /**
+ * See RunService.RetryRun.
+ *
+ * @generated from message millrace.v1.RetryRunRequest
+ */
+export type RetryRunRequest = Message<"millrace.v1.RetryRunRequest"> & {
+  /**
+   * @generated from field: string run = 1;
+   */
+  run: string;
+
+  /**
+   * As `stage/task`, or `task` where that is unique; whatever they came to. Empty means all that failed or were cancelled.
+   *
+   * @generated from field: repeated string tasks = 2;
+   */
+  tasks: string[];
+
+  /**
+   * Ids of agents that must not get them.
+   *
+   * @generated from field: repeated string avoid_agents = 3;
+   */
+  avoidAgents: string[];
+
+  /**
+   * None of them goes to the agent that had it last.
+   *
+   * @generated from field: bool avoid_last_agent = 4;
+   */
+  avoidLastAgent: boolean;
+
+  /**
+   * They are executed even if the cache has a result.
+   *
+   * @generated from field: bool bypass_cache = 5;
+   */
+  bypassCache: boolean;
+};
+
+/**
+ * Describes the message millrace.v1.RetryRunRequest.
+ * Use `create(RetryRunRequestSchema)` to create a new message.
+ */
+export const RetryRunRequestSchema: GenMessage<RetryRunRequest> = /*@__PURE__*/
+  messageDesc(file_millrace_v1_run, 14);
+
+/**
+ * See RunService.RetryRun.
+ *
+ * @generated from message millrace.v1.RetryRunResponse
+ */
+export type RetryRunResponse = Message<"millrace.v1.RetryRunResponse"> & {
+  /**
+   * All that are open again, as `stage/task` in the order of the plan: those that were asked for, and what needs them.
+   *
+   * @generated from field: repeated string tasks = 1;
+   */
+  tasks: string[];
+};
+
+/**
+ * Describes the message millrace.v1.RetryRunResponse.
+ * Use `create(RetryRunResponseSchema)` to create a new message.
+ */
+export const RetryRunResponseSchema: GenMessage<RetryRunResponse> = /*@__PURE__*/
+  messageDesc(file_millrace_v1_run, 15);
+
+/**
+ * See RunService.PauseRun.
+ *
+ * @generated from message millrace.v1.PauseRunRequest
+ */
+export type PauseRunRequest = Message<"millrace.v1.PauseRunRequest"> & {
+  /**
+   * @generated from field: string run = 1;
+   */
+  run: string;
+
+  /**
+   * For a person; may be empty. At most 10,000 characters.
+   *
+   * @generated from field: string reason = 2;
+   */
+  reason: string;
+};
+
+/**
+ * Describes the message millrace.v1.PauseRunRequest.
+ * Use `create(PauseRunRequestSchema)` to create a new message.
+ */
+export const PauseRunRequestSchema: GenMessage<PauseRunRequest> = /*@__PURE__*/
+  messageDesc(file_millrace_v1_run, 16);
+
+/**
+ * See RunService.PauseRun.
+ *
+ * @generated from message millrace.v1.PauseRunResponse
+ */
+export type PauseRunResponse = Message<"millrace.v1.PauseRunResponse"> & {
+};
+
+/**
+ * Describes the message millrace.v1.PauseRunResponse.
+ * Use `create(PauseRunResponseSchema)` to create a new message.
+ */
+export const PauseRunResponseSchema: GenMessage<PauseRunResponse> = /*@__PURE__*/
+  messageDesc(file_millrace_v1_run, 17);
+
+/**
+ * See RunService.ResumeRun.
+ *
+ * @generated from message millrace.v1.ResumeRunRequest
+ */
+export type ResumeRunRequest = Message<"millrace.v1.ResumeRunRequest"> & {
+  /**
+   * @generated from field: string run = 1;
+   */
+  run: string;
+};
+
+/**
+ * Describes the message millrace.v1.ResumeRunRequest.
+ * Use `create(ResumeRunRequestSchema)` to create a new message.
+ */
+export const ResumeRunRequestSchema: GenMessage<ResumeRunRequest> = /*@__PURE__*/
+  messageDesc(file_millrace_v1_run, 18);
+
+/**
+ * See RunService.ResumeRun.
+ *
+ * @generated from message millrace.v1.ResumeRunResponse
+ */
+export type ResumeRunResponse = Message<"millrace.v1.ResumeRunResponse"> & {
+};
+
+/**
+ * Describes the message millrace.v1.ResumeRunResponse.
+ * Use `create(ResumeRunResponseSchema)` to create a new message.
+ */
+export const ResumeRunResponseSchema: GenMessage<ResumeRunResponse> = /*@__PURE__*/
+  messageDesc(file_millrace_v1_run, 19);
+
+/**
+ * See RunService.SkipTask.
+ *
+ * @generated from message millrace.v1.SkipTaskRequest
+ */
+export type SkipTaskRequest = Message<"millrace.v1.SkipTaskRequest"> & {
+  /**
+   * @generated from field: string run = 1;
+   */
+  run: string;
+
+  /**
+   * As `stage/task`, or `task` where that is unique.
+   *
+   * @generated from field: string task = 2;
+   */
+  task: string;
+
+  /**
+   * For a person; may be empty. At most 10,000 characters.
+   *
+   * @generated from field: string reason = 3;
+   */
+  reason: string;
+};
+
+/**
+ * Describes the message millrace.v1.SkipTaskRequest.
+ * Use `create(SkipTaskRequestSchema)` to create a new message.
+ */
+export const SkipTaskRequestSchema: GenMessage<SkipTaskRequest> = /*@__PURE__*/
+  messageDesc(file_millrace_v1_run, 20);
+
+/**
+ * See RunService.SkipTask.
+ *
+ * @generated from message millrace.v1.SkipTaskResponse
+ */
+export type SkipTaskResponse = Message<"millrace.v1.SkipTaskResponse"> & {
+};
+
+/**
+ * Describes the message millrace.v1.SkipTaskResponse.
+ * Use `create(SkipTaskResponseSchema)` to create a new message.
+ */
+export const SkipTaskResponseSchema: GenMessage<SkipTaskResponse> = /*@__PURE__*/
+  messageDesc(file_millrace_v1_run, 21);
+
+/**
+ * See RunService.CommentRun.
+ *
+ * @generated from message millrace.v1.CommentRunRequest
+ */
+export type CommentRunRequest = Message<"millrace.v1.CommentRunRequest"> & {
+  /**
+   * @generated from field: string run = 1;
+   */
+  run: string;
+
+  /**
+   * As `stage/task`, or `task` where that is unique; empty for the run as a whole.
+   *
+   * @generated from field: string task = 2;
+   */
+  task: string;
+
+  /**
+   * 1 to 10,000 characters.
+   *
+   * @generated from field: string text = 3;
+   */
+  text: string;
+};
+
+/**
+ * Describes the message millrace.v1.CommentRunRequest.
+ * Use `create(CommentRunRequestSchema)` to create a new message.
+ */
+export const CommentRunRequestSchema: GenMessage<CommentRunRequest> = /*@__PURE__*/
+  messageDesc(file_millrace_v1_run, 22);
+
+/**
+ * See RunService.CommentRun.
+ *
+ * @generated from message millrace.v1.CommentRunResponse
+ */
+export type CommentRunResponse = Message<"millrace.v1.CommentRunResponse"> & {
+};
+
+/**
+ * Describes the message millrace.v1.CommentRunResponse.
+ * Use `create(CommentRunResponseSchema)` to create a new message.
+ */
+export const CommentRunResponseSchema: GenMessage<CommentRunResponse> = /*@__PURE__*/
+  messageDesc(file_millrace_v1_run, 23);
+
+/**
  * See RunService.DecideGate.
  *
  * @generated from message millrace.v1.DecideGateRequest
@@ -433,7 +672,7 @@ export type DecideGateRequest = Message<"millrace.v1.DecideGateRequest"> & {
  * Use `create(DecideGateRequestSchema)` to create a new message.
  */
 export const DecideGateRequestSchema: GenMessage<DecideGateRequest> = /*@__PURE__*/
-  messageDesc(file_millrace_v1_run, 14);
+  messageDesc(file_millrace_v1_run, 24);
 
 /**
  * See RunService.DecideGate.
@@ -448,7 +687,7 @@ export type DecideGateResponse = Message<"millrace.v1.DecideGateResponse"> & {
  * Use `create(DecideGateResponseSchema)` to create a new message.
  */
 export const DecideGateResponseSchema: GenMessage<DecideGateResponse> = /*@__PURE__*/
-  messageDesc(file_millrace_v1_run, 15);
+  messageDesc(file_millrace_v1_run, 25);
 
 /**
  * See RunService.ListQueuePlaces.
@@ -467,7 +706,7 @@ export type ListQueuePlacesRequest = Message<"millrace.v1.ListQueuePlacesRequest
  * Use `create(ListQueuePlacesRequestSchema)` to create a new message.
  */
 export const ListQueuePlacesRequestSchema: GenMessage<ListQueuePlacesRequest> = /*@__PURE__*/
-  messageDesc(file_millrace_v1_run, 16);
+  messageDesc(file_millrace_v1_run, 26);
 
 /**
  * See RunService.ListQueuePlaces.
@@ -488,7 +727,7 @@ export type ListQueuePlacesResponse = Message<"millrace.v1.ListQueuePlacesRespon
  * Use `create(ListQueuePlacesResponseSchema)` to create a new message.
  */
 export const ListQueuePlacesResponseSchema: GenMessage<ListQueuePlacesResponse> = /*@__PURE__*/
-  messageDesc(file_millrace_v1_run, 17);
+  messageDesc(file_millrace_v1_run, 27);
 
 /**
  * Where a task stands among all that wait for the same agents.
@@ -549,7 +788,7 @@ export type QueuePlace = Message<"millrace.v1.QueuePlace"> & {
  * Use `create(QueuePlaceSchema)` to create a new message.
  */
 export const QueuePlaceSchema: GenMessage<QueuePlace> = /*@__PURE__*/
-  messageDesc(file_millrace_v1_run, 18);
+  messageDesc(file_millrace_v1_run, 28);
 
 /**
  * An execution that holds a slot.
@@ -575,7 +814,7 @@ export type SlotHolder = Message<"millrace.v1.SlotHolder"> & {
  * Use `create(SlotHolderSchema)` to create a new message.
  */
 export const SlotHolderSchema: GenMessage<SlotHolder> = /*@__PURE__*/
-  messageDesc(file_millrace_v1_run, 19);
+  messageDesc(file_millrace_v1_run, 29);
 
 /**
  * See RunService.DownloadArtifact.
@@ -599,7 +838,7 @@ export type DownloadArtifactRequest = Message<"millrace.v1.DownloadArtifactReque
  * Use `create(DownloadArtifactRequestSchema)` to create a new message.
  */
 export const DownloadArtifactRequestSchema: GenMessage<DownloadArtifactRequest> = /*@__PURE__*/
-  messageDesc(file_millrace_v1_run, 20);
+  messageDesc(file_millrace_v1_run, 30);
 
 /**
  * One message of a download.
@@ -630,7 +869,7 @@ export type DownloadArtifactResponse = Message<"millrace.v1.DownloadArtifactResp
  * Use `create(DownloadArtifactResponseSchema)` to create a new message.
  */
 export const DownloadArtifactResponseSchema: GenMessage<DownloadArtifactResponse> = /*@__PURE__*/
-  messageDesc(file_millrace_v1_run, 21);
+  messageDesc(file_millrace_v1_run, 31);
 
 /**
  * A view of a run: a pure fold over its events.
@@ -700,6 +939,27 @@ export type Run = Message<"millrace.v1.Run"> & {
    * @generated from field: bool pinned = 11;
    */
   pinned: boolean;
+
+  /**
+   * Absent unless it is paused.
+   *
+   * @generated from field: millrace.v1.RunPause pause = 20;
+   */
+  pause?: RunPause | undefined;
+
+  /**
+   * In the order in which they were said.
+   *
+   * @generated from field: repeated millrace.v1.RunComment comments = 21;
+   */
+  comments: RunComment[];
+
+  /**
+   * Tasks that failed and may: they do not fail the run. In lists of runs, 0.
+   *
+   * @generated from field: int32 allowed_failures = 22;
+   */
+  allowedFailures: number;
 };
 
 /**
@@ -707,7 +967,76 @@ export type Run = Message<"millrace.v1.Run"> & {
  * Use `create(RunSchema)` to create a new message.
  */
 export const RunSchema: GenMessage<Run> = /*@__PURE__*/
-  messageDesc(file_millrace_v1_run, 22);
+  messageDesc(file_millrace_v1_run, 32);
+
+/**
+ * That nothing new of a run begins.
+ *
+ * @generated from message millrace.v1.RunPause
+ */
+export type RunPause = Message<"millrace.v1.RunPause"> & {
+  /**
+   * For a person; may be empty.
+   *
+   * @generated from field: string reason = 1;
+   */
+  reason: string;
+
+  /**
+   * Who paused it.
+   *
+   * @generated from field: string principal = 2;
+   */
+  principal: string;
+
+  /**
+   * @generated from field: google.protobuf.Timestamp time = 3;
+   */
+  time?: Timestamp | undefined;
+};
+
+/**
+ * Describes the message millrace.v1.RunPause.
+ * Use `create(RunPauseSchema)` to create a new message.
+ */
+export const RunPauseSchema: GenMessage<RunPause> = /*@__PURE__*/
+  messageDesc(file_millrace_v1_run, 33);
+
+/**
+ * What somebody said about a run.
+ *
+ * @generated from message millrace.v1.RunComment
+ */
+export type RunComment = Message<"millrace.v1.RunComment"> & {
+  /**
+   * As `stage/task`; empty for the run as a whole.
+   *
+   * @generated from field: string task = 1;
+   */
+  task: string;
+
+  /**
+   * @generated from field: string text = 2;
+   */
+  text: string;
+
+  /**
+   * @generated from field: string principal = 3;
+   */
+  principal: string;
+
+  /**
+   * @generated from field: google.protobuf.Timestamp time = 4;
+   */
+  time?: Timestamp | undefined;
+};
+
+/**
+ * Describes the message millrace.v1.RunComment.
+ * Use `create(RunCommentSchema)` to create a new message.
+ */
+export const RunCommentSchema: GenMessage<RunComment> = /*@__PURE__*/
+  messageDesc(file_millrace_v1_run, 34);
 
 /**
  * A task of a run, as it stands.
@@ -819,6 +1148,34 @@ export type Task = Message<"millrace.v1.Task"> & {
    * @generated from field: millrace.v1.Gate gate = 20;
    */
   gate?: Gate | undefined;
+
+  /**
+   * The number of the present try: 1, and one more for each retry and each re-run. What is said above is of this try.
+   *
+   * @generated from field: int32 try = 30;
+   */
+  try: number;
+
+  /**
+   * The tries before, oldest first; the last ones when there were many.
+   *
+   * @generated from field: repeated millrace.v1.TaskTry tries = 31;
+   */
+  tries: TaskTry[];
+
+  /**
+   * Its failure does not fail the run.
+   *
+   * @generated from field: bool allow_failure = 32;
+   */
+  allowFailure: boolean;
+
+  /**
+   * It is executed however what it needs has ended, and after a cancellation.
+   *
+   * @generated from field: bool always = 33;
+   */
+  always: boolean;
 };
 
 /**
@@ -826,7 +1183,55 @@ export type Task = Message<"millrace.v1.Task"> & {
  * Use `create(TaskSchema)` to create a new message.
  */
 export const TaskSchema: GenMessage<Task> = /*@__PURE__*/
-  messageDesc(file_millrace_v1_run, 23);
+  messageDesc(file_millrace_v1_run, 35);
+
+/**
+ * How one try of a task ended, which another one followed.
+ *
+ * @generated from message millrace.v1.TaskTry
+ */
+export type TaskTry = Message<"millrace.v1.TaskTry"> & {
+  /**
+   * From 1.
+   *
+   * @generated from field: int32 try = 1;
+   */
+  try: number;
+
+  /**
+   * @generated from field: millrace.v1.TaskStatus status = 2;
+   */
+  status: TaskStatus;
+
+  /**
+   * @generated from field: millrace.v1.Ending ending = 3;
+   */
+  ending?: Ending | undefined;
+
+  /**
+   * The agent of its last attempt; empty when none had it.
+   *
+   * @generated from field: string agent = 4;
+   */
+  agent: string;
+
+  /**
+   * @generated from field: int32 attempts = 5;
+   */
+  attempts: number;
+
+  /**
+   * @generated from field: string execution_id = 6;
+   */
+  executionId: string;
+};
+
+/**
+ * Describes the message millrace.v1.TaskTry.
+ * Use `create(TaskTrySchema)` to create a new message.
+ */
+export const TaskTrySchema: GenMessage<TaskTry> = /*@__PURE__*/
+  messageDesc(file_millrace_v1_run, 36);
 
 /**
  * A gate, as it stands.
@@ -883,7 +1288,7 @@ export type Gate = Message<"millrace.v1.Gate"> & {
  * Use `create(GateSchema)` to create a new message.
  */
 export const GateSchema: GenMessage<Gate> = /*@__PURE__*/
-  messageDesc(file_millrace_v1_run, 24);
+  messageDesc(file_millrace_v1_run, 37);
 
 /**
  * See RunService.PinRun.
@@ -909,7 +1314,7 @@ export type PinRunRequest = Message<"millrace.v1.PinRunRequest"> & {
  * Use `create(PinRunRequestSchema)` to create a new message.
  */
 export const PinRunRequestSchema: GenMessage<PinRunRequest> = /*@__PURE__*/
-  messageDesc(file_millrace_v1_run, 25);
+  messageDesc(file_millrace_v1_run, 38);
 
 /**
  * See RunService.PinRun.
@@ -924,7 +1329,7 @@ export type PinRunResponse = Message<"millrace.v1.PinRunResponse"> & {
  * Use `create(PinRunResponseSchema)` to create a new message.
  */
 export const PinRunResponseSchema: GenMessage<PinRunResponse> = /*@__PURE__*/
-  messageDesc(file_millrace_v1_run, 26);
+  messageDesc(file_millrace_v1_run, 39);
 
 /**
  * See RunService.UnpinRun.
@@ -943,7 +1348,7 @@ export type UnpinRunRequest = Message<"millrace.v1.UnpinRunRequest"> & {
  * Use `create(UnpinRunRequestSchema)` to create a new message.
  */
 export const UnpinRunRequestSchema: GenMessage<UnpinRunRequest> = /*@__PURE__*/
-  messageDesc(file_millrace_v1_run, 27);
+  messageDesc(file_millrace_v1_run, 40);
 
 /**
  * See RunService.UnpinRun.
@@ -958,7 +1363,7 @@ export type UnpinRunResponse = Message<"millrace.v1.UnpinRunResponse"> & {
  * Use `create(UnpinRunResponseSchema)` to create a new message.
  */
 export const UnpinRunResponseSchema: GenMessage<UnpinRunResponse> = /*@__PURE__*/
-  messageDesc(file_millrace_v1_run, 28);
+  messageDesc(file_millrace_v1_run, 41);
 
 /**
  * Submits runs and follows them. Every call needs a token with the role `admin` or `developer`.
@@ -1021,7 +1426,8 @@ export const RunService: GenService<{
     output: typeof WatchRunResponseSchema;
   },
   /**
-   * Asks for the end of a run; its tasks are stopped. Cancelling a finished run changes nothing.
+   * Asks for the end of a run; its tasks are stopped. Cancelling a finished run changes nothing. Tasks that are `always` to be
+   * executed still are, for an hour at most; a second call stops those as well.
    *
    * @generated from rpc millrace.v1.RunService.CancelRun
    */
@@ -1071,6 +1477,60 @@ export const RunService: GenService<{
     methodKind: "unary";
     input: typeof UnpinRunRequestSchema;
     output: typeof UnpinRunResponseSchema;
+  },
+  /**
+   * Executes tasks of a run once more, with all that needs them, at any time, also when the run has finished: it goes on under
+   * its name. What succeeded before stays. FAILED_PRECONDITION with the reason while one of them, or one that needs them,
+   * runs, and when nothing has failed.
+   *
+   * @generated from rpc millrace.v1.RunService.RetryRun
+   */
+  retryRun: {
+    methodKind: "unary";
+    input: typeof RetryRunRequestSchema;
+    output: typeof RetryRunResponseSchema;
+  },
+  /**
+   * From now on no task of the run begins; what an agent has goes on to its end. To pause again changes nothing.
+   * FAILED_PRECONDITION when the run has finished.
+   *
+   * @generated from rpc millrace.v1.RunService.PauseRun
+   */
+  pauseRun: {
+    methodKind: "unary";
+    input: typeof PauseRunRequestSchema;
+    output: typeof PauseRunResponseSchema;
+  },
+  /**
+   * Tasks begin again. Of a run that is not paused, nothing changes.
+   *
+   * @generated from rpc millrace.v1.RunService.ResumeRun
+   */
+  resumeRun: {
+    methodKind: "unary";
+    input: typeof ResumeRunRequestSchema;
+    output: typeof ResumeRunResponseSchema;
+  },
+  /**
+   * Leaves out a task that no agent has yet, or a gate (operators and admins alone); what needs it goes on, unless it uses an
+   * artifact of it. FAILED_PRECONDITION when an agent has it or it has ended.
+   *
+   * @generated from rpc millrace.v1.RunService.SkipTask
+   */
+  skipTask: {
+    methodKind: "unary";
+    input: typeof SkipTaskRequestSchema;
+    output: typeof SkipTaskResponseSchema;
+  },
+  /**
+   * Says something about a run or one of its tasks, for all who look at it, at any time.
+   *
+   * @generated from rpc millrace.v1.RunService.CommentRun
+   */
+  commentRun: {
+    methodKind: "unary";
+    input: typeof CommentRunRequestSchema;
+    output: typeof CommentRunResponseSchema;
   },
   /**
    * An artifact as a tar, for clients without Merkle code. The last message has `finish` set.

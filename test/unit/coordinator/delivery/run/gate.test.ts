@@ -2,10 +2,11 @@ import { create } from "@bufbuild/protobuf";
 import { durationFromMs } from "@bufbuild/protobuf/wkt";
 import { expect, test, vi } from "vitest";
 import type { Principal } from "../../../../../coordinator/delivery/access/principal.ts";
-import { decide, type Origin, type RunCommand } from "../../../../../coordinator/delivery/run/decide.ts";
+import { decide } from "../../../../../coordinator/delivery/run/decide.ts";
 import { bindingOf } from "../../../../../coordinator/delivery/run/gate.ts";
-import { gateTimers } from "../../../../../coordinator/delivery/run/gate-timers.ts";
+import type { Origin, RunCommand } from "../../../../../coordinator/delivery/run/run-command.ts";
 import { emptyRun, evolve, type RunState } from "../../../../../coordinator/delivery/run/run-state.ts";
+import { taskTimers } from "../../../../../coordinator/delivery/run/task-timers.ts";
 import {
   EndingKind,
   type Event,
@@ -239,7 +240,7 @@ test("the timer of a gate is made anew from the log, meets a deadline that has p
   };
   const onError = vi.fn();
   const deps = { clock, origin: () => at(clock.nowMs(), "system:runs"), onError };
-  const first = gateTimers<typeof run>(deps);
+  const first = taskTimers<typeof run>(deps);
   first.resume(run);
   clock.advance(limits.gateTimerStepMs);
   await vi.waitFor(() => expect(calls.length).toBe(1), 10_000);
@@ -248,7 +249,7 @@ test("the timer of a gate is made anew from the log, meets a deadline that has p
   clock.advance(100 * hour);
   expect(calls.length).toBe(1);
 
-  const second = gateTimers<typeof run>(deps);
+  const second = taskTimers<typeof run>(deps);
   second.resume(run);
   clock.advance(0);
   await vi.waitFor(() => expect(state.tasks.get("explore/approval")?.status).toBe(TaskStatus.FAILED), 10_000);
