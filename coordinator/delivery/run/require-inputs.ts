@@ -26,6 +26,6 @@ export async function requireInputs(
   const what = missing.length === 1 ? "1 tree or command" : `${missing.length} trees or commands`;
   throw new MillraceError(
     "failed_precondition",
-    `${state.run} cannot be executed once more: ${what} of its tasks are not kept any more; start a new run`,
+    `${state.run} cannot be executed once more: ${what} of its tasks cannot be found in the store any more; start a new run`,
   );
 }
