@@ -6,7 +6,7 @@ import type { Concurrency, Pipeline, Retry, Stage, Task } from "./pipeline.ts";
 import type { Artifacts } from "./references.ts";
 import type { ConcurrencyShape, DeployShape, ManualShape, PipelineShape, RetryShape } from "./schema.ts";
 import type { TaskShape } from "./schema-task.ts";
-import type { YamlPath, YamlSource } from "./yaml-source.ts";
+import type { YamlPath, YamlSource } from "./yaml-value.ts";
 
 /** A pipeline file whose checks are done. */
 export interface CheckedPipeline {

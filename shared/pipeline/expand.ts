@@ -39,7 +39,7 @@ export interface Expansion {
 }
 
 /** The name of the stage that the tasks of a pipeline's `finally` become. */
-export const finalStage = "finally";
+const finalStage = "finally";
 
 /**
  * Writes out parameters, templates, matrices, shards, expressions and `finally`, by rewriting the tree of the file: what

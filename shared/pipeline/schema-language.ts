@@ -107,6 +107,3 @@ export const triggers = z.strictObject({
     .describe("At these times, in the five fields of cron."),
   upstream: items(scalar(readName)).optional().describe("When runs of these pipelines have succeeded."),
 });
-
-export type TriggersShape = z.output<typeof triggers>;
-export type ServiceShape = z.output<typeof service>;

@@ -2,7 +2,7 @@ import type { z } from "zod";
 import { limits } from "../limits.ts";
 import { didYouMean } from "./did-you-mean.ts";
 import { type Level, levels } from "./schema-levels.ts";
-import type { YamlPath } from "./yaml-source.ts";
+import type { YamlPath } from "./yaml-value.ts";
 
 /** Something wrong at a place that is given by its path; parse.ts turns it into line and column. */
 export interface PathProblem {

@@ -60,7 +60,9 @@ describe("a pipeline of .millrace/ with an include, parameters, a template, a ma
     const result = await farm.run(project(files), "--pipeline", "nightly", "--task", "broken");
     expect(result.tasks).toMatchObject([{ name: "broken", status: "failed", exit: 125 }]);
     const { stdout } = await farm.cli(["logs", result.run, "broken"]);
-    expect(stdout).toBe("[db] no room\n[db] ended by itself with status 7\nservices: db ended with status 7 before it was ready\n");
+    expect(stdout).toBe(
+      "[db] no room\n[db] ended by itself with status 7\nservices: db ended with status 7 before it was ready\n",
+    );
   });
 
   it("is refused for parameters that it does not have, by the client and by the coordinator", async () => {
