@@ -149,11 +149,12 @@ function buildTask(
 
 function originFields(
   origin: TaskOrigin | undefined,
-): Pick<Task, "always" | "variant" | "when" | "conditionUnmet" | "madeFrom"> {
-  const { condition = {}, variant = {}, isFinal = false, madeFrom } = origin ?? {};
+): Pick<Task, "always" | "variant" | "conditions" | "when" | "conditionUnmet" | "madeFrom"> {
+  const { condition = { said: [] }, variant = {}, isFinal = false, madeFrom } = origin ?? {};
   return {
     always: isFinal,
     variant: sortedRecord(variant),
+    conditions: condition.said,
     ...(condition.when === undefined ? {} : { when: condition.when }),
     ...(condition.unmet === undefined ? {} : { conditionUnmet: condition.unmet }),
     ...(madeFrom === undefined ? {} : { madeFrom }),

@@ -193,8 +193,9 @@ function originOf(
   const unmet = stage.unmet ?? condition.unmet;
   const asked = [stage.when, condition.when].filter((when) => when !== undefined);
   const when = asked.length > 1 ? asked.map((one) => `(${one})`).join(" && ") : asked[0];
-  const both = unmet !== undefined ? { unmet } : when === undefined ? {} : { when };
-  return { ...madeFrom, variant, condition: both, isFinal: isLast };
+  const outcome = unmet !== undefined ? { unmet } : when === undefined ? {} : { when };
+  const said = [...stage.said, ...condition.said];
+  return { ...madeFrom, variant, condition: { said, ...outcome }, isFinal: isLast };
 }
 
 interface StageTasks {
