@@ -55,6 +55,7 @@ export function describeVariants({ tasks }: Family): string | undefined {
     for (const [name, value] of Object.entries(variant)) values.set(name, (values.get(name) ?? new Set()).add(value));
   }
   if (values.size === 0) return undefined;
+  if (values.size === 1 && values.has("shard")) return `×${tasks.length} shards`;
   const parts = [...values].map(([name, known]) =>
     name === "shard" ? `${known.size} shards` : `${name}: ${listed([...known], 8)}`,
   );

@@ -58,13 +58,14 @@ function levelOf(path: YamlPath): Level {
   if (first === "concurrency") return levels.concurrency;
   if (first === "params") return levels.param;
   if (first === "templates") return third === "params" ? levels.param : levels.template;
-  if (first === "on") return levels.trigger;
+  if (first === "on") return second === undefined ? levels.trigger : levels.refs;
   if (first === "finally") return second === "tasks" ? levels.task : levels.last;
   if (first !== "stages") return levels.pipeline;
   if (third === "manual") return fourth === "fields" ? levels.field : levels.manual;
   if (third === "deploy") return path.length > 3 ? levels.probe : levels.deploy;
   if (third === "finally") return path.length > 4 ? levels.task : levels.last;
   if (third !== "tasks") return levels.stage;
+  if (fifth === "services" && path.length > 6) return levels.ready;
   return belowTask.get(fifth) ?? levels.task;
 }
 

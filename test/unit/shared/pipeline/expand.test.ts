@@ -82,6 +82,11 @@ describe("expressions", () => {
     expect(problemsOf(withTask(task)).join("\n")).toContain(message);
   });
 
+  it("without quotes in braces are said to need them, once", () => {
+    const problems = problemsOf(withTask("{ run: make ${{ branch }}, inputs: [] }\n      u: { run: x }"));
+    expect(problems).toEqual([expect.stringMatching(/^millrace.yaml:5:.*\n {2}hint: put a value with .* into quotes/)]);
+  });
+
   it("stand in names of artifacts, tools, labels and groups, too", () => {
     const task = tasksOf(
       parsed(
