@@ -70,7 +70,7 @@ export const stage = z.strictObject({
   manual: manual.optional().describe("A person decides here whether the run goes on."),
   deploy: deploy.optional().describe("An app is deployed here."),
   finally: z
-    .strictObject({ tasks })
+    .strictObject({ tasks: tasks.describe("Its tasks, by name.") })
     .optional()
     .describe("Tasks that run when all others of the stage have ended, however."),
 });
