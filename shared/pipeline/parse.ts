@@ -1,7 +1,7 @@
 import { limits } from "../limits.ts";
 import { buildPipeline } from "./build-pipeline.ts";
 import { expandPipeline } from "./expand.ts";
-import { locatedSource } from "./located.ts";
+import { type Located, locatedSource } from "./located.ts";
 import { locatedReport } from "./located-report.ts";
 import type { Pipeline, Problem } from "./pipeline.ts";
 import { noRun, type PlanContext } from "./plan-context.ts";
@@ -14,6 +14,8 @@ import { readYaml, type YamlPath, type YamlSource } from "./yaml-source.ts";
 export interface ParseOptions {
   /** What the run is about; without it, the file is looked at for its own sake (`noRun`). */
   readonly context?: PlanContext;
+  /** Told the file's tree before anything is written out: what tasks wrote comes into it. */
+  readonly extend?: (top: Located) => Located;
 }
 
 /** A pipeline, or everything that is wrong with the file: never both, and never neither. */
@@ -40,7 +42,7 @@ export function parsePipeline(text: string, file: string, options: ParseOptions 
       ),
     };
   const report = locatedReport(file);
-  const expansion = expandPipeline(top, options.context ?? noRun, report);
+  const expansion = expandPipeline(options.extend?.(top) ?? top, options.context ?? noRun, report);
   const atFile = yamlProblems.map((problem) => ({ file, ...problem }));
   if (!expansion.isWhole) return { problems: arranged([...atFile, ...report.problems()], file) };
   const source = locatedSource(expansion.top, file);
