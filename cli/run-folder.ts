@@ -134,8 +134,13 @@ function statusOf(run: Run): number {
 
 /** No task failed by itself. Tasks that were skipped or cancelled for it do not count. */
 function isFarmsFailure({ tasks }: Run): boolean {
-  return tasks.every(({ status, ending }) => {
+  return tasks.every(({ status, ending, allowFailure }) => {
     const kind = ending?.kind ?? EndingKind.UNSPECIFIED;
-    return status !== TaskStatus.FAILED || kind === EndingKind.INFRASTRUCTURE || kind === EndingKind.AGENT_LOST;
+    return (
+      status !== TaskStatus.FAILED ||
+      allowFailure ||
+      kind === EndingKind.INFRASTRUCTURE ||
+      kind === EndingKind.AGENT_LOST
+    );
   });
 }

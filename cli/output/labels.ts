@@ -37,6 +37,8 @@ const waitCauses = new Map<WaitCause, string>([
   [WaitCause.POOL_SCALING, "a pool is starting agents for it"],
   [WaitCause.GATE, "a person has to decide"],
   [WaitCause.PLACING, "is being placed"],
+  [WaitCause.PAUSED, "the run is paused"],
+  [WaitCause.RETRY_DELAY, "is tried again after a delay"],
 ]);
 const sandboxLevels = new Map<SandboxLevel, string>([
   [SandboxLevel.NONE, "none"],

@@ -27,7 +27,8 @@ export function changeTask(decision: Decision, command: ChangeTask): void {
   if (state.status !== RunStatus.RUNNING) return;
   const task = state.tasks.get(command.task);
   if (task === undefined) throw new MillraceError("not_found", `${state.run} has no task ${command.task}`);
-  if (!isOpen(task) || (command.round ?? task.round) !== task.round) return;
+  const isLate = !isOpen(task) || (command.round ?? task.round) !== task.round;
+  if (isLate || task.unmetNeeds > 0) return;
   switch (command.kind) {
     case "wait":
       if (task.wait?.cause !== command.cause && !isHeld(task) && isTimely(task, command.cause))
@@ -42,6 +43,7 @@ export function changeTask(decision: Decision, command: ChangeTask): void {
     }
     case "start": {
       const { attempt, agent, executionId } = command;
+      if (task.status === TaskStatus.WAITING) return;
       if (attempt <= task.attempts && task.status === TaskStatus.RUNNING) return;
       record({ case: "taskStarted", value: { task: task.name, attempt, agent, executionId, try: task.try } });
       return;
