@@ -251,7 +251,8 @@ export class TaskDriver {
       this.#prepared.delete(executionId);
       const { signal } = this.#stopped;
       const prepared = known ?? (await readPrepared(this.#deps.cas, digestFromMessage(actionDigest), signal));
-      if (task.round !== round) return; // it was read for a while
+      // While it was read its report may have come: the farm has forgotten it, and would execute it once more.
+      if (task.round !== round || !this.#executions.has(executionId)) return;
       const submitted = this.#deps.scheduler.submit(
         executionRequest(actor.state, task, prepared, this.#deps.quotasOf(project)),
       );
