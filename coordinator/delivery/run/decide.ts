@@ -26,6 +26,8 @@ export type RunCommand =
       readonly pipelinePath: string;
       readonly source: Digest;
       readonly idempotencyKey: string;
+      /** As planned, by name; undefined is none. */
+      readonly params?: { readonly [name: string]: string };
       readonly tasks: readonly PlannedTask[];
     }
   /** Its Action is complete and the cache has no result. */
@@ -105,8 +107,8 @@ function request(
   nowMs: number,
 ): void {
   if (state.sequence > 0) throw new MillraceError("already_exists", `${state.run} exists already`);
-  const { pipeline, pipelinePath, source, idempotencyKey, tasks } = command;
-  record({ case: "runRequested", value: { pipeline, pipelinePath, source, idempotencyKey } });
+  const { pipeline, pipelinePath, source, idempotencyKey, params = {}, tasks } = command;
+  record({ case: "runRequested", value: { pipeline, pipelinePath, source, idempotencyKey, params } });
   record({ case: "runPlanned", value: { tasks: [...tasks] } });
   for (const task of state.tasks.values()) {
     if (task.unmetNeeds === 0) begin(state, task, record, nowMs);

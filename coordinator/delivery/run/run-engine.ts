@@ -185,13 +185,13 @@ export class RunEngine implements Runs, Gates, RunPins, KeptRuns, RunHistories, 
 
   async #submit(asker: Asker, request: RunRequest, source: Digest, signal: AbortSignal): Promise<string> {
     const deps = { ...this.#deps, kept: this.#kept };
-    const { pipeline, pipelinePath, tasks, blobs } = await planSource(deps, request, source, signal);
+    const { pipeline, pipelinePath, params, tasks, blobs } = await planSource(deps, request, source, signal);
     await this.#deps.cas.writeMany(blobs, signal);
     const run = runName(++this.#lastNumber);
     const actor = this.#actor(run);
     const { idempotencyKey } = request;
     await actor.do(
-      { kind: "request", pipeline, pipelinePath, source: digestToMessage(source), idempotencyKey, tasks },
+      { kind: "request", pipeline, pipelinePath, source: digestToMessage(source), idempotencyKey, params, tasks },
       this.#origin(asker, projectOf(request)),
     );
     return run;
