@@ -13,6 +13,7 @@ import { runView, silentView } from "./follow/run-view.ts";
 import type { Console } from "./output/console.ts";
 import { runResultJson } from "./output/run-json.ts";
 import { runSummary } from "./output/run-summary.ts";
+import type { GivenParams } from "./param-option.ts";
 import { submitSource } from "./submit-source.ts";
 
 /** Of `millrace run`, as commander gives them. */
@@ -20,6 +21,7 @@ export interface RunOptions extends ConnectionOptions {
   readonly pipeline: string;
   readonly stage: readonly string[];
   readonly task: readonly string[];
+  readonly param: GivenParams;
   readonly local?: boolean;
   readonly detach?: boolean;
   readonly quiet?: boolean;
@@ -80,6 +82,7 @@ async function submit(
         idempotencyKey: randomUUID(),
         stages: [...options.stage],
         tasks: [...options.task],
+        params: { ...options.param },
       },
       signal: interrupted.signal,
       statCache,

@@ -3,6 +3,7 @@ import type { Blob } from "../cas/cas.ts";
 import { limits } from "../limits.ts";
 import type { TreeEntry } from "../merkle/tree-entry.ts";
 import { withGenerated } from "./generated-source.ts";
+import type { ReadFile } from "./includes.ts";
 import type { Located } from "./located.ts";
 import { locatedReport } from "./located-report.ts";
 import { parsePipeline } from "./parse.ts";
@@ -24,7 +25,7 @@ export interface GeneratedRequest {
   readonly present: readonly PlannedTask[];
   /** Those of them that do not stand in the pipeline file. */
   readonly before: readonly PlannedTask[];
-  readonly pipeline: { readonly text: string; readonly file: string };
+  readonly pipeline: { readonly text: string; readonly file: string; readonly readFile?: ReadFile };
   readonly context: PlanContext;
   /** Files, symlinks and empty directories of the source tree. */
   readonly source: readonly TreeEntry[];
@@ -53,7 +54,8 @@ export function planGenerated(request: GeneratedRequest): GeneratedPlan {
   if (written === undefined) return failed(found);
   const report = locatedReport(pipeline.file);
   const extend = (top: Located) => withGenerated(top, { stage: by.stage, written, before, report });
-  const parsed = parsePipeline(pipeline.text, pipeline.file, { context, extend });
+  const { file: mainFile, text: mainText, ...reading } = pipeline;
+  const parsed = parsePipeline(mainText, mainFile, { ...reading, context, extend });
   found.push(...report.problems(), ...parsed.problems);
   if (parsed.pipeline === undefined || found.length > 0) return failed(found);
 

@@ -7,9 +7,9 @@ import { MillraceError } from "../../../shared/errors.ts";
 import { limits } from "../../../shared/limits.ts";
 import { readTree } from "../../../shared/merkle/load-tree.ts";
 import { formatProblem } from "../../../shared/pipeline/format-problem.ts";
-import { noRun, type PlanContext } from "../../../shared/pipeline/plan-context.ts";
 import { planGenerated } from "../../../shared/pipeline/plan-generated.ts";
 import type { ToolOffer } from "../../../shared/pipeline/resolve-tools.ts";
+import { contextOf, readPipeline } from "./plan-source.ts";
 import type { TaskOutcome } from "./run-command.ts";
 import type { RunState } from "./run-state.ts";
 import type { TaskState } from "./task-state.ts";
@@ -68,13 +68,11 @@ function refused(outcome: TaskOutcome, why: string): OutcomeWithTasks {
 
 /** What the run was planned from. */
 async function planParts({ cas }: GenerateDeps, { run, source, request, project }: RunState, signal: AbortSignal) {
+  if (request === undefined) throw new MillraceError("internal", `${run} was never requested`);
   const { entries } = await readTree(cas, digestFromMessage(source, `the source of ${run}`), signal);
-  const file = request?.pipelinePath ?? "";
-  const node = entries.find(({ path }) => path === file)?.node;
-  if (node?.kind !== "file") throw new MillraceError("internal", `the source of ${run} has no file ${file}`);
-  const text = new TextDecoder().decode(await readBlob(cas, node.digest, signal));
-  const context: PlanContext = { ...noRun, project, params: request?.params ?? {}, isSample: false };
-  return { source: entries, pipeline: { file, text }, context };
+  const { pipelinePath: file, params, git } = request;
+  const pipeline = { file, ...(await readPipeline(cas, entries, file, signal)) };
+  return { source: entries, pipeline, context: contextOf({ project, params }, git) };
 }
 
 function presentTasks({ tasks }: RunState, { name }: TaskState) {
