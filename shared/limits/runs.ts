@@ -51,6 +51,8 @@ export const runLimits = {
   keptPlanItems: 200_000,
   /** Needs of all tasks of one run together, stages expanded to tasks. */
   runNeeds: 1_000_000,
+  /** Levels at which tasks write tasks: those of the file are the first, and what is deeper is no pipeline any more. */
+  generatedLevels: 3,
   /** Tasks of one run. */
   runTasks: 20_000,
   /** Stages of one run. */

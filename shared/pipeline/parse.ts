@@ -2,7 +2,7 @@ import { limits } from "../limits.ts";
 import { buildPipeline } from "./build-pipeline.ts";
 import { expandPipeline } from "./expand.ts";
 import { applyIncludes, type ReadFile } from "./includes.ts";
-import { locatedSource } from "./located.ts";
+import { type Located, locatedSource } from "./located.ts";
 import { locatedReport } from "./located-report.ts";
 import type { Pipeline, Problem } from "./pipeline.ts";
 import { noRun, type PlanContext } from "./plan-context.ts";
@@ -18,6 +18,8 @@ export interface ParseOptions {
   readonly context?: PlanContext;
   /** Reads the files that it includes; without it, there is no source to read from. */
   readonly readFile?: ReadFile;
+  /** Told the file's tree, includes and all, before anything is written out: what tasks wrote comes into it. */
+  readonly extend?: (top: Located) => Located;
 }
 
 /** A pipeline, or everything that is wrong with the file: never both, and never neither. */
@@ -45,7 +47,7 @@ export function parsePipeline(text: string, file: string, options: ParseOptions 
     };
   const report = locatedReport(file);
   const whole = applyIncludes(top, file, { readFile: options.readFile, report });
-  const expansion = expandPipeline(whole, options.context ?? noRun, report);
+  const expansion = expandPipeline(options.extend?.(whole) ?? whole, options.context ?? noRun, report);
   const atFile = yamlProblems.map((problem) => ({ file, ...problem }));
   if (!expansion.isWhole) return { problems: arranged([...atFile, ...report.problems()], file) };
   const source = locatedSource(expansion.top, file);

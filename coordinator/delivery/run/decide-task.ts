@@ -17,7 +17,7 @@ import { timeoutOf } from "./gate.ts";
 import { begin, follow, settle } from "./progress.ts";
 import { retryDelayMs } from "./retry-policy.ts";
 import type { ChangeTask } from "./run-command.ts";
-import { isOpen, type TaskState } from "./task-state.ts";
+import { isOpen, isPassed, type TaskState } from "./task-state.ts";
 
 type FinishTask = Extract<ChangeTask, { kind: "finish" }>;
 
@@ -93,8 +93,8 @@ function finish(decision: Decision, task: TaskState, { outcome, generated }: Fin
   const delayMs = hasFailed ? retryDelayMs(planned, ending, retries) : undefined;
   if (delayMs === undefined || ending === undefined) {
     record({ case: "taskFinished", value: { ...outcome, task: task.name, try: task.try } });
-    if (generated !== undefined && state.cancelReason === undefined) generate(decision, task, generated);
-    follow(decision, task);
+    const isWanted = generated !== undefined && state.cancelReason === undefined;
+    follow(decision, task, ...(isWanted ? generate(decision, task, generated) : []));
     return;
   }
   const again = task.try + 1;
@@ -105,16 +105,24 @@ function finish(decision: Decision, task: TaskState, { outcome, generated }: Fin
   decision.wait(task, WaitCause.RETRY_DELAY, detail);
 }
 
-/** In the same commit as the end of the task, so that nothing begins that has to wait for what it wrote. */
-function generate(decision: Decision, { name: by }: TaskState, written: readonly PlannedTask[]): void {
+/**
+ * In the same commit as the end of the task, so that nothing begins that has to wait for what it wrote. What needs the task
+ * alone begins when its end is followed; of the others, those are given that were left out.
+ */
+function generate(decision: Decision, { name: by }: TaskState, written: readonly PlannedTask[]): readonly TaskState[] {
   const { state, record } = decision;
-  const hadWritten = [...state.tasks.values()].some(({ generatedBy }) => generatedBy === by);
-  if (written.length === 0 && !hadWritten) return;
+  const own = () => [...state.tasks.values()].filter(({ generatedBy }) => generatedBy === by);
+  if (written.length === 0 && own().length === 0) return [];
   record({ case: "tasksGenerated", value: { by, tasks: [...written] } });
+  const isHeldUp = (name: string): boolean => {
+    const need = state.tasks.get(name);
+    return need === undefined || !isPassed(need);
+  };
   settle(
     decision,
-    [...state.tasks.values()].filter(({ generatedBy }) => generatedBy === by),
+    own().filter(({ planned }) => planned.needs.some(isHeldUp)),
   );
+  return own().filter((task) => !isOpen(task));
 }
 
 /** Its execution is gone, and no agent had it: it waits until the run goes on, or ends with the run. */

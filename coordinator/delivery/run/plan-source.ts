@@ -12,7 +12,7 @@ import { limits } from "../../../shared/limits.ts";
 import { readTree } from "../../../shared/merkle/load-tree.ts";
 import type { TreeEntry } from "../../../shared/merkle/tree-entry.ts";
 import { formatProblem } from "../../../shared/pipeline/format-problem.ts";
-import { gatherIncludes } from "../../../shared/pipeline/includes.ts";
+import { gatherIncludes, type ReadFile } from "../../../shared/pipeline/includes.ts";
 import { parsePipeline } from "../../../shared/pipeline/parse.ts";
 import type { Problem } from "../../../shared/pipeline/pipeline.ts";
 import { pipelinePathOf } from "../../../shared/pipeline/pipeline-path.ts";
@@ -54,13 +54,13 @@ export async function planSource(
   signal: AbortSignal,
 ): Promise<SourcePlan> {
   const pipelinePath = pipelinePathOf(request.pipelinePath);
-  const { stages, tasks: wanted } = request;
-  const asked = { source, pipelinePath, stages, tasks: wanted, offers: offers(), context: contextOf(request, git) };
+  const { stages, tasks } = request;
+  const asked = { source, pipelinePath, stages, tasks, offers: offers(), context: contextOf(request, git) };
   const question = questionOf(asked);
   const known = kept.find(question);
   if (known !== undefined && (await cas.findMissing(known.restsOn, signal)).length === 0) {
-    const { pipeline, params, tasks, concurrency } = known;
-    return { pipeline, pipelinePath, params, tasks, concurrency, blobs: [] };
+    const { restsOn: _, ...plan } = known;
+    return { ...plan, pipelinePath, blobs: [] };
   }
   const { plan, restsOn } = await planAnew(cas, asked, signal);
   const { pipeline, params, concurrency } = plan;
@@ -78,7 +78,10 @@ interface Asked {
 }
 
 /** What expressions and conditions know of a run. */
-function contextOf({ project, params }: RunRequest, git: GitSource | undefined): PlanContext {
+export function contextOf(
+  { project, params }: Pick<RunRequest, "project" | "params">,
+  git: GitSource | undefined,
+): PlanContext {
   const { branch = "", commit = "", ref = "" } = git ?? {};
   const isTag = branch === "" && ref !== "" && ref !== commit;
   return {
@@ -102,6 +105,23 @@ async function planAnew(
 ): Promise<{ readonly plan: SourcePlan; readonly restsOn: readonly Digest[] }> {
   const { entries, directories } = await readTree(cas, source, signal);
   const files = await requireFiles(cas, entries, signal);
+  const { text, readFile } = await readPipeline(cas, entries, pipelinePath, signal);
+  const parsed = parsePipeline(text, pipelinePath, { context, readFile });
+  if (parsed.pipeline === undefined) throw invalidPipeline(parsed.problems);
+  const { tasks, concurrency, blobs, problems } = planRun({ pipeline: parsed.pipeline, source: entries, ...selection });
+  if (problems.length > 0) throw invalidPipeline(problems);
+  const restsOn = distinct([...directories, ...files, ...blobs.map(({ digest }) => digest)]);
+  const { name, params } = parsed.pipeline;
+  return { plan: { pipeline: name, pipelinePath, params, tasks, concurrency, blobs }, restsOn };
+}
+
+/** A pipeline file of a source, with the files that it includes. @throws MillraceError invalid_argument */
+export async function readPipeline(
+  cas: Cas,
+  entries: readonly TreeEntry[],
+  pipelinePath: string,
+  signal: AbortSignal,
+): Promise<{ readonly text: string; readonly readFile: ReadFile }> {
   const byPath = new Map(entries.map(({ path, node }) => [path, node]));
   const read = async (path: string): Promise<string | undefined> => {
     const node = byPath.get(path);
@@ -118,13 +138,7 @@ async function planAnew(
     );
   }
   const included = await gatherIncludes(text, pipelinePath, read);
-  const parsed = parsePipeline(text, pipelinePath, { context, readFile: (path) => included.get(path) });
-  if (parsed.pipeline === undefined) throw invalidPipeline(parsed.problems);
-  const { tasks, concurrency, blobs, problems } = planRun({ pipeline: parsed.pipeline, source: entries, ...selection });
-  if (problems.length > 0) throw invalidPipeline(problems);
-  const restsOn = distinct([...directories, ...files, ...blobs.map(({ digest }) => digest)]);
-  const { name, params } = parsed.pipeline;
-  return { plan: { pipeline: name, pipelinePath, params, tasks, concurrency, blobs }, restsOn };
+  return { text, readFile: (path) => included.get(path) };
 }
 
 /**

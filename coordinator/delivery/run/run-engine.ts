@@ -235,18 +235,12 @@ export class RunEngine implements Runs, RunSteering, Gates, RunPins, KeptRuns, R
   async #start(asker: Asker, request: RunRequest, source: Digest, signal: AbortSignal): Promise<string> {
     const project = projectOf(request);
     const deps = { ...this.#deps, kept: this.#kept };
-    const { pipeline, pipelinePath, params, tasks, concurrency, blobs } = await planSource(
-      deps,
-      request,
-      source,
-      signal,
-    );
+    const { blobs, ...plan } = await planSource(deps, request, source, signal);
     await this.#deps.cas.writeMany(blobs, signal);
     const run = runName(++this.#lastNumber);
     const actor = this.#actor(run);
     const { idempotencyKey } = request;
-    const about = { pipeline, pipelinePath, source: digestToMessage(source), idempotencyKey, params };
-    const command = { kind: "request", ...about, tasks, concurrency } as const;
+    const command = { kind: "request", ...plan, source: digestToMessage(source), idempotencyKey } as const;
     await actor.do(command, this.#origin(asker, project));
     return run;
   }

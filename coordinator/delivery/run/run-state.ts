@@ -39,7 +39,8 @@ export interface CommentState {
 export interface RunState {
   readonly run: string;
   pipeline: string;
-  pipelinePath: string;
+  /** What was asked for; undefined before that. */
+  request: RunRequested | undefined;
   project: string;
   principal: string;
   traceparent: string;
@@ -72,7 +73,7 @@ export function emptyRun(run: string): RunState {
   return {
     run,
     pipeline: "",
-    pipelinePath: "",
+    request: undefined,
     project: "",
     principal: "",
     traceparent: "",
@@ -164,10 +165,10 @@ export function evolve(state: RunState, event: Event): void {
   }
 }
 
-function requested(state: RunState, { pipeline, pipelinePath, source }: RunRequested, event: Event): void {
-  state.pipeline = pipeline;
-  state.pipelinePath = pipelinePath;
-  state.source = source;
+function requested(state: RunState, request: RunRequested, event: Event): void {
+  state.pipeline = request.pipeline;
+  state.request = request;
+  state.source = request.source;
   state.project = event.project;
   state.principal = event.principal;
   state.traceparent = event.traceparent;
