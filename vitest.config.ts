@@ -7,7 +7,7 @@ export default defineConfig({
     setupFiles: ["test/support/property-runs.ts"],
     testTimeout: 60_000,
     hookTimeout: 60_000,
-    maxWorkers: 2,
+    maxWorkers: 3, // on two processors: tests that start farms wait for half of their time
     // Of all programs that tests start, hundreds of them.
     env: {
       // Each farm has a home of its own, and would compile everything anew.
