@@ -50,7 +50,7 @@ export function enrolmentExpiry({ enrolments, agents, keptMs, clock, onError }: 
 }
 
 /** @param known ids of the agents that have joined and are not forgotten: theirs never expire */
-export function expired(
+function expired(
   enrolments: readonly Enrolment[],
   known: ReadonlySet<string>,
   { keptMs, nowMs }: { readonly keptMs: number; readonly nowMs: number },
