@@ -27,6 +27,7 @@ export function runSummaryJson(run: Run) {
     createTime: isoTime(run.createTime),
     finishTime: isoTime(run.finishTime),
     pinned: run.pinned,
+    allowedFailures: run.allowedFailures,
   };
 }
 

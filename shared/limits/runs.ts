@@ -93,6 +93,8 @@ export const runLimits = {
   commentChars: 10_000,
   /** Comments of one run: all of them are sent with it. */
   runComments: 1_000,
+  /** Tasks that are named where it is said what another one waits for; the others are counted. */
+  needsNamed: 20,
   /** Agents that one re-run may stay away from. */
   avoidedAgents: 100,
   /** How long tasks that are always executed may take after their run was cancelled; then they end as well. */

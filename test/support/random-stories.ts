@@ -57,7 +57,7 @@ export const randomStories: fc.Arbitrary<RandomStory> = plans.chain((tasks) => {
       weight: 8,
       arbitrary: fc
         .tuple(name, fc.constantFrom(0, 0, 1, 2), fc.boolean(), round)
-        .map(([task, code, leaves, of]) => late(exit(task, code, leaves ? ["app"] : []), of) as RunCommand),
+        .map(([task, code, leaves, of]) => late(exit(task, code, leaves ? ["app"] : []), of)),
     },
     name.map((task) => end(task, EndingKind.CANCELLED)),
     name.map((task): RunCommand => ({ kind: "wait", task: `s/${task}`, cause: WaitCause.AGENTS_BUSY, detail: "" })),

@@ -133,3 +133,9 @@ export function finalStatus(state: Pick<RunState, "tasks">): RunStatus {
   const isCancelled = [...state.tasks.values()].some(({ status }) => status === TaskStatus.CANCELLED);
   return isCancelled ? RunStatus.CANCELLED : RunStatus.SUCCEEDED;
 }
+
+/** How many tasks have failed that may. */
+export function allowedFailures({ tasks }: Pick<RunState, "tasks">): number {
+  return [...tasks.values()].filter(({ status, planned }) => status === TaskStatus.FAILED && planned.allowFailure)
+    .length;
+}

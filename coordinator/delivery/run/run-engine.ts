@@ -16,6 +16,7 @@ import { type RunRoom, runRoom } from "../concurrency/project-quotas.ts";
 import type { Environments } from "../environment/environments.ts";
 import { type KeptPlans, keptPlans } from "./kept-plans.ts";
 import { planSource } from "./plan-source.ts";
+import { requireInputs } from "./require-inputs.ts";
 import { RunActor } from "./run-actor.ts";
 import type { ChangeRun, Origin } from "./run-command.ts";
 import type { RunState } from "./run-state.ts";
@@ -144,7 +145,10 @@ export class RunEngine implements Runs, RunSteering, Gates, RunPins, KeptRuns, R
   }
 
   async retry(asker: Asker, run: string, wanted: Retry): Promise<readonly string[]> {
-    const events = await this.#changeAny(asker, run, { kind: "reopen", ...wanted });
+    const command = { kind: "reopen", ...wanted } as const;
+    const events = await this.#changeAny(asker, run, command, async (actor) => {
+      if (actor.finished) await requireInputs(this.#deps.cas, actor.state, command);
+    });
     const reopened = new Set(events.flatMap(({ kind }) => (kind.case === "tasksReopened" ? kind.value.tasks : [])));
     return [...(await this.#find(run)).state.tasks.keys()].filter((task) => reopened.has(task));
   }
@@ -201,9 +205,15 @@ export class RunEngine implements Runs, RunSteering, Gates, RunPins, KeptRuns, R
    * A change of a run that may have finished. In turn, so that two words at once about it do not meet in the log, and it is
    * not removed meanwhile.
    */
-  async #changeAny(asker: Asker, run: string, command: ChangeRun): Promise<readonly Event[]> {
+  async #changeAny(
+    asker: Asker,
+    run: string,
+    command: ChangeRun,
+    check?: (actor: RunActor) => Promise<void>,
+  ): Promise<readonly Event[]> {
     return await this.#deps.pinning.take(async () => {
       const actor = await this.#find(run);
+      await check?.(actor);
       return await actor.do(command, this.#origin(asker, actor.state.project));
     });
   }

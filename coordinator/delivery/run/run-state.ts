@@ -48,6 +48,8 @@ export interface RunState {
   source: Digest | undefined;
   createTime: Timestamp | undefined;
   finishTime: Timestamp | undefined;
+  /** When it finished last; 0 while it goes on. */
+  allowedFailures: number;
   cancelReason: string | undefined;
   /** How often its end was asked for: from the second time on, what is always executed ends, too. */
   cancels: number;
@@ -79,6 +81,7 @@ export function emptyRun(run: string): RunState {
     source: undefined,
     createTime: undefined,
     finishTime: undefined,
+    allowedFailures: 0,
     cancelReason: undefined,
     cancels: 0,
     cancelTime: undefined,
@@ -110,6 +113,7 @@ export function evolve(state: RunState, event: Event): void {
     case "runFinished":
       state.status = kind.value.status;
       state.finishTime = event.time;
+      state.allowedFailures = kind.value.allowedFailures;
       state.pause = undefined;
       return;
     case "runPinned":
@@ -242,6 +246,7 @@ function reopen(state: RunState, { tasks, named, avoidAgents, bypassCache }: Tas
   }
   state.status = RunStatus.RUNNING;
   state.finishTime = undefined;
+  state.allowedFailures = 0;
   const isNamed = new Set(named);
   for (const name of tasks) {
     change(state, name, (task) => {

@@ -61,6 +61,8 @@ export const runSummarySchema: SchemaPart = {
     "CREATE INDEX run_summary_rebuilt_run ON run_summary_rebuilt (run)",
     "ALTER TABLE run_summary ADD COLUMN pinned INTEGER NOT NULL DEFAULT 0",
     "ALTER TABLE run_summary_rebuilt ADD COLUMN pinned INTEGER NOT NULL DEFAULT 0",
+    "ALTER TABLE run_summary ADD COLUMN allowed_failures INTEGER NOT NULL DEFAULT 0",
+    "ALTER TABLE run_summary_rebuilt ADD COLUMN allowed_failures INTEGER NOT NULL DEFAULT 0",
   ],
 };
 
@@ -77,6 +79,7 @@ interface Row {
   created_ms: number;
   finished_ms: number | null;
   pinned: number;
+  allowed_failures: number;
 }
 
 export interface RunSummariesDeps {
@@ -254,11 +257,11 @@ function changeOf(run: string, { kind, time, project, principal }: Event, table:
     ];
   }
   if (kind.case === "runFinished") {
-    const sql = `UPDATE ${table} SET status = ?, finished_ms = ? WHERE run = ?`;
-    return [{ sql, params: [kind.value.status, timeMs, run] }];
+    const sql = `UPDATE ${table} SET status = ?, finished_ms = ?, allowed_failures = ? WHERE run = ?`;
+    return [{ sql, params: [kind.value.status, timeMs, kind.value.allowedFailures, run] }];
   }
   if (kind.case === "tasksReopened") {
-    const sql = `UPDATE ${table} SET status = ?, finished_ms = NULL WHERE run = ?`;
+    const sql = `UPDATE ${table} SET status = ?, finished_ms = NULL, allowed_failures = 0 WHERE run = ?`;
     return [{ sql, params: [RunStatus.RUNNING, run] }];
   }
   if (kind.case === "runPinned" || kind.case === "runUnpinned") {
@@ -277,6 +280,7 @@ function toRun(row: Row): Run {
     source: digestToMessage(parseDigestKey(row.source)),
     status: row.status,
     pinned: row.pinned === 1,
+    allowedFailures: row.allowed_failures,
     createTime: timestampFromMs(row.created_ms),
     ...(row.finished_ms === null ? {} : { finishTime: timestampFromMs(row.finished_ms) }),
   });

@@ -221,6 +221,8 @@ export class TaskDriver {
       // While it waited for its turn it may have ended, or begun anew.
       if (task.round !== round || !couldBegin(task)) return;
       await this.#do(actor, { ...(await this.#nextStep(actor, task)), round });
+      // What was not submitted then is never asked for: it is prepared again.
+      this.#prepared.delete(executionIdOf(actor.state, { name: task.name, round }));
     });
   }
 

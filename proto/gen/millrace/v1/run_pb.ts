@@ -964,7 +964,7 @@ export type Run = Message<"millrace.v1.Run"> & {
   comments: RunComment[];
 
   /**
-   * Tasks that failed and may: they do not fail the run. In lists of runs, 0.
+   * Tasks that failed and may: they do not fail the run. In lists of runs, 0 while the run goes on.
    *
    * @generated from field: int32 allowed_failures = 22;
    */

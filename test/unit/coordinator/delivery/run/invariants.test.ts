@@ -43,6 +43,11 @@ function tasksOf({ tasks }: RunState): TaskState[] {
   return [...tasks.values()];
 }
 
+/** What no view shows and decisions hang on. */
+function hidden({ round, retries, notBefore, avoidAgents, bypassCache, passed, unmetNeeds }: TaskState) {
+  return { round, retries, notBefore, avoidAgents, bypassCache, passed, unmetNeeds };
+}
+
 test("folding the events anew, from their bytes, gives the same run, whatever happened", () => {
   fc.assert(
     fc.property(randomStories, (told) => {
@@ -50,9 +55,7 @@ test("folding the events anew, from their bytes, gives the same run, whatever ha
       const again = emptyRun("run_1");
       for (const event of events) evolve(again, fromBinary(EventSchema, toBinary(EventSchema, event)));
       expect(equals(RunSchema, runView(again), runView(state))).toBe(true);
-      expect(tasksOf(again).map(({ outcome: _, ...rest }) => rest)).toEqual(
-        tasksOf(state).map(({ outcome: _, ...rest }) => rest),
-      );
+      expect(tasksOf(again).map(hidden)).toEqual(tasksOf(state).map(hidden));
     }),
   );
 });

@@ -95,6 +95,12 @@ describe("a condition on the run", () => {
   });
 });
 
+it("what waits for very many tasks names some of them", () => {
+  const names = Array.from({ length: 30 }, (_, n) => `t${n}`);
+  const story = startStory([...names.map((name) => plannedTask(name)), plannedTask("last", names)]);
+  expect(story.task("last").wait?.detail).toMatch(/^needs s\/t0, s\/t1, .*, s\/t19 and 10 more$/);
+});
+
 describe("what is always executed", () => {
   const tasks = [plannedTask("a"), plannedTask("b", ["a"]), plannedTask("tidy", ["a", "b"], { always: true })];
 

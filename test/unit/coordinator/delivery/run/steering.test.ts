@@ -1,9 +1,13 @@
 import { describe, expect, it } from "vitest";
 import type { Principal } from "../../../../../coordinator/delivery/access/principal.ts";
+import { requireInputs } from "../../../../../coordinator/delivery/run/require-inputs.ts";
 import type { RunCommand } from "../../../../../coordinator/delivery/run/run-command.ts";
 import { runView } from "../../../../../coordinator/delivery/run/run-view.ts";
 import { EndingKind, RunStatus, TaskStatus, WaitCause } from "../../../../../proto/gen/millrace/v1/event_pb.ts";
+import { memoryCas } from "../../../../../shared/cas/memory-cas.ts";
+import { digestToMessage } from "../../../../../shared/digest.ts";
 import { limits } from "../../../../../shared/limits.ts";
+import { textBlob } from "../../../../support/blobs.ts";
 import { end, exit, plannedTask, type Story, start, startStory, submit } from "../../../../support/story.ts";
 
 const anna: Principal = { name: "token:anna", role: "developer" };
@@ -270,5 +274,20 @@ describe("a re-run", () => {
     story.do(exit("a", 1));
     expect(() => story.do(reopen())).toThrow(/was tried 100 times/);
     expect(story.task("a").tries).toHaveLength(limits.taskTriesKept);
+  });
+
+  it("of a finished run is refused when what its tasks were planned with is gone, as far as it is needed", async () => {
+    const cas = memoryCas();
+    const [kept, gone] = [textBlob("kept"), textBlob("gone")];
+    await cas.writeMany([kept]);
+    const made = (blob: typeof kept) => ({ commandDigest: digestToMessage(blob.digest) });
+    const story = startStory([plannedTask("a", [], made(gone)), plannedTask("b", [], made(kept))]);
+    story.do(exit("a"));
+    story.do(exit("b", 1));
+    const wanted = { kind: "reopen", tasks: [], avoidAgents: [], avoidLastAgent: false, bypassCache: false } as const;
+    await requireInputs(cas, story.state, wanted);
+    await expect(requireInputs(cas, story.state, { ...wanted, tasks: ["a"] })).rejects.toThrow(
+      "run_1 cannot be executed once more: 1 tree or command of its tasks cannot be found in the store any more; start a new run",
+    );
   });
 });
