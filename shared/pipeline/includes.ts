@@ -123,6 +123,6 @@ function mentionedIn(text: string, file: string): string[] {
 }
 
 /** Whether a file may include others; most do not, and need not be read twice for it. */
-export function mayInclude(text: string): boolean {
+function mayInclude(text: string): boolean {
   return text.includes("include");
 }

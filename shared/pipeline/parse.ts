@@ -9,7 +9,8 @@ import { noRun, type PlanContext } from "./plan-context.ts";
 import { checkReferences } from "./references.ts";
 import { pipelineShape } from "./schema.ts";
 import { type PathProblem, shapeProblems } from "./shape-problems.ts";
-import { readYaml, type YamlPath, type YamlSource } from "./yaml-source.ts";
+import { readYaml } from "./yaml-source.ts";
+import type { YamlPath, YamlSource } from "./yaml-value.ts";
 
 /** What a file is read for. */
 export interface ParseOptions {

@@ -63,7 +63,8 @@ export function planRun(request: PlanRequest): RunPlan {
 
   const tools = resolveAll(
     pipeline,
-    tasks.filter(({ gate }) => gate === undefined),
+    // What does not run needs no agent that could run it.
+    tasks.filter(({ gate, conditionUnmet }) => gate === undefined && conditionUnmet === undefined),
     request.offers,
   );
   if (tools.problems.length > 0) return failed(tools.problems);

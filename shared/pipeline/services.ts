@@ -8,7 +8,7 @@ import type { Service, Task } from "./pipeline.ts";
 export const servicesFailed = 125;
 
 /** The variable that says on which free port a service may listen. */
-export function portVariable(service: string): string {
+function portVariable(service: string): string {
   return `MILLRACE_PORT_${service.toUpperCase().replaceAll("-", "_")}`;
 }
 
