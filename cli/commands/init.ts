@@ -1,10 +1,12 @@
-import { readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { readFileSync, statSync, writeFileSync } from "node:fs";
 import { basename, join, resolve } from "node:path";
 import { Command } from "commander";
 import { from, MillraceError } from "../../shared/errors.ts";
+import { limits } from "../../shared/limits.ts";
 import { defaultPipelinePath } from "../../shared/pipeline/pipeline-path.ts";
 import { type StarterPipeline, starterPipeline } from "../../shared/pipeline/starter.ts";
 import { processConsole } from "../output/console.ts";
+import { projectFiles } from "../project-files.ts";
 
 interface InitOptions {
   readonly json?: boolean;
@@ -37,18 +39,14 @@ async function init(dir: string, options: InitOptions): Promise<void> {
 
 function starterFor(dir: string): StarterPipeline {
   const folder = resolve(dir);
-  let files: string[];
+  return starterPipeline(projectFiles(folder), (path) => readText(join(folder, path)), basename(folder));
+}
+
+function readText(file: string): string | undefined {
   try {
-    files = readdirSync(folder);
-  } catch (error) {
-    throw from(error, `looking for a project in ${dir}`);
+    const { size } = statSync(file);
+    return size > limits.starterFileBytes ? undefined : readFileSync(file, "utf8");
+  } catch {
+    return undefined; // A link into nowhere, or no right to read it: the starter does without.
   }
-  const read = (path: string) => {
-    try {
-      return readFileSync(join(folder, path), "utf8");
-    } catch {
-      return undefined; // A folder by that name, or no right to read it: the starter does without.
-    }
-  };
-  return starterPipeline(new Set(files), read, basename(folder));
 }
