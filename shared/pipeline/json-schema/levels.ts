@@ -24,6 +24,15 @@ const titles: ReadonlyMap<string, string> = new Map([
   ["stages.*.tasks.*.retry", "A retry policy"],
   ["stages.*.tasks.*.concurrency", "A concurrency group"],
   ["stages.*.tasks.*.secrets.*", "A secret"],
+  ["stages.*.tasks.*.matrix", "A matrix"],
+  ["stages.*.tasks.*.services.*", "A service"],
+  ["stages.*.tasks.*.services.*.ready", "When a service is ready"],
+  ["templates.*", "A template"],
+  ["params.*", "A parameter"],
+  ["on", "What starts runs"],
+  ["on.push", "Changes that start runs"],
+  ["stages.*.finally", "The end of a stage"],
+  ["finally", "The end of a run"],
 ]);
 
 /** All mappings with keys of their own, from the outside in; one that is the same in several places stands where it is met first under a title. */

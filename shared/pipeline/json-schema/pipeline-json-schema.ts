@@ -57,9 +57,11 @@ function shortForm(schema: z.core.$ZodType): Short | undefined {
 function finished(value: unknown): unknown {
   if (Array.isArray(value)) return value.map(finished);
   if (typeof value !== "object" || value === null) return value;
-  const { short, ...all } = Object.fromEntries(Object.entries(value).map(([key, part]) => [key, finished(part)]));
-  const names = recordOf(all["propertyNames"]);
-  if (names["pattern"] !== undefined) all["propertyNames"] = { pattern: names["pattern"] }; // keys are text always
+  const { short, propertyNames, ...all } = Object.fromEntries(
+    Object.entries(value).map(([key, part]) => [key, finished(part)]),
+  );
+  const { pattern } = recordOf(propertyNames);
+  if (pattern !== undefined) all["propertyNames"] = { pattern }; // keys are text always
   return short === undefined ? all : withShort(all, short as Short);
 }
 

@@ -12,18 +12,31 @@ export function pipelineReference(schema: JsonSchema): string {
     "other programs, they come from `millrace schema`, and from a coordinator at `/schema/pipeline.json`. Keys in **bold** are required.",
     "An expression, `${{ … }}`, may stand in the place of a text or number, or in it.",
   ];
-  for (const { title, path, schema: level } of schemaLevels(schema)) {
+  const levels = schemaLevels(schema);
+  const task = propertiesOf(levels.find(({ path }) => path === taskPath)?.schema ?? {});
+  for (const { title, path, schema: level } of levels) {
     lines.push("", `## ${title}`, "");
     if (path !== "") lines.push(`At \`${path.replaceAll("*", "<name>")}\`.`, "");
+    const ofTask = path !== taskPath && Object.keys(task).every((key) => key in propertiesOf(level));
+    if (ofTask) lines.push("All keys of a task, and:", "");
     lines.push("| key | what stands there | meaning |", "|---|---|---|");
-    const required = new Set(Array.isArray(level["required"]) ? level["required"] : []);
-    for (const [key, value] of Object.entries(propertiesOf(level))) {
-      const { description = "" } = recordOf(value);
-      const name = required.has(key) ? `**\`${key}\`**` : `\`${key}\``;
-      lines.push(`| ${name} | ${cell(kindOf(recordOf(value)))} | ${cell(String(description))} |`);
-    }
+    lines.push(...rowsOf(level, (key) => !(ofTask && key in task)));
   }
   return `${lines.join("\n")}\n`;
+}
+
+const taskPath = "stages.*.tasks.*";
+
+function rowsOf(level: JsonSchema, shown: (key: string) => boolean): string[] {
+  const required = new Set(Array.isArray(level["required"]) ? level["required"] : []);
+  const keys = Object.entries(propertiesOf(level)).filter(([key]) => shown(key));
+  const others = level["additionalProperties"];
+  const rest: [string, unknown][] = typeof others === "object" && others !== null ? [["<name>", others]] : [];
+  return [...keys, ...rest].map(([key, value]) => {
+    const { description = "" } = recordOf(value);
+    const name = required.has(key) ? `**\`${key}\`**` : `\`${key}\``;
+    return `| ${name} | ${cell(kindOf(recordOf(value)))} | ${cell(String(description))} |`;
+  });
 }
 
 function cell(text: string): string {
@@ -35,6 +48,7 @@ function kindOf(schema: JsonSchema): string {
   const choices = choicesOf(schema).filter(({ pattern }) => pattern !== embedded);
   if (choices.length > 0) return [...new Set(choices.map(kindOf))].join(", or ");
   const { enum: words, const: word, type, examples } = schema;
+  if (Array.isArray(words) && words.includes(null)) return "nothing";
   if (Array.isArray(words)) return words.map((one) => `\`${String(one)}\``).join(", ");
   if (word !== undefined) return `\`${String(word)}\``;
   if (type === "array")

@@ -7,7 +7,6 @@ import {
   readApprover,
   readBoolean,
   readGateText,
-  readGateWord,
   readHttpUrl,
   readLabel,
   readName,
@@ -21,7 +20,7 @@ import {
   toolVersionPattern,
   variablePattern,
 } from "../reading.ts";
-import { groupPattern, readFieldType, readGroup, readPolicy, readRetryCause } from "../reading-policies.ts";
+import { groupPattern, readGroup, readRetryCause } from "../reading-policies.ts";
 import { readRelativePath } from "../relative-path.ts";
 
 /** A part of a JSON Schema. */
@@ -57,9 +56,6 @@ const written: ReadonlyMap<Read, JsonSchema> = new Map<Read, JsonSchema>([
   [readHttpUrl, { type: "string", pattern: "^http://" }],
   [readBoolean, { type: "boolean" }],
   [readPriority, { type: "integer", minimum: -1000, maximum: 1000 }],
-  [readGateWord, { enum: ["approve", "reject"] }],
-  [readPolicy, { enum: ["queue", "cancel-superseded"] }],
-  [readFieldType, { enum: ["text", "number", "boolean", "choice"] }],
   [
     readRetryCause,
     {
@@ -91,9 +87,18 @@ function triedScalar(read: Read): JsonSchema {
   const numbers = ["1", "2", "7"].some(takes);
   if (takes("1s") && takes("10ms") && !takes("x") && !numbers) return duration;
   if (words && !takes("x") && !numbers) return { type: "boolean" };
+  const named = wordsOf(read);
+  if (named.length > 1 && !takes("x")) return { enum: named };
   if (numbers && !takes("x") && !takes("x y") && !words)
     return { type: takes("auto") ? ["number", "string"] : "number" };
   return { type: ["string", ...(numbers ? ["number"] : []), ...(words ? ["boolean"] : [])] };
+}
+
+/** Words that a reader names when it refuses (`must be queue or cancel-superseded, not …`), as far as it takes them. */
+function wordsOf(read: Read): string[] {
+  const reading = read("x");
+  const list = "wrong" in reading ? /^must be (.*?)(?:, not .*)?$/.exec(reading.wrong)?.[1] : undefined;
+  return (list ?? "").split(/, | or /).filter((word) => word !== "" && "value" in read(word));
 }
 
 /**
