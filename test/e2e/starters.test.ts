@@ -1,4 +1,4 @@
-import { appendFileSync, rmSync } from "node:fs";
+import { appendFileSync, readFileSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { project, startFarm, type TestFarm } from "../support/farm.ts";
@@ -86,6 +86,32 @@ describe("millrace init", () => {
       const second = await farm.run(dir);
       expect(second.tasks.map(({ cached }) => cached)).toEqual(first.tasks.map(() => true));
     });
+  });
+
+  it.skipIf(missingTools(["python3"]).length > 0).each([
+    ["GitHub Actions", "github-plain.yml", ".github/workflows/ci.yml"],
+    ["GitLab CI", "gitlab-plain.yml", ".gitlab-ci.yml"],
+  ])("--from a file of %s writes a pipeline that runs", async (kind, fixture, path) => {
+    const foreign = readFileSync(join(import.meta.dirname, "../unit/shared/pipeline/import/fixtures", fixture), "utf8");
+    const unit =
+      "import unittest\n\nclass A(unittest.TestCase):\n    def test_one(self):\n        self.assertEqual(1, 1)\n";
+    const dir = project({ [path]: foreign, "src/test_a.py": unit });
+    const { stdout, stderr } = await farm.cli(["init", dir, "--from", join(dir, path), "--json"]);
+    expect(stderr).toBe("");
+    expect(JSON.parse(stdout)).toMatchObject({ kind, gaps: [] });
+    const { exitStatus, tasks } = await farm.run(dir);
+    expect({ exitStatus, failed: tasks.filter(({ status }) => status !== "succeeded") }).toEqual({
+      exitStatus: 0,
+      failed: [],
+    });
+  });
+
+  it("--from says on standard error, too, what it could not translate", async () => {
+    const dir = project({ ".gitlab-ci.yml": "a:\n  image: alpine\n  script: make\n" });
+    const { status, stdout, stderr } = await farm.cli(["init", dir, "--from", join(dir, ".gitlab-ci.yml")]);
+    expect(status).toBe(0);
+    expect(stderr).toContain(`${join(dir, ".gitlab-ci.yml")}:2: \`image\``);
+    expect(stdout).toContain("all but 1 thing");
   });
 
   it("keeps a pipeline file that is there", async () => {
