@@ -23,6 +23,7 @@ export interface ForeignList {
   readonly line: number;
 }
 
+/** Keys in the order of the file; those of merge keys come before its own. */
 export interface ForeignMap {
   readonly kind: "map";
   readonly entries: ReadonlyMap<string, ForeignEntry>;
@@ -79,7 +80,7 @@ export function readForeign(text: string, file: string): ForeignMap {
       return { kind: "list", items, reference: node.tag === "!reference", line };
     }
     if (isMap(node)) return { kind: "map", entries: entriesOf(node.items, depth, line), line };
-    const text = isScalar(node) && node.value !== null ? String(node.value) : "";
+    const text = isScalar(node) && typeof node.value === "string" ? node.value : "";
     const quoted = isScalar(node) && node.type !== undefined && node.type !== "PLAIN";
     return { kind: "text", text: !quoted && (text === "~" || text === "null") ? "" : text, quoted, line };
   }

@@ -128,7 +128,7 @@ function workflowConcurrency(workflow: ForeignMap, name: string, report: ReportG
 }
 
 /** The name of a group; the workflow's own name is known, and so is what an expression can say. */
-export function concurrencyName(text: string, workflow: string, gap: (what: string) => void): string {
+function concurrencyName(text: string, workflow: string, gap: (what: string) => void): string {
   return text
     .replaceAll(/\$\{\{([\s\S]*?)\}\}/g, (_whole, inner: string) => {
       if (inner.trim() === "github.workflow") return workflow;

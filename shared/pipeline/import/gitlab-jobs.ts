@@ -2,7 +2,7 @@ import type { ReportGap } from "./draft.ts";
 import { type Foreign, type ForeignEntry, type ForeignMap, listOf, textsOf, valueAt } from "./foreign-yaml.ts";
 
 /** Keys at the top that are no jobs. */
-export const globalKeys: ReadonlySet<string> = new Set([
+const globalKeys: ReadonlySet<string> = new Set([
   ...["stages", "default", "variables", "workflow", "include", "image", "services", "before_script", "after_script"],
   ...["cache", "spec", "pages", "types"],
 ]);
@@ -66,8 +66,8 @@ function mergeMaps(below: ForeignMap, above: ForeignMap): ForeignMap {
   const entries = new Map(below.entries);
   for (const [key, entry] of above.entries) {
     const old = entries.get(key);
-    const both = old?.value.kind === "map" && entry.value.kind === "map";
-    entries.set(key, both ? { ...entry, value: mergeMaps(old.value as ForeignMap, entry.value as ForeignMap) } : entry);
+    if (old?.value.kind !== "map" || entry.value.kind !== "map") entries.set(key, entry);
+    else entries.set(key, { ...entry, value: mergeMaps(old.value, entry.value) });
   }
   return { kind: "map", entries, line: above.line };
 }

@@ -50,7 +50,7 @@ function kindOf(schema: JsonSchema): string {
   const { enum: words, const: word, type, examples } = schema;
   if (Array.isArray(words) && words.includes(null)) return "nothing";
   if (Array.isArray(words)) return words.map((one) => `\`${String(one)}\``).join(", ");
-  if (word !== undefined) return `\`${String(word)}\``;
+  if (word !== undefined) return `\`${JSON.stringify(word)}\``;
   if (type === "array")
     return `list of ${kindOf(Array.isArray(schema["items"]) ? recordOf(schema["items"][0]) : recordOf(schema["items"]))}`;
   if (type === "object") return mappingKind(schema);

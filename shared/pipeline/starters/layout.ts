@@ -101,7 +101,7 @@ function recordLine(key: string, record: Readonly<Record<string, string>> | unde
 }
 
 /** A scalar, quoted where YAML would read something else. @param flow whether it stands in `[…]` or `{…}` */
-export function yamlText(text: string, flow: boolean): string {
+function yamlText(text: string, flow: boolean): string {
   return isPlain(text) && !text.includes("*") && !(flow && /[,[\]{}]/.test(text)) ? text : JSON.stringify(text);
 }
 

@@ -186,7 +186,7 @@ describe("a .gitlab-ci.yml", () => {
   it("has its stages in their order, each after the one before it that has jobs", () => {
     const { whole } = gitlab("stages: [z, y, x]\na: { stage: x, script: x }\nb: { stage: z, script: z }\n");
     expect(whole.stages).toMatchObject({ z: { tasks: { b: {} } }, x: { needs: ["z"] } });
-    expect(Object.keys(whole.stages)).toEqual(["z", "x"]);
+    expect(Object.keys(whole.stages as object)).toEqual(["z", "x"]);
   });
 
   it.each([
