@@ -21,7 +21,9 @@ export function pipelineJsonSchema(): JsonSchema {
   });
   const schema = recordOf(finished(made));
   fillTemplates(schema);
-  return { $schema, title: "Millrace pipeline", ...schema };
+  const { required, ...open } = schema;
+  // What a file includes may say the rest.
+  return { $schema, title: "Millrace pipeline", ...open, anyOf: [{ required }, { required: ["include"] }] };
 }
 
 /** Where a mapping or a list stands, the one thing in it that people mostly say may stand as well. */

@@ -28,7 +28,8 @@ export function pipelineReference(schema: JsonSchema): string {
 const taskPath = "stages.*.tasks.*";
 
 function rowsOf(level: JsonSchema, shown: (key: string) => boolean): string[] {
-  const required = new Set(Array.isArray(level["required"]) ? level["required"] : []);
+  const always = level["required"] ?? choicesOf(level)[0]?.["required"];
+  const required = new Set(Array.isArray(always) ? always : []);
   const keys = Object.entries(propertiesOf(level)).filter(([key]) => shown(key));
   const others = level["additionalProperties"];
   const rest: [string, unknown][] = typeof others === "object" && others !== null ? [["<name>", others]] : [];

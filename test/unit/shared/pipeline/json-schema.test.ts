@@ -81,6 +81,24 @@ describe("the JSON Schema of pipeline files", () => {
       "a used artifact by name or with its path",
       "name: a\nstages:\n  b: { tasks: { c: { run: x, outputs: { d: e } }, f: { run: x, use: [d] }, g: { run: x, use: [{ artifact: d, path: h }] } } }",
     ],
+    [
+      "expressions wherever a text or number stands",
+      'name: a\nparams: { time: 5m, n: { type: number, default: 2 } }\nstages:\n  b:\n    tasks:\n      c: { run: x, timeout: "${{ params.time }}", retry: "${{ params.n }}", outputs: { "d-${{ params.n }}": e } }',
+    ],
+    [
+      "a matrix, conditions, services and a last task",
+      stage(
+        "        matrix: { node: [22, 24], include: [{ node: 26 }] }\n        when: branch == 'main'\n        changes: [src/**]\n        services: { db: { run: serve, ready: { tcp: 5432 } } }\n        shards: 2\nfinally: { tasks: { d: { run: x, when: run.failed } } }",
+      ),
+    ],
+    [
+      "what starts runs, in all its forms",
+      `${stage("")}\non: { push: , pull_request: { branches: [main] }, schedule: \"0 3 * * *\", upstream: [lib] }`,
+    ],
+    [
+      "a template and its parameters",
+      `${stage("        env: { A: b }")}\n      d: { template: t, with: { level: 3 } }\ntemplates: { t: { run: "x ${"${{ with.level }}"}", params: { level: 1 }, timeout: 5m } }`,
+    ],
   ])("takes %s", (_what, text) => {
     expect(parsePipeline(text, "millrace.yaml").problems).toEqual([]);
     expect(findings(text)).toEqual([]);
@@ -127,6 +145,14 @@ describe("the JSON Schema of pipeline files", () => {
 });
 
 describe("the reference", () => {
+  it("says of every key what it means", () => {
+    const rows = pipelineReference(pipelineJsonSchema())
+      .split("\n")
+      .filter((line) => /^\| (\*\*)?`/.test(line));
+    expect(rows.length).toBeGreaterThan(60);
+    expect(rows.filter((line) => line.endsWith("|  |"))).toEqual([]);
+  });
+
   it("has a section for each mapping and a row for each of its keys", () => {
     const page = pipelineReference(pipelineJsonSchema());
     for (const section of ["The pipeline", "A stage", "A task", "A manual stage", "A retry policy"]) {
