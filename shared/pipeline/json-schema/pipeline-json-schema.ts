@@ -21,9 +21,7 @@ export function pipelineJsonSchema(): JsonSchema {
   });
   const schema = recordOf(finished(made));
   fillTemplates(schema);
-  const { required, ...open } = schema;
-  // What a file includes may say the rest.
-  return { $schema, title: "Millrace pipeline", ...open, anyOf: [{ required }, { required: ["include"] }] };
+  return { $schema, title: "Millrace pipeline", ...orFrom("include", schema) };
 }
 
 /** Where a mapping or a list stands, the one thing in it that people mostly say may stand as well. */
@@ -64,7 +62,15 @@ function finished(value: unknown): unknown {
   );
   const { pattern } = recordOf(propertyNames);
   if (pattern !== undefined) all["propertyNames"] = { pattern }; // keys are text always
-  return short === undefined ? all : withShort(all, short as Short);
+  const properties = propertiesOf(all);
+  const mayInherit = "run" in properties && "template" in properties && all["required"] !== undefined;
+  if (short === undefined) return mayInherit ? orFrom("template", all) : all;
+  return withShort(all, short as Short);
+}
+
+/** What is required may come from what `key` names. */
+function orFrom(key: string, { required, ...open }: JsonSchema): JsonSchema {
+  return { ...open, anyOf: [{ required }, { required: [key] }] };
 }
 
 function withShort({ description, ...full }: JsonSchema, short: Short): JsonSchema {

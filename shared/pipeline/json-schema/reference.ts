@@ -46,7 +46,9 @@ function cell(text: string): string {
 
 /** What may stand at a key, in words. */
 function kindOf(schema: JsonSchema): string {
-  const choices = choicesOf(schema).filter(({ pattern }) => pattern !== embedded);
+  const choices = choicesOf(schema).filter(
+    (choice) => choice["pattern"] !== embedded && Object.keys(choice).join() !== "required",
+  );
   if (choices.length > 0) return [...new Set(choices.map(kindOf))].join(", or ");
   const { enum: words, const: word, type, examples } = schema;
   if (Array.isArray(words) && words.includes(null)) return "nothing";

@@ -93,7 +93,7 @@ describe("the JSON Schema of pipeline files", () => {
     ],
     [
       "what starts runs, in all its forms",
-      `${stage("")}\non: { push: , pull_request: { branches: [main] }, schedule: \"0 3 * * *\", upstream: [lib] }`,
+      `${stage("")}\non: { push: , pull_request: { branches: [main] }, schedule: "0 3 * * *", upstream: [lib] }`,
     ],
     [
       "a template and its parameters",
