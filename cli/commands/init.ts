@@ -39,7 +39,7 @@ async function init(dir: string, options: InitOptions): Promise<void> {
   const starter = starterFor(dir);
   write(file, starter.text);
   if (options.json) return console.writeJson({ file, kind: starter.kind });
-  await console.write(`wrote ${file} for a ${starter.kind} project; run it with \`millrace run ${dir}\`\n`);
+  await console.write(`wrote ${file} for a project of the kind ${starter.kind}; run it with \`millrace run ${dir}\`\n`);
 }
 
 interface Telling {

@@ -39,7 +39,9 @@ export function nodePlan(project: Project): StarterPlan {
     ...own,
     ...(each ? { caches: manager.cache, env: manager.env } : {}),
   });
-  const build = manifest.scripts.has("build") ? [withOutput(task("build"), manifest, project)] : [];
+  const build = manifest.scripts.has("build")
+    ? [withOutput(withoutTests(task("build"), manifest), manifest, project)]
+    : [];
   const built = build.flatMap(({ outputs = {} }) => Object.entries(outputs).map(([name, path]) => useOf(name, path)));
   const checks = ["lint", "typecheck", "type-check"].filter((name) => manifest.scripts.has(name)).map(task);
   const tests = testScript(manifest).map((script): StarterTask => {
@@ -83,6 +85,13 @@ function dependencies(project: Project, manifest: Manifest, manager: Manager): S
     caches: manager.cache,
     env: manager.env,
   };
+}
+
+/** Without the tests: a change of one is none of what is built, unless the script speaks of them. */
+function withoutTests(task: StarterTask, { scripts }: Manifest): StarterTask {
+  if (/test|spec/.test(scripts.get("build") ?? "")) return task;
+  const { inputs = [], ...rest } = task;
+  return { ...rest, inputs: inputs.filter((glob) => !/^(tests?|__tests__|spec)\/\*\*$/.test(glob)) };
 }
 
 /** The folder that a build writes, as far as the entry points of the package tell; none that is in the source. */
