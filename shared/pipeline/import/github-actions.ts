@@ -120,7 +120,10 @@ function download(name: string | undefined, path: string | undefined, place: Act
   const landing = path?.trim().replace(/^\.\//, "").replace(/\/$/, "") ?? "";
   if (!isPlainPath(landing))
     report(line, `the artifact "${name}" lands at \`${artifact}/\` here, not in the working directory itself`);
-  task.use = [...(task.use ?? []), isPlainPath(landing) ? { artifact, path: landing } : artifact];
+  task.use = [
+    ...(task.use ?? []),
+    isPlainPath(landing) && landing !== artifact ? { artifact, path: landing } : artifact,
+  ];
   return [];
 }
 
