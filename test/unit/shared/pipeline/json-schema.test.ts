@@ -39,6 +39,9 @@ function knownPipelines(): [string, string][] {
   ];
 }
 
+/** A pipeline of one task, with more lines in it. */
+const stage = (lines: string) => `name: a\nstages:\n  b:\n    tasks:\n      c:\n        run: "true"\n${lines}`;
+
 describe("the JSON Schema of pipeline files", () => {
   const known = knownPipelines();
 
@@ -59,8 +62,6 @@ describe("the JSON Schema of pipeline files", () => {
   ])("takes what init writes for %s", (file, text) => {
     expect(findings(starterPipeline([file], () => text).text)).toEqual([]);
   });
-
-  const stage = (lines: string) => `name: a\nstages:\n  b:\n    tasks:\n      c:\n        run: "true"\n${lines}`;
 
   it.each([
     [
