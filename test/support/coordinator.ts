@@ -68,7 +68,8 @@ export async function startTestCoordinator(data = tempDir(), { tls, ...options }
   const managedNats = options.nats?.managed;
   const agentBus = managedNats === undefined ? bus : { servers: bus.servers, user: "", password: "" };
   const keeping = { ...keepAll, ...options.keeping };
-  const kept = { data, tlsDir: join(data, "tls"), keeping };
+  const secrets = { secretKeyFile: join(data, "secret.key"), forgetSecrets: false };
+  const kept = { data, tlsDir: join(data, "tls"), keeping, ...secrets };
   const config = { ...kept, ...listening, tls, lease: leaseTimes(), bus, agentBus, managedNats };
   const coordinator = await startCoordinator(config, pino({ level: "silent" }));
   let stopping: Promise<void> | undefined;
