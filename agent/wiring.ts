@@ -327,13 +327,8 @@ async function wireLogs({ config, transport, folder, secrets, clock, onError, op
     opened.defer(() => logs.close());
     return logs;
   };
-  const aside = {
-    spoolFolder: folder("spool"),
-    folder: folder("leftovers"),
-    logs: open(),
-    envelopes: secrets.envelopes,
-  };
-  const leftovers = await setAsideLeftovers({ ...aside, clock, onError });
+  const aside = { spoolFolder: folder("spool"), folder: folder("leftovers"), logs: open() };
+  const leftovers = await setAsideLeftovers({ ...aside, ...secrets, clock, onError });
   const logs = open();
   const bounds = { spoolBytes: config.spoolBytes, cutOffMs: limits.logCutOffMs, awayMs: limits.farmAwayMs };
   const bounded = boundedLogs(logs, { clock, bounds, onError });

@@ -18,8 +18,7 @@ type Reading = { readonly symbols: readonly number[]; readonly bytes: number } |
 const percent = 0x25;
 const backslash = 0x5c;
 /** Of base64 without its padding, the URL alphabet, and hexadecimal. */
-const encoded = new Uint8Array(256);
-for (const code of Buffer.from("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/-_")) encoded[code] = 1;
+const encoded = new Set(Buffer.from("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/-_"));
 /** Encoders break their lines after 60, 64 or 76 characters; a word of this length before a line's end is taken for one. */
 const wrappedCharacters = 32;
 /** White space between two lines of an encoded text: the line's end and what the next one is indented by. */
@@ -93,7 +92,14 @@ function readPercent(text: Buffer, at: number): Reading {
 }
 
 /** What JSON and shells write for one byte; any other character after a backslash stands for itself. */
-const oneByte = new Map([..."nrtbfv"].map((name, index) => [name.charCodeAt(0), [10, 13, 9, 8, 12, 11][index] ?? 0]));
+const oneByte: ReadonlyMap<number, number> = new Map([
+  [0x6e, 10],
+  [0x72, 13],
+  [0x74, 9],
+  [0x62, 8],
+  [0x66, 12],
+  [0x76, 11],
+]);
 
 function readBackslash(text: Buffer, at: number): Reading {
   const next = text[at + 1];
@@ -126,16 +132,37 @@ function readUnicode(text: Buffer, at: number): Reading | undefined {
 }
 
 function hexAt(text: Buffer, at: number, digits: number): number | "open" | undefined {
-  return numberAt(text.subarray(at, at + digits).toString("latin1"), digits, /^[0-9a-fA-F]*$/, 16);
+  return numberAt(text, { at, digits, radix: 16 });
 }
 
 function octalAt(text: Buffer, at: number): number | "open" | undefined {
-  return numberAt(text.subarray(at, at + 3).toString("latin1"), 3, /^[0-7]*$/, 8);
+  return numberAt(text, { at, digits: 3, radix: 8 });
 }
 
-function numberAt(text: string, digits: number, pattern: RegExp, radix: number): number | "open" | undefined {
-  if (!pattern.test(text)) return undefined;
-  return text.length < digits ? "open" : Number.parseInt(text, radix);
+interface Digits {
+  readonly at: number;
+  readonly digits: number;
+  readonly radix: number;
+}
+
+/** Undefined when one of the digits is none. */
+function numberAt(text: Buffer, { at, digits, radix }: Digits): number | "open" | undefined {
+  let value = 0;
+  for (let index = at; index < at + digits; index += 1) {
+    const code = text[index];
+    if (code === undefined) return "open";
+    const digit = digitOf(code);
+    if (digit >= radix) return undefined;
+    value = value * radix + digit;
+  }
+  return value;
+}
+
+/** 99 for what is no hexadecimal digit. */
+function digitOf(code: number): number {
+  if (code >= 0x30 && code <= 0x39) return code - 0x30;
+  const letter = code | 0x20;
+  return letter >= 0x61 && letter <= 0x66 ? letter - 0x57 : 99;
 }
 
 /** Without the line breaks after long encoded words; undefined when there are none. */
@@ -194,7 +221,7 @@ function* lineBreaks(symbols: Uint8Array): Generator<number> {
 function isAfterEncoded(symbols: Uint8Array, at: number, gap: readonly [number, number] | undefined): boolean {
   const first = at - wrappedCharacters;
   if (first < (gap?.[1] ?? 0)) return false;
-  for (let index = at - 1; index >= first; index -= 1) if (encoded[symbols[index] as number] === 0) return false;
+  for (let index = at - 1; index >= first; index -= 1) if (!encoded.has(symbols[index] as number)) return false;
   return true;
 }
 

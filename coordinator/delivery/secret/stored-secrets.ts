@@ -202,7 +202,11 @@ function requireFitting({ project, name }: SecretName, value: Uint8Array, others
 
 function list(known: ReadonlyMap<string, Known>, project: string): SecretInfo[] {
   const found = [...known.values()].filter((info) => info.project === project && info.isThere);
-  return found.sort((a, b) => (a.name < b.name ? -1 : 1)).map(({ isThere: _, ...info }) => info);
+  return found
+    .sort((a, b) => (a.name < b.name ? -1 : 1))
+    .map(({ name, generation, setMs, setBy }) => {
+      return { project, name, generation, setMs, setBy };
+    });
 }
 
 function streamOf(project: string): string {
