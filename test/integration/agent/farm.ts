@@ -20,6 +20,7 @@ import { ByteStream } from "../../../proto/gen/google/bytestream/bytestream_pb.t
 import { AdminService } from "../../../proto/gen/millrace/v1/admin_pb.ts";
 import { type AgentInfo, AgentService } from "../../../proto/gen/millrace/v1/agent_pb.ts";
 import {
+  type Assign,
   AssignReplySchema,
   AssignSchema,
   CancelReplySchema,
@@ -33,6 +34,7 @@ import {
   ReportOutcome,
   ReportReplySchema,
   ReportSchema,
+  SecretValueSchema,
 } from "../../../proto/gen/millrace/v1/dispatch_pb.ts";
 import { LogService } from "../../../proto/gen/millrace/v1/log_pb.ts";
 import type { Bus } from "../../../shared/bus/bus.ts";
@@ -43,6 +45,7 @@ import { memoryCas } from "../../../shared/cas/memory-cas.ts";
 import { putMessage, readBlob } from "../../../shared/cas/read-blob.ts";
 import { type Digest, digestFromMessage, digestOf, digestToMessage } from "../../../shared/digest.ts";
 import { buildTree } from "../../../shared/merkle/build-tree.ts";
+import { sealSecrets } from "../../../shared/sealing/sealed-secrets.ts";
 import { startNatsServer, type TestNatsServer } from "../../support/nats-server.ts";
 import { tempDir } from "../../support/temp-dir.ts";
 
@@ -65,6 +68,8 @@ export interface ActionSpec {
   readonly project?: string;
   /** Platform properties. */
   readonly platform?: Readonly<Record<string, string>>;
+  /** Values by the variables that hold them; a name that ends in `!` is given as a file. */
+  readonly secrets?: Readonly<Record<string, string | Uint8Array>>;
   /** Inputs that the farm shall not have. */
   readonly withheld?: readonly string[];
 }
@@ -230,6 +235,8 @@ export async function fakeFarm({ hostOperationLeaseMs = 30_000 } = {}): Promise<
     },
     async assign(agent, executionId, spec, epoch) {
       const assign = create(AssignSchema, await assignment(cas, executionId, spec, BigInt(epoch ?? ++number)));
+      const key = joined.findLast(({ id }) => id === agent)?.sealingKey ?? new Uint8Array();
+      if (spec.secrets !== undefined) assign.sealedSecrets = sealed(key, agent, assign, spec.secrets);
       const answer = await bus.request(subjects.assign(agent), toBinary(AssignSchema, assign), { timeoutMs: 5_000 });
       return fromBinary(AssignReplySchema, answer);
     },
@@ -320,6 +327,18 @@ async function assignment(
         }),
     ...(spec.operation === undefined ? {} : { hostOperation: spec.operation }),
   };
+}
+
+/** Each secret is named as its variable, in small letters. */
+function sealed(key: Uint8Array, agentId: string, assign: Assign, secrets: NonNullable<ActionSpec["secrets"]>) {
+  const { executionId, epoch } = assign;
+  if (epoch === undefined) throw new Error("an assignment without an epoch");
+  const values = Object.entries(secrets).map(([name, value]) => {
+    const env = name.replace(/!$/, "");
+    const use = { secret: env.toLowerCase().replaceAll("_", "-"), env, file: name.endsWith("!") };
+    return create(SecretValueSchema, { use, value: Buffer.from(value) });
+  });
+  return sealSecrets(key, { agentId, executionId, epoch }, values);
 }
 
 function pairs(record: Readonly<Record<string, string>> = {}): [string, string][] {
