@@ -11,6 +11,7 @@ import { FlowService } from "../../proto/gen/millrace/v1/flow_pb.ts";
 import { LogService } from "../../proto/gen/millrace/v1/log_pb.ts";
 import { PoolService } from "../../proto/gen/millrace/v1/pool_pb.ts";
 import { RunService } from "../../proto/gen/millrace/v1/run_pb.ts";
+import { SecretService } from "../../proto/gen/millrace/v1/secret_pb.ts";
 import { connectNatsBus } from "../../shared/bus/nats-bus.ts";
 import { grpcCas } from "../../shared/cas/grpc-cas.ts";
 import { leaseTimes } from "../../shared/lease-times.ts";
@@ -37,6 +38,7 @@ function clientsOf(address: string, token?: string, trust?: Trust) {
     flow: createClient(FlowService, transport),
     admin: createClient(AdminService, transport),
     pools: createClient(PoolService, transport),
+    secrets: createClient(SecretService, transport),
     cas: grpcCas({ transport }),
   };
 }
