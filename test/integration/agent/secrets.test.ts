@@ -10,7 +10,8 @@ import { digestFromMessage } from "../../../shared/digest.ts";
 import { bubblewrapWorks } from "../../support/machine.ts";
 import { filesWithLeaks, leaksIn, processesWithLeaks, secretCorpus, tracesOf } from "../../support/secret-corpus.ts";
 import { tempDir } from "../../support/temp-dir.ts";
-import { type ActionSpec, type FakeFarm, fakeFarm, startAgent } from "./farm.ts";
+import type { ActionSpec } from "./assignment.ts";
+import { type FakeFarm, fakeFarm, startAgent } from "./farm.ts";
 
 const corpus = secretCorpus();
 const traces = Object.values(corpus).flatMap(tracesOf);
