@@ -71,7 +71,7 @@ describe("the secrets of a project", () => {
     type Why = { waiting: { code: string; detail: string }[] };
     await expect
       .poll(async () => (await json<Why>("why", run)).waiting, { timeout: 20_000 })
-      .toMatchObject([{ code: "secret", detail: expect.stringContaining("millrace secret set longer-token") }]);
+      .toMatchObject([{ code: "secret", detail: expect.stringContaining("millrace secret set private-key") }]);
     for (const [variable, value] of Object.entries(corpus)) {
       if (variable === "TOKEN") expect(await setByPipe("token", value)).toBe("secret token has value number 1\n");
       else expect((await farm.cli(["secret", "set", nameOf(variable), "--file", fileWith(value)])).status).toBe(0);
