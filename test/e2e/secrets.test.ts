@@ -125,6 +125,7 @@ describe("the secrets of a project", () => {
     await expect.poll(() => readFileSync(log, "utf8"), { timeout: 30_000 }).toContain(`under the key ${keyId}, and`);
     expect(readdirSync(join(farm.dataDir, "coordinator"))).not.toContain("secret.key");
     renameSync(`${key}.away`, key);
+    await expect.poll(async () => (await farm.cli(["runs"])).status, { timeout: 30_000 }).toBe(0);
     const back = await farm.run(project({ "millrace.yaml": checking("second-value-of-it", "again") }));
     expect(back.status).toBe("succeeded");
   });

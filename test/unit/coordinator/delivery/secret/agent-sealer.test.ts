@@ -45,7 +45,9 @@ describe("secrets of a task", () => {
 
   test("that are too large together end it", async () => {
     const large = await sealerOf({ token: Buffer.alloc(limits.sealedSecretsBytes / 2, "x") }).seal(uses, to);
-    expect(large.kind === "impossible" && large.why).toMatch(/^its secrets have .* together, and 192.0 KiB is the most for one task$/);
+    expect(large.kind === "impossible" && large.why).toMatch(
+      /^its secrets have .* together, and 192.0 KiB is the most for one task$/,
+    );
   });
 
   test("are not for an agent without a key", async () => {
