@@ -2,6 +2,7 @@ import { open } from "node:fs/promises";
 import { limits } from "../../shared/limits.ts";
 import type { MaskStream } from "../../shared/masking/mask-stream.ts";
 import type { Masking } from "../../shared/masking/masking.ts";
+import { turns } from "../../shared/turns.ts";
 import type { Spool } from "../logs/spool.ts";
 
 /**
@@ -18,6 +19,8 @@ export function maskingSpool(base: Spool, masking: Masking, path: string): Spool
   /** How far the base was read. */
   let readTo = 0;
   let sealed = false;
+  /** A read while the file is being masked would find half of a secret, and not know it for one. */
+  const access = turns();
 
   /** Reads on from elsewhere: what comes before decides what the first bytes are. */
   async function goTo(offset: number): Promise<void> {
@@ -34,31 +37,35 @@ export function maskingSpool(base: Spool, masking: Masking, path: string): Spool
     readyAt += dropped;
   }
 
-  return {
-    async read(offset, limitBytes) {
-      if (sealed) return await base.read(offset, limitBytes);
-      if (offset !== readyAt) await goTo(offset);
+  async function read(offset: number, limitBytes: number): Promise<Uint8Array> {
+    if (sealed) return await base.read(offset, limitBytes);
+    if (offset !== readyAt) await goTo(offset);
+    dropBefore(offset);
+    while (readyAt < offset || ready.byteLength < limitBytes) {
+      const raw = await base.read(readTo, limits.logChunkBytes);
+      if (raw.byteLength === 0) break;
+      readTo += raw.byteLength;
+      ready = Buffer.concat([ready, stream.push(raw)]);
       dropBefore(offset);
-      while (readyAt < offset || ready.byteLength < limitBytes) {
-        const raw = await base.read(readTo, limits.logChunkBytes);
-        if (raw.byteLength === 0) break;
-        readTo += raw.byteLength;
-        ready = Buffer.concat([ready, stream.push(raw)]);
-        dropBefore(offset);
-      }
-      if (readyAt < offset) return new Uint8Array(); // still held back, the first of it included
-      const out = Buffer.from(ready.subarray(0, limitBytes));
-      dropBefore(offset + out.byteLength);
-      return out;
-    },
+    }
+    if (readyAt < offset) return new Uint8Array(); // still held back, the first of it included
+    const out = Buffer.from(ready.subarray(0, limitBytes));
+    dropBefore(offset + out.byteLength);
+    return out;
+  }
+
+  async function seal(maxBytes: number, marker: string): Promise<void> {
+    const isCut = (await base.size()) > maxBytes;
+    await base.seal(maxBytes, marker);
+    await maskFile(path, masking, isCut ? Buffer.byteLength(marker) : 0);
+    sealed = true;
+  }
+
+  return {
+    read: (offset, limitBytes) => access.take(() => read(offset, limitBytes)),
     before: (offset, limitBytes) => base.before(offset, limitBytes),
     size: () => base.size(),
-    async seal(maxBytes, marker) {
-      const isCut = (await base.size()) > maxBytes;
-      await base.seal(maxBytes, marker);
-      await maskFile(path, masking, isCut ? Buffer.byteLength(marker) : 0);
-      sealed = true;
-    },
+    seal: (maxBytes, marker) => access.take(() => seal(maxBytes, marker)),
     close: () => base.close(),
   };
 }

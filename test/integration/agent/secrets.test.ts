@@ -3,8 +3,10 @@ import { once } from "node:events";
 import { existsSync, readdirSync, readFileSync, statSync } from "node:fs";
 import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { describe, expect, test } from "vitest";
+import { describe, expect, onTestFinished, test } from "vitest";
 import { EndingKind } from "../../../proto/gen/millrace/v1/event_pb.ts";
+import { connectNatsBus } from "../../../shared/bus/nats-bus.ts";
+import { subjects } from "../../../shared/bus/subjects.ts";
 import { readBlob } from "../../../shared/cas/read-blob.ts";
 import { digestFromMessage } from "../../../shared/digest.ts";
 import { bubblewrapWorks } from "../../support/machine.ts";
@@ -92,6 +94,22 @@ describe.each(["none", ...(bubblewrapWorks ? (["bubblewrap"] as const) : [])] as
     });
   },
 );
+
+test("whoever listens on the bus sees no secret", async () => {
+  const farm = await fakeFarm();
+  const agent = await startAgent(farm);
+  const bus = await connectNatsBus({
+    ...{ servers: [farm.nats.url], user: farm.nats.user, password: farm.nats.password },
+    ...{ name: "listener", onError: () => undefined },
+  });
+  onTestFinished(() => bus.close());
+  const heard: Buffer[] = [];
+  const listen = (subject: string) => bus.subscribe(subject, ({ data }) => void heard.push(Buffer.from(data)));
+  await Promise.all([listen(subjects.assign(agent.id)), listen(subjects.report(agent.id))]);
+  await finished(farm, agent.id, "exe_1", { command: ["sh", "-c", printAll], secrets: corpus });
+  await expect.poll(() => heard.length).toBeGreaterThanOrEqual(2); // the assignment and the report
+  expect(heard.map((data) => leaksIn(data, traces))).toEqual(heard.map(() => []));
+});
 
 test("what is held back of a log comes when it turns out to be no secret", async () => {
   const farm = await fakeFarm();
