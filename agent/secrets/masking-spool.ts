@@ -84,7 +84,10 @@ async function maskFile(path: string, masking: Masking, tailBytes: number): Prom
   async function write(masked: Uint8Array): Promise<void> {
     const clear = Buffer.allocUnsafeSlow(masked.byteLength);
     await file.read(clear, 0, clear.byteLength, writtenTo);
-    if (!clear.equals(masked)) await file.write(masked, 0, masked.byteLength, writtenTo);
+    // Each place by itself: a write that a kill cuts short would leave half of a secret that nobody knows for one.
+    for (const [start, end] of changes(clear, masked)) {
+      await file.write(masked, start, end - start, writtenTo + start);
+    }
     writtenTo += masked.byteLength;
   }
 
@@ -95,4 +98,17 @@ async function maskFile(path: string, masking: Masking, tailBytes: number): Prom
     await write(stream.push(buffer.subarray(0, bytesRead)));
   }
   await write(stream.end());
+}
+
+/** Where two texts of one length differ, each place as a whole: line breaks within a secret are no end of it. */
+function changes(before: Uint8Array, after: Uint8Array): [start: number, end: number][] {
+  const places: [start: number, end: number][] = [];
+  if (Buffer.compare(before, after) === 0) return places;
+  for (let index = 0; index < after.byteLength; index += 1) {
+    if (before[index] === after[index]) continue;
+    const last = places.at(-1);
+    if (last !== undefined && index - last[1] <= 2) last[1] = index + 1;
+    else places.push([index, index + 1]);
+  }
+  return places;
 }
