@@ -35,6 +35,7 @@ export function agentCommand(): Command {
     .option("--tool <tool...>", "tool that tasks can ask for, besides the usual ones: name, or name=/path/to/name")
     .option("--sandbox <level>", "bubblewrap or none (default: bubblewrap where it works)")
     .option("--hide <dir...>", "folder that tasks in a sandbox do not see, besides the agent's own")
+    .option("--source-path <dir...>", "folder below which runs may read git repositories by their path")
     .option("--ephemeral", "run one task, then end and be forgotten")
     .option("--data <dir>", "folder for the agent's store and state (default ~/.local/state/millrace/agent)")
     .option("--name <id>", "id of a new agent (default: made of the machine's name)")

@@ -34,6 +34,8 @@ export interface AgentConfig {
   readonly sandbox: SandboxLevel | undefined;
   /** Folders that tasks in a sandbox do not see, beside `data`; absolute. */
   readonly hide: readonly string[];
+  /** Below which repositories may be read by their path; absolute. */
+  readonly sourcePath?: readonly string[];
   /** Runs one task and ends. */
   readonly ephemeral: boolean;
   /** Holds the agent's id while the agent is a member of the farm; for whoever waits for that. Absolute. */
@@ -96,6 +98,7 @@ const schema = z.object({
   tool: list(z.string().regex(toolPattern, "not a name, or name=/path/to/name")),
   sandbox: z.enum(["bubblewrap", "none"], "neither bubblewrap nor none").optional(),
   hide: list(z.string()),
+  sourcePath: list(z.string()),
   readyFile: z.string().optional(),
   upgrade: z
     .stringbool()
@@ -108,7 +111,10 @@ const schema = z.object({
 
 /** @throws MillraceError invalid_argument naming everything that is wrong; failed_precondition inside of too many farms */
 export function readAgentConfig(sources: ConfigSources): AgentConfig {
-  const { token, tokenFile, pool, label, data, hide, tool, credentials, ...rest } = readConfig(schema, sources);
+  const { token, tokenFile, pool, label, data, hide, sourcePath, tool, credentials, ...rest } = readConfig(
+    schema,
+    sources,
+  );
   const labels = Object.fromEntries(
     label.map((pair) => [pair.slice(0, pair.indexOf("=")), pair.slice(pair.indexOf("=") + 1)]),
   );
@@ -130,6 +136,7 @@ export function readAgentConfig(sources: ConfigSources): AgentConfig {
     tools: tool.map((one) => one.slice(one.indexOf("=") + 1)),
     sandbox: rest.sandbox,
     hide: hide.map((folder) => resolve(folder)),
+    sourcePath: sourcePath.map((folder) => resolve(folder)),
     readyFile: rest.readyFile === undefined ? undefined : resolve(rest.readyFile),
     trial: rest.trial,
     upgrade: rest.upgrade,

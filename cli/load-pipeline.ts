@@ -2,7 +2,8 @@ import { statSync } from "node:fs";
 import { basename, dirname, join } from "node:path";
 import { parsePipeline } from "../shared/pipeline/parse.ts";
 import type { Pipeline, Problem } from "../shared/pipeline/pipeline.ts";
-import { defaultPipelinePath, readPipeline } from "./read-pipeline.ts";
+import { defaultPipelinePath } from "../shared/pipeline/pipeline-path.ts";
+import { readPipeline } from "./read-pipeline.ts";
 
 export type LoadedPipeline =
   | { readonly pipeline: Pipeline; readonly problems: readonly [] }

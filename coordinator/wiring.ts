@@ -1,3 +1,4 @@
+import { randomUUID } from "node:crypto";
 import { hostname, networkInterfaces } from "node:os";
 import { join } from "node:path";
 import { create, type DescService } from "@bufbuild/protobuf";
@@ -63,6 +64,9 @@ import { storedEnvironments } from "./delivery/environment/environments.ts";
 import { flows } from "./delivery/insight/flows.ts";
 import { RunEngine } from "./delivery/run/run-engine.ts";
 import { runSummaries } from "./delivery/run/run-summaries.ts";
+import { farmImports } from "./delivery/source/farm-imports.ts";
+import { gitSubmits } from "./delivery/source/git-submits.ts";
+import { isImport } from "./delivery/source/source-imports.ts";
 import { completenessCheckingActionCache } from "./farm/action-cache/completeness-checking-action-cache.ts";
 import { keepResults } from "./farm/action-cache/keep-results.ts";
 import { sqliteActionCache } from "./farm/action-cache/sqlite-action-cache.ts";
@@ -131,7 +135,9 @@ export async function startCoordinator(config: CoordinatorConfig, log: Logger): 
       dispatcher: busDispatcher(bus),
       table: sqliteExecutionTable(sqlite),
       keep: keepResults({ cas, actionCache }),
-      attemptEnded: (executionId, attempt) => logs.finish({ executionId, attempt }, "gap"),
+      async attemptEnded(executionId, attempt) {
+        if (!isImport(executionId)) await logs.finish({ executionId, attempt }, "gap");
+      },
       onError,
     });
 
@@ -149,6 +155,11 @@ export async function startCoordinator(config: CoordinatorConfig, log: Logger): 
       onError,
     });
 
+    const imports = farmImports({ scheduler, agents, cas, newId: randomUUID, onError });
+    const gits = gitSubmits({
+      ...{ runs, imports, repositoryOf: async () => undefined },
+      lastCommits: (of) => summaries.lastCommits(of),
+    });
     const freeSpace = () => diskSpace(config.data);
     const keeper = keeping({
       ...{ ...config, settings: keepingSettings(config.keeping), disk: freeSpace },
@@ -168,7 +179,10 @@ export async function startCoordinator(config: CoordinatorConfig, log: Logger): 
         mounted(ContentAddressableStorage, casService({ cas })),
         mounted(ByteStream, byteStreamService({ cas })),
         mounted(ActionCacheService, actionCacheService({ actionCache, cas, writer: callerOf })),
-        mounted(RunService, runService({ runs, steering: runs, gates: runs, pins: runs, queue: scheduler.view, cas })),
+        mounted(
+          RunService,
+          runService({ runs, gits, steering: runs, gates: runs, pins: runs, queue: scheduler.view, cas }),
+        ),
         mounted(FlowService, flowService({ flows: flows({ runs, histories: runs, clock }) })),
         mounted(LogService, logService({ logs, writers: letIn.logWriters, runs, cas })),
         mounted(EnvironmentService, environmentService(environments)),
@@ -183,7 +197,7 @@ export async function startCoordinator(config: CoordinatorConfig, log: Logger): 
     const pages = [meters.page, ...healthPages(stopping.signal), ...installing];
     const listening = listeners(config, { services, pages, onError, ports });
     // From here on the lifecycle closes what was opened, also when a part does not start.
-    const farm = [...letIn.parts, agents, upgrades, scheduler];
+    const farm = [...letIn.parts, agents, upgrades, scheduler, imports];
     const parts = lifecycle([
       ...[...opened.splice(0), ...farm, summaries, runs, keeper.collector],
       ...[...listening, pools],

@@ -8,7 +8,7 @@ import {
   type ExecutedActionMetadata,
   ExecutedActionMetadataSchema,
 } from "../../proto/gen/build/bazel/remote/execution/v2/remote_execution_pb.ts";
-import type { Assign, Epoch, NamedCaches } from "../../proto/gen/millrace/v1/dispatch_pb.ts";
+import type { Assign, Epoch, ImportPhase, NamedCaches, SourceImport } from "../../proto/gen/millrace/v1/dispatch_pb.ts";
 import {
   type Confinement,
   type DeploymentOutcome,
@@ -53,6 +53,14 @@ export interface Assignment {
   readonly operation?: Assign;
   /** Set when its process must not be started a second time anywhere. */
   readonly once?: AtMostOnce;
+  /** Set for the import of a source. */
+  readonly importing?: Importing;
+}
+
+/** An import of a source, and whom to tell how far it is. */
+export interface Importing {
+  readonly request: SourceImport;
+  readonly tell: (phase: ImportPhase) => void;
 }
 
 /** What an attempt needs to know whose process may have effects that must not happen twice. */

@@ -1,11 +1,11 @@
 import { Command } from "commander";
 import { formatProblem } from "../../shared/pipeline/format-problem.ts";
+import { defaultPipelinePath } from "../../shared/pipeline/pipeline-path.ts";
 import { exitStatus } from "../exit-status.ts";
 import { toDot } from "../graph/dot.ts";
 import { drawPipeline, pipelineGraph } from "../graph/draw-pipeline.ts";
 import { loadPipelineFile } from "../load-pipeline.ts";
 import { processConsole } from "../output/console.ts";
-import { defaultPipelinePath } from "../read-pipeline.ts";
 
 interface GraphOptions {
   readonly json?: boolean;

@@ -1,8 +1,9 @@
 import { join, resolve } from "node:path";
 import { Command, Option } from "commander";
 import { systemClock } from "../../shared/clock.ts";
-import type { MillraceError } from "../../shared/errors.ts";
+import { MillraceError } from "../../shared/errors.ts";
 import { formatProblem } from "../../shared/pipeline/format-problem.ts";
+import { defaultPipelinePath } from "../../shared/pipeline/pipeline-path.ts";
 import { openStatCache } from "../../shared/stat-cache/sqlite-stat-cache.ts";
 import { cacheFolder } from "../cache-folder.ts";
 import { checkPipeline } from "../check-pipeline.ts";
@@ -10,7 +11,6 @@ import { withConnectionOptions } from "../connection-options.ts";
 import { exitStatus } from "../exit-status.ts";
 import { knownPipelines } from "../known-pipelines.ts";
 import { processConsole } from "../output/console.ts";
-import { defaultPipelinePath } from "../read-pipeline.ts";
 import type { RunOptions } from "../run-folder.ts";
 
 /** `millrace run`. */
@@ -23,6 +23,10 @@ export function runCommand(): Command {
     )
     .argument("[dir]", "the folder; what .gitignore names stays behind", ".")
     .option("-p, --pipeline <file>", "the pipeline file in the folder", defaultPipelinePath)
+    .option("--git [url]", "a commit of this repository instead, or of the project's; an agent fetches it")
+    .option("--ref <ref>", "with --git: a branch, a tag or a commit (default: the repository's own branch)")
+    .option("--archive <file>", "what is in this tar instead (also .tar.gz and .tar.zst; - reads standard input)")
+    .option("--project <name>", "the project that the run belongs to")
     .option("--stage <name>", "only this stage and what it needs; may be repeated", collect, [])
     .option("--task <name>", "only this task (stage/task or task) and what it needs; may be repeated", collect, [])
     .addOption(
@@ -37,8 +41,18 @@ export function runCommand(): Command {
     .action(run);
 }
 
-async function run(dirText: string, options: RunOptions): Promise<void> {
+async function run(dirText: string, options: RunOptions, command: Command): Promise<void> {
   const console = processConsole();
+  const named = [...command.args, options.git, options.archive].filter((source) => source !== undefined);
+  if (named.length > 1)
+    throw new MillraceError("invalid_argument", "a run is of a folder, of --git or of --archive: name one");
+  if (options.ref !== undefined && options.git === undefined) {
+    throw new MillraceError("invalid_argument", "--ref names a commit of a repository: give --git, too");
+  }
+  if (options.git !== undefined || options.archive !== undefined) {
+    const { runElsewhere } = await import("../run-folder.ts");
+    return runElsewhere(console, options);
+  }
   const dir = resolve(dirText);
   const caches = cacheFolder(process.env);
   const onProblem = ({ message }: MillraceError) => console.note(message);

@@ -6,6 +6,7 @@ import { type ConnectionOptions, withConnectionOptions } from "../connection-opt
 import { fetchRun } from "../fetch-run.ts";
 import { type Console, processConsole } from "../output/console.ts";
 import { describeGate } from "../output/describe-gate.ts";
+import { describeGit } from "../output/describe-git.ts";
 import { formatAgo, formatDuration } from "../output/format.ts";
 import {
   confinementLabels,
@@ -65,10 +66,11 @@ function describeRun(console: Console, run: Run, nowMs: number): string {
   const gates = run.tasks.flatMap((task) =>
     task.gate === undefined ? [] : [`\n${describeGate({ run, task, gate: task.gate, colors, nowMs })}`],
   );
+  const commits = run.git === undefined ? "" : `\n${describeGit(run.git, colors, nowMs)}`;
   const artifacts = run.tasks.flatMap((task) => task.artifacts);
   const made = artifacts.map((it) => [it.name, it.task, it.path, formatBytes(Number(it.sizeBytes))]);
   const artifactTable = made.length === 0 ? "" : `\n${table(["ARTIFACT", "TASK", "PATH", "SIZE"], made)}`;
-  return `${head}\n${tasks}${artifactTable}${gates.join("")}`;
+  return `${head}${commits}\n${tasks}${artifactTable}${gates.join("")}`;
 }
 
 /** CPU time and peak memory; empty where they were not measured. */

@@ -1,10 +1,10 @@
 import { Command } from "commander";
 import { formatProblem } from "../../shared/pipeline/format-problem.ts";
+import { defaultPipelinePath } from "../../shared/pipeline/pipeline-path.ts";
 import { exitStatus } from "../exit-status.ts";
 import { loadPipelineFile } from "../load-pipeline.ts";
 import { processConsole } from "../output/console.ts";
 import { counted } from "../output/format.ts";
-import { defaultPipelinePath } from "../read-pipeline.ts";
 
 interface ValidateOptions {
   readonly json?: boolean;

@@ -1,4 +1,4 @@
-import { type Artifact, EndingKind, GateDecision } from "../../proto/gen/millrace/v1/event_pb.ts";
+import { type Artifact, EndingKind, GateDecision, type GitSource } from "../../proto/gen/millrace/v1/event_pb.ts";
 import type { Gate, Run, Task } from "../../proto/gen/millrace/v1/run_pb.ts";
 import {
   confinementLabels,
@@ -34,6 +34,7 @@ export function runDetailJson(run: Run) {
   return {
     ...runSummaryJson(run),
     source: digestText(run.source),
+    git: run.git === undefined ? undefined : gitJson(run.git),
     tasks: run.tasks.map((task) => ({
       ...taskResultJson(task),
       needs: task.needs,
@@ -68,6 +69,22 @@ function gateJson({ planned, binding, bound, deadline, decided, decidedBy, decid
     decideTime: isoTime(decideTime),
     comment: decided?.comment,
     timedOut: decided?.timedOut,
+  };
+}
+
+/** The commit that a run is about; with `commits` and `changedPaths` where an agent imported it. */
+function gitJson(git: GitSource) {
+  const { url, ref, branch, commit, previousCommit, commits, moreCommits, changedPaths, changedPathsKnown, dirty } =
+    git;
+  return {
+    ...{ url, ref, branch, commit, dirty },
+    previousCommit: previousCommit === "" ? undefined : previousCommit,
+    commits: commits.map(({ commit: id, authorName, authorEmail, authorTime, subject }) => ({
+      ...{ commit: id, authorName, authorEmail, subject },
+      authorTime: isoTime(authorTime),
+    })),
+    moreCommits,
+    changedPaths: changedPathsKnown ? changedPaths : undefined,
   };
 }
 

@@ -1,6 +1,6 @@
 import { create } from "@bufbuild/protobuf";
 import { BadRequestSchema } from "../../../proto/gen/google/rpc/error_details_pb.ts";
-import type { ConcurrencyGroup, PlannedTask } from "../../../proto/gen/millrace/v1/event_pb.ts";
+import type { ConcurrencyGroup, GitSource, PlannedTask } from "../../../proto/gen/millrace/v1/event_pb.ts";
 import type { RunRequest } from "../../../proto/gen/millrace/v1/run_pb.ts";
 import type { Blob, Cas } from "../../../shared/cas/cas.ts";
 import { distinct } from "../../../shared/cas/distinct.ts";
@@ -14,8 +14,10 @@ import type { TreeEntry } from "../../../shared/merkle/tree-entry.ts";
 import { formatProblem } from "../../../shared/pipeline/format-problem.ts";
 import { parsePipeline } from "../../../shared/pipeline/parse.ts";
 import type { Problem } from "../../../shared/pipeline/pipeline.ts";
+import { defaultPipelinePath } from "../../../shared/pipeline/pipeline-path.ts";
 import { planRun } from "../../../shared/pipeline/plan.ts";
 import type { ToolOffer } from "../../../shared/pipeline/resolve-tools.ts";
+import type { RunSource } from "../source/run-source.ts";
 import { type KeptPlans, questionOf } from "./kept-plans.ts";
 
 export interface SourcePlan {
@@ -43,12 +45,12 @@ export interface PlanSourceDeps {
 export async function planSource(
   { cas, offers, kept }: PlanSourceDeps,
   request: RunRequest,
-  source: Digest,
+  { root: source, git }: RunSource,
   signal: AbortSignal,
 ): Promise<SourcePlan> {
-  const pipelinePath = request.pipelinePath || "millrace.yaml";
+  const pipelinePath = request.pipelinePath || defaultPipelinePath;
   const { stages, tasks: wanted } = request;
-  const asked = { source, pipelinePath, stages, tasks: wanted, offers: offers() };
+  const asked = { source, git, pipelinePath, stages, tasks: wanted, offers: offers() };
   const question = questionOf(asked);
   const known = kept.find(question);
   if (known !== undefined && (await cas.findMissing(known.restsOn, signal)).length === 0) {
@@ -63,6 +65,8 @@ export async function planSource(
 
 interface Asked {
   readonly source: Digest;
+  /** What conditions may ask about; undefined for a tree that came from no repository. */
+  readonly git: GitSource | undefined;
   readonly pipelinePath: string;
   readonly stages: readonly string[];
   readonly tasks: readonly string[];

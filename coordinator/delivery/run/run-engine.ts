@@ -2,7 +2,7 @@ import type { Event, ProjectQuotas, RunStatus } from "../../../proto/gen/millrac
 import type { Run, RunRequest } from "../../../proto/gen/millrace/v1/run_pb.ts";
 import type { Cas } from "../../../shared/cas/cas.ts";
 import type { Clock } from "../../../shared/clock.ts";
-import { type Digest, digestToMessage } from "../../../shared/digest.ts";
+import { digestToMessage } from "../../../shared/digest.ts";
 import { MillraceError } from "../../../shared/errors.ts";
 import type { Component } from "../../../shared/lifecycle.ts";
 import { limits } from "../../../shared/limits.ts";
@@ -14,6 +14,7 @@ import type { EventStore } from "../../store/event-store.ts";
 import { withPresentWaits } from "../concurrency/present-waits.ts";
 import { type RunRoom, runRoom } from "../concurrency/project-quotas.ts";
 import type { Environments } from "../environment/environments.ts";
+import { planSupplied, type RunSource, type SourceSupplier } from "../source/run-source.ts";
 import { type KeptPlans, keptPlans } from "./kept-plans.ts";
 import { planSource } from "./plan-source.ts";
 import { RunActor } from "./run-actor.ts";
@@ -54,6 +55,8 @@ export interface RunEngineDeps {
   readonly onEvent: (event: Event) => void;
   readonly onError: (error: unknown) => void;
 }
+
+type Supplied = RunSource | SourceSupplier;
 
 /** Runs in progress, each an actor; finished ones are read back from the log when somebody asks. */
 export class RunEngine implements Runs, RunSteering, Gates, RunPins, KeptRuns, RunHistories, Component {
@@ -99,7 +102,7 @@ export class RunEngine implements Runs, RunSteering, Gates, RunPins, KeptRuns, R
     await this.#driver.stop();
   }
 
-  async submit(asker: Asker, request: RunRequest, source: Digest, signal: AbortSignal): Promise<string> {
+  async submit(asker: Asker, request: RunRequest, source: Supplied, signal: AbortSignal): Promise<string> {
     if (request.idempotencyKey === "") return await this.#submit(asker, request, source, signal);
     const key = JSON.stringify([projectOf(request), request.idempotencyKey]);
     const present = this.#byKey.get(key);
@@ -212,25 +215,27 @@ export class RunEngine implements Runs, RunSteering, Gates, RunPins, KeptRuns, R
     return (await this.#find(run)).history;
   }
 
-  async #submitOnce(asker: Asker, request: RunRequest, source: Digest, signal: AbortSignal): Promise<string> {
+  async #submitOnce(asker: Asker, request: RunRequest, source: Supplied, signal: AbortSignal): Promise<string> {
     const known = await this.#deps.summaries.byKey(projectOf(request), request.idempotencyKey);
     return known ?? (await this.#submit(asker, request, source, signal));
   }
 
-  async #submit(asker: Asker, request: RunRequest, source: Digest, signal: AbortSignal): Promise<string> {
+  async #submit(asker: Asker, request: RunRequest, source: Supplied, signal: AbortSignal): Promise<string> {
     const project = projectOf(request);
     return await this.#room.within(project, () => this.#start(asker, request, source, signal));
   }
 
-  async #start(asker: Asker, request: RunRequest, source: Digest, signal: AbortSignal): Promise<string> {
+  async #start(asker: Asker, request: RunRequest, source: Supplied, signal: AbortSignal): Promise<string> {
     const project = projectOf(request);
     const deps = { ...this.#deps, kept: this.#kept };
-    const { pipeline, pipelinePath, tasks, concurrency, blobs } = await planSource(deps, request, source, signal);
+    const plan = (supplied: RunSource) => planSource(deps, request, supplied, signal);
+    const { source: from, planned } = await planSupplied(source, plan);
+    const { pipeline, pipelinePath, tasks, concurrency, blobs } = planned;
     await this.#deps.cas.writeMany(blobs, signal);
     const run = runName(++this.#lastNumber);
     const actor = this.#actor(run);
     const { idempotencyKey } = request;
-    const about = { pipeline, pipelinePath, source: digestToMessage(source), idempotencyKey };
+    const about = { pipeline, pipelinePath, source: digestToMessage(from.root), git: from.git, idempotencyKey };
     const command = { kind: "request", ...about, tasks, concurrency } as const;
     await actor.do(command, this.#origin(asker, project));
     return run;

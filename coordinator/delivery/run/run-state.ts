@@ -3,6 +3,7 @@ import type { Timestamp } from "@bufbuild/protobuf/wkt";
 import type { Digest } from "../../../proto/gen/build/bazel/remote/execution/v2/remote_execution_pb.ts";
 import {
   type Event,
+  type GitSource,
   type PlannedTask,
   type RunRequested,
   RunStatus,
@@ -45,6 +46,8 @@ export interface RunState {
   traceparent: string;
   status: RunStatus;
   source: Digest | undefined;
+  /** The commit that the source was taken from. */
+  git: GitSource | undefined;
   createTime: Timestamp | undefined;
   finishTime: Timestamp | undefined;
   cancelReason: string | undefined;
@@ -76,6 +79,7 @@ export function emptyRun(run: string): RunState {
     traceparent: "",
     status: RunStatus.UNSPECIFIED,
     source: undefined,
+    git: undefined,
     createTime: undefined,
     finishTime: undefined,
     cancelReason: undefined,
@@ -160,10 +164,11 @@ export function evolve(state: RunState, event: Event): void {
   }
 }
 
-function requested(state: RunState, { pipeline, pipelinePath, source }: RunRequested, event: Event): void {
+function requested(state: RunState, { pipeline, pipelinePath, source, git }: RunRequested, event: Event): void {
   state.pipeline = pipeline;
   state.pipelinePath = pipelinePath;
   state.source = source;
+  state.git = git;
   state.project = event.project;
   state.principal = event.principal;
   state.traceparent = event.traceparent;

@@ -27,6 +27,7 @@ export function runView(state: RunState): Run {
   line.allowedFailures = tasks.filter(
     ({ status, planned }) => status === TaskStatus.FAILED && planned.allowFailure,
   ).length;
+  if (state.git !== undefined) line.git = state.git;
   return line;
 }
 

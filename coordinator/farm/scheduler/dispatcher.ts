@@ -65,6 +65,7 @@ export function busDispatcher(bus: Bus): Dispatcher {
         ...(request.namedCaches === undefined ? {} : { namedCaches: request.namedCaches }),
         ...(request.hostOperation === undefined ? {} : { hostOperation: request.hostOperation }),
         ...(request.atMostOnce === undefined ? {} : { atMostOnce: request.atMostOnce }),
+        ...(request.sourceImport === undefined ? {} : { sourceImport: request.sourceImport }),
       });
       const before = { wasUp: isUp, losses };
       try {

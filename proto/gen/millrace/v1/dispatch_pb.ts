@@ -19,7 +19,7 @@ import type { Message, UnknownEnum } from "@bufbuild/protobuf";
  * Describes the file millrace/v1/dispatch.proto.
  */
 export const file_millrace_v1_dispatch: GenFile = /*@__PURE__*/
-  fileDesc("ChptaWxscmFjZS92MS9kaXNwYXRjaC5wcm90bxILbWlsbHJhY2UudjEiJQoFRXBvY2gSDAoEdGVybRgBIAEoAxIOCgZudW1iZXIYAiABKAMiUwoKSW5saW5lQmxvYhI3CgZkaWdlc3QYASABKAsyJy5idWlsZC5iYXplbC5yZW1vdGUuZXhlY3V0aW9uLnYyLkRpZ2VzdBIMCgRkYXRhGAIgASgMIrwDCgZBc3NpZ24SFAoMZXhlY3V0aW9uX2lkGAEgASgJEiEKBWVwb2NoGAIgASgLMhIubWlsbHJhY2UudjEuRXBvY2gSDwoHYXR0ZW1wdBgDIAEoBRI+Cg1hY3Rpb25fZGlnZXN0GAQgASgLMicuYnVpbGQuYmF6ZWwucmVtb3RlLmV4ZWN1dGlvbi52Mi5EaWdlc3QSJgoFYmxvYnMYBSADKAsyFy5taWxscmFjZS52MS5JbmxpbmVCbG9iEkoKFHZvbGF0aWxlX2Vudmlyb25tZW50GAYgAygLMiwubWlsbHJhY2UudjEuQXNzaWduLlZvbGF0aWxlRW52aXJvbm1lbnRFbnRyeRIuCgxuYW1lZF9jYWNoZXMYByABKAsyGC5taWxscmFjZS52MS5OYW1lZENhY2hlcxIyCg5ob3N0X29wZXJhdGlvbhgUIAEoCzIaLm1pbGxyYWNlLnYxLkhvc3RPcGVyYXRpb24SFAoMYXRfbW9zdF9vbmNlGBUgASgIGjoKGFZvbGF0aWxlRW52aXJvbm1lbnRFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBIkcKC05hbWVkQ2FjaGVzEg8KB3Byb2plY3QYASABKAkSJwoGY2FjaGVzGAIgAygLMhcubWlsbHJhY2UudjEuTmFtZWRDYWNoZSJCCg1Ib3N0T3BlcmF0aW9uEikKBmRlcGxveRgBIAEoCzIXLm1pbGxyYWNlLnYxLkRlcGxveW1lbnRIAEIGCgRraW5kIjAKC0Fzc2lnblJlcGx5EhAKCGFjY2VwdGVkGAEgASgIEg8KB3JlZnVzYWwYAiABKAkiUQoGQ2FuY2VsEhQKDGV4ZWN1dGlvbl9pZBgBIAEoCRIhCgVlcG9jaBgCIAEoCzISLm1pbGxyYWNlLnYxLkVwb2NoEg4KBnJlYXNvbhgDIAEoCSIcCgtDYW5jZWxSZXBseRINCgVrbm93bhgBIAEoCCKQAQoJSGVhcnRiZWF0EhAKCGFnZW50X2lkGAEgASgJEg8KB3Nlc3Npb24YAiABKAkSEAoIZHJhaW5pbmcYAyABKAgSKAoEaGVsZBgEIAMoCzIaLm1pbGxyYWNlLnYxLkhlbGRFeGVjdXRpb24SJAoEZGlzaxgFIAEoCzIWLm1pbGxyYWNlLnYxLkRpc2tTcGFjZSIQCg5IZWFydGJlYXRSZXBseSJICg1IZWxkRXhlY3V0aW9uEhQKDGV4ZWN1dGlvbl9pZBgBIAEoCRIhCgVlcG9jaBgCIAEoCzISLm1pbGxyYWNlLnYxLkVwb2NoIuUCCgZSZXBvcnQSEAoIYWdlbnRfaWQYASABKAkSFAoMZXhlY3V0aW9uX2lkGAIgASgJEiEKBWVwb2NoGAMgASgLMhIubWlsbHJhY2UudjEuRXBvY2gSDwoHYXR0ZW1wdBgEIAEoBRIjCgZlbmRpbmcYBSABKAsyEy5taWxscmFjZS52MS5FbmRpbmcSPQoGcmVzdWx0GAYgASgLMi0uYnVpbGQuYmF6ZWwucmVtb3RlLmV4ZWN1dGlvbi52Mi5BY3Rpb25SZXN1bHQSKQoFdXNhZ2UYByABKAsyGi5taWxscmFjZS52MS5SZXNvdXJjZVVzYWdlEi0KC2NvbmZpbmVtZW50GAggASgLMhgubWlsbHJhY2UudjEuQ29uZmluZW1lbnQSMgoKZGVwbG95bWVudBgUIAEoCzIeLm1pbGxyYWNlLnYxLkRlcGxveW1lbnRPdXRjb21lEg0KBWJlZ3VuGBUgASgIIjoKC1JlcG9ydFJlcGx5EisKB291dGNvbWUYASABKA4yGi5taWxscmFjZS52MS5SZXBvcnRPdXRjb21lIhgKCFJvbGxDYWxsEgwKBHRlcm0YASABKAMiCAoGUmVqb2luIiwKB0dvb2RieWUSEAoIYWdlbnRfaWQYASABKAkSDwoHc2Vzc2lvbhgCIAEoCSIZCgVEcmFpbhIQCghkcmFpbmluZxgBIAEoCCpnCg1SZXBvcnRPdXRjb21lEh4KGlJFUE9SVF9PVVRDT01FX1VOU1BFQ0lGSUVEEAASGwoXUkVQT1JUX09VVENPTUVfQUNDRVBURUQQARIZChVSRVBPUlRfT1VUQ09NRV9GRU5DRUQQAmIGcHJvdG8z", [file_build_bazel_remote_execution_v2_remote_execution, file_millrace_v1_agent, file_millrace_v1_event]);
+  fileDesc("ChptaWxscmFjZS92MS9kaXNwYXRjaC5wcm90bxILbWlsbHJhY2UudjEiJQoFRXBvY2gSDAoEdGVybRgBIAEoAxIOCgZudW1iZXIYAiABKAMiUwoKSW5saW5lQmxvYhI3CgZkaWdlc3QYASABKAsyJy5idWlsZC5iYXplbC5yZW1vdGUuZXhlY3V0aW9uLnYyLkRpZ2VzdBIMCgRkYXRhGAIgASgMIu4DCgZBc3NpZ24SFAoMZXhlY3V0aW9uX2lkGAEgASgJEiEKBWVwb2NoGAIgASgLMhIubWlsbHJhY2UudjEuRXBvY2gSDwoHYXR0ZW1wdBgDIAEoBRI+Cg1hY3Rpb25fZGlnZXN0GAQgASgLMicuYnVpbGQuYmF6ZWwucmVtb3RlLmV4ZWN1dGlvbi52Mi5EaWdlc3QSJgoFYmxvYnMYBSADKAsyFy5taWxscmFjZS52MS5JbmxpbmVCbG9iEkoKFHZvbGF0aWxlX2Vudmlyb25tZW50GAYgAygLMiwubWlsbHJhY2UudjEuQXNzaWduLlZvbGF0aWxlRW52aXJvbm1lbnRFbnRyeRIuCgxuYW1lZF9jYWNoZXMYByABKAsyGC5taWxscmFjZS52MS5OYW1lZENhY2hlcxIyCg5ob3N0X29wZXJhdGlvbhgUIAEoCzIaLm1pbGxyYWNlLnYxLkhvc3RPcGVyYXRpb24SFAoMYXRfbW9zdF9vbmNlGBUgASgIEjAKDXNvdXJjZV9pbXBvcnQYHiABKAsyGS5taWxscmFjZS52MS5Tb3VyY2VJbXBvcnQaOgoYVm9sYXRpbGVFbnZpcm9ubWVudEVudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCToCOAEiZAoMU291cmNlSW1wb3J0EgsKA3VybBgBIAEoCRILCgNyZWYYAiABKAkSKwoIcHJldmlvdXMYAyADKAsyGS5taWxscmFjZS52MS5CcmFuY2hDb21taXQSDQoFd2hvbGUYBCABKAgiLgoMQnJhbmNoQ29tbWl0Eg4KBmJyYW5jaBgBIAEoCRIOCgZjb21taXQYAiABKAkiRwoLTmFtZWRDYWNoZXMSDwoHcHJvamVjdBgBIAEoCRInCgZjYWNoZXMYAiADKAsyFy5taWxscmFjZS52MS5OYW1lZENhY2hlIkIKDUhvc3RPcGVyYXRpb24SKQoGZGVwbG95GAEgASgLMhcubWlsbHJhY2UudjEuRGVwbG95bWVudEgAQgYKBGtpbmQiMAoLQXNzaWduUmVwbHkSEAoIYWNjZXB0ZWQYASABKAgSDwoHcmVmdXNhbBgCIAEoCSJRCgZDYW5jZWwSFAoMZXhlY3V0aW9uX2lkGAEgASgJEiEKBWVwb2NoGAIgASgLMhIubWlsbHJhY2UudjEuRXBvY2gSDgoGcmVhc29uGAMgASgJIhwKC0NhbmNlbFJlcGx5Eg0KBWtub3duGAEgASgIIpABCglIZWFydGJlYXQSEAoIYWdlbnRfaWQYASABKAkSDwoHc2Vzc2lvbhgCIAEoCRIQCghkcmFpbmluZxgDIAEoCBIoCgRoZWxkGAQgAygLMhoubWlsbHJhY2UudjEuSGVsZEV4ZWN1dGlvbhIkCgRkaXNrGAUgASgLMhYubWlsbHJhY2UudjEuRGlza1NwYWNlIhAKDkhlYXJ0YmVhdFJlcGx5IngKDUhlbGRFeGVjdXRpb24SFAoMZXhlY3V0aW9uX2lkGAEgASgJEiEKBWVwb2NoGAIgASgLMhIubWlsbHJhY2UudjEuRXBvY2gSLgoMaW1wb3J0X3BoYXNlGAMgASgOMhgubWlsbHJhY2UudjEuSW1wb3J0UGhhc2Ui5QIKBlJlcG9ydBIQCghhZ2VudF9pZBgBIAEoCRIUCgxleGVjdXRpb25faWQYAiABKAkSIQoFZXBvY2gYAyABKAsyEi5taWxscmFjZS52MS5FcG9jaBIPCgdhdHRlbXB0GAQgASgFEiMKBmVuZGluZxgFIAEoCzITLm1pbGxyYWNlLnYxLkVuZGluZxI9CgZyZXN1bHQYBiABKAsyLS5idWlsZC5iYXplbC5yZW1vdGUuZXhlY3V0aW9uLnYyLkFjdGlvblJlc3VsdBIpCgV1c2FnZRgHIAEoCzIaLm1pbGxyYWNlLnYxLlJlc291cmNlVXNhZ2USLQoLY29uZmluZW1lbnQYCCABKAsyGC5taWxscmFjZS52MS5Db25maW5lbWVudBIyCgpkZXBsb3ltZW50GBQgASgLMh4ubWlsbHJhY2UudjEuRGVwbG95bWVudE91dGNvbWUSDQoFYmVndW4YFSABKAgiOgoLUmVwb3J0UmVwbHkSKwoHb3V0Y29tZRgBIAEoDjIaLm1pbGxyYWNlLnYxLlJlcG9ydE91dGNvbWUiGAoIUm9sbENhbGwSDAoEdGVybRgBIAEoAyIICgZSZWpvaW4iLAoHR29vZGJ5ZRIQCghhZ2VudF9pZBgBIAEoCRIPCgdzZXNzaW9uGAIgASgJIhkKBURyYWluEhAKCGRyYWluaW5nGAEgASgIKmIKC0ltcG9ydFBoYXNlEhwKGElNUE9SVF9QSEFTRV9VTlNQRUNJRklFRBAAEhkKFUlNUE9SVF9QSEFTRV9GRVRDSElORxABEhoKFklNUE9SVF9QSEFTRV9VUExPQURJTkcQAipnCg1SZXBvcnRPdXRjb21lEh4KGlJFUE9SVF9PVVRDT01FX1VOU1BFQ0lGSUVEEAASGwoXUkVQT1JUX09VVENPTUVfQUNDRVBURUQQARIZChVSRVBPUlRfT1VUQ09NRV9GRU5DRUQQAmIGcHJvdG8z", [file_build_bazel_remote_execution_v2_remote_execution, file_millrace_v1_agent, file_millrace_v1_event]);
 
 /**
  * Fences an attempt: of two reports for one execution only the one with the current epoch counts. Ordered by term, then
@@ -133,6 +133,13 @@ export type Assign = Message<"millrace.v1.Assign"> & {
    * @generated from field: bool at_most_once = 21;
    */
   atMostOnce: boolean;
+
+  /**
+   * Set when this is no task but the import of a source. Any agent may do it again, from the beginning.
+   *
+   * @generated from field: millrace.v1.SourceImport source_import = 30;
+   */
+  sourceImport?: SourceImport | undefined;
 };
 
 /**
@@ -141,6 +148,76 @@ export type Assign = Message<"millrace.v1.Assign"> & {
  */
 export const AssignSchema: GenMessage<Assign> = /*@__PURE__*/
   messageDesc(file_millrace_v1_dispatch, 2);
+
+/**
+ * A git commit is to be put into the CAS as a tree. The result has the tree as the output directory `source` and a
+ * GitSource as the output file `git`. No process of the repository's is started: nothing of it is executed.
+ *
+ * @generated from message millrace.v1.SourceImport
+ */
+export type SourceImport = Message<"millrace.v1.SourceImport"> & {
+  /**
+   * `https:`, `http:`, `ssh:`, or an absolute path that the agent's operator has allowed; without credentials.
+   *
+   * @generated from field: string url = 1;
+   */
+  url: string;
+
+  /**
+   * A branch, a tag, a full name such as `refs/pull/7/head`, or a commit of 40 or 64 hex digits. Empty: what the
+   * repository calls HEAD.
+   *
+   * @generated from field: string ref = 2;
+   */
+  ref: string;
+
+  /**
+   * What the last runs on each branch were about; at most `limits.previousCommits`.
+   *
+   * @generated from field: repeated millrace.v1.BranchCommit previous = 3;
+   */
+  previous: BranchCommit[];
+
+  /**
+   * Files that the agent has put into the CAS before may be gone: it asks about every one of them.
+   *
+   * @generated from field: bool whole = 4;
+   */
+  whole: boolean;
+};
+
+/**
+ * Describes the message millrace.v1.SourceImport.
+ * Use `create(SourceImportSchema)` to create a new message.
+ */
+export const SourceImportSchema: GenMessage<SourceImport> = /*@__PURE__*/
+  messageDesc(file_millrace_v1_dispatch, 3);
+
+/**
+ * The commit that the last run on a branch was about.
+ *
+ * @generated from message millrace.v1.BranchCommit
+ */
+export type BranchCommit = Message<"millrace.v1.BranchCommit"> & {
+  /**
+   * @generated from field: string branch = 1;
+   */
+  branch: string;
+
+  /**
+   * 40 or 64 hex digits.
+   *
+   * @generated from field: string commit = 2;
+   */
+  commit: string;
+};
+
+/**
+ * Describes the message millrace.v1.BranchCommit.
+ * Use `create(BranchCommitSchema)` to create a new message.
+ */
+export const BranchCommitSchema: GenMessage<BranchCommit> = /*@__PURE__*/
+  messageDesc(file_millrace_v1_dispatch, 4);
 
 /**
  * The caches of one task.
@@ -166,7 +243,7 @@ export type NamedCaches = Message<"millrace.v1.NamedCaches"> & {
  * Use `create(NamedCachesSchema)` to create a new message.
  */
 export const NamedCachesSchema: GenMessage<NamedCaches> = /*@__PURE__*/
-  messageDesc(file_millrace_v1_dispatch, 3);
+  messageDesc(file_millrace_v1_dispatch, 5);
 
 /**
  * Changes what outlives its task. The agent journals each step before it is taken and goes on after its own restart, so
@@ -194,7 +271,7 @@ export type HostOperation = Message<"millrace.v1.HostOperation"> & {
  * Use `create(HostOperationSchema)` to create a new message.
  */
 export const HostOperationSchema: GenMessage<HostOperation> = /*@__PURE__*/
-  messageDesc(file_millrace_v1_dispatch, 4);
+  messageDesc(file_millrace_v1_dispatch, 6);
 
 /**
  * Whether the agent took it.
@@ -220,7 +297,7 @@ export type AssignReply = Message<"millrace.v1.AssignReply"> & {
  * Use `create(AssignReplySchema)` to create a new message.
  */
 export const AssignReplySchema: GenMessage<AssignReply> = /*@__PURE__*/
-  messageDesc(file_millrace_v1_dispatch, 5);
+  messageDesc(file_millrace_v1_dispatch, 7);
 
 /**
  * Request on an agent's `cancel` subject; the answer (a CancelReply) means "will end", the result follows.
@@ -249,7 +326,7 @@ export type Cancel = Message<"millrace.v1.Cancel"> & {
  * Use `create(CancelSchema)` to create a new message.
  */
 export const CancelSchema: GenMessage<Cancel> = /*@__PURE__*/
-  messageDesc(file_millrace_v1_dispatch, 6);
+  messageDesc(file_millrace_v1_dispatch, 8);
 
 /**
  * Whether the agent knows the execution.
@@ -268,7 +345,7 @@ export type CancelReply = Message<"millrace.v1.CancelReply"> & {
  * Use `create(CancelReplySchema)` to create a new message.
  */
 export const CancelReplySchema: GenMessage<CancelReply> = /*@__PURE__*/
-  messageDesc(file_millrace_v1_dispatch, 7);
+  messageDesc(file_millrace_v1_dispatch, 9);
 
 /**
  * Request of each agent at the heartbeat interval and after every change; the answer is a HeartbeatReply.
@@ -311,7 +388,7 @@ export type Heartbeat = Message<"millrace.v1.Heartbeat"> & {
  * Use `create(HeartbeatSchema)` to create a new message.
  */
 export const HeartbeatSchema: GenMessage<Heartbeat> = /*@__PURE__*/
-  messageDesc(file_millrace_v1_dispatch, 8);
+  messageDesc(file_millrace_v1_dispatch, 10);
 
 /**
  * The coordinator has heard the heartbeat and knows this session of the agent: the agent may go on with host operations
@@ -327,7 +404,7 @@ export type HeartbeatReply = Message<"millrace.v1.HeartbeatReply"> & {
  * Use `create(HeartbeatReplySchema)` to create a new message.
  */
 export const HeartbeatReplySchema: GenMessage<HeartbeatReply> = /*@__PURE__*/
-  messageDesc(file_millrace_v1_dispatch, 9);
+  messageDesc(file_millrace_v1_dispatch, 11);
 
 /**
  * An execution that an agent runs, or whose result it still keeps in its outbox.
@@ -344,6 +421,13 @@ export type HeldExecution = Message<"millrace.v1.HeldExecution"> & {
    * @generated from field: millrace.v1.Epoch epoch = 2;
    */
   epoch?: Epoch | undefined;
+
+  /**
+   * Of an import that runs.
+   *
+   * @generated from field: millrace.v1.ImportPhase import_phase = 3;
+   */
+  importPhase: ImportPhase;
 };
 
 /**
@@ -351,7 +435,7 @@ export type HeldExecution = Message<"millrace.v1.HeldExecution"> & {
  * Use `create(HeldExecutionSchema)` to create a new message.
  */
 export const HeldExecutionSchema: GenMessage<HeldExecution> = /*@__PURE__*/
-  messageDesc(file_millrace_v1_dispatch, 10);
+  messageDesc(file_millrace_v1_dispatch, 12);
 
 /**
  * Request on the farm's `report` subject: an attempt has ended. Sent again until the answer has come.
@@ -423,7 +507,7 @@ export type Report = Message<"millrace.v1.Report"> & {
  * Use `create(ReportSchema)` to create a new message.
  */
 export const ReportSchema: GenMessage<Report> = /*@__PURE__*/
-  messageDesc(file_millrace_v1_dispatch, 11);
+  messageDesc(file_millrace_v1_dispatch, 13);
 
 /**
  * The coordinator has the report on disk, or refuses it; either way the agent forgets it.
@@ -442,7 +526,7 @@ export type ReportReply = Message<"millrace.v1.ReportReply"> & {
  * Use `create(ReportReplySchema)` to create a new message.
  */
 export const ReportReplySchema: GenMessage<ReportReply> = /*@__PURE__*/
-  messageDesc(file_millrace_v1_dispatch, 12);
+  messageDesc(file_millrace_v1_dispatch, 14);
 
 /**
  * Published by the coordinator at its start: every agent answers with a heartbeat at once.
@@ -461,7 +545,7 @@ export type RollCall = Message<"millrace.v1.RollCall"> & {
  * Use `create(RollCallSchema)` to create a new message.
  */
 export const RollCallSchema: GenMessage<RollCall> = /*@__PURE__*/
-  messageDesc(file_millrace_v1_dispatch, 13);
+  messageDesc(file_millrace_v1_dispatch, 15);
 
 /**
  * Published to an agent that the coordinator does not know: it joins anew.
@@ -476,7 +560,7 @@ export type Rejoin = Message<"millrace.v1.Rejoin"> & {
  * Use `create(RejoinSchema)` to create a new message.
  */
 export const RejoinSchema: GenMessage<Rejoin> = /*@__PURE__*/
-  messageDesc(file_millrace_v1_dispatch, 14);
+  messageDesc(file_millrace_v1_dispatch, 16);
 
 /**
  * Published by an agent that leaves on purpose and holds nothing.
@@ -500,7 +584,7 @@ export type Goodbye = Message<"millrace.v1.Goodbye"> & {
  * Use `create(GoodbyeSchema)` to create a new message.
  */
 export const GoodbyeSchema: GenMessage<Goodbye> = /*@__PURE__*/
-  messageDesc(file_millrace_v1_dispatch, 15);
+  messageDesc(file_millrace_v1_dispatch, 17);
 
 /**
  * Published to an agent: it takes nothing new from now on, or again. Answered with a heartbeat at once; what is not heard
@@ -520,7 +604,46 @@ export type Drain = Message<"millrace.v1.Drain"> & {
  * Use `create(DrainSchema)` to create a new message.
  */
 export const DrainSchema: GenMessage<Drain> = /*@__PURE__*/
-  messageDesc(file_millrace_v1_dispatch, 16);
+  messageDesc(file_millrace_v1_dispatch, 18);
+
+/**
+ * What an agent does for an import at the moment.
+ *
+ * @generated from enum millrace.v1.ImportPhase
+ */
+export const ImportPhase = {
+  /**
+   * @generated from enum value: IMPORT_PHASE_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED: 0,
+
+  /**
+   * It asks the repository for what it lacks.
+   *
+   * @generated from enum value: IMPORT_PHASE_FETCHING = 1;
+   */
+  FETCHING: 1,
+
+  /**
+   * It reads the commit's files and sends those that the CAS lacks.
+   *
+   * @generated from enum value: IMPORT_PHASE_UPLOADING = 2;
+   */
+  UPLOADING: 2,
+} as const;
+
+/**
+ * What an agent does for an import at the moment.
+ *
+ * @generated from enum millrace.v1.ImportPhase
+ */
+export type ImportPhase = (typeof ImportPhase)[keyof typeof ImportPhase] | UnknownEnum;
+
+/**
+ * Describes the enum millrace.v1.ImportPhase.
+ */
+export const ImportPhaseSchema: GenEnum<ImportPhase> = /*@__PURE__*/
+  enumDesc(file_millrace_v1_dispatch, 0);
 
 /**
  * What became of a report.
@@ -557,5 +680,5 @@ export type ReportOutcome = (typeof ReportOutcome)[keyof typeof ReportOutcome] |
  * Describes the enum millrace.v1.ReportOutcome.
  */
 export const ReportOutcomeSchema: GenEnum<ReportOutcome> = /*@__PURE__*/
-  enumDesc(file_millrace_v1_dispatch, 0);
+  enumDesc(file_millrace_v1_dispatch, 1);
 

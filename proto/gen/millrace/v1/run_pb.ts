@@ -4,21 +4,21 @@
 
 // Runs: one execution of a pipeline on one source tree, from submit to outcome.
 
-import type { GenFile, GenMessage, GenService } from "@bufbuild/protobuf/codegenv2";
-import { fileDesc, messageDesc, serviceDesc } from "@bufbuild/protobuf/codegenv2";
+import type { GenEnum, GenFile, GenMessage, GenService } from "@bufbuild/protobuf/codegenv2";
+import { enumDesc, fileDesc, messageDesc, serviceDesc } from "@bufbuild/protobuf/codegenv2";
 import type { Digest } from "../../build/bazel/remote/execution/v2/remote_execution_pb.ts";
 import { file_build_bazel_remote_execution_v2_remote_execution } from "../../build/bazel/remote/execution/v2/remote_execution_pb.ts";
 import type { Duration, Timestamp } from "@bufbuild/protobuf/wkt";
 import { file_google_protobuf_duration, file_google_protobuf_timestamp } from "@bufbuild/protobuf/wkt";
-import type { Artifact, Confinement, Ending, Event, GateBinding, GateDecided, GateDecision, ManualGate, ResourceUsage, RunStatus, TaskStatus, Wait } from "./event_pb.ts";
+import type { Artifact, Confinement, Ending, Event, GateBinding, GateDecided, GateDecision, GitSource, ManualGate, ResourceUsage, RunStatus, TaskStatus, Wait } from "./event_pb.ts";
 import { file_millrace_v1_event } from "./event_pb.ts";
-import type { Message } from "@bufbuild/protobuf";
+import type { Message, UnknownEnum } from "@bufbuild/protobuf";
 
 /**
  * Describes the file millrace/v1/run.proto.
  */
 export const file_millrace_v1_run: GenFile = /*@__PURE__*/
-  fileDesc("ChVtaWxscmFjZS92MS9ydW4ucHJvdG8SC21pbGxyYWNlLnYxImwKClJ1blJlcXVlc3QSFQoNcGlwZWxpbmVfcGF0aBgBIAEoCRIXCg9pZGVtcG90ZW5jeV9rZXkYAiABKAkSDgoGc3RhZ2VzGAMgAygJEg0KBXRhc2tzGAQgAygJEg8KB3Byb2plY3QYBSABKAkicQoQU3VibWl0UnVuUmVxdWVzdBIkCgNydW4YASABKAsyFy5taWxscmFjZS52MS5SdW5SZXF1ZXN0EjcKBnNvdXJjZRgCIAEoCzInLmJ1aWxkLmJhemVsLnJlbW90ZS5leGVjdXRpb24udjIuRGlnZXN0IiAKEVN1Ym1pdFJ1blJlc3BvbnNlEgsKA3J1bhgBIAEoCSKHAQoXU3VibWl0UnVuQXJjaGl2ZVJlcXVlc3QSKAoFc3RhcnQYASABKAsyFy5taWxscmFjZS52MS5SdW5SZXF1ZXN0SAASDwoFY2h1bmsYAiABKAxIABIpCgZmaW5pc2gYAyABKAsyFy5taWxscmFjZS52MS5BcmNoaXZlRW5kSABCBgoEcGFydCIhCgpBcmNoaXZlRW5kEhMKC3RvdGFsX2J5dGVzGAEgASgDIicKGFN1Ym1pdFJ1bkFyY2hpdmVSZXNwb25zZRILCgNydW4YASABKAkiHAoNR2V0UnVuUmVxdWVzdBILCgNydW4YASABKAkiLwoOR2V0UnVuUmVzcG9uc2USHQoDcnVuGAEgASgLMhAubWlsbHJhY2UudjEuUnVuIjgKD0xpc3RSdW5zUmVxdWVzdBIRCglwYWdlX3NpemUYASABKAUSEgoKcGFnZV90b2tlbhgCIAEoCSJLChBMaXN0UnVuc1Jlc3BvbnNlEh4KBHJ1bnMYASADKAsyEC5taWxscmFjZS52MS5SdW4SFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJIjYKD1dhdGNoUnVuUmVxdWVzdBILCgNydW4YASABKAkSFgoOYWZ0ZXJfc2VxdWVuY2UYAiABKAMiRwoQV2F0Y2hSdW5SZXNwb25zZRIQCghzZXF1ZW5jZRgBIAEoAxIhCgVldmVudBgCIAEoCzISLm1pbGxyYWNlLnYxLkV2ZW50Ii8KEENhbmNlbFJ1blJlcXVlc3QSCwoDcnVuGAEgASgJEg4KBnJlYXNvbhgCIAEoCSI7ChFDYW5jZWxSdW5SZXNwb25zZRImCgZzdGF0dXMYASABKA4yFi5taWxscmFjZS52MS5SdW5TdGF0dXMicwoPUmV0cnlSdW5SZXF1ZXN0EgsKA3J1bhgBIAEoCRINCgV0YXNrcxgCIAMoCRIUCgxhdm9pZF9hZ2VudHMYAyADKAkSGAoQYXZvaWRfbGFzdF9hZ2VudBgEIAEoCBIUCgxieXBhc3NfY2FjaGUYBSABKAgiIQoQUmV0cnlSdW5SZXNwb25zZRINCgV0YXNrcxgBIAMoCSIuCg9QYXVzZVJ1blJlcXVlc3QSCwoDcnVuGAEgASgJEg4KBnJlYXNvbhgCIAEoCSISChBQYXVzZVJ1blJlc3BvbnNlIh8KEFJlc3VtZVJ1blJlcXVlc3QSCwoDcnVuGAEgASgJIhMKEVJlc3VtZVJ1blJlc3BvbnNlIjwKD1NraXBUYXNrUmVxdWVzdBILCgNydW4YASABKAkSDAoEdGFzaxgCIAEoCRIOCgZyZWFzb24YAyABKAkiEgoQU2tpcFRhc2tSZXNwb25zZSI8ChFDb21tZW50UnVuUmVxdWVzdBILCgNydW4YASABKAkSDAoEdGFzaxgCIAEoCRIMCgR0ZXh0GAMgASgJIhQKEkNvbW1lbnRSdW5SZXNwb25zZSJ+ChFEZWNpZGVHYXRlUmVxdWVzdBILCgNydW4YASABKAkSDQoFc3RhZ2UYAiABKAkSKwoIZGVjaXNpb24YAyABKA4yGS5taWxscmFjZS52MS5HYXRlRGVjaXNpb24SDwoHY29tbWVudBgEIAEoCRIPCgdiaW5kaW5nGAUgASgJIhQKEkRlY2lkZUdhdGVSZXNwb25zZSIlChZMaXN0UXVldWVQbGFjZXNSZXF1ZXN0EgsKA3J1bhgBIAEoCSJCChdMaXN0UXVldWVQbGFjZXNSZXNwb25zZRInCgZwbGFjZXMYASADKAsyFy5taWxscmFjZS52MS5RdWV1ZVBsYWNlIpkBCgpRdWV1ZVBsYWNlEgwKBHRhc2sYASABKAkSEAoIcG9zaXRpb24YAiABKAUSDwoHd2FpdGluZxgDIAEoBRINCgVzbG90cxgEIAEoBRISCgpzbG90c191c2VkGAUgASgFEigKB2hvbGRlcnMYBiADKAsyFy5taWxscmFjZS52MS5TbG90SG9sZGVyEg0KBXBvb2xzGBQgAygJIjEKClNsb3RIb2xkZXISFAoMZXhlY3V0aW9uX2lkGAEgASgJEg0KBWFnZW50GAIgASgJIjgKF0Rvd25sb2FkQXJ0aWZhY3RSZXF1ZXN0EgsKA3J1bhgBIAEoCRIQCghhcnRpZmFjdBgCIAEoCSJeChhEb3dubG9hZEFydGlmYWN0UmVzcG9uc2USDwoFY2h1bmsYASABKAxIABIpCgZmaW5pc2gYAiABKAsyFy5taWxscmFjZS52MS5BcmNoaXZlRW5kSABCBgoEcGFydCK7AwoDUnVuEgwKBG5hbWUYASABKAkSEAoIcGlwZWxpbmUYAiABKAkSDwoHcHJvamVjdBgDIAEoCRIRCglwcmluY2lwYWwYBCABKAkSJgoGc3RhdHVzGAUgASgOMhYubWlsbHJhY2UudjEuUnVuU3RhdHVzEjcKBnNvdXJjZRgGIAEoCzInLmJ1aWxkLmJhemVsLnJlbW90ZS5leGVjdXRpb24udjIuRGlnZXN0Ei8KC2NyZWF0ZV90aW1lGAcgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIvCgtmaW5pc2hfdGltZRgIIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASIAoFdGFza3MYCSADKAsyES5taWxscmFjZS52MS5UYXNrEhAKCHNlcXVlbmNlGAogASgDEg4KBnBpbm5lZBgLIAEoCBIkCgVwYXVzZRgUIAEoCzIVLm1pbGxyYWNlLnYxLlJ1blBhdXNlEikKCGNvbW1lbnRzGBUgAygLMhcubWlsbHJhY2UudjEuUnVuQ29tbWVudBIYChBhbGxvd2VkX2ZhaWx1cmVzGBYgASgFIlcKCFJ1blBhdXNlEg4KBnJlYXNvbhgBIAEoCRIRCglwcmluY2lwYWwYAiABKAkSKAoEdGltZRgDIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAiZQoKUnVuQ29tbWVudBIMCgR0YXNrGAEgASgJEgwKBHRleHQYAiABKAkSEQoJcHJpbmNpcGFsGAMgASgJEigKBHRpbWUYBCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wIugECgRUYXNrEg0KBXN0YWdlGAEgASgJEgwKBG5hbWUYAiABKAkSJwoGc3RhdHVzGAMgASgOMhcubWlsbHJhY2UudjEuVGFza1N0YXR1cxIOCgZjYWNoZWQYBCABKAgSEAoIYXR0ZW1wdHMYBSABKAUSDQoFYWdlbnQYBiABKAkSKwoIZHVyYXRpb24YByABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SIwoGZW5kaW5nGAggASgLMhMubWlsbHJhY2UudjEuRW5kaW5nEh8KBHdhaXQYCSABKAsyES5taWxscmFjZS52MS5XYWl0Eg0KBW5lZWRzGAogAygJEigKCWFydGlmYWN0cxgLIAMoCzIVLm1pbGxyYWNlLnYxLkFydGlmYWN0Ej4KDWFjdGlvbl9kaWdlc3QYDCABKAsyJy5idWlsZC5iYXplbC5yZW1vdGUuZXhlY3V0aW9uLnYyLkRpZ2VzdBIUCgxleGVjdXRpb25faWQYDSABKAkSEwoLc2tpcF9yZWFzb24YDiABKAkSKQoFdXNhZ2UYDyABKAsyGi5taWxscmFjZS52MS5SZXNvdXJjZVVzYWdlEi0KC2NvbmZpbmVtZW50GBAgASgLMhgubWlsbHJhY2UudjEuQ29uZmluZW1lbnQSHwoEZ2F0ZRgUIAEoCzIRLm1pbGxyYWNlLnYxLkdhdGUSCwoDdHJ5GB4gASgFEiMKBXRyaWVzGB8gAygLMhQubWlsbHJhY2UudjEuVGFza1RyeRIVCg1hbGxvd19mYWlsdXJlGCAgASgIEg4KBmFsd2F5cxghIAEoCCKbAQoHVGFza1RyeRILCgN0cnkYASABKAUSJwoGc3RhdHVzGAIgASgOMhcubWlsbHJhY2UudjEuVGFza1N0YXR1cxIjCgZlbmRpbmcYAyABKAsyEy5taWxscmFjZS52MS5FbmRpbmcSDQoFYWdlbnQYBCABKAkSEAoIYXR0ZW1wdHMYBSABKAUSFAoMZXhlY3V0aW9uX2lkGAYgASgJIrECCgRHYXRlEigKB3BsYW5uZWQYASABKAsyFy5taWxscmFjZS52MS5NYW51YWxHYXRlEjgKB2JpbmRpbmcYAiABKAsyJy5idWlsZC5iYXplbC5yZW1vdGUuZXhlY3V0aW9uLnYyLkRpZ2VzdBInCgVib3VuZBgDIAEoCzIYLm1pbGxyYWNlLnYxLkdhdGVCaW5kaW5nEiwKCGRlYWRsaW5lGAQgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIpCgdkZWNpZGVkGAUgASgLMhgubWlsbHJhY2UudjEuR2F0ZURlY2lkZWQSEgoKZGVjaWRlZF9ieRgGIAEoCRIvCgtkZWNpZGVfdGltZRgHIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAiLAoNUGluUnVuUmVxdWVzdBILCgNydW4YASABKAkSDgoGcmVhc29uGAIgASgJIhAKDlBpblJ1blJlc3BvbnNlIh4KD1VucGluUnVuUmVxdWVzdBILCgNydW4YASABKAkiEgoQVW5waW5SdW5SZXNwb25zZTLwCQoKUnVuU2VydmljZRJKCglTdWJtaXRSdW4SHS5taWxscmFjZS52MS5TdWJtaXRSdW5SZXF1ZXN0Gh4ubWlsbHJhY2UudjEuU3VibWl0UnVuUmVzcG9uc2USYQoQU3VibWl0UnVuQXJjaGl2ZRIkLm1pbGxyYWNlLnYxLlN1Ym1pdFJ1bkFyY2hpdmVSZXF1ZXN0GiUubWlsbHJhY2UudjEuU3VibWl0UnVuQXJjaGl2ZVJlc3BvbnNlKAESQQoGR2V0UnVuEhoubWlsbHJhY2UudjEuR2V0UnVuUmVxdWVzdBobLm1pbGxyYWNlLnYxLkdldFJ1blJlc3BvbnNlEkcKCExpc3RSdW5zEhwubWlsbHJhY2UudjEuTGlzdFJ1bnNSZXF1ZXN0Gh0ubWlsbHJhY2UudjEuTGlzdFJ1bnNSZXNwb25zZRJJCghXYXRjaFJ1bhIcLm1pbGxyYWNlLnYxLldhdGNoUnVuUmVxdWVzdBodLm1pbGxyYWNlLnYxLldhdGNoUnVuUmVzcG9uc2UwARJKCglDYW5jZWxSdW4SHS5taWxscmFjZS52MS5DYW5jZWxSdW5SZXF1ZXN0Gh4ubWlsbHJhY2UudjEuQ2FuY2VsUnVuUmVzcG9uc2USTQoKRGVjaWRlR2F0ZRIeLm1pbGxyYWNlLnYxLkRlY2lkZUdhdGVSZXF1ZXN0Gh8ubWlsbHJhY2UudjEuRGVjaWRlR2F0ZVJlc3BvbnNlElwKD0xpc3RRdWV1ZVBsYWNlcxIjLm1pbGxyYWNlLnYxLkxpc3RRdWV1ZVBsYWNlc1JlcXVlc3QaJC5taWxscmFjZS52MS5MaXN0UXVldWVQbGFjZXNSZXNwb25zZRJBCgZQaW5SdW4SGi5taWxscmFjZS52MS5QaW5SdW5SZXF1ZXN0GhsubWlsbHJhY2UudjEuUGluUnVuUmVzcG9uc2USRwoIVW5waW5SdW4SHC5taWxscmFjZS52MS5VbnBpblJ1blJlcXVlc3QaHS5taWxscmFjZS52MS5VbnBpblJ1blJlc3BvbnNlEkcKCFJldHJ5UnVuEhwubWlsbHJhY2UudjEuUmV0cnlSdW5SZXF1ZXN0Gh0ubWlsbHJhY2UudjEuUmV0cnlSdW5SZXNwb25zZRJHCghQYXVzZVJ1bhIcLm1pbGxyYWNlLnYxLlBhdXNlUnVuUmVxdWVzdBodLm1pbGxyYWNlLnYxLlBhdXNlUnVuUmVzcG9uc2USSgoJUmVzdW1lUnVuEh0ubWlsbHJhY2UudjEuUmVzdW1lUnVuUmVxdWVzdBoeLm1pbGxyYWNlLnYxLlJlc3VtZVJ1blJlc3BvbnNlEkcKCFNraXBUYXNrEhwubWlsbHJhY2UudjEuU2tpcFRhc2tSZXF1ZXN0Gh0ubWlsbHJhY2UudjEuU2tpcFRhc2tSZXNwb25zZRJNCgpDb21tZW50UnVuEh4ubWlsbHJhY2UudjEuQ29tbWVudFJ1blJlcXVlc3QaHy5taWxscmFjZS52MS5Db21tZW50UnVuUmVzcG9uc2USYQoQRG93bmxvYWRBcnRpZmFjdBIkLm1pbGxyYWNlLnYxLkRvd25sb2FkQXJ0aWZhY3RSZXF1ZXN0GiUubWlsbHJhY2UudjEuRG93bmxvYWRBcnRpZmFjdFJlc3BvbnNlMAFiBnByb3RvMw", [file_build_bazel_remote_execution_v2_remote_execution, file_google_protobuf_duration, file_google_protobuf_timestamp, file_millrace_v1_event]);
+  fileDesc("ChVtaWxscmFjZS92MS9ydW4ucHJvdG8SC21pbGxyYWNlLnYxImwKClJ1blJlcXVlc3QSFQoNcGlwZWxpbmVfcGF0aBgBIAEoCRIXCg9pZGVtcG90ZW5jeV9rZXkYAiABKAkSDgoGc3RhZ2VzGAMgAygJEg0KBXRhc2tzGAQgAygJEg8KB3Byb2plY3QYBSABKAkivQEKEFN1Ym1pdFJ1blJlcXVlc3QSJAoDcnVuGAEgASgLMhcubWlsbHJhY2UudjEuUnVuUmVxdWVzdBI3CgZzb3VyY2UYAiABKAsyJy5idWlsZC5iYXplbC5yZW1vdGUuZXhlY3V0aW9uLnYyLkRpZ2VzdBIgCgNnaXQYAyABKAsyEy5taWxscmFjZS52MS5HaXRSZWYSKAoIY2hlY2tvdXQYBCABKAsyFi5taWxscmFjZS52MS5HaXRTb3VyY2UiIgoGR2l0UmVmEgsKA3VybBgBIAEoCRILCgNyZWYYAiABKAkiTQocU3VibWl0UnVuV2l0aFByb2dyZXNzUmVxdWVzdBItCgZzdWJtaXQYASABKAsyHS5taWxscmFjZS52MS5TdWJtaXRSdW5SZXF1ZXN0ImcKHVN1Ym1pdFJ1bldpdGhQcm9ncmVzc1Jlc3BvbnNlEi8KCHByb2dyZXNzGAEgASgLMhsubWlsbHJhY2UudjEuSW1wb3J0UHJvZ3Jlc3NIABINCgNydW4YAiABKAlIAEIGCgRwYXJ0IkkKDkltcG9ydFByb2dyZXNzEicKBXN0YXRlGAEgASgOMhgubWlsbHJhY2UudjEuSW1wb3J0U3RhdGUSDgoGZGV0YWlsGAIgASgJIiAKEVN1Ym1pdFJ1blJlc3BvbnNlEgsKA3J1bhgBIAEoCSKHAQoXU3VibWl0UnVuQXJjaGl2ZVJlcXVlc3QSKAoFc3RhcnQYASABKAsyFy5taWxscmFjZS52MS5SdW5SZXF1ZXN0SAASDwoFY2h1bmsYAiABKAxIABIpCgZmaW5pc2gYAyABKAsyFy5taWxscmFjZS52MS5BcmNoaXZlRW5kSABCBgoEcGFydCIhCgpBcmNoaXZlRW5kEhMKC3RvdGFsX2J5dGVzGAEgASgDIicKGFN1Ym1pdFJ1bkFyY2hpdmVSZXNwb25zZRILCgNydW4YASABKAkiHAoNR2V0UnVuUmVxdWVzdBILCgNydW4YASABKAkiLwoOR2V0UnVuUmVzcG9uc2USHQoDcnVuGAEgASgLMhAubWlsbHJhY2UudjEuUnVuIjgKD0xpc3RSdW5zUmVxdWVzdBIRCglwYWdlX3NpemUYASABKAUSEgoKcGFnZV90b2tlbhgCIAEoCSJLChBMaXN0UnVuc1Jlc3BvbnNlEh4KBHJ1bnMYASADKAsyEC5taWxscmFjZS52MS5SdW4SFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJIjYKD1dhdGNoUnVuUmVxdWVzdBILCgNydW4YASABKAkSFgoOYWZ0ZXJfc2VxdWVuY2UYAiABKAMiRwoQV2F0Y2hSdW5SZXNwb25zZRIQCghzZXF1ZW5jZRgBIAEoAxIhCgVldmVudBgCIAEoCzISLm1pbGxyYWNlLnYxLkV2ZW50Ii8KEENhbmNlbFJ1blJlcXVlc3QSCwoDcnVuGAEgASgJEg4KBnJlYXNvbhgCIAEoCSI7ChFDYW5jZWxSdW5SZXNwb25zZRImCgZzdGF0dXMYASABKA4yFi5taWxscmFjZS52MS5SdW5TdGF0dXMicwoPUmV0cnlSdW5SZXF1ZXN0EgsKA3J1bhgBIAEoCRINCgV0YXNrcxgCIAMoCRIUCgxhdm9pZF9hZ2VudHMYAyADKAkSGAoQYXZvaWRfbGFzdF9hZ2VudBgEIAEoCBIUCgxieXBhc3NfY2FjaGUYBSABKAgiIQoQUmV0cnlSdW5SZXNwb25zZRINCgV0YXNrcxgBIAMoCSIuCg9QYXVzZVJ1blJlcXVlc3QSCwoDcnVuGAEgASgJEg4KBnJlYXNvbhgCIAEoCSISChBQYXVzZVJ1blJlc3BvbnNlIh8KEFJlc3VtZVJ1blJlcXVlc3QSCwoDcnVuGAEgASgJIhMKEVJlc3VtZVJ1blJlc3BvbnNlIjwKD1NraXBUYXNrUmVxdWVzdBILCgNydW4YASABKAkSDAoEdGFzaxgCIAEoCRIOCgZyZWFzb24YAyABKAkiEgoQU2tpcFRhc2tSZXNwb25zZSI8ChFDb21tZW50UnVuUmVxdWVzdBILCgNydW4YASABKAkSDAoEdGFzaxgCIAEoCRIMCgR0ZXh0GAMgASgJIhQKEkNvbW1lbnRSdW5SZXNwb25zZSJ+ChFEZWNpZGVHYXRlUmVxdWVzdBILCgNydW4YASABKAkSDQoFc3RhZ2UYAiABKAkSKwoIZGVjaXNpb24YAyABKA4yGS5taWxscmFjZS52MS5HYXRlRGVjaXNpb24SDwoHY29tbWVudBgEIAEoCRIPCgdiaW5kaW5nGAUgASgJIhQKEkRlY2lkZUdhdGVSZXNwb25zZSIlChZMaXN0UXVldWVQbGFjZXNSZXF1ZXN0EgsKA3J1bhgBIAEoCSJCChdMaXN0UXVldWVQbGFjZXNSZXNwb25zZRInCgZwbGFjZXMYASADKAsyFy5taWxscmFjZS52MS5RdWV1ZVBsYWNlIpkBCgpRdWV1ZVBsYWNlEgwKBHRhc2sYASABKAkSEAoIcG9zaXRpb24YAiABKAUSDwoHd2FpdGluZxgDIAEoBRINCgVzbG90cxgEIAEoBRISCgpzbG90c191c2VkGAUgASgFEigKB2hvbGRlcnMYBiADKAsyFy5taWxscmFjZS52MS5TbG90SG9sZGVyEg0KBXBvb2xzGBQgAygJIjEKClNsb3RIb2xkZXISFAoMZXhlY3V0aW9uX2lkGAEgASgJEg0KBWFnZW50GAIgASgJIjgKF0Rvd25sb2FkQXJ0aWZhY3RSZXF1ZXN0EgsKA3J1bhgBIAEoCRIQCghhcnRpZmFjdBgCIAEoCSJeChhEb3dubG9hZEFydGlmYWN0UmVzcG9uc2USDwoFY2h1bmsYASABKAxIABIpCgZmaW5pc2gYAiABKAsyFy5taWxscmFjZS52MS5BcmNoaXZlRW5kSABCBgoEcGFydCLgAwoDUnVuEgwKBG5hbWUYASABKAkSEAoIcGlwZWxpbmUYAiABKAkSDwoHcHJvamVjdBgDIAEoCRIRCglwcmluY2lwYWwYBCABKAkSJgoGc3RhdHVzGAUgASgOMhYubWlsbHJhY2UudjEuUnVuU3RhdHVzEjcKBnNvdXJjZRgGIAEoCzInLmJ1aWxkLmJhemVsLnJlbW90ZS5leGVjdXRpb24udjIuRGlnZXN0Ei8KC2NyZWF0ZV90aW1lGAcgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIvCgtmaW5pc2hfdGltZRgIIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASIAoFdGFza3MYCSADKAsyES5taWxscmFjZS52MS5UYXNrEhAKCHNlcXVlbmNlGAogASgDEg4KBnBpbm5lZBgLIAEoCBIkCgVwYXVzZRgUIAEoCzIVLm1pbGxyYWNlLnYxLlJ1blBhdXNlEikKCGNvbW1lbnRzGBUgAygLMhcubWlsbHJhY2UudjEuUnVuQ29tbWVudBIYChBhbGxvd2VkX2ZhaWx1cmVzGBYgASgFEiMKA2dpdBgeIAEoCzIWLm1pbGxyYWNlLnYxLkdpdFNvdXJjZSJXCghSdW5QYXVzZRIOCgZyZWFzb24YASABKAkSEQoJcHJpbmNpcGFsGAIgASgJEigKBHRpbWUYAyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wImUKClJ1bkNvbW1lbnQSDAoEdGFzaxgBIAEoCRIMCgR0ZXh0GAIgASgJEhEKCXByaW5jaXBhbBgDIAEoCRIoCgR0aW1lGAQgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCLoBAoEVGFzaxINCgVzdGFnZRgBIAEoCRIMCgRuYW1lGAIgASgJEicKBnN0YXR1cxgDIAEoDjIXLm1pbGxyYWNlLnYxLlRhc2tTdGF0dXMSDgoGY2FjaGVkGAQgASgIEhAKCGF0dGVtcHRzGAUgASgFEg0KBWFnZW50GAYgASgJEisKCGR1cmF0aW9uGAcgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEiMKBmVuZGluZxgIIAEoCzITLm1pbGxyYWNlLnYxLkVuZGluZxIfCgR3YWl0GAkgASgLMhEubWlsbHJhY2UudjEuV2FpdBINCgVuZWVkcxgKIAMoCRIoCglhcnRpZmFjdHMYCyADKAsyFS5taWxscmFjZS52MS5BcnRpZmFjdBI+Cg1hY3Rpb25fZGlnZXN0GAwgASgLMicuYnVpbGQuYmF6ZWwucmVtb3RlLmV4ZWN1dGlvbi52Mi5EaWdlc3QSFAoMZXhlY3V0aW9uX2lkGA0gASgJEhMKC3NraXBfcmVhc29uGA4gASgJEikKBXVzYWdlGA8gASgLMhoubWlsbHJhY2UudjEuUmVzb3VyY2VVc2FnZRItCgtjb25maW5lbWVudBgQIAEoCzIYLm1pbGxyYWNlLnYxLkNvbmZpbmVtZW50Eh8KBGdhdGUYFCABKAsyES5taWxscmFjZS52MS5HYXRlEgsKA3RyeRgeIAEoBRIjCgV0cmllcxgfIAMoCzIULm1pbGxyYWNlLnYxLlRhc2tUcnkSFQoNYWxsb3dfZmFpbHVyZRggIAEoCBIOCgZhbHdheXMYISABKAgimwEKB1Rhc2tUcnkSCwoDdHJ5GAEgASgFEicKBnN0YXR1cxgCIAEoDjIXLm1pbGxyYWNlLnYxLlRhc2tTdGF0dXMSIwoGZW5kaW5nGAMgASgLMhMubWlsbHJhY2UudjEuRW5kaW5nEg0KBWFnZW50GAQgASgJEhAKCGF0dGVtcHRzGAUgASgFEhQKDGV4ZWN1dGlvbl9pZBgGIAEoCSKxAgoER2F0ZRIoCgdwbGFubmVkGAEgASgLMhcubWlsbHJhY2UudjEuTWFudWFsR2F0ZRI4CgdiaW5kaW5nGAIgASgLMicuYnVpbGQuYmF6ZWwucmVtb3RlLmV4ZWN1dGlvbi52Mi5EaWdlc3QSJwoFYm91bmQYAyABKAsyGC5taWxscmFjZS52MS5HYXRlQmluZGluZxIsCghkZWFkbGluZRgEIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASKQoHZGVjaWRlZBgFIAEoCzIYLm1pbGxyYWNlLnYxLkdhdGVEZWNpZGVkEhIKCmRlY2lkZWRfYnkYBiABKAkSLwoLZGVjaWRlX3RpbWUYByABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wIiwKDVBpblJ1blJlcXVlc3QSCwoDcnVuGAEgASgJEg4KBnJlYXNvbhgCIAEoCSIQCg5QaW5SdW5SZXNwb25zZSIeCg9VbnBpblJ1blJlcXVlc3QSCwoDcnVuGAEgASgJIhIKEFVucGluUnVuUmVzcG9uc2UqfAoLSW1wb3J0U3RhdGUSHAoYSU1QT1JUX1NUQVRFX1VOU1BFQ0lGSUVEEAASGAoUSU1QT1JUX1NUQVRFX1dBSVRJTkcQARIZChVJTVBPUlRfU1RBVEVfRkVUQ0hJTkcQAhIaChZJTVBPUlRfU1RBVEVfVVBMT0FESU5HEAMy4goKClJ1blNlcnZpY2USSgoJU3VibWl0UnVuEh0ubWlsbHJhY2UudjEuU3VibWl0UnVuUmVxdWVzdBoeLm1pbGxyYWNlLnYxLlN1Ym1pdFJ1blJlc3BvbnNlEnAKFVN1Ym1pdFJ1bldpdGhQcm9ncmVzcxIpLm1pbGxyYWNlLnYxLlN1Ym1pdFJ1bldpdGhQcm9ncmVzc1JlcXVlc3QaKi5taWxscmFjZS52MS5TdWJtaXRSdW5XaXRoUHJvZ3Jlc3NSZXNwb25zZTABEmEKEFN1Ym1pdFJ1bkFyY2hpdmUSJC5taWxscmFjZS52MS5TdWJtaXRSdW5BcmNoaXZlUmVxdWVzdBolLm1pbGxyYWNlLnYxLlN1Ym1pdFJ1bkFyY2hpdmVSZXNwb25zZSgBEkEKBkdldFJ1bhIaLm1pbGxyYWNlLnYxLkdldFJ1blJlcXVlc3QaGy5taWxscmFjZS52MS5HZXRSdW5SZXNwb25zZRJHCghMaXN0UnVucxIcLm1pbGxyYWNlLnYxLkxpc3RSdW5zUmVxdWVzdBodLm1pbGxyYWNlLnYxLkxpc3RSdW5zUmVzcG9uc2USSQoIV2F0Y2hSdW4SHC5taWxscmFjZS52MS5XYXRjaFJ1blJlcXVlc3QaHS5taWxscmFjZS52MS5XYXRjaFJ1blJlc3BvbnNlMAESSgoJQ2FuY2VsUnVuEh0ubWlsbHJhY2UudjEuQ2FuY2VsUnVuUmVxdWVzdBoeLm1pbGxyYWNlLnYxLkNhbmNlbFJ1blJlc3BvbnNlEk0KCkRlY2lkZUdhdGUSHi5taWxscmFjZS52MS5EZWNpZGVHYXRlUmVxdWVzdBofLm1pbGxyYWNlLnYxLkRlY2lkZUdhdGVSZXNwb25zZRJcCg9MaXN0UXVldWVQbGFjZXMSIy5taWxscmFjZS52MS5MaXN0UXVldWVQbGFjZXNSZXF1ZXN0GiQubWlsbHJhY2UudjEuTGlzdFF1ZXVlUGxhY2VzUmVzcG9uc2USQQoGUGluUnVuEhoubWlsbHJhY2UudjEuUGluUnVuUmVxdWVzdBobLm1pbGxyYWNlLnYxLlBpblJ1blJlc3BvbnNlEkcKCFVucGluUnVuEhwubWlsbHJhY2UudjEuVW5waW5SdW5SZXF1ZXN0Gh0ubWlsbHJhY2UudjEuVW5waW5SdW5SZXNwb25zZRJHCghSZXRyeVJ1bhIcLm1pbGxyYWNlLnYxLlJldHJ5UnVuUmVxdWVzdBodLm1pbGxyYWNlLnYxLlJldHJ5UnVuUmVzcG9uc2USRwoIUGF1c2VSdW4SHC5taWxscmFjZS52MS5QYXVzZVJ1blJlcXVlc3QaHS5taWxscmFjZS52MS5QYXVzZVJ1blJlc3BvbnNlEkoKCVJlc3VtZVJ1bhIdLm1pbGxyYWNlLnYxLlJlc3VtZVJ1blJlcXVlc3QaHi5taWxscmFjZS52MS5SZXN1bWVSdW5SZXNwb25zZRJHCghTa2lwVGFzaxIcLm1pbGxyYWNlLnYxLlNraXBUYXNrUmVxdWVzdBodLm1pbGxyYWNlLnYxLlNraXBUYXNrUmVzcG9uc2USTQoKQ29tbWVudFJ1bhIeLm1pbGxyYWNlLnYxLkNvbW1lbnRSdW5SZXF1ZXN0Gh8ubWlsbHJhY2UudjEuQ29tbWVudFJ1blJlc3BvbnNlEmEKEERvd25sb2FkQXJ0aWZhY3QSJC5taWxscmFjZS52MS5Eb3dubG9hZEFydGlmYWN0UmVxdWVzdBolLm1pbGxyYWNlLnYxLkRvd25sb2FkQXJ0aWZhY3RSZXNwb25zZTABYgZwcm90bzM", [file_build_bazel_remote_execution_v2_remote_execution, file_google_protobuf_duration, file_google_protobuf_timestamp, file_millrace_v1_event]);
 
 /**
  * What to run.
@@ -70,7 +70,7 @@ export const RunRequestSchema: GenMessage<RunRequest> = /*@__PURE__*/
   messageDesc(file_millrace_v1_run, 0);
 
 /**
- * See RunService.SubmitRun.
+ * See RunService.SubmitRun. Exactly one of `source` and `git` says what to run.
  *
  * @generated from message millrace.v1.SubmitRunRequest
  */
@@ -86,6 +86,21 @@ export type SubmitRunRequest = Message<"millrace.v1.SubmitRunRequest"> & {
    * @generated from field: build.bazel.remote.execution.v2.Digest source = 2;
    */
   source?: Digest | undefined;
+
+  /**
+   * A commit that an agent is to import.
+   *
+   * @generated from field: millrace.v1.GitRef git = 3;
+   */
+  git?: GitRef | undefined;
+
+  /**
+   * With `source`: the commit that the tree was taken from, as the client says. `url`, `ref`, `branch`, `commit` and
+   * `dirty` alone; it decides nothing.
+   *
+   * @generated from field: millrace.v1.GitSource checkout = 4;
+   */
+  checkout?: GitSource | undefined;
 };
 
 /**
@@ -94,6 +109,114 @@ export type SubmitRunRequest = Message<"millrace.v1.SubmitRunRequest"> & {
  */
 export const SubmitRunRequestSchema: GenMessage<SubmitRunRequest> = /*@__PURE__*/
   messageDesc(file_millrace_v1_run, 1);
+
+/**
+ * A commit, by its repository and a name there.
+ *
+ * @generated from message millrace.v1.GitRef
+ */
+export type GitRef = Message<"millrace.v1.GitRef"> & {
+  /**
+   * `https:`, `http:` or `ssh:`, or an absolute path that the agents' operators have allowed; without credentials. Empty:
+   * the repository of the run's project.
+   *
+   * @generated from field: string url = 1;
+   */
+  url: string;
+
+  /**
+   * A branch, a tag, a full name such as `refs/pull/7/head`, or a commit of 40 or 64 hex digits. Empty: the project's
+   * default branch, or what the repository calls HEAD.
+   *
+   * @generated from field: string ref = 2;
+   */
+  ref: string;
+};
+
+/**
+ * Describes the message millrace.v1.GitRef.
+ * Use `create(GitRefSchema)` to create a new message.
+ */
+export const GitRefSchema: GenMessage<GitRef> = /*@__PURE__*/
+  messageDesc(file_millrace_v1_run, 2);
+
+/**
+ * See RunService.SubmitRunWithProgress.
+ *
+ * @generated from message millrace.v1.SubmitRunWithProgressRequest
+ */
+export type SubmitRunWithProgressRequest = Message<"millrace.v1.SubmitRunWithProgressRequest"> & {
+  /**
+   * @generated from field: millrace.v1.SubmitRunRequest submit = 1;
+   */
+  submit?: SubmitRunRequest | undefined;
+};
+
+/**
+ * Describes the message millrace.v1.SubmitRunWithProgressRequest.
+ * Use `create(SubmitRunWithProgressRequestSchema)` to create a new message.
+ */
+export const SubmitRunWithProgressRequestSchema: GenMessage<SubmitRunWithProgressRequest> = /*@__PURE__*/
+  messageDesc(file_millrace_v1_run, 3);
+
+/**
+ * One message of RunService.SubmitRunWithProgress.
+ *
+ * @generated from message millrace.v1.SubmitRunWithProgressResponse
+ */
+export type SubmitRunWithProgressResponse = Message<"millrace.v1.SubmitRunWithProgressResponse"> & {
+  /**
+   * @generated from oneof millrace.v1.SubmitRunWithProgressResponse.part
+   */
+  part: {
+    /**
+     * @generated from field: millrace.v1.ImportProgress progress = 1;
+     */
+    value: ImportProgress;
+    case: "progress";
+  } | {
+    /**
+     * Last message: the run that now exists, for example `run_12`.
+     *
+     * @generated from field: string run = 2;
+     */
+    value: string;
+    case: "run";
+  } | { case: undefined; value?: undefined };
+};
+
+/**
+ * Describes the message millrace.v1.SubmitRunWithProgressResponse.
+ * Use `create(SubmitRunWithProgressResponseSchema)` to create a new message.
+ */
+export const SubmitRunWithProgressResponseSchema: GenMessage<SubmitRunWithProgressResponse> = /*@__PURE__*/
+  messageDesc(file_millrace_v1_run, 4);
+
+/**
+ * How far an import is.
+ *
+ * @generated from message millrace.v1.ImportProgress
+ */
+export type ImportProgress = Message<"millrace.v1.ImportProgress"> & {
+  /**
+   * @generated from field: millrace.v1.ImportState state = 1;
+   */
+  state: ImportState;
+
+  /**
+   * For a person: what it waits for, or the agent that has it.
+   *
+   * @generated from field: string detail = 2;
+   */
+  detail: string;
+};
+
+/**
+ * Describes the message millrace.v1.ImportProgress.
+ * Use `create(ImportProgressSchema)` to create a new message.
+ */
+export const ImportProgressSchema: GenMessage<ImportProgress> = /*@__PURE__*/
+  messageDesc(file_millrace_v1_run, 5);
 
 /**
  * The run that now exists.
@@ -114,7 +237,7 @@ export type SubmitRunResponse = Message<"millrace.v1.SubmitRunResponse"> & {
  * Use `create(SubmitRunResponseSchema)` to create a new message.
  */
 export const SubmitRunResponseSchema: GenMessage<SubmitRunResponse> = /*@__PURE__*/
-  messageDesc(file_millrace_v1_run, 2);
+  messageDesc(file_millrace_v1_run, 6);
 
 /**
  * One message of an upload; see RunService.SubmitRunArchive.
@@ -157,7 +280,7 @@ export type SubmitRunArchiveRequest = Message<"millrace.v1.SubmitRunArchiveReque
  * Use `create(SubmitRunArchiveRequestSchema)` to create a new message.
  */
 export const SubmitRunArchiveRequestSchema: GenMessage<SubmitRunArchiveRequest> = /*@__PURE__*/
-  messageDesc(file_millrace_v1_run, 3);
+  messageDesc(file_millrace_v1_run, 7);
 
 /**
  * Closes an upload, so that an interrupted one cannot be mistaken for a whole one.
@@ -178,7 +301,7 @@ export type ArchiveEnd = Message<"millrace.v1.ArchiveEnd"> & {
  * Use `create(ArchiveEndSchema)` to create a new message.
  */
 export const ArchiveEndSchema: GenMessage<ArchiveEnd> = /*@__PURE__*/
-  messageDesc(file_millrace_v1_run, 4);
+  messageDesc(file_millrace_v1_run, 8);
 
 /**
  * The run that now exists.
@@ -199,7 +322,7 @@ export type SubmitRunArchiveResponse = Message<"millrace.v1.SubmitRunArchiveResp
  * Use `create(SubmitRunArchiveResponseSchema)` to create a new message.
  */
 export const SubmitRunArchiveResponseSchema: GenMessage<SubmitRunArchiveResponse> = /*@__PURE__*/
-  messageDesc(file_millrace_v1_run, 5);
+  messageDesc(file_millrace_v1_run, 9);
 
 /**
  * See RunService.GetRun.
@@ -218,7 +341,7 @@ export type GetRunRequest = Message<"millrace.v1.GetRunRequest"> & {
  * Use `create(GetRunRequestSchema)` to create a new message.
  */
 export const GetRunRequestSchema: GenMessage<GetRunRequest> = /*@__PURE__*/
-  messageDesc(file_millrace_v1_run, 6);
+  messageDesc(file_millrace_v1_run, 10);
 
 /**
  * See RunService.GetRun.
@@ -237,7 +360,7 @@ export type GetRunResponse = Message<"millrace.v1.GetRunResponse"> & {
  * Use `create(GetRunResponseSchema)` to create a new message.
  */
 export const GetRunResponseSchema: GenMessage<GetRunResponse> = /*@__PURE__*/
-  messageDesc(file_millrace_v1_run, 7);
+  messageDesc(file_millrace_v1_run, 11);
 
 /**
  * See RunService.ListRuns.
@@ -265,7 +388,7 @@ export type ListRunsRequest = Message<"millrace.v1.ListRunsRequest"> & {
  * Use `create(ListRunsRequestSchema)` to create a new message.
  */
 export const ListRunsRequestSchema: GenMessage<ListRunsRequest> = /*@__PURE__*/
-  messageDesc(file_millrace_v1_run, 8);
+  messageDesc(file_millrace_v1_run, 12);
 
 /**
  * A page of runs, without their tasks.
@@ -291,7 +414,7 @@ export type ListRunsResponse = Message<"millrace.v1.ListRunsResponse"> & {
  * Use `create(ListRunsResponseSchema)` to create a new message.
  */
 export const ListRunsResponseSchema: GenMessage<ListRunsResponse> = /*@__PURE__*/
-  messageDesc(file_millrace_v1_run, 9);
+  messageDesc(file_millrace_v1_run, 13);
 
 /**
  * See RunService.WatchRun.
@@ -317,7 +440,7 @@ export type WatchRunRequest = Message<"millrace.v1.WatchRunRequest"> & {
  * Use `create(WatchRunRequestSchema)` to create a new message.
  */
 export const WatchRunRequestSchema: GenMessage<WatchRunRequest> = /*@__PURE__*/
-  messageDesc(file_millrace_v1_run, 10);
+  messageDesc(file_millrace_v1_run, 14);
 
 /**
  * One event of the run.
@@ -343,7 +466,7 @@ export type WatchRunResponse = Message<"millrace.v1.WatchRunResponse"> & {
  * Use `create(WatchRunResponseSchema)` to create a new message.
  */
 export const WatchRunResponseSchema: GenMessage<WatchRunResponse> = /*@__PURE__*/
-  messageDesc(file_millrace_v1_run, 11);
+  messageDesc(file_millrace_v1_run, 15);
 
 /**
  * See RunService.CancelRun.
@@ -367,7 +490,7 @@ export type CancelRunRequest = Message<"millrace.v1.CancelRunRequest"> & {
  * Use `create(CancelRunRequestSchema)` to create a new message.
  */
 export const CancelRunRequestSchema: GenMessage<CancelRunRequest> = /*@__PURE__*/
-  messageDesc(file_millrace_v1_run, 12);
+  messageDesc(file_millrace_v1_run, 16);
 
 /**
  * See RunService.CancelRun.
@@ -388,7 +511,7 @@ export type CancelRunResponse = Message<"millrace.v1.CancelRunResponse"> & {
  * Use `create(CancelRunResponseSchema)` to create a new message.
  */
 export const CancelRunResponseSchema: GenMessage<CancelRunResponse> = /*@__PURE__*/
-  messageDesc(file_millrace_v1_run, 13);
+  messageDesc(file_millrace_v1_run, 17);
 
 /**
  * See RunService.RetryRun.
@@ -435,7 +558,7 @@ export type RetryRunRequest = Message<"millrace.v1.RetryRunRequest"> & {
  * Use `create(RetryRunRequestSchema)` to create a new message.
  */
 export const RetryRunRequestSchema: GenMessage<RetryRunRequest> = /*@__PURE__*/
-  messageDesc(file_millrace_v1_run, 14);
+  messageDesc(file_millrace_v1_run, 18);
 
 /**
  * See RunService.RetryRun.
@@ -456,7 +579,7 @@ export type RetryRunResponse = Message<"millrace.v1.RetryRunResponse"> & {
  * Use `create(RetryRunResponseSchema)` to create a new message.
  */
 export const RetryRunResponseSchema: GenMessage<RetryRunResponse> = /*@__PURE__*/
-  messageDesc(file_millrace_v1_run, 15);
+  messageDesc(file_millrace_v1_run, 19);
 
 /**
  * See RunService.PauseRun.
@@ -482,7 +605,7 @@ export type PauseRunRequest = Message<"millrace.v1.PauseRunRequest"> & {
  * Use `create(PauseRunRequestSchema)` to create a new message.
  */
 export const PauseRunRequestSchema: GenMessage<PauseRunRequest> = /*@__PURE__*/
-  messageDesc(file_millrace_v1_run, 16);
+  messageDesc(file_millrace_v1_run, 20);
 
 /**
  * See RunService.PauseRun.
@@ -497,7 +620,7 @@ export type PauseRunResponse = Message<"millrace.v1.PauseRunResponse"> & {
  * Use `create(PauseRunResponseSchema)` to create a new message.
  */
 export const PauseRunResponseSchema: GenMessage<PauseRunResponse> = /*@__PURE__*/
-  messageDesc(file_millrace_v1_run, 17);
+  messageDesc(file_millrace_v1_run, 21);
 
 /**
  * See RunService.ResumeRun.
@@ -516,7 +639,7 @@ export type ResumeRunRequest = Message<"millrace.v1.ResumeRunRequest"> & {
  * Use `create(ResumeRunRequestSchema)` to create a new message.
  */
 export const ResumeRunRequestSchema: GenMessage<ResumeRunRequest> = /*@__PURE__*/
-  messageDesc(file_millrace_v1_run, 18);
+  messageDesc(file_millrace_v1_run, 22);
 
 /**
  * See RunService.ResumeRun.
@@ -531,7 +654,7 @@ export type ResumeRunResponse = Message<"millrace.v1.ResumeRunResponse"> & {
  * Use `create(ResumeRunResponseSchema)` to create a new message.
  */
 export const ResumeRunResponseSchema: GenMessage<ResumeRunResponse> = /*@__PURE__*/
-  messageDesc(file_millrace_v1_run, 19);
+  messageDesc(file_millrace_v1_run, 23);
 
 /**
  * See RunService.SkipTask.
@@ -564,7 +687,7 @@ export type SkipTaskRequest = Message<"millrace.v1.SkipTaskRequest"> & {
  * Use `create(SkipTaskRequestSchema)` to create a new message.
  */
 export const SkipTaskRequestSchema: GenMessage<SkipTaskRequest> = /*@__PURE__*/
-  messageDesc(file_millrace_v1_run, 20);
+  messageDesc(file_millrace_v1_run, 24);
 
 /**
  * See RunService.SkipTask.
@@ -579,7 +702,7 @@ export type SkipTaskResponse = Message<"millrace.v1.SkipTaskResponse"> & {
  * Use `create(SkipTaskResponseSchema)` to create a new message.
  */
 export const SkipTaskResponseSchema: GenMessage<SkipTaskResponse> = /*@__PURE__*/
-  messageDesc(file_millrace_v1_run, 21);
+  messageDesc(file_millrace_v1_run, 25);
 
 /**
  * See RunService.CommentRun.
@@ -612,7 +735,7 @@ export type CommentRunRequest = Message<"millrace.v1.CommentRunRequest"> & {
  * Use `create(CommentRunRequestSchema)` to create a new message.
  */
 export const CommentRunRequestSchema: GenMessage<CommentRunRequest> = /*@__PURE__*/
-  messageDesc(file_millrace_v1_run, 22);
+  messageDesc(file_millrace_v1_run, 26);
 
 /**
  * See RunService.CommentRun.
@@ -627,7 +750,7 @@ export type CommentRunResponse = Message<"millrace.v1.CommentRunResponse"> & {
  * Use `create(CommentRunResponseSchema)` to create a new message.
  */
 export const CommentRunResponseSchema: GenMessage<CommentRunResponse> = /*@__PURE__*/
-  messageDesc(file_millrace_v1_run, 23);
+  messageDesc(file_millrace_v1_run, 27);
 
 /**
  * See RunService.DecideGate.
@@ -672,7 +795,7 @@ export type DecideGateRequest = Message<"millrace.v1.DecideGateRequest"> & {
  * Use `create(DecideGateRequestSchema)` to create a new message.
  */
 export const DecideGateRequestSchema: GenMessage<DecideGateRequest> = /*@__PURE__*/
-  messageDesc(file_millrace_v1_run, 24);
+  messageDesc(file_millrace_v1_run, 28);
 
 /**
  * See RunService.DecideGate.
@@ -687,7 +810,7 @@ export type DecideGateResponse = Message<"millrace.v1.DecideGateResponse"> & {
  * Use `create(DecideGateResponseSchema)` to create a new message.
  */
 export const DecideGateResponseSchema: GenMessage<DecideGateResponse> = /*@__PURE__*/
-  messageDesc(file_millrace_v1_run, 25);
+  messageDesc(file_millrace_v1_run, 29);
 
 /**
  * See RunService.ListQueuePlaces.
@@ -706,7 +829,7 @@ export type ListQueuePlacesRequest = Message<"millrace.v1.ListQueuePlacesRequest
  * Use `create(ListQueuePlacesRequestSchema)` to create a new message.
  */
 export const ListQueuePlacesRequestSchema: GenMessage<ListQueuePlacesRequest> = /*@__PURE__*/
-  messageDesc(file_millrace_v1_run, 26);
+  messageDesc(file_millrace_v1_run, 30);
 
 /**
  * See RunService.ListQueuePlaces.
@@ -727,7 +850,7 @@ export type ListQueuePlacesResponse = Message<"millrace.v1.ListQueuePlacesRespon
  * Use `create(ListQueuePlacesResponseSchema)` to create a new message.
  */
 export const ListQueuePlacesResponseSchema: GenMessage<ListQueuePlacesResponse> = /*@__PURE__*/
-  messageDesc(file_millrace_v1_run, 27);
+  messageDesc(file_millrace_v1_run, 31);
 
 /**
  * Where a task stands among all that wait for the same agents.
@@ -788,7 +911,7 @@ export type QueuePlace = Message<"millrace.v1.QueuePlace"> & {
  * Use `create(QueuePlaceSchema)` to create a new message.
  */
 export const QueuePlaceSchema: GenMessage<QueuePlace> = /*@__PURE__*/
-  messageDesc(file_millrace_v1_run, 28);
+  messageDesc(file_millrace_v1_run, 32);
 
 /**
  * An execution that holds a slot.
@@ -814,7 +937,7 @@ export type SlotHolder = Message<"millrace.v1.SlotHolder"> & {
  * Use `create(SlotHolderSchema)` to create a new message.
  */
 export const SlotHolderSchema: GenMessage<SlotHolder> = /*@__PURE__*/
-  messageDesc(file_millrace_v1_run, 29);
+  messageDesc(file_millrace_v1_run, 33);
 
 /**
  * See RunService.DownloadArtifact.
@@ -838,7 +961,7 @@ export type DownloadArtifactRequest = Message<"millrace.v1.DownloadArtifactReque
  * Use `create(DownloadArtifactRequestSchema)` to create a new message.
  */
 export const DownloadArtifactRequestSchema: GenMessage<DownloadArtifactRequest> = /*@__PURE__*/
-  messageDesc(file_millrace_v1_run, 30);
+  messageDesc(file_millrace_v1_run, 34);
 
 /**
  * One message of a download.
@@ -869,7 +992,7 @@ export type DownloadArtifactResponse = Message<"millrace.v1.DownloadArtifactResp
  * Use `create(DownloadArtifactResponseSchema)` to create a new message.
  */
 export const DownloadArtifactResponseSchema: GenMessage<DownloadArtifactResponse> = /*@__PURE__*/
-  messageDesc(file_millrace_v1_run, 31);
+  messageDesc(file_millrace_v1_run, 35);
 
 /**
  * A view of a run: a pure fold over its events.
@@ -960,6 +1083,13 @@ export type Run = Message<"millrace.v1.Run"> & {
    * @generated from field: int32 allowed_failures = 22;
    */
   allowedFailures: number;
+
+  /**
+   * The commit that its source was taken from; absent when the source came without one, and in lists.
+   *
+   * @generated from field: millrace.v1.GitSource git = 30;
+   */
+  git?: GitSource | undefined;
 };
 
 /**
@@ -967,7 +1097,7 @@ export type Run = Message<"millrace.v1.Run"> & {
  * Use `create(RunSchema)` to create a new message.
  */
 export const RunSchema: GenMessage<Run> = /*@__PURE__*/
-  messageDesc(file_millrace_v1_run, 32);
+  messageDesc(file_millrace_v1_run, 36);
 
 /**
  * That nothing new of a run begins.
@@ -1000,7 +1130,7 @@ export type RunPause = Message<"millrace.v1.RunPause"> & {
  * Use `create(RunPauseSchema)` to create a new message.
  */
 export const RunPauseSchema: GenMessage<RunPause> = /*@__PURE__*/
-  messageDesc(file_millrace_v1_run, 33);
+  messageDesc(file_millrace_v1_run, 37);
 
 /**
  * What somebody said about a run.
@@ -1036,7 +1166,7 @@ export type RunComment = Message<"millrace.v1.RunComment"> & {
  * Use `create(RunCommentSchema)` to create a new message.
  */
 export const RunCommentSchema: GenMessage<RunComment> = /*@__PURE__*/
-  messageDesc(file_millrace_v1_run, 34);
+  messageDesc(file_millrace_v1_run, 38);
 
 /**
  * A task of a run, as it stands.
@@ -1183,7 +1313,7 @@ export type Task = Message<"millrace.v1.Task"> & {
  * Use `create(TaskSchema)` to create a new message.
  */
 export const TaskSchema: GenMessage<Task> = /*@__PURE__*/
-  messageDesc(file_millrace_v1_run, 35);
+  messageDesc(file_millrace_v1_run, 39);
 
 /**
  * How one try of a task ended, which another one followed.
@@ -1231,7 +1361,7 @@ export type TaskTry = Message<"millrace.v1.TaskTry"> & {
  * Use `create(TaskTrySchema)` to create a new message.
  */
 export const TaskTrySchema: GenMessage<TaskTry> = /*@__PURE__*/
-  messageDesc(file_millrace_v1_run, 36);
+  messageDesc(file_millrace_v1_run, 40);
 
 /**
  * A gate, as it stands.
@@ -1288,7 +1418,7 @@ export type Gate = Message<"millrace.v1.Gate"> & {
  * Use `create(GateSchema)` to create a new message.
  */
 export const GateSchema: GenMessage<Gate> = /*@__PURE__*/
-  messageDesc(file_millrace_v1_run, 37);
+  messageDesc(file_millrace_v1_run, 41);
 
 /**
  * See RunService.PinRun.
@@ -1314,7 +1444,7 @@ export type PinRunRequest = Message<"millrace.v1.PinRunRequest"> & {
  * Use `create(PinRunRequestSchema)` to create a new message.
  */
 export const PinRunRequestSchema: GenMessage<PinRunRequest> = /*@__PURE__*/
-  messageDesc(file_millrace_v1_run, 38);
+  messageDesc(file_millrace_v1_run, 42);
 
 /**
  * See RunService.PinRun.
@@ -1329,7 +1459,7 @@ export type PinRunResponse = Message<"millrace.v1.PinRunResponse"> & {
  * Use `create(PinRunResponseSchema)` to create a new message.
  */
 export const PinRunResponseSchema: GenMessage<PinRunResponse> = /*@__PURE__*/
-  messageDesc(file_millrace_v1_run, 39);
+  messageDesc(file_millrace_v1_run, 43);
 
 /**
  * See RunService.UnpinRun.
@@ -1348,7 +1478,7 @@ export type UnpinRunRequest = Message<"millrace.v1.UnpinRunRequest"> & {
  * Use `create(UnpinRunRequestSchema)` to create a new message.
  */
 export const UnpinRunRequestSchema: GenMessage<UnpinRunRequest> = /*@__PURE__*/
-  messageDesc(file_millrace_v1_run, 40);
+  messageDesc(file_millrace_v1_run, 44);
 
 /**
  * See RunService.UnpinRun.
@@ -1363,7 +1493,53 @@ export type UnpinRunResponse = Message<"millrace.v1.UnpinRunResponse"> & {
  * Use `create(UnpinRunResponseSchema)` to create a new message.
  */
 export const UnpinRunResponseSchema: GenMessage<UnpinRunResponse> = /*@__PURE__*/
-  messageDesc(file_millrace_v1_run, 41);
+  messageDesc(file_millrace_v1_run, 45);
+
+/**
+ * Where an import stands.
+ *
+ * @generated from enum millrace.v1.ImportState
+ */
+export const ImportState = {
+  /**
+   * @generated from enum value: IMPORT_STATE_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED: 0,
+
+  /**
+   * No agent has it yet.
+   *
+   * @generated from enum value: IMPORT_STATE_WAITING = 1;
+   */
+  WAITING: 1,
+
+  /**
+   * The agent asks the repository for what it lacks.
+   *
+   * @generated from enum value: IMPORT_STATE_FETCHING = 2;
+   */
+  FETCHING: 2,
+
+  /**
+   * The agent sends what the CAS lacks.
+   *
+   * @generated from enum value: IMPORT_STATE_UPLOADING = 3;
+   */
+  UPLOADING: 3,
+} as const;
+
+/**
+ * Where an import stands.
+ *
+ * @generated from enum millrace.v1.ImportState
+ */
+export type ImportState = (typeof ImportState)[keyof typeof ImportState] | UnknownEnum;
+
+/**
+ * Describes the enum millrace.v1.ImportState.
+ */
+export const ImportStateSchema: GenEnum<ImportState> = /*@__PURE__*/
+  enumDesc(file_millrace_v1_run, 0);
 
 /**
  * Submits runs and follows them. Every call needs a token with the role `admin` or `developer`.
@@ -1376,6 +1552,8 @@ export const RunService: GenService<{
    * problem of the pipeline file (`field` is file:line:column); FAILED_PRECONDITION names blobs of the tree that are
    * missing, the first of them when there are many: FindMissingBlobs tells all. Whatever a client sent before need not be
    * asked about as long as this is not refused.
+   * With `git` it answers when an agent has imported the commit: INVALID_ARGUMENT when there is no such commit, the
+   * repository does not let us in, or it holds what no source tree can, UNAVAILABLE when it cannot be reached.
    *
    * @generated from rpc millrace.v1.RunService.SubmitRun
    */
@@ -1383,6 +1561,17 @@ export const RunService: GenService<{
     methodKind: "unary";
     input: typeof SubmitRunRequestSchema;
     output: typeof SubmitRunResponseSchema;
+  },
+  /**
+   * As SubmitRun, for a person who wants to see how far the import is: any number of `progress`, then `run`. A caller that
+   * goes away before that ends the import.
+   *
+   * @generated from rpc millrace.v1.RunService.SubmitRunWithProgress
+   */
+  submitRunWithProgress: {
+    methodKind: "server_streaming";
+    input: typeof SubmitRunWithProgressRequestSchema;
+    output: typeof SubmitRunWithProgressResponseSchema;
   },
   /**
    * Starts a run of a plain tar (uncompressed), for clients without Merkle code: one `start`, any number of `chunk`,

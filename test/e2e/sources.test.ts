@@ -1,0 +1,105 @@
+import { execFileSync } from "node:child_process";
+import { join } from "node:path";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { startFarm, type TestFarm } from "../support/farm.ts";
+import { startGitServer } from "../support/git-server.ts";
+import { tempDir } from "../support/temp-dir.ts";
+
+const pipeline = `name: shop
+stages:
+  build:
+    tasks:
+      app: { run: cat src/*.txt }
+`;
+
+interface Shown {
+  readonly git?: {
+    readonly branch: string;
+    readonly commit: string;
+    readonly dirty: boolean;
+    readonly previousCommit?: string;
+    readonly commits: readonly { readonly authorName: string; readonly subject: string }[];
+    readonly changedPaths?: readonly string[];
+  };
+}
+
+describe("runs of what is in no folder here", () => {
+  let farm: TestFarm;
+  beforeAll(async () => {
+    farm = await startFarm({ agents: 1 });
+  });
+  afterAll(() => farm.remove());
+
+  const show = async (run: string) => JSON.parse((await farm.cli(["show", run, "--json"])).stdout) as Shown;
+
+  test("a pushed commit runs, and the next one says what is new since, and by whom", async () => {
+    const server = await startGitServer();
+    const repository = server.create("shop.git");
+    const begun = repository.push({ "millrace.yaml": pipeline, "src/a.txt": "one\n" }, { message: "begin" });
+    const first = await farm.cli(["run", "--git", repository.url]);
+    expect(first).toMatchObject({ status: 0 });
+    expect(first.stdout).toContain("one");
+    expect(first.stderr).toMatch(/agent-1 fetches the commit\n(.*\n)*submitted as run_1/);
+
+    repository.push({ "src/b.txt": "two\n" }, { message: "add two", author: "Bob Builder <bob@example.org>" });
+    const commit = repository.push({ "src/c.txt": "three\n" }, { message: "add three" });
+    const second = await farm.cli(["run", "--git", repository.url, "--ref", "main", "--json"]);
+    expect(second.status).toBe(0);
+    const { run } = JSON.parse(second.stdout) as { run: string };
+    expect((await show(run)).git).toMatchObject({
+      ...{ branch: "main", commit, dirty: false, previousCommit: begun },
+      commits: [
+        { authorName: "Ann Author", subject: "add three" },
+        { authorName: "Bob Builder", subject: "add two" },
+      ],
+      changedPaths: ["src/b.txt", "src/c.txt"],
+    });
+    const text = (await farm.cli(["show", run])).stdout;
+    expect(text).toContain(`2 commits since the last run, of ${begun.slice(0, 12)}, 2 paths changed`);
+    expect(text).toMatch(/Bob Builder <bob@example.org> .* add two/);
+  });
+
+  test("what cannot be run is said before there is a run", async () => {
+    const server = await startGitServer();
+    const repository = server.create("shop.git");
+    repository.push({ "millrace.yaml": pipeline });
+    const missing = await farm.cli(["run", "--git", repository.url, "--ref", "no-such-branch"]);
+    expect(missing.status).toBe(2);
+    expect(missing.stderr).toContain('has no branch or tag "no-such-branch"');
+    const both = await farm.cli(["run", ".", "--git", repository.url]);
+    expect(both).toMatchObject({ status: 2, stderr: expect.stringContaining("name one") });
+  });
+
+  test("a folder that is checked out names its commit, and whether it has changes", async () => {
+    const server = await startGitServer();
+    const repository = server.create("shop.git");
+    const commit = repository.push({ "millrace.yaml": pipeline, "src/a.txt": "one\n" });
+    const clean = await farm.run(repository.work);
+    expect((await show(clean.run)).git).toMatchObject({ branch: "main", commit, dirty: false, commits: [] });
+    execFileSync("touch", [join(repository.work, "src/new.txt")]);
+    const dirty = await farm.run(repository.work);
+    expect((await show(dirty.run)).git).toMatchObject({ commit, dirty: true });
+    expect((await farm.cli(["show", dirty.run])).stdout).toContain("with changes that are in no commit");
+  });
+
+  test.each(["gzip", "zstd"])("a tar that was packed by %s runs", async (packer) => {
+    const server = await startGitServer();
+    const repository = server.create("shop.git");
+    repository.push({ "millrace.yaml": pipeline, "src/a.txt": `packed by ${packer}\n` });
+    const tar = join(tempDir(), "source.tar");
+    execFileSync("tar", [
+      "-c",
+      "-f",
+      tar,
+      `--use-compress-program=${packer}`,
+      "-C",
+      repository.work,
+      "millrace.yaml",
+      "src",
+    ]);
+    expect(await farm.cli(["run", "--archive", tar])).toMatchObject({
+      status: 0,
+      stdout: expect.stringContaining(`packed by ${packer}`),
+    });
+  });
+});
