@@ -17,8 +17,15 @@ const meanings: readonly (readonly [RegExp, (said: string) => MillraceError])[] 
     (said) => new Refused(`the repository does not let us in (${said}): give its project the secret that opens it`),
   ],
   [
-    /repository '.*' not found|does not appear to be a git repository|error: 404\b|not a git repository/i,
+    /repository '.*' not found|does not appear to be a git repository|error: 404\b/i,
     (said) => new Refused(`there is no repository to be seen (${said}): look at its address, or its project's secret`),
+  ],
+  [
+    /error: 30[12378]\b|redirect/i,
+    (said) =>
+      new Refused(
+        `it has moved, and credentials are not taken along (${said}): give its project the address it leads to`,
+      ),
   ],
   [
     /host key verification failed|host identification has changed/i,
@@ -29,8 +36,16 @@ const meanings: readonly (readonly [RegExp, (said: string) => MillraceError])[] 
     /could not resolve|failed to connect|couldn't connect|connection (refused|reset|timed out|closed)|unable to access|early eof|rpc failed|hung up|operation too slow|timed out|network is unreachable|no route to host|unexpected disconnect|could not read from remote/i,
     (said) => new MillraceError("unavailable", `the repository cannot be reached: ${said}`),
   ],
-  [/no space left on device/i, (said) => new MillraceError("resource_exhausted", said)],
 ];
+
+/** Git's words for it, as Node's: what is said of a full disk is found by this code. */
+function diskFull(said: string): MillraceError {
+  const cause = Object.assign(new Error(said), { code: "ENOSPC" });
+  return new MillraceError("resource_exhausted", said, { cause });
+}
+
+/** Commands that speak to the remote; all others know the mirror alone. */
+const remoteCommands: ReadonlySet<string> = new Set(["ls-remote", "fetch"]);
 
 /**
  * What it means that git has failed: `Refused` for what no agent could do, `not_found` for what the remote does not have,
@@ -42,8 +57,9 @@ export function describeGitFailure(command: string, said: string, status: string
     .split(/[\r\n]+/)
     .filter((line) => /^(fatal|error|remote|ssh): /i.test(line) || /denied|failed/i.test(line));
   const text = printable((lines.length > 0 ? lines.join("; ") : said.trim()).slice(-limits.gitMessageChars));
-  const meaning = meanings.find(([pattern]) => pattern.test(said));
-  if (meaning !== undefined) return meaning[1](text);
+  if (/no space left on device/i.test(said)) return diskFull(text);
+  const meaning = remoteCommands.has(command) && meanings.find(([pattern]) => pattern.test(said));
+  if (meaning) return meaning[1](text);
   return new MillraceError("data_loss", `git ${command} ended with ${status}${text === "" ? "" : `: ${text}`}`);
 }
 

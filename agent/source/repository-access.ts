@@ -23,8 +23,8 @@ export interface AccessOptions {
 }
 
 /**
- * Prepares credentials for git. Of http they become a header that is bound to the server's origin, so that a redirect to
- * another one does not carry it away; for ssh they become a file that only we can read.
+ * Prepares credentials for git. Of http they become a header, with which no redirect is followed; for ssh they become a
+ * file that only we can read.
  * @throws Refused, without the credentials in its message, when they do not fit the address
  */
 export function repositoryAccess({ url, credentials, folder }: AccessOptions): Access {
@@ -35,9 +35,12 @@ export function repositoryAccess({ url, credentials, folder }: AccessOptions): A
     if (!text.includes(":")) throw new Refused("the credentials of the repository are not user:password");
     const header = `Authorization: Basic ${Buffer.from(text).toString("base64")}`;
     const environment = {
-      GIT_CONFIG_COUNT: "1",
+      GIT_CONFIG_COUNT: "2",
       GIT_CONFIG_KEY_0: `http.${new URL(url).origin}/.extraHeader`,
       GIT_CONFIG_VALUE_0: header,
+      // Git would go on at the other server with the header of the first.
+      GIT_CONFIG_KEY_1: "http.followRedirects",
+      GIT_CONFIG_VALUE_1: "false",
     };
     return { environment, async [Symbol.asyncDispose]() {} };
   }
