@@ -251,5 +251,8 @@ function sealTrees(root: string, { open, files, targets }: Sealing) {
     return { node: { kind: "file", digest, executable: kind === "executable" }, climb: 0 };
   }
 
-  return { root: seal(root, "").digest, directories, made };
+  const { digest, climb } = seal(root, "");
+  // A folder of an earlier commit may have become the whole source.
+  if (climb > 0) throw new Refused("a symlink leads out of the source");
+  return { root: digest, directories, made };
 }

@@ -80,6 +80,8 @@ test("a folder whose symlinks are inside the source may not be moved to where th
   await importer.import({ url: repository.url }); // the folder b is known from now on
   repository.git("mv", "a/b", "b");
   repository.push({});
+  expect(await importer.refusal({ url: repository.url })).toContain("a symlink leads out of the source"); // all of it is known
+  repository.push({ "c.txt": "x\n" });
   expect(await importer.refusal({ url: repository.url })).toContain('"b" leads out of the source');
 });
 
