@@ -1,7 +1,8 @@
 import { execFileSync } from "node:child_process";
 import { join } from "node:path";
-import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
 import { startFarm, type TestFarm } from "../support/farm.ts";
+import { pidOf } from "../support/farm-processes.ts";
 import { startGitServer } from "../support/git-server.ts";
 import { tempDir } from "../support/temp-dir.ts";
 
@@ -101,5 +102,67 @@ describe("runs of what is in no folder here", () => {
       status: 0,
       stdout: expect.stringContaining(`packed by ${packer}`),
     });
+  });
+});
+
+describe("an import that is struck", () => {
+  let farm: TestFarm;
+  beforeAll(async () => {
+    farm = await startFarm({ agents: 2, slots: 1 });
+  });
+  afterAll(() => farm.remove());
+
+  /** A repository whose server lets nobody have anything before `release`. */
+  async function heldRepository() {
+    const server = await startGitServer();
+    const repository = server.create("shop.git");
+    repository.push({ "millrace.yaml": pipeline, "src/a.txt": "one\n" });
+    const held = Promise.withResolvers<void>();
+    server.hold(() => held.promise);
+    return { repository, release: () => held.resolve() };
+  }
+
+  const idle = async () => {
+    const { stdout } = await farm.cli(["agents", "--json"]);
+    const { agents } = JSON.parse(stdout) as { agents: { slotsUsed: number; state: string }[] };
+    expect(agents.map(({ slotsUsed }) => slotsUsed)).toEqual([0, 0]);
+    expect(agents.some(({ state }) => state === "online")).toBe(true);
+  };
+  const patience = { timeout: 30_000, interval: 200 };
+
+  test("Ctrl-C ends it on the agent, and no run is started", async () => {
+    const { repository, release } = await heldRepository();
+    const cli = farm.startCli(["run", "--git", repository.url]);
+    await cli.line(/agent-. fetches/);
+    cli.process.kill("SIGINT");
+    expect(await cli.result).toMatchObject({ status: 3, stderr: expect.stringContaining("no run was started") });
+    await vi.waitFor(idle, patience);
+    release();
+    expect((await farm.cli(["runs", "--json"])).stdout).not.toContain("run_1");
+  });
+
+  test("its coordinator is killed: nothing of it remains, and the next one goes well", async () => {
+    const { repository, release } = await heldRepository();
+    const cli = farm.startCli(["run", "--git", repository.url]);
+    await cli.line(/agent-. fetches/);
+    process.kill(pidOf(farm, "coordinator"), "SIGKILL");
+    expect((await cli.result).status).toBe(3);
+    await vi.waitFor(idle, patience);
+    release();
+    expect(await farm.cli(["run", "--git", repository.url])).toMatchObject({ status: 0 });
+    expect((await farm.cli(["runs", "--json"])).stdout).not.toContain("run_2");
+  });
+
+  test("its agent is killed: another one does it", async () => {
+    const { repository, release } = await heldRepository();
+    const cli = farm.startCli(["run", "--git", repository.url]);
+    const [agent = ""] = /agent-./.exec(await cli.line(/agent-. fetches/)) ?? [];
+    const other = agent === "agent-1" ? "agent-2" : "agent-1";
+    // So that its next start does not take it: it would be as good, but prove less.
+    await farm.cli(["agents", "drain", agent]);
+    process.kill(pidOf(farm, agent), "SIGKILL");
+    await cli.line(new RegExp(`${other} fetches`));
+    release();
+    expect(await cli.result).toMatchObject({ status: 0 });
   });
 });
