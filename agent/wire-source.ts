@@ -1,5 +1,5 @@
 import type { StorageOwner } from "../shared/disk-space.ts";
-import { importFeature } from "../shared/source/import-property.ts";
+import { importProperty } from "../shared/source/import-property.ts";
 import { concludingExecutor } from "./executor/concluding-executor.ts";
 import type { Assignment, Executor } from "./executor/executor.ts";
 import { gitProgram } from "./source/git.ts";
@@ -25,5 +25,5 @@ export async function wireSource(parts: SourceParts): Promise<Executor<Assignmen
 
 /** What an agent with these tools can do for sources. */
 export function sourceFeatures(tools: readonly FoundTool[]): readonly string[] {
-  return tools.some(({ name }) => name === "git") ? [importFeature] : [];
+  return tools.some(({ name }) => name === "git") ? [importProperty] : [];
 }

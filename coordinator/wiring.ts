@@ -1,4 +1,3 @@
-import { randomUUID } from "node:crypto";
 import { hostname, networkInterfaces } from "node:os";
 import { join } from "node:path";
 import { create, type DescService } from "@bufbuild/protobuf";
@@ -64,9 +63,6 @@ import { storedEnvironments } from "./delivery/environment/environments.ts";
 import { flows } from "./delivery/insight/flows.ts";
 import { RunEngine } from "./delivery/run/run-engine.ts";
 import { runSummaries } from "./delivery/run/run-summaries.ts";
-import { farmImports } from "./delivery/source/farm-imports.ts";
-import { gitSubmits } from "./delivery/source/git-submits.ts";
-import { isImport } from "./delivery/source/source-imports.ts";
 import { completenessCheckingActionCache } from "./farm/action-cache/completeness-checking-action-cache.ts";
 import { keepResults } from "./farm/action-cache/keep-results.ts";
 import { sqliteActionCache } from "./farm/action-cache/sqlite-action-cache.ts";
@@ -90,6 +86,7 @@ import { type KeepingSettings, keeping } from "./keeping/keeping.ts";
 import { coordinatorSchema } from "./schema.ts";
 import { sqliteEventStore } from "./store/sqlite-event-store.ts";
 import { wirePools } from "./wire-pools.ts";
+import { endLogsIn, wireSources } from "./wire-sources.ts";
 
 /** A coordinator that serves. */
 export interface Coordinator {
@@ -135,9 +132,7 @@ export async function startCoordinator(config: CoordinatorConfig, log: Logger): 
       dispatcher: busDispatcher(bus),
       table: sqliteExecutionTable(sqlite),
       keep: keepResults({ cas, actionCache }),
-      async attemptEnded(executionId, attempt) {
-        if (!isImport(executionId)) await logs.finish({ executionId, attempt }, "gap");
-      },
+      attemptEnded: endLogsIn(logs),
       onError,
     });
 
@@ -155,11 +150,7 @@ export async function startCoordinator(config: CoordinatorConfig, log: Logger): 
       onError,
     });
 
-    const imports = farmImports({ scheduler, agents, cas, newId: randomUUID, onError });
-    const gits = gitSubmits({
-      ...{ runs, imports, repositoryOf: async () => undefined },
-      lastCommits: (of) => summaries.lastCommits(of),
-    });
+    const { imports, gits } = wireSources({ runs, summaries, scheduler, agents, cas, onError });
     const freeSpace = () => diskSpace(config.data);
     const keeper = keeping({
       ...{ ...config, settings: keepingSettings(config.keeping), disk: freeSpace },

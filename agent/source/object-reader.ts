@@ -75,9 +75,9 @@ function byteReader(stream: Readable) {
   let rest: Buffer = Buffer.alloc(0);
 
   async function more(): Promise<boolean> {
-    const { value, done } = await chunks.next();
-    if (done === true) return false;
-    rest = rest.length === 0 ? value : Buffer.concat([rest, value]);
+    const next = await chunks.next();
+    if (next.done === true) return false;
+    rest = rest.length === 0 ? next.value : Buffer.concat([rest, next.value]);
     return true;
   }
 

@@ -24,7 +24,7 @@ export function parseRepository(url: string): Repository {
     if (url.split("/").includes("..")) refuse('has ".." in its path');
     return { kind: "path", url };
   }
-  const kind = /^https?:\/\//.test(url) ? "http" : /^ssh:\/\//.test(url) ? "ssh" : undefined;
+  const kind = /^https?:\/\//.test(url) ? "http" : url.startsWith("ssh://") ? "ssh" : undefined;
   const parsed = kind === undefined ? undefined : URL.parse(url);
   if (kind === undefined || parsed === null || parsed === undefined) {
     return refuse("is no https:, http: or ssh: URL and no absolute path (write git@host:path as ssh://git@host/path)");

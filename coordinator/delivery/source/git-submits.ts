@@ -15,6 +15,7 @@ export interface GitSubmits {
   submit(asker: Asker, submit: GitSubmit, signal: AbortSignal): Promise<string>;
 }
 
+/** A run that is asked for. */
 export interface GitSubmit {
   readonly request: RunRequest;
   readonly git: GitRef;

@@ -1,7 +1,7 @@
 import type { AgentInfo } from "../../../proto/gen/millrace/v1/agent_pb.ts";
 import { limits } from "../../../shared/limits.ts";
 import { toolProperty } from "../../../shared/pipeline/tool-property.ts";
-import { importFeature, importProperty } from "../../../shared/source/import-property.ts";
+import { importProperty } from "../../../shared/source/import-property.ts";
 import { type Heap, heap } from "./heap.ts";
 import { type Requirement, satisfies } from "./requirement.ts";
 import type { Waiting, WaitingQueue } from "./waiting-queue.ts";
@@ -27,7 +27,7 @@ export function placeOf(
 ): Place {
   const properties = new Map(Object.entries({ ...labels, [ownLabel]: id }));
   for (const { name, fingerprint } of tools) properties.set(toolProperty(name), fingerprint);
-  if (features.includes(importFeature)) properties.set(importProperty, "true");
+  if (features.includes(importProperty)) properties.set(importProperty, "true");
   return { id, labels: Object.fromEntries(properties), slots, used, standing };
 }
 

@@ -62,7 +62,7 @@ async function importOf(git: { url?: string; ref?: string }, own?: { url: string
   };
   const asker = { principal: { name: "token:ann", role: "developer" as const }, traceparent: "" };
   const submit = { request: create(RunRequestSchema, { project: "shop" }), git: create(GitRefSchema, git) };
-  await gitSubmits(deps).submit(asker as never, submit, new AbortController().signal);
+  await gitSubmits(deps).submit(asker, submit, new AbortController().signal);
   return requests.map(({ url, ref }) => [url, ref]);
 }
 
