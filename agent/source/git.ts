@@ -74,6 +74,7 @@ function settings(allowedPaths: readonly string[]): string {
     "\tauto = false",
     "[fetch]",
     "\trecurseSubmodules = false",
+    "\tunpackLimit = 1", // one file a fetch, and not one for each object
     // Which paths may be looked at is decided here, not by whom they belong to.
     ...(allowedPaths.length === 0 ? [] : ["[safe]", "\tdirectory = *"]),
     "",

@@ -1,6 +1,7 @@
 import { lstatSync, mkdirSync, readdirSync } from "node:fs";
 import { join } from "node:path";
 import type { Clock } from "../../shared/clock.ts";
+import { diskFloorBytes, diskSpace } from "../../shared/disk-space.ts";
 import { from, type MillraceError } from "../../shared/errors.ts";
 import { limits } from "../../shared/limits.ts";
 import { removeTree } from "../../shared/remove-tree.ts";
@@ -116,6 +117,11 @@ export async function openMirrors({ database, folder, clock, onError }: MirrorsO
     }
   }
 
+  function isDiskLow(): boolean {
+    const { freeBytes, sizeBytes } = diskSpace(folder);
+    return freeBytes < diskFloorBytes(sizeBytes);
+  }
+
   async function makeRoom(): Promise<void> {
     const sql = "SELECT id, url, fetches, size_bytes FROM git_mirror ORDER BY last_use_ms DESC";
     let bytes = 0;
@@ -124,7 +130,9 @@ export async function openMirrors({ database, folder, clock, onError }: MirrorsO
       bytes += sizeBytes;
       count += 1;
       const isIdle = (lent.get(id) ?? 0) === 0;
-      if ((bytes > limits.mirrorsBytes || count > limits.mirrorsKept) && isIdle) await remove(id);
+      // The disk is for tasks first; the one that was just used stays as long as others may go.
+      const isTooMuch = bytes > limits.mirrorsBytes || count > limits.mirrorsKept || (count > 1 && isDiskLow());
+      if (isTooMuch && isIdle) await remove(id);
     }
   }
 

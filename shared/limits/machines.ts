@@ -223,8 +223,8 @@ export const machineLimits = {
   mirrorBytes: 10 * 1024 * 1024 * 1024,
   /** Between two looks at the size of a mirror that is being fetched. */
   mirrorCheckMs: 1_000,
-  /** Fetches into one mirror before it is made anew: each leaves a pack or loose objects behind. */
-  mirrorFetches: 1_000,
+  /** Fetches into one mirror before it is made anew: each leaves a pack behind, and all are looked through for an object. */
+  mirrorFetches: 250,
   /** A server that sends less than 1 KiB/s for this long is given up by git. */
   gitStallMs: 60_000,
   /** What git may print beside objects: names of refs, commits, paths. */
