@@ -37,7 +37,11 @@ export function runCommand(): Command {
     .option("-d, --detach", "do not wait for the outcome")
     .option("-q, --quiet", "no log, only the summary")
     .option("--json", "print nothing but one JSON object, when the run has ended")
-    .addHelpText("after", "\nExample:\n  $ millrace run examples/shop --stage build")
+    .addHelpText(
+      "after",
+      "\nExamples:\n  $ millrace run examples/shop --stage build\n" +
+        "  $ millrace run --git https://git.example.org/shop.git --ref topic/x",
+    )
     .action(run);
 }
 

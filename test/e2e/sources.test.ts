@@ -10,7 +10,7 @@ const pipeline = `name: shop
 stages:
   build:
     tasks:
-      app: { run: cat src/*.txt }
+      app: { run: "cat src/*.txt; echo at $MILLRACE_COMMIT on $MILLRACE_BRANCH", cache: false }
 `;
 
 interface Shown {
@@ -40,6 +40,7 @@ describe("runs of what is in no folder here", () => {
     const first = await farm.cli(["run", "--git", repository.url]);
     expect(first).toMatchObject({ status: 0 });
     expect(first.stdout).toContain("one");
+    expect(first.stdout).toContain(`at ${begun} on main`);
     expect(first.stderr).toMatch(/agent-1 fetches the commit\n(.*\n)*submitted as run_1/);
 
     repository.push({ "src/b.txt": "two\n" }, { message: "add two", author: "Bob Builder <bob@example.org>" });

@@ -64,6 +64,7 @@ function volatileEnvironment(state: RunState, { planned, try: number }: TaskStat
     MILLRACE_STAGE: planned.stage,
     MILLRACE_TASK: planned.name,
     MILLRACE_TRY: String(number),
+    ...(state.git === undefined ? {} : { MILLRACE_COMMIT: state.git.commit, MILLRACE_BRANCH: state.git.branch }),
     TRACEPARENT: state.traceparent,
   };
 }

@@ -44,7 +44,7 @@ export function farmImports({ scheduler, agents, cas, newId, onError }: FarmImpo
   function onUpdate(update: ExecutionUpdate): void {
     const known = waiting.get(update.id);
     if (known === undefined) return;
-    if (update.kind === "waiting") known.tell(ImportState.WAITING, update.detail);
+    if (update.kind === "waiting") known.tell(ImportState.WAITING, forPerson(update.detail));
     else if (update.kind === "started") known.agent = update.agent;
     else {
       waiting.delete(update.id);
@@ -98,6 +98,11 @@ export function farmImports({ scheduler, agents, cas, newId, onError }: FarmImpo
       }
     },
   };
+}
+
+/** A person knows git, and not the property that stands for it. */
+function forPerson(detail: string): string {
+  return detail.replace(`${importProperty}=true`, "git");
 }
 
 function stateOf(phase: ImportPhase): ImportState | undefined {

@@ -59,7 +59,7 @@ test("an import goes to an agent that has git, and gives what it reports; how fa
   expect(await agent.report({ ...assign, result })).toBe(ReportOutcome.ACCEPTED);
   expect(await source).toMatchObject({ root, git: { commit: git.commit } });
   expect(told).toEqual([
-    [ImportState.WAITING, `no connected agent offers ${importProperty}=true`],
+    [ImportState.WAITING, "no connected agent offers git"],
     [ImportState.FETCHING, "able"],
     [ImportState.UPLOADING, "able"],
   ]);
