@@ -32,10 +32,12 @@ export async function describeCommit({ commit, branch }: FetchedCommit, options:
     const commits = await listCommits(run, ["--max-count=1", commit]);
     return create(GitSourceSchema, { ...about, commits, moreCommits: previous !== "" });
   }
-  const listed = await listCommits(run, [`--max-count=${limits.sourceCommits + 1}`, commit, `^${previous}`]);
-  const base = await run(["rev-list", "--max-count=1", previous, `^${commit}`]);
   const diff = ["diff-tree", "-r", "-z", "--no-renames", "--name-only", "--no-commit-id", previous, commit];
-  const printed = await run(diff).catch(tooMuch);
+  const [listed, base, printed] = await Promise.all([
+    listCommits(run, [`--max-count=${limits.sourceCommits + 1}`, commit, `^${previous}`]),
+    run(["rev-list", "--max-count=1", previous, `^${commit}`]),
+    run(diff).catch(tooMuch),
+  ]);
   const paths = (printed ?? Buffer.alloc(0)).toString("utf8").split("\0").filter(Boolean).sort(compareUtf8);
   return create(GitSourceSchema, {
     ...about,

@@ -18,7 +18,7 @@ import { type FetchOptions, fetchCommit, fetchOld } from "./fetch-commit.ts";
 import type { Git } from "./git.ts";
 import { importTree } from "./import-tree.ts";
 import type { Mirror, Mirrors } from "./mirrors.ts";
-import { openObjects } from "./object-reader.ts";
+import { type ObjectReader, openObjects } from "./object-reader.ts";
 import { type Access, noAccess } from "./repository-access.ts";
 
 export interface ImportingOptions {
@@ -85,9 +85,7 @@ async function importInto(mirror: Mirror, { git, farm, patiently, request, acces
   tell(ImportPhase.UPLOADING);
   const reader = openObjects({ git, folder, signal });
   try {
-    const tree = (await git.run(["rev-parse", `${fetched.commit}^{tree}`], { folder, signal }))
-      .toString("latin1")
-      .trim();
+    const tree = await treeOf(reader, fetched.commit);
     const { root } = await importTree(tree, { reader, objects, cas: farm, patiently, whole, signal });
     const data = toBinary(GitSourceSchema, source);
     const digest = digestOf(data);
@@ -100,6 +98,17 @@ async function importInto(mirror: Mirror, { git, farm, patiently, request, acces
   } finally {
     reader.close();
   }
+}
+
+/** The root tree of a commit: the first line of the commit object. */
+async function treeOf(reader: ObjectReader, commit: string): Promise<string> {
+  let tree: string | undefined;
+  for await (const object of reader.read([commit])) {
+    if (object.sizeBytes > limits.gitTreeBytes) throw new Refused(`the commit ${commit} says more than anybody reads`);
+    tree = /^tree ([0-9a-f]+)\n/.exec((await object.whole()).toString("latin1"))?.[1];
+  }
+  if (tree !== undefined) return tree;
+  throw new MillraceError("data_loss", `the mirror has no commit ${commit} that names a tree`);
 }
 
 /** Empty when there was none, and for what is on no branch. */

@@ -15,7 +15,7 @@ export interface GitObject {
 
 /** Reads objects of a mirror, by one process. One call at a time. */
 export interface ObjectReader {
-  /** In the order asked for. Throws `data_loss` when one is missing. */
+  /** In the order asked for; to be read to the end, or not used any more. Throws `data_loss` when one is missing. */
   read(oids: readonly string[]): AsyncGenerator<GitObject>;
   close(): void;
 }
