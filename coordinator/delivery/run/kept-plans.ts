@@ -1,5 +1,5 @@
 import { hash } from "node:crypto";
-import type { ConcurrencyGroup, GitSource, PlannedTask } from "../../../proto/gen/millrace/v1/event_pb.ts";
+import type { ConcurrencyGroup, PlannedTask } from "../../../proto/gen/millrace/v1/event_pb.ts";
 import { type Digest, digestKey } from "../../../shared/digest.ts";
 import type { ToolOffer } from "../../../shared/pipeline/resolve-tools.ts";
 
@@ -7,8 +7,6 @@ import type { ToolOffer } from "../../../shared/pipeline/resolve-tools.ts";
 export interface PlanQuestion {
   /** Root of the source tree, and so also the text of the pipeline file. */
   readonly source: Digest;
-  /** Of the commit that it was taken from, as far as a plan may depend on it. */
-  readonly git?: GitSource | undefined;
   readonly pipelinePath: string;
   readonly stages: readonly string[];
   readonly tasks: readonly string[];
@@ -36,9 +34,8 @@ export interface KeptPlans {
 }
 
 /** A short name of the question: equal ones ask the same. The order of selected names and of offers counts, which may cost a plan and never gives a wrong one. */
-export function questionOf({ source, git, pipelinePath, stages, tasks, offers }: PlanQuestion): string {
-  const about = git && [git.ref, git.branch, git.commit, git.changedPathsKnown, git.changedPaths];
-  return hash("sha256", JSON.stringify([digestKey(source), about ?? null, pipelinePath, stages, tasks, offers]));
+export function questionOf({ source, pipelinePath, stages, tasks, offers }: PlanQuestion): string {
+  return hash("sha256", JSON.stringify([digestKey(source), pipelinePath, stages, tasks, offers]));
 }
 
 /** @param itemsMax of all plans together: blobs they rest on, tasks, and what tasks need. */

@@ -14,10 +14,9 @@ import type { TreeEntry } from "../../../shared/merkle/tree-entry.ts";
 import { formatProblem } from "../../../shared/pipeline/format-problem.ts";
 import { parsePipeline } from "../../../shared/pipeline/parse.ts";
 import type { Problem } from "../../../shared/pipeline/pipeline.ts";
-import { defaultPipelinePath } from "../../../shared/pipeline/pipeline-path.ts";
+import { pipelinePathOf } from "../../../shared/pipeline/pipeline-path.ts";
 import { planRun } from "../../../shared/pipeline/plan.ts";
 import type { ToolOffer } from "../../../shared/pipeline/resolve-tools.ts";
-import type { RunSource } from "../source/run-source.ts";
 import { type KeptPlans, questionOf } from "./kept-plans.ts";
 
 export interface SourcePlan {
@@ -33,6 +32,8 @@ export interface PlanSourceDeps {
   readonly cas: Cas;
   readonly offers: () => readonly ToolOffer[];
   readonly kept: KeptPlans;
+  /** Where the source came from; undefined when that was no repository. */
+  readonly git?: GitSource | undefined;
 }
 
 /**
@@ -45,12 +46,12 @@ export interface PlanSourceDeps {
 export async function planSource(
   { cas, offers, kept }: PlanSourceDeps,
   request: RunRequest,
-  { root: source, git }: RunSource,
+  source: Digest,
   signal: AbortSignal,
 ): Promise<SourcePlan> {
-  const pipelinePath = request.pipelinePath || defaultPipelinePath;
+  const pipelinePath = pipelinePathOf(request.pipelinePath);
   const { stages, tasks: wanted } = request;
-  const asked = { source, git, pipelinePath, stages, tasks: wanted, offers: offers() };
+  const asked = { source, pipelinePath, stages, tasks: wanted, offers: offers() };
   const question = questionOf(asked);
   const known = kept.find(question);
   if (known !== undefined && (await cas.findMissing(known.restsOn, signal)).length === 0) {
@@ -65,8 +66,6 @@ export async function planSource(
 
 interface Asked {
   readonly source: Digest;
-  /** What conditions may ask about; undefined for a tree that came from no repository. */
-  readonly git: GitSource | undefined;
   readonly pipelinePath: string;
   readonly stages: readonly string[];
   readonly tasks: readonly string[];

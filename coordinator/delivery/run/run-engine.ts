@@ -228,7 +228,7 @@ export class RunEngine implements Runs, RunSteering, Gates, RunPins, KeptRuns, R
   async #start(asker: Asker, request: RunRequest, source: Supplied, signal: AbortSignal): Promise<string> {
     const project = projectOf(request);
     const deps = { ...this.#deps, kept: this.#kept };
-    const plan = (supplied: RunSource) => planSource(deps, request, supplied, signal);
+    const plan = ({ root, git }: RunSource) => planSource({ ...deps, git }, request, root, signal);
     const { source: from, planned } = await planSupplied(source, plan);
     const { pipeline, pipelinePath, tasks, concurrency, blobs } = planned;
     await this.#deps.cas.writeMany(blobs, signal);

@@ -1,7 +1,7 @@
 import type { BranchCommit } from "../../../proto/gen/millrace/v1/dispatch_pb.ts";
 import { type GitRef, ImportState, type RunRequest } from "../../../proto/gen/millrace/v1/run_pb.ts";
 import { MillraceError } from "../../../shared/errors.ts";
-import { defaultPipelinePath } from "../../../shared/pipeline/pipeline-path.ts";
+import { pipelinePathOf } from "../../../shared/pipeline/pipeline-path.ts";
 import { checkRef, parseRepository } from "../../../shared/source/repository.ts";
 import type { Asker, Runs } from "../run/runs.ts";
 import type { OnImportProgress, SourceImports } from "./source-imports.ts";
@@ -63,7 +63,7 @@ export function gitSubmits({ runs, imports, repositoryOf, lastCommits }: GitSubm
     async submit(asker, { request, git, onProgress = () => {} }, signal) {
       const project = request.project || "default";
       const { url, ref } = await complete(git, project);
-      const pipelinePath = request.pipelinePath || defaultPipelinePath;
+      const pipelinePath = pipelinePathOf(request.pipelinePath);
       const supply = async (whole: boolean) => {
         onProgress(ImportState.WAITING, "");
         const previous = await lastCommits({ project, pipelinePath, url });

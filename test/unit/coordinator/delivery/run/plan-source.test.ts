@@ -58,7 +58,7 @@ function planner(kept = keptPlans(1_000)) {
       const { blobs, ...plan } = await planSource(
         deps,
         create(RunRequestSchema, { stages: [...stages] }),
-        { root },
+        root,
         signal,
       );
       await cas.writeMany(blobs, signal);
