@@ -14,6 +14,7 @@ import { runView, silentView } from "./follow/run-view.ts";
 import type { Console } from "./output/console.ts";
 import { runResultJson } from "./output/run-json.ts";
 import { runSummary } from "./output/run-summary.ts";
+import type { GivenParams } from "./param-option.ts";
 import { submitArchive } from "./submit-archive.ts";
 import { submitCommit } from "./submit-commit.ts";
 import { submitSource } from "./submit-source.ts";
@@ -29,6 +30,7 @@ export interface RunOptions extends ConnectionOptions {
   /** A tar. */
   readonly archive?: string;
   readonly project?: string;
+  readonly param: GivenParams;
   readonly local?: boolean;
   readonly detach?: boolean;
   readonly quiet?: boolean;
@@ -131,6 +133,7 @@ async function submit(
         stages: [...options.stage],
         tasks: [...options.task],
         project: options.project ?? "",
+        params: { ...options.param },
       },
       signal: interrupted.signal,
       ...(quiet ? {} : { console }),
@@ -184,8 +187,13 @@ function statusOf(run: Run): number {
 
 /** No task failed by itself. Tasks that were skipped or cancelled for it do not count. */
 function isFarmsFailure({ tasks }: Run): boolean {
-  return tasks.every(({ status, ending }) => {
+  return tasks.every(({ status, ending, allowFailure }) => {
     const kind = ending?.kind ?? EndingKind.UNSPECIFIED;
-    return status !== TaskStatus.FAILED || kind === EndingKind.INFRASTRUCTURE || kind === EndingKind.AGENT_LOST;
+    return (
+      status !== TaskStatus.FAILED ||
+      allowFailure ||
+      kind === EndingKind.INFRASTRUCTURE ||
+      kind === EndingKind.AGENT_LOST
+    );
   });
 }

@@ -20,6 +20,8 @@ export interface RequestRun {
   readonly source: Digest;
   readonly git?: GitSource | undefined;
   readonly idempotencyKey: string;
+  /** As planned, by name; undefined is none. */
+  readonly params?: Readonly<Record<string, string>>;
   readonly tasks: readonly PlannedTask[];
   /** The run as a whole is a member of this group. */
   readonly concurrency?: ConcurrencyGroup | undefined;

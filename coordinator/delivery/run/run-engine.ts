@@ -17,6 +17,7 @@ import type { Environments } from "../environment/environments.ts";
 import { planSupplied, type RunSource, type SourceSupplier } from "../source/run-source.ts";
 import { type KeptPlans, keptPlans } from "./kept-plans.ts";
 import { planSource } from "./plan-source.ts";
+import { requireInputs } from "./require-inputs.ts";
 import { RunActor } from "./run-actor.ts";
 import type { ChangeRun, Origin } from "./run-command.ts";
 import type { RunState } from "./run-state.ts";
@@ -147,7 +148,10 @@ export class RunEngine implements Runs, RunSteering, Gates, RunPins, KeptRuns, R
   }
 
   async retry(asker: Asker, run: string, wanted: Retry): Promise<readonly string[]> {
-    const events = await this.#changeAny(asker, run, { kind: "reopen", ...wanted });
+    const command = { kind: "reopen", ...wanted } as const;
+    const events = await this.#changeAny(asker, run, command, async (actor) => {
+      if (actor.finished) await requireInputs(this.#deps.cas, actor.state, command);
+    });
     const reopened = new Set(events.flatMap(({ kind }) => (kind.case === "tasksReopened" ? kind.value.tasks : [])));
     return [...(await this.#find(run)).state.tasks.keys()].filter((task) => reopened.has(task));
   }
@@ -204,9 +208,15 @@ export class RunEngine implements Runs, RunSteering, Gates, RunPins, KeptRuns, R
    * A change of a run that may have finished. In turn, so that two words at once about it do not meet in the log, and it is
    * not removed meanwhile.
    */
-  async #changeAny(asker: Asker, run: string, command: ChangeRun): Promise<readonly Event[]> {
+  async #changeAny(
+    asker: Asker,
+    run: string,
+    command: ChangeRun,
+    check?: (actor: RunActor) => Promise<void>,
+  ): Promise<readonly Event[]> {
     return await this.#deps.pinning.take(async () => {
       const actor = await this.#find(run);
+      await check?.(actor);
       return await actor.do(command, this.#origin(asker, actor.state.project));
     });
   }
@@ -228,15 +238,14 @@ export class RunEngine implements Runs, RunSteering, Gates, RunPins, KeptRuns, R
   async #start(asker: Asker, request: RunRequest, source: Supplied, signal: AbortSignal): Promise<string> {
     const project = projectOf(request);
     const deps = { ...this.#deps, kept: this.#kept };
-    const plan = ({ root, git }: RunSource) => planSource({ ...deps, git }, request, root, signal);
-    const { source: from, planned } = await planSupplied(source, plan);
-    const { pipeline, pipelinePath, tasks, concurrency, blobs } = planned;
+    const supplied = await planSupplied(source, ({ root, git }) => planSource({ ...deps, git }, request, root, signal));
+    const { root, git } = supplied.source;
+    const { blobs, ...plan } = supplied.planned;
     await this.#deps.cas.writeMany(blobs, signal);
     const run = runName(++this.#lastNumber);
     const actor = this.#actor(run);
     const { idempotencyKey } = request;
-    const about = { pipeline, pipelinePath, source: digestToMessage(from.root), git: from.git, idempotencyKey };
-    const command = { kind: "request", ...about, tasks, concurrency } as const;
+    const command = { kind: "request", ...plan, source: digestToMessage(root), git, idempotencyKey } as const;
     await actor.do(command, this.#origin(asker, project));
     return run;
   }

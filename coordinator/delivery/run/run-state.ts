@@ -3,7 +3,6 @@ import type { Timestamp } from "@bufbuild/protobuf/wkt";
 import type { Digest } from "../../../proto/gen/build/bazel/remote/execution/v2/remote_execution_pb.ts";
 import {
   type Event,
-  type GitSource,
   type PlannedTask,
   type RunRequested,
   RunStatus,
@@ -40,16 +39,17 @@ export interface CommentState {
 export interface RunState {
   readonly run: string;
   pipeline: string;
-  pipelinePath: string;
+  /** What was asked for; undefined before that. */
+  request: RunRequested | undefined;
   project: string;
   principal: string;
   traceparent: string;
   status: RunStatus;
   source: Digest | undefined;
-  /** The commit that the source was taken from. */
-  git: GitSource | undefined;
   createTime: Timestamp | undefined;
   finishTime: Timestamp | undefined;
+  /** When it finished last; 0 while it goes on. */
+  allowedFailures: number;
   cancelReason: string | undefined;
   /** How often its end was asked for: from the second time on, what is always executed ends, too. */
   cancels: number;
@@ -73,15 +73,15 @@ export function emptyRun(run: string): RunState {
   return {
     run,
     pipeline: "",
-    pipelinePath: "",
+    request: undefined,
     project: "",
     principal: "",
     traceparent: "",
     status: RunStatus.UNSPECIFIED,
     source: undefined,
-    git: undefined,
     createTime: undefined,
     finishTime: undefined,
+    allowedFailures: 0,
     cancelReason: undefined,
     cancels: 0,
     cancelTime: undefined,
@@ -113,6 +113,7 @@ export function evolve(state: RunState, event: Event): void {
     case "runFinished":
       state.status = kind.value.status;
       state.finishTime = event.time;
+      state.allowedFailures = kind.value.allowedFailures;
       state.pause = undefined;
       return;
     case "runPinned":
@@ -164,11 +165,10 @@ export function evolve(state: RunState, event: Event): void {
   }
 }
 
-function requested(state: RunState, { pipeline, pipelinePath, source, git }: RunRequested, event: Event): void {
-  state.pipeline = pipeline;
-  state.pipelinePath = pipelinePath;
-  state.source = source;
-  state.git = git;
+function requested(state: RunState, request: RunRequested, event: Event): void {
+  state.pipeline = request.pipeline;
+  state.request = request;
+  state.source = request.source;
   state.project = event.project;
   state.principal = event.principal;
   state.traceparent = event.traceparent;
@@ -246,6 +246,7 @@ function reopen(state: RunState, { tasks, named, avoidAgents, bypassCache }: Tas
   }
   state.status = RunStatus.RUNNING;
   state.finishTime = undefined;
+  state.allowedFailures = 0;
   const isNamed = new Set(named);
   for (const name of tasks) {
     change(state, name, (task) => {

@@ -1,5 +1,4 @@
 import { create } from "@bufbuild/protobuf";
-import { TaskStatus } from "../../../proto/gen/millrace/v1/event_pb.ts";
 import {
   type Gate,
   GateSchema,
@@ -12,6 +11,7 @@ import {
   type TaskTry,
   TaskTrySchema,
 } from "../../../proto/gen/millrace/v1/run_pb.ts";
+import { allowedFailures } from "./decide-run.ts";
 import { bindingOf } from "./gate.ts";
 import type { PauseState, RunState } from "./run-state.ts";
 import type { PastTry, TaskState } from "./task-state.ts";
@@ -24,10 +24,9 @@ export function runView(state: RunState): Run {
   line.comments = state.comments.map(({ task, text, by, time }) =>
     create(RunCommentSchema, { task, text, principal: by, ...(time === undefined ? {} : { time }) }),
   );
-  line.allowedFailures = tasks.filter(
-    ({ status, planned }) => status === TaskStatus.FAILED && planned.allowFailure,
-  ).length;
-  if (state.git !== undefined) line.git = state.git;
+  line.allowedFailures = allowedFailures(state);
+  const git = state.request?.git;
+  if (git !== undefined) line.git = git;
   return line;
 }
 
@@ -44,6 +43,7 @@ export function runLine(state: RunState): Run {
     ...(state.finishTime === undefined ? {} : { finishTime: state.finishTime }),
     sequence: BigInt(state.sequence),
     pinned: state.pinned,
+    allowedFailures: state.allowedFailures,
     ...(state.pause === undefined ? {} : { pause: pauseView(state.pause) }),
   });
 }
