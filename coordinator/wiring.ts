@@ -166,16 +166,14 @@ export async function startCoordinator(config: CoordinatorConfig, log: Logger): 
     const administered = { ...letting, clock, disk: freeSpace, keeping: keeper };
     const { agentBus, lease } = config;
     const joined = { agents, enrolments, scheduler, bus: agentBus, lease, programs, offerTo: upgrades.offerTo };
+    const runFace = { runs, gits, steering: runs, gates: runs, pins: runs, queue: scheduler.view, cas };
     const services = guard(
       [
         mounted(Capabilities, capabilitiesService()),
         mounted(ContentAddressableStorage, casService({ cas })),
         mounted(ByteStream, byteStreamService({ cas })),
         mounted(ActionCacheService, actionCacheService({ actionCache, cas, writer: callerOf })),
-        mounted(
-          RunService,
-          runService({ runs, gits, steering: runs, gates: runs, pins: runs, queue: scheduler.view, cas }),
-        ),
+        mounted(RunService, runService(runFace)),
         mounted(FlowService, flowService({ flows: flows({ runs, histories: runs, clock }) })),
         mounted(LogService, logService({ logs, writers: letIn.logWriters, runs, cas })),
         mounted(EnvironmentService, environmentService(environments)),
