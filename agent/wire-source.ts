@@ -23,7 +23,9 @@ export async function wireSource(parts: SourceParts): Promise<Executor<Assignmen
   return concludingExecutor(importingExecutor({ git, mirrors, farm, patiently, allowedPaths, clock }), own);
 }
 
-/** What an agent with these tools can do for sources. */
-export function sourceFeatures(tools: readonly FoundTool[]): readonly string[] {
-  return tools.some(({ name }) => name === "git") ? [importProperty] : [];
+/** What an agent with these tools can do for sources: git takes settings from its environment since 2.31. */
+export function sourceFeatures(tools: readonly Pick<FoundTool, "name" | "version">[]): readonly string[] {
+  const git = tools.find(({ name }) => name === "git");
+  const [major = 0, minor = 0] = (git?.version ?? "").split(".").map(Number);
+  return major > 2 || (major === 2 && minor >= 31) ? [importProperty] : [];
 }

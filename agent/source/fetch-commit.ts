@@ -81,7 +81,11 @@ export async function fetchOld(options: FetchOptions, commit: string): Promise<b
 async function resolve({ git, url, ref, access, signal }: FetchOptions): Promise<RemoteRef | undefined> {
   const isBare = isCommitId(ref);
   const names =
-    ref === "" || isBare ? ["HEAD"] : ref.startsWith("refs/") ? [ref] : [`refs/heads/${ref}`, `refs/tags/${ref}`];
+    ref === "" || ref === "HEAD" || isBare
+      ? ["HEAD"]
+      : ref.startsWith("refs/")
+        ? [ref]
+        : [`refs/heads/${ref}`, `refs/tags/${ref}`];
   const args = ["ls-remote", "--symref", "--", url, ...names];
   const answer = await git.run(args, { signal, ...(access === undefined ? {} : { access }) });
   const refs = new Map<string, string>();
@@ -97,7 +101,9 @@ async function resolve({ git, url, ref, access, signal }: FetchOptions): Promise
   const oid = refs.get(name ?? "");
   if (name !== undefined && oid !== undefined) return { name, oid, branch: branchOf(name === "HEAD" ? head : name) };
   if (ref === "") throw new Refused(`${url} has no HEAD that could be run: push a commit, or name a branch`);
-  throw new Refused(`${url} has no branch or tag ${JSON.stringify(ref)}: look at its name, and whether it was pushed`);
+  const isShort = /^[0-9a-f]{4,63}$/.test(ref);
+  const hint = isShort ? "a commit is named by all of its digits" : "look at its name, and whether it was pushed";
+  throw new Refused(`${url} has no branch or tag ${JSON.stringify(ref)}: ${hint}`);
 }
 
 function branchOf(name: string): string {

@@ -104,6 +104,8 @@ test("a branch, a tag, an annotated tag, a full name and a commit name what they
   expect(await about("annotated")).toEqual(["", old, "1\n"]);
   expect(await about("refs/pull/7/head")).toEqual(["", topic, "2\n"]);
   expect(await about(old)).toEqual(["", old, "1\n"]);
+  expect((await about("HEAD"))[0]).toBe("main");
+  expect(await importer.refusal({ url: repository.url, ref: old.slice(0, 12) })).toContain("by all of its digits");
 });
 
 test("a forced push is followed, and the list says that the commit before is no ancestor", async () => {
