@@ -27,7 +27,7 @@ interface Shown {
 describe("runs of what is in no folder here", () => {
   let farm: TestFarm;
   beforeAll(async () => {
-    farm = await startFarm({ agents: 1 });
+    farm = await startFarm({ agents: 1, env: { MILLRACE_TOOL: "git" } });
   });
   afterAll(() => farm.remove());
 
@@ -109,7 +109,7 @@ describe("runs of what is in no folder here", () => {
 describe("an import that is struck", () => {
   let farm: TestFarm;
   beforeAll(async () => {
-    farm = await startFarm({ agents: 2, slots: 1 });
+    farm = await startFarm({ agents: 2, slots: 1, env: { MILLRACE_TOOL: "git" } });
   });
   afterAll(() => farm.remove());
 
