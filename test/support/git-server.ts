@@ -105,6 +105,7 @@ export function createRepository(
 ): PushedRepository {
   const path = join(folder, name);
   runGit(folder, "init", "--quiet", "--bare", "--initial-branch=main", ...flags, path);
+  runGit(path, "config", "http.receivepack", "true");
   const work = tempDir();
   runGit(work, "init", "--quiet", "--initial-branch=main", ...flags);
   const git = (...args: string[]) => runGit(work, ...args);
@@ -134,6 +135,7 @@ function runBackend(folder: string, request: IncomingMessage, response: ServerRe
       ...environment,
       GIT_PROJECT_ROOT: folder,
       GIT_HTTP_EXPORT_ALL: "1",
+      REMOTE_USER: "test",
       REQUEST_METHOD: request.method ?? "GET",
       PATH_INFO: decodeURIComponent(pathname),
       QUERY_STRING: search.slice(1),
