@@ -73,6 +73,7 @@ import { openTools } from "./tools/tools.ts";
 import type { FailedProgram } from "./upgrade/upgrade-state.ts";
 import type { UpgradeFarm, Upgrader } from "./upgrade/upgrader.ts";
 import { type MachineParts, wireOperations } from "./wire-operations.ts";
+import { sourceFeatures, wireSource } from "./wire-source.ts";
 
 export interface AgentDependencies {
   readonly clock: Clock;
@@ -123,6 +124,7 @@ export async function wireAgent(
     ...{ named: config.tools, onlyNamed: config.onlyNamedTools === true, path: confined.path, clock, onError },
     onChange: () => {
       info.tools = tools.list().map(toolMessage);
+      info.features = features();
       membership.renew();
     },
   });
@@ -148,10 +150,14 @@ export async function wireAgent(
   // Beside it, what outlives its task: the same two ends, and between them no input root and no runner.
   const hosting = { logs, shelf, store, onStep, unitsEnd, ending: ending.signal };
   const { journal, operation } = await wireOperations({ ...parts, ...hosting });
-  const executor = reportingExecutor(choosingExecutor(log, operation), { agentId: id, own });
+  const imports = await wireSource({ ...parts, path: confined.path, allowedPaths: config.sourcePath, own });
+  const choices = { actions: log, operations: operation, imports };
+  const executor = reportingExecutor(choosingExecutor(choices), { agentId: id, own });
 
-  const features = [`input-root:${mode.kind}`, runner.feature, `sandbox:${confined.sandbox}`];
-  const described = { features, tools: tools.list(), upgrades, sealingKey: secrets.publicKey };
+  const found = [`input-root:${mode.kind}`, runner.feature, `sandbox:${confined.sandbox}`];
+  if (upgrades !== undefined) found.push(upgradeFeature);
+  const features = () => [...found, ...sourceFeatures(tools.list())];
+  const described = { features: features(), tools: tools.list(), upgrades, sealingKey: secrets.publicKey };
   const info = describeAgent(id, config, described);
   // These three know each other: what runs ends in the outbox, which sends by way of the session, which names both.
   const onChange = () => membership.announce();
@@ -387,7 +393,7 @@ function describeAgent(id: string, config: AgentConfig, { features, tools, upgra
     version,
     slots: config.slots,
     labels: { os: platform(), arch: arch(), ...config.labels },
-    features: [...features, ...(upgrades === undefined ? [] : [upgradeFeature])],
+    features: [...features],
     tools: tools.map(toolMessage),
     ...(upgrades?.failed === undefined ? {} : { failedUpgrade: upgrades.failed }),
     ephemeral: config.ephemeral,

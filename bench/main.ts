@@ -11,6 +11,7 @@ const benches: Readonly<Record<string, () => Promise<Measured>>> = {
   throughput: async () => (await import("./throughput.ts")).throughput(),
   warm: async () => (await import("./warm.ts")).warm(),
   incremental: async () => (await import("./incremental.ts")).incremental(),
+  import: async () => (await import("./source-import.ts")).sourceImport(),
   "cas-wire": async () => (await import("./cas-wire.ts")).casWire(),
   cas: async () => (await import("./cas.ts")).cas(),
   logs: async () => (await import("./logs.ts")).logs(),

@@ -92,6 +92,7 @@ import { type KeepingSettings, keeping } from "./keeping/keeping.ts";
 import { coordinatorSchema } from "./schema.ts";
 import { sqliteEventStore } from "./store/sqlite-event-store.ts";
 import { wirePools } from "./wire-pools.ts";
+import { endLogsIn, wireSources } from "./wire-sources.ts";
 
 /** A coordinator that serves. */
 export interface Coordinator {
@@ -139,7 +140,7 @@ export async function startCoordinator(config: CoordinatorConfig, log: Logger): 
       dispatcher: busDispatcher(bus, agentSealer({ values: secrets, agents })),
       table: sqliteExecutionTable(sqlite),
       keep: keepResults({ cas, actionCache }),
-      attemptEnded: (executionId, attempt) => logs.finish({ executionId, attempt }, "gap"),
+      attemptEnded: endLogsIn(logs),
       onError,
     });
 
@@ -157,6 +158,7 @@ export async function startCoordinator(config: CoordinatorConfig, log: Logger): 
       onError,
     });
 
+    const { imports, gits } = wireSources({ runs, summaries, scheduler, agents, cas, onError });
     const freeSpace = () => diskSpace(config.data);
     const keeper = keeping({
       ...{ ...config, settings: keepingSettings(config.keeping), disk: freeSpace },
@@ -170,13 +172,14 @@ export async function startCoordinator(config: CoordinatorConfig, log: Logger): 
     const administered = { ...letting, clock, disk: freeSpace, keeping: keeper };
     const { agentBus, lease } = config;
     const joined = { agents, enrolments, scheduler, bus: agentBus, lease, programs, offerTo: upgrades.offerTo };
+    const runFace = { runs, gits, steering: runs, gates: runs, pins: runs, queue: scheduler.view, cas };
     const services = guard(
       [
         mounted(Capabilities, capabilitiesService()),
         mounted(ContentAddressableStorage, casService({ cas })),
         mounted(ByteStream, byteStreamService({ cas })),
         mounted(ActionCacheService, actionCacheService({ actionCache, cas, writer: callerOf })),
-        mounted(RunService, runService({ runs, steering: runs, gates: runs, pins: runs, queue: scheduler.view, cas })),
+        mounted(RunService, runService(runFace)),
         mounted(FlowService, flowService({ flows: flows({ runs, histories: runs, clock }) })),
         mounted(LogService, logService({ logs, writers: letIn.logWriters, runs, cas })),
         mounted(EnvironmentService, environmentService(environments)),
@@ -192,7 +195,7 @@ export async function startCoordinator(config: CoordinatorConfig, log: Logger): 
     const pages = [meters.page, ...healthPages(stopping.signal), ...installing, schemaPage()];
     const listening = listeners(config, { services, pages, onError, ports });
     // From here on the lifecycle closes what was opened, also when a part does not start.
-    const farm = [...letIn.parts, agents, upgrades, scheduler];
+    const farm = [...letIn.parts, agents, upgrades, scheduler, imports];
     const parts = lifecycle([
       ...[...opened.splice(0), ...farm, summaries, runs, keeper.collector],
       ...[...listening, pools],

@@ -8,7 +8,14 @@ import {
   type ExecutedActionMetadata,
   ExecutedActionMetadataSchema,
 } from "../../proto/gen/build/bazel/remote/execution/v2/remote_execution_pb.ts";
-import type { Assign, Epoch, NamedCaches, SealedSecrets } from "../../proto/gen/millrace/v1/dispatch_pb.ts";
+import type {
+  Assign,
+  Epoch,
+  ImportPhase,
+  NamedCaches,
+  SealedSecrets,
+  SourceImport,
+} from "../../proto/gen/millrace/v1/dispatch_pb.ts";
 import {
   type Confinement,
   type DeploymentOutcome,
@@ -54,6 +61,8 @@ export interface Assignment {
   readonly operation?: Assign;
   /** Set when its process must not be started a second time anywhere. */
   readonly once?: AtMostOnce;
+  /** Set for the import of a source. */
+  readonly importing?: Importing;
   /** As they came. */
   readonly sealedSecrets?: SealedSecrets;
   /** Opened, for the time of the attempt. */
@@ -68,6 +77,12 @@ export interface OpenSecrets {
   readonly environment: Readonly<Record<string, string>>;
   /** Absolute: holds those that the process reads from files. */
   readonly folder?: string;
+}
+
+/** An import of a source, and whom to tell how far it is. */
+export interface Importing {
+  readonly request: SourceImport;
+  readonly tell: (phase: ImportPhase) => void;
 }
 
 /** What an attempt needs to know whose process may have effects that must not happen twice. */

@@ -200,4 +200,19 @@ export const runLimits = {
   upgradeAskMs: 10_000,
   /** As before, of an agent that had its answer: an offer, or that there is none for it. */
   upgradeLookMs: 10 * 60 * 1000,
+  /** A repository's URL, and a ref, in characters. */
+  repositoryUrlChars: 2_000,
+  refChars: 255,
+  /** Commits of history that an agent fetches, and that are listed since the last run. */
+  sourceCommits: 100,
+  /** Paths that changed since the last run, in the event of a run: with more, the list is not whole. */
+  changedPaths: 5_000,
+  /** Of a commit: its author's name and address, and the first line of its message, in characters. */
+  commitTextChars: 300,
+  /** Branches whose last commits an import is told, so that it can say what is new. */
+  previousCommits: 100,
+  /** Imports of sources that wait or run at a time, over all; each is a call that waits, too. */
+  importsWaiting: 1_000,
+  /** An import goes before tasks of the usual priorities: a run cannot begin without it. */
+  importPriority: 1_000,
 } as const;

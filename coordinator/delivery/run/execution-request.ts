@@ -61,12 +61,14 @@ export function isOfRun(executionId: string): boolean {
 
 /** What a task is told but its key does not depend on. TRACEPARENT is what OpenTelemetry's tools look for. */
 function volatileEnvironment(state: RunState, { planned, try: number }: TaskState): Record<string, string> {
+  const git = state.request?.git;
   return {
     CI: "true",
     MILLRACE_RUN: state.run,
     MILLRACE_STAGE: planned.stage,
     MILLRACE_TASK: planned.name,
     MILLRACE_TRY: String(number),
+    ...(git === undefined ? {} : { MILLRACE_COMMIT: git.commit, MILLRACE_BRANCH: git.branch }),
     TRACEPARENT: state.traceparent,
   };
 }

@@ -2,7 +2,7 @@ import type { Event, ProjectQuotas, RunStatus } from "../../../proto/gen/millrac
 import type { Run, RunRequest } from "../../../proto/gen/millrace/v1/run_pb.ts";
 import type { Cas } from "../../../shared/cas/cas.ts";
 import type { Clock } from "../../../shared/clock.ts";
-import { type Digest, digestToMessage } from "../../../shared/digest.ts";
+import { digestToMessage } from "../../../shared/digest.ts";
 import { MillraceError } from "../../../shared/errors.ts";
 import type { Component } from "../../../shared/lifecycle.ts";
 import { limits } from "../../../shared/limits.ts";
@@ -15,6 +15,7 @@ import { withPresentWaits } from "../concurrency/present-waits.ts";
 import { type RunRoom, runRoom } from "../concurrency/project-quotas.ts";
 import type { Environments } from "../environment/environments.ts";
 import type { SecretValues } from "../secret/secret-values.ts";
+import { planSupplied, type RunSource, type SourceSupplier } from "../source/run-source.ts";
 import { type KeptPlans, keptPlans } from "./kept-plans.ts";
 import { planSource } from "./plan-source.ts";
 import { requireInputs } from "./require-inputs.ts";
@@ -57,6 +58,8 @@ export interface RunEngineDeps {
   readonly onEvent: (event: Event) => void;
   readonly onError: (error: unknown) => void;
 }
+
+type Supplied = RunSource | SourceSupplier;
 
 /** Runs in progress, each an actor; finished ones are read back from the log when somebody asks. */
 export class RunEngine implements Runs, RunSteering, Gates, RunPins, KeptRuns, RunHistories, Component {
@@ -102,7 +105,7 @@ export class RunEngine implements Runs, RunSteering, Gates, RunPins, KeptRuns, R
     await this.#driver.stop();
   }
 
-  async submit(asker: Asker, request: RunRequest, source: Digest, signal: AbortSignal): Promise<string> {
+  async submit(asker: Asker, request: RunRequest, source: Supplied, signal: AbortSignal): Promise<string> {
     if (request.idempotencyKey === "") return await this.#submit(asker, request, source, signal);
     const key = JSON.stringify([projectOf(request), request.idempotencyKey]);
     const present = this.#byKey.get(key);
@@ -224,25 +227,27 @@ export class RunEngine implements Runs, RunSteering, Gates, RunPins, KeptRuns, R
     return (await this.#find(run)).history;
   }
 
-  async #submitOnce(asker: Asker, request: RunRequest, source: Digest, signal: AbortSignal): Promise<string> {
+  async #submitOnce(asker: Asker, request: RunRequest, source: Supplied, signal: AbortSignal): Promise<string> {
     const known = await this.#deps.summaries.byKey(projectOf(request), request.idempotencyKey);
     return known ?? (await this.#submit(asker, request, source, signal));
   }
 
-  async #submit(asker: Asker, request: RunRequest, source: Digest, signal: AbortSignal): Promise<string> {
+  async #submit(asker: Asker, request: RunRequest, source: Supplied, signal: AbortSignal): Promise<string> {
     const project = projectOf(request);
     return await this.#room.within(project, () => this.#start(asker, request, source, signal));
   }
 
-  async #start(asker: Asker, request: RunRequest, source: Digest, signal: AbortSignal): Promise<string> {
+  async #start(asker: Asker, request: RunRequest, source: Supplied, signal: AbortSignal): Promise<string> {
     const project = projectOf(request);
     const deps = { ...this.#deps, kept: this.#kept };
-    const { blobs, ...plan } = await planSource(deps, request, source, signal);
+    const supplied = await planSupplied(source, ({ root, git }) => planSource({ ...deps, git }, request, root, signal));
+    const { root, git } = supplied.source;
+    const { blobs, ...plan } = supplied.planned;
     await this.#deps.cas.writeMany(blobs, signal);
     const run = runName(++this.#lastNumber);
     const actor = this.#actor(run);
     const { idempotencyKey } = request;
-    const command = { kind: "request", ...plan, source: digestToMessage(source), idempotencyKey } as const;
+    const command = { kind: "request", ...plan, source: digestToMessage(root), git, idempotencyKey } as const;
     await actor.do(command, this.#origin(asker, project));
     return run;
   }

@@ -88,6 +88,7 @@ export function busDispatcher(bus: Bus, sealer?: SecretSealer): Dispatcher {
         ...(request.hostOperation === undefined ? {} : { hostOperation: request.hostOperation }),
         ...(request.atMostOnce === undefined ? {} : { atMostOnce: request.atMostOnce }),
         ...(sealing === undefined ? {} : { sealedSecrets: sealing.sealed }),
+        ...(request.sourceImport === undefined ? {} : { sourceImport: request.sourceImport }),
       });
       const before = { wasUp: isUp, losses };
       try {

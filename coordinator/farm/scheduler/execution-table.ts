@@ -131,6 +131,8 @@ export function sqliteExecutionTable(sqlite: Sqlite): ExecutionTable {
       return rows.map(fromRow);
     },
     async insert(request, { runsAs, attempts, lease, outcome }) {
+      // It is of whoever waits for it, and after a restart nobody does. The agent that has it is told to end it.
+      if (request.sourceImport !== undefined) return;
       await sqlite.write([
         {
           sql: `INSERT INTO execution (id, action_digest, action, command, priority, fair_group, environment,

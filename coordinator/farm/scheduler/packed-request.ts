@@ -5,7 +5,12 @@ import {
   type Command,
   CommandSchema,
 } from "../../../proto/gen/build/bazel/remote/execution/v2/remote_execution_pb.ts";
-import type { HostOperation, NamedCaches, TaskSecrets } from "../../../proto/gen/millrace/v1/dispatch_pb.ts";
+import type {
+  HostOperation,
+  NamedCaches,
+  SourceImport,
+  TaskSecrets,
+} from "../../../proto/gen/millrace/v1/dispatch_pb.ts";
 import type { Digest } from "../../../shared/digest.ts";
 import type { ExecutionRequest } from "./scheduler.ts";
 
@@ -26,6 +31,7 @@ class PackedRequest implements ExecutionRequest {
   readonly atMostOnce?: boolean;
   readonly avoidAgents?: readonly string[];
   readonly attemptsMax?: number;
+  readonly sourceImport?: SourceImport;
   // A character for each byte: an array of bytes would take 200 more for itself.
   readonly #action: string;
   readonly #command: string;
@@ -42,6 +48,7 @@ class PackedRequest implements ExecutionRequest {
     if (request.atMostOnce !== undefined) this.atMostOnce = request.atMostOnce;
     if (request.avoidAgents !== undefined) this.avoidAgents = request.avoidAgents;
     if (request.attemptsMax !== undefined) this.attemptsMax = request.attemptsMax;
+    if (request.sourceImport !== undefined) this.sourceImport = request.sourceImport;
     this.#action = packedBytes(toBinary(ActionSchema, request.action));
     this.#command = packedBytes(toBinary(CommandSchema, request.command));
   }

@@ -3,7 +3,12 @@ import type {
   ActionResult,
   Command,
 } from "../../../proto/gen/build/bazel/remote/execution/v2/remote_execution_pb.ts";
-import type { HostOperation, NamedCaches, TaskSecrets } from "../../../proto/gen/millrace/v1/dispatch_pb.ts";
+import type {
+  HostOperation,
+  NamedCaches,
+  SourceImport,
+  TaskSecrets,
+} from "../../../proto/gen/millrace/v1/dispatch_pb.ts";
 import type {
   Confinement,
   DeploymentOutcome,
@@ -44,6 +49,11 @@ export interface ExecutionRequest {
   readonly avoidAgents?: readonly string[];
   /** Placements after agents were lost or the farm failed, the first one included; absent means the farm's own budget. */
   readonly attemptsMax?: number;
+  /**
+   * Set for the import of a source. Such an execution is of whoever waits for it: it is not kept on disk, and a restart
+   * forgets it.
+   */
+  readonly sourceImport?: SourceImport;
 }
 
 /** What became of an execution. */

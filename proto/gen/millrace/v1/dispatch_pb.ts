@@ -19,7 +19,7 @@ import type { Message, UnknownEnum } from "@bufbuild/protobuf";
  * Describes the file millrace/v1/dispatch.proto.
  */
 export const file_millrace_v1_dispatch: GenFile = /*@__PURE__*/
-  fileDesc("ChptaWxscmFjZS92MS9kaXNwYXRjaC5wcm90bxILbWlsbHJhY2UudjEiJQoFRXBvY2gSDAoEdGVybRgBIAEoAxIOCgZudW1iZXIYAiABKAMiUwoKSW5saW5lQmxvYhI3CgZkaWdlc3QYASABKAsyJy5idWlsZC5iYXplbC5yZW1vdGUuZXhlY3V0aW9uLnYyLkRpZ2VzdBIMCgRkYXRhGAIgASgMIvADCgZBc3NpZ24SFAoMZXhlY3V0aW9uX2lkGAEgASgJEiEKBWVwb2NoGAIgASgLMhIubWlsbHJhY2UudjEuRXBvY2gSDwoHYXR0ZW1wdBgDIAEoBRI+Cg1hY3Rpb25fZGlnZXN0GAQgASgLMicuYnVpbGQuYmF6ZWwucmVtb3RlLmV4ZWN1dGlvbi52Mi5EaWdlc3QSJgoFYmxvYnMYBSADKAsyFy5taWxscmFjZS52MS5JbmxpbmVCbG9iEkoKFHZvbGF0aWxlX2Vudmlyb25tZW50GAYgAygLMiwubWlsbHJhY2UudjEuQXNzaWduLlZvbGF0aWxlRW52aXJvbm1lbnRFbnRyeRIuCgxuYW1lZF9jYWNoZXMYByABKAsyGC5taWxscmFjZS52MS5OYW1lZENhY2hlcxIyCg5ob3N0X29wZXJhdGlvbhgUIAEoCzIaLm1pbGxyYWNlLnYxLkhvc3RPcGVyYXRpb24SFAoMYXRfbW9zdF9vbmNlGBUgASgIEjIKDnNlYWxlZF9zZWNyZXRzGCggASgLMhoubWlsbHJhY2UudjEuU2VhbGVkU2VjcmV0cxo6ChhWb2xhdGlsZUVudmlyb25tZW50RW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4ASJHCgtUYXNrU2VjcmV0cxIPCgdwcm9qZWN0GAEgASgJEicKB3NlY3JldHMYAiADKAsyFi5taWxscmFjZS52MS5TZWNyZXRVc2UiQQoNU2VhbGVkU2VjcmV0cxIcChRlcGhlbWVyYWxfcHVibGljX2tleRgBIAEoDBISCgpjaXBoZXJ0ZXh0GAIgASgMIjgKDFNlY3JldFZhbHVlcxIoCgZ2YWx1ZXMYASADKAsyGC5taWxscmFjZS52MS5TZWNyZXRWYWx1ZSJBCgtTZWNyZXRWYWx1ZRIjCgN1c2UYASABKAsyFi5taWxscmFjZS52MS5TZWNyZXRVc2USDQoFdmFsdWUYAiABKAwiRwoLTmFtZWRDYWNoZXMSDwoHcHJvamVjdBgBIAEoCRInCgZjYWNoZXMYAiADKAsyFy5taWxscmFjZS52MS5OYW1lZENhY2hlIkIKDUhvc3RPcGVyYXRpb24SKQoGZGVwbG95GAEgASgLMhcubWlsbHJhY2UudjEuRGVwbG95bWVudEgAQgYKBGtpbmQiMAoLQXNzaWduUmVwbHkSEAoIYWNjZXB0ZWQYASABKAgSDwoHcmVmdXNhbBgCIAEoCSJRCgZDYW5jZWwSFAoMZXhlY3V0aW9uX2lkGAEgASgJEiEKBWVwb2NoGAIgASgLMhIubWlsbHJhY2UudjEuRXBvY2gSDgoGcmVhc29uGAMgASgJIhwKC0NhbmNlbFJlcGx5Eg0KBWtub3duGAEgASgIIpABCglIZWFydGJlYXQSEAoIYWdlbnRfaWQYASABKAkSDwoHc2Vzc2lvbhgCIAEoCRIQCghkcmFpbmluZxgDIAEoCBIoCgRoZWxkGAQgAygLMhoubWlsbHJhY2UudjEuSGVsZEV4ZWN1dGlvbhIkCgRkaXNrGAUgASgLMhYubWlsbHJhY2UudjEuRGlza1NwYWNlIhAKDkhlYXJ0YmVhdFJlcGx5IkgKDUhlbGRFeGVjdXRpb24SFAoMZXhlY3V0aW9uX2lkGAEgASgJEiEKBWVwb2NoGAIgASgLMhIubWlsbHJhY2UudjEuRXBvY2gi5QIKBlJlcG9ydBIQCghhZ2VudF9pZBgBIAEoCRIUCgxleGVjdXRpb25faWQYAiABKAkSIQoFZXBvY2gYAyABKAsyEi5taWxscmFjZS52MS5FcG9jaBIPCgdhdHRlbXB0GAQgASgFEiMKBmVuZGluZxgFIAEoCzITLm1pbGxyYWNlLnYxLkVuZGluZxI9CgZyZXN1bHQYBiABKAsyLS5idWlsZC5iYXplbC5yZW1vdGUuZXhlY3V0aW9uLnYyLkFjdGlvblJlc3VsdBIpCgV1c2FnZRgHIAEoCzIaLm1pbGxyYWNlLnYxLlJlc291cmNlVXNhZ2USLQoLY29uZmluZW1lbnQYCCABKAsyGC5taWxscmFjZS52MS5Db25maW5lbWVudBIyCgpkZXBsb3ltZW50GBQgASgLMh4ubWlsbHJhY2UudjEuRGVwbG95bWVudE91dGNvbWUSDQoFYmVndW4YFSABKAgiOgoLUmVwb3J0UmVwbHkSKwoHb3V0Y29tZRgBIAEoDjIaLm1pbGxyYWNlLnYxLlJlcG9ydE91dGNvbWUiGAoIUm9sbENhbGwSDAoEdGVybRgBIAEoAyIICgZSZWpvaW4iLAoHR29vZGJ5ZRIQCghhZ2VudF9pZBgBIAEoCRIPCgdzZXNzaW9uGAIgASgJIhkKBURyYWluEhAKCGRyYWluaW5nGAEgASgIKmcKDVJlcG9ydE91dGNvbWUSHgoaUkVQT1JUX09VVENPTUVfVU5TUEVDSUZJRUQQABIbChdSRVBPUlRfT1VUQ09NRV9BQ0NFUFRFRBABEhkKFVJFUE9SVF9PVVRDT01FX0ZFTkNFRBACYgZwcm90bzM", [file_build_bazel_remote_execution_v2_remote_execution, file_millrace_v1_agent, file_millrace_v1_event]);
+  fileDesc("ChptaWxscmFjZS92MS9kaXNwYXRjaC5wcm90bxILbWlsbHJhY2UudjEiJQoFRXBvY2gSDAoEdGVybRgBIAEoAxIOCgZudW1iZXIYAiABKAMiUwoKSW5saW5lQmxvYhI3CgZkaWdlc3QYASABKAsyJy5idWlsZC5iYXplbC5yZW1vdGUuZXhlY3V0aW9uLnYyLkRpZ2VzdBIMCgRkYXRhGAIgASgMIqIECgZBc3NpZ24SFAoMZXhlY3V0aW9uX2lkGAEgASgJEiEKBWVwb2NoGAIgASgLMhIubWlsbHJhY2UudjEuRXBvY2gSDwoHYXR0ZW1wdBgDIAEoBRI+Cg1hY3Rpb25fZGlnZXN0GAQgASgLMicuYnVpbGQuYmF6ZWwucmVtb3RlLmV4ZWN1dGlvbi52Mi5EaWdlc3QSJgoFYmxvYnMYBSADKAsyFy5taWxscmFjZS52MS5JbmxpbmVCbG9iEkoKFHZvbGF0aWxlX2Vudmlyb25tZW50GAYgAygLMiwubWlsbHJhY2UudjEuQXNzaWduLlZvbGF0aWxlRW52aXJvbm1lbnRFbnRyeRIuCgxuYW1lZF9jYWNoZXMYByABKAsyGC5taWxscmFjZS52MS5OYW1lZENhY2hlcxIyCg5ob3N0X29wZXJhdGlvbhgUIAEoCzIaLm1pbGxyYWNlLnYxLkhvc3RPcGVyYXRpb24SFAoMYXRfbW9zdF9vbmNlGBUgASgIEjAKDXNvdXJjZV9pbXBvcnQYHiABKAsyGS5taWxscmFjZS52MS5Tb3VyY2VJbXBvcnQSMgoOc2VhbGVkX3NlY3JldHMYKCABKAsyGi5taWxscmFjZS52MS5TZWFsZWRTZWNyZXRzGjoKGFZvbGF0aWxlRW52aXJvbm1lbnRFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBIkcKC1Rhc2tTZWNyZXRzEg8KB3Byb2plY3QYASABKAkSJwoHc2VjcmV0cxgCIAMoCzIWLm1pbGxyYWNlLnYxLlNlY3JldFVzZSJBCg1TZWFsZWRTZWNyZXRzEhwKFGVwaGVtZXJhbF9wdWJsaWNfa2V5GAEgASgMEhIKCmNpcGhlcnRleHQYAiABKAwiOAoMU2VjcmV0VmFsdWVzEigKBnZhbHVlcxgBIAMoCzIYLm1pbGxyYWNlLnYxLlNlY3JldFZhbHVlIkEKC1NlY3JldFZhbHVlEiMKA3VzZRgBIAEoCzIWLm1pbGxyYWNlLnYxLlNlY3JldFVzZRINCgV2YWx1ZRgCIAEoDCJkCgxTb3VyY2VJbXBvcnQSCwoDdXJsGAEgASgJEgsKA3JlZhgCIAEoCRIrCghwcmV2aW91cxgDIAMoCzIZLm1pbGxyYWNlLnYxLkJyYW5jaENvbW1pdBINCgV3aG9sZRgEIAEoCCIuCgxCcmFuY2hDb21taXQSDgoGYnJhbmNoGAEgASgJEg4KBmNvbW1pdBgCIAEoCSJHCgtOYW1lZENhY2hlcxIPCgdwcm9qZWN0GAEgASgJEicKBmNhY2hlcxgCIAMoCzIXLm1pbGxyYWNlLnYxLk5hbWVkQ2FjaGUiQgoNSG9zdE9wZXJhdGlvbhIpCgZkZXBsb3kYASABKAsyFy5taWxscmFjZS52MS5EZXBsb3ltZW50SABCBgoEa2luZCIwCgtBc3NpZ25SZXBseRIQCghhY2NlcHRlZBgBIAEoCBIPCgdyZWZ1c2FsGAIgASgJIlEKBkNhbmNlbBIUCgxleGVjdXRpb25faWQYASABKAkSIQoFZXBvY2gYAiABKAsyEi5taWxscmFjZS52MS5FcG9jaBIOCgZyZWFzb24YAyABKAkiHAoLQ2FuY2VsUmVwbHkSDQoFa25vd24YASABKAgikAEKCUhlYXJ0YmVhdBIQCghhZ2VudF9pZBgBIAEoCRIPCgdzZXNzaW9uGAIgASgJEhAKCGRyYWluaW5nGAMgASgIEigKBGhlbGQYBCADKAsyGi5taWxscmFjZS52MS5IZWxkRXhlY3V0aW9uEiQKBGRpc2sYBSABKAsyFi5taWxscmFjZS52MS5EaXNrU3BhY2UiEAoOSGVhcnRiZWF0UmVwbHkieAoNSGVsZEV4ZWN1dGlvbhIUCgxleGVjdXRpb25faWQYASABKAkSIQoFZXBvY2gYAiABKAsyEi5taWxscmFjZS52MS5FcG9jaBIuCgxpbXBvcnRfcGhhc2UYAyABKA4yGC5taWxscmFjZS52MS5JbXBvcnRQaGFzZSLlAgoGUmVwb3J0EhAKCGFnZW50X2lkGAEgASgJEhQKDGV4ZWN1dGlvbl9pZBgCIAEoCRIhCgVlcG9jaBgDIAEoCzISLm1pbGxyYWNlLnYxLkVwb2NoEg8KB2F0dGVtcHQYBCABKAUSIwoGZW5kaW5nGAUgASgLMhMubWlsbHJhY2UudjEuRW5kaW5nEj0KBnJlc3VsdBgGIAEoCzItLmJ1aWxkLmJhemVsLnJlbW90ZS5leGVjdXRpb24udjIuQWN0aW9uUmVzdWx0EikKBXVzYWdlGAcgASgLMhoubWlsbHJhY2UudjEuUmVzb3VyY2VVc2FnZRItCgtjb25maW5lbWVudBgIIAEoCzIYLm1pbGxyYWNlLnYxLkNvbmZpbmVtZW50EjIKCmRlcGxveW1lbnQYFCABKAsyHi5taWxscmFjZS52MS5EZXBsb3ltZW50T3V0Y29tZRINCgViZWd1bhgVIAEoCCI6CgtSZXBvcnRSZXBseRIrCgdvdXRjb21lGAEgASgOMhoubWlsbHJhY2UudjEuUmVwb3J0T3V0Y29tZSIYCghSb2xsQ2FsbBIMCgR0ZXJtGAEgASgDIggKBlJlam9pbiIsCgdHb29kYnllEhAKCGFnZW50X2lkGAEgASgJEg8KB3Nlc3Npb24YAiABKAkiGQoFRHJhaW4SEAoIZHJhaW5pbmcYASABKAgqYgoLSW1wb3J0UGhhc2USHAoYSU1QT1JUX1BIQVNFX1VOU1BFQ0lGSUVEEAASGQoVSU1QT1JUX1BIQVNFX0ZFVENISU5HEAESGgoWSU1QT1JUX1BIQVNFX1VQTE9BRElORxACKmcKDVJlcG9ydE91dGNvbWUSHgoaUkVQT1JUX09VVENPTUVfVU5TUEVDSUZJRUQQABIbChdSRVBPUlRfT1VUQ09NRV9BQ0NFUFRFRBABEhkKFVJFUE9SVF9PVVRDT01FX0ZFTkNFRBACYgZwcm90bzM", [file_build_bazel_remote_execution_v2_remote_execution, file_millrace_v1_agent, file_millrace_v1_event]);
 
 /**
  * Fences an attempt: of two reports for one execution only the one with the current epoch counts. Ordered by term, then
@@ -133,6 +133,13 @@ export type Assign = Message<"millrace.v1.Assign"> & {
    * @generated from field: bool at_most_once = 21;
    */
   atMostOnce: boolean;
+
+  /**
+   * Set when this is no task but the import of a source. Any agent may do it again, from the beginning.
+   *
+   * @generated from field: millrace.v1.SourceImport source_import = 30;
+   */
+  sourceImport?: SourceImport | undefined;
 
   /**
    * The secrets that its process is given. They are read when the execution is handed out, so a new value counts at once.
@@ -251,6 +258,76 @@ export const SecretValueSchema: GenMessage<SecretValue> = /*@__PURE__*/
   messageDesc(file_millrace_v1_dispatch, 6);
 
 /**
+ * A git commit is to be put into the CAS as a tree. The result has the tree as the output directory `source` and a
+ * GitSource as the output file `git`. No process of the repository's is started: nothing of it is executed.
+ *
+ * @generated from message millrace.v1.SourceImport
+ */
+export type SourceImport = Message<"millrace.v1.SourceImport"> & {
+  /**
+   * `https:`, `http:`, `ssh:`, or an absolute path that the agent's operator has allowed; without credentials.
+   *
+   * @generated from field: string url = 1;
+   */
+  url: string;
+
+  /**
+   * A branch, a tag, a full name such as `refs/pull/7/head`, or a commit of 40 or 64 hex digits. Empty: what the
+   * repository calls HEAD.
+   *
+   * @generated from field: string ref = 2;
+   */
+  ref: string;
+
+  /**
+   * What the last runs on each branch were about; at most `limits.previousCommits`.
+   *
+   * @generated from field: repeated millrace.v1.BranchCommit previous = 3;
+   */
+  previous: BranchCommit[];
+
+  /**
+   * Files that the agent has put into the CAS before may be gone: it asks about every one of them.
+   *
+   * @generated from field: bool whole = 4;
+   */
+  whole: boolean;
+};
+
+/**
+ * Describes the message millrace.v1.SourceImport.
+ * Use `create(SourceImportSchema)` to create a new message.
+ */
+export const SourceImportSchema: GenMessage<SourceImport> = /*@__PURE__*/
+  messageDesc(file_millrace_v1_dispatch, 7);
+
+/**
+ * The commit that the last run on a branch was about.
+ *
+ * @generated from message millrace.v1.BranchCommit
+ */
+export type BranchCommit = Message<"millrace.v1.BranchCommit"> & {
+  /**
+   * @generated from field: string branch = 1;
+   */
+  branch: string;
+
+  /**
+   * 40 or 64 hex digits.
+   *
+   * @generated from field: string commit = 2;
+   */
+  commit: string;
+};
+
+/**
+ * Describes the message millrace.v1.BranchCommit.
+ * Use `create(BranchCommitSchema)` to create a new message.
+ */
+export const BranchCommitSchema: GenMessage<BranchCommit> = /*@__PURE__*/
+  messageDesc(file_millrace_v1_dispatch, 8);
+
+/**
  * The caches of one task.
  *
  * @generated from message millrace.v1.NamedCaches
@@ -274,7 +351,7 @@ export type NamedCaches = Message<"millrace.v1.NamedCaches"> & {
  * Use `create(NamedCachesSchema)` to create a new message.
  */
 export const NamedCachesSchema: GenMessage<NamedCaches> = /*@__PURE__*/
-  messageDesc(file_millrace_v1_dispatch, 7);
+  messageDesc(file_millrace_v1_dispatch, 9);
 
 /**
  * Changes what outlives its task. The agent journals each step before it is taken and goes on after its own restart, so
@@ -302,7 +379,7 @@ export type HostOperation = Message<"millrace.v1.HostOperation"> & {
  * Use `create(HostOperationSchema)` to create a new message.
  */
 export const HostOperationSchema: GenMessage<HostOperation> = /*@__PURE__*/
-  messageDesc(file_millrace_v1_dispatch, 8);
+  messageDesc(file_millrace_v1_dispatch, 10);
 
 /**
  * Whether the agent took it.
@@ -328,7 +405,7 @@ export type AssignReply = Message<"millrace.v1.AssignReply"> & {
  * Use `create(AssignReplySchema)` to create a new message.
  */
 export const AssignReplySchema: GenMessage<AssignReply> = /*@__PURE__*/
-  messageDesc(file_millrace_v1_dispatch, 9);
+  messageDesc(file_millrace_v1_dispatch, 11);
 
 /**
  * Request on an agent's `cancel` subject; the answer (a CancelReply) means "will end", the result follows.
@@ -357,7 +434,7 @@ export type Cancel = Message<"millrace.v1.Cancel"> & {
  * Use `create(CancelSchema)` to create a new message.
  */
 export const CancelSchema: GenMessage<Cancel> = /*@__PURE__*/
-  messageDesc(file_millrace_v1_dispatch, 10);
+  messageDesc(file_millrace_v1_dispatch, 12);
 
 /**
  * Whether the agent knows the execution.
@@ -376,7 +453,7 @@ export type CancelReply = Message<"millrace.v1.CancelReply"> & {
  * Use `create(CancelReplySchema)` to create a new message.
  */
 export const CancelReplySchema: GenMessage<CancelReply> = /*@__PURE__*/
-  messageDesc(file_millrace_v1_dispatch, 11);
+  messageDesc(file_millrace_v1_dispatch, 13);
 
 /**
  * Request of each agent at the heartbeat interval and after every change; the answer is a HeartbeatReply.
@@ -419,7 +496,7 @@ export type Heartbeat = Message<"millrace.v1.Heartbeat"> & {
  * Use `create(HeartbeatSchema)` to create a new message.
  */
 export const HeartbeatSchema: GenMessage<Heartbeat> = /*@__PURE__*/
-  messageDesc(file_millrace_v1_dispatch, 12);
+  messageDesc(file_millrace_v1_dispatch, 14);
 
 /**
  * The coordinator has heard the heartbeat and knows this session of the agent: the agent may go on with host operations
@@ -435,7 +512,7 @@ export type HeartbeatReply = Message<"millrace.v1.HeartbeatReply"> & {
  * Use `create(HeartbeatReplySchema)` to create a new message.
  */
 export const HeartbeatReplySchema: GenMessage<HeartbeatReply> = /*@__PURE__*/
-  messageDesc(file_millrace_v1_dispatch, 13);
+  messageDesc(file_millrace_v1_dispatch, 15);
 
 /**
  * An execution that an agent runs, or whose result it still keeps in its outbox.
@@ -452,6 +529,13 @@ export type HeldExecution = Message<"millrace.v1.HeldExecution"> & {
    * @generated from field: millrace.v1.Epoch epoch = 2;
    */
   epoch?: Epoch | undefined;
+
+  /**
+   * Of an import that runs.
+   *
+   * @generated from field: millrace.v1.ImportPhase import_phase = 3;
+   */
+  importPhase: ImportPhase;
 };
 
 /**
@@ -459,7 +543,7 @@ export type HeldExecution = Message<"millrace.v1.HeldExecution"> & {
  * Use `create(HeldExecutionSchema)` to create a new message.
  */
 export const HeldExecutionSchema: GenMessage<HeldExecution> = /*@__PURE__*/
-  messageDesc(file_millrace_v1_dispatch, 14);
+  messageDesc(file_millrace_v1_dispatch, 16);
 
 /**
  * Request on the farm's `report` subject: an attempt has ended. Sent again until the answer has come.
@@ -531,7 +615,7 @@ export type Report = Message<"millrace.v1.Report"> & {
  * Use `create(ReportSchema)` to create a new message.
  */
 export const ReportSchema: GenMessage<Report> = /*@__PURE__*/
-  messageDesc(file_millrace_v1_dispatch, 15);
+  messageDesc(file_millrace_v1_dispatch, 17);
 
 /**
  * The coordinator has the report on disk, or refuses it; either way the agent forgets it.
@@ -550,7 +634,7 @@ export type ReportReply = Message<"millrace.v1.ReportReply"> & {
  * Use `create(ReportReplySchema)` to create a new message.
  */
 export const ReportReplySchema: GenMessage<ReportReply> = /*@__PURE__*/
-  messageDesc(file_millrace_v1_dispatch, 16);
+  messageDesc(file_millrace_v1_dispatch, 18);
 
 /**
  * Published by the coordinator at its start: every agent answers with a heartbeat at once.
@@ -569,7 +653,7 @@ export type RollCall = Message<"millrace.v1.RollCall"> & {
  * Use `create(RollCallSchema)` to create a new message.
  */
 export const RollCallSchema: GenMessage<RollCall> = /*@__PURE__*/
-  messageDesc(file_millrace_v1_dispatch, 17);
+  messageDesc(file_millrace_v1_dispatch, 19);
 
 /**
  * Published to an agent that the coordinator does not know: it joins anew.
@@ -584,7 +668,7 @@ export type Rejoin = Message<"millrace.v1.Rejoin"> & {
  * Use `create(RejoinSchema)` to create a new message.
  */
 export const RejoinSchema: GenMessage<Rejoin> = /*@__PURE__*/
-  messageDesc(file_millrace_v1_dispatch, 18);
+  messageDesc(file_millrace_v1_dispatch, 20);
 
 /**
  * Published by an agent that leaves on purpose and holds nothing.
@@ -608,7 +692,7 @@ export type Goodbye = Message<"millrace.v1.Goodbye"> & {
  * Use `create(GoodbyeSchema)` to create a new message.
  */
 export const GoodbyeSchema: GenMessage<Goodbye> = /*@__PURE__*/
-  messageDesc(file_millrace_v1_dispatch, 19);
+  messageDesc(file_millrace_v1_dispatch, 21);
 
 /**
  * Published to an agent: it takes nothing new from now on, or again. Answered with a heartbeat at once; what is not heard
@@ -628,7 +712,46 @@ export type Drain = Message<"millrace.v1.Drain"> & {
  * Use `create(DrainSchema)` to create a new message.
  */
 export const DrainSchema: GenMessage<Drain> = /*@__PURE__*/
-  messageDesc(file_millrace_v1_dispatch, 20);
+  messageDesc(file_millrace_v1_dispatch, 22);
+
+/**
+ * What an agent does for an import at the moment.
+ *
+ * @generated from enum millrace.v1.ImportPhase
+ */
+export const ImportPhase = {
+  /**
+   * @generated from enum value: IMPORT_PHASE_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED: 0,
+
+  /**
+   * It asks the repository for what it lacks.
+   *
+   * @generated from enum value: IMPORT_PHASE_FETCHING = 1;
+   */
+  FETCHING: 1,
+
+  /**
+   * It reads the commit's files and sends those that the CAS lacks.
+   *
+   * @generated from enum value: IMPORT_PHASE_UPLOADING = 2;
+   */
+  UPLOADING: 2,
+} as const;
+
+/**
+ * What an agent does for an import at the moment.
+ *
+ * @generated from enum millrace.v1.ImportPhase
+ */
+export type ImportPhase = (typeof ImportPhase)[keyof typeof ImportPhase] | UnknownEnum;
+
+/**
+ * Describes the enum millrace.v1.ImportPhase.
+ */
+export const ImportPhaseSchema: GenEnum<ImportPhase> = /*@__PURE__*/
+  enumDesc(file_millrace_v1_dispatch, 0);
 
 /**
  * What became of a report.
@@ -665,5 +788,5 @@ export type ReportOutcome = (typeof ReportOutcome)[keyof typeof ReportOutcome] |
  * Describes the enum millrace.v1.ReportOutcome.
  */
 export const ReportOutcomeSchema: GenEnum<ReportOutcome> = /*@__PURE__*/
-  enumDesc(file_millrace_v1_dispatch, 0);
+  enumDesc(file_millrace_v1_dispatch, 1);
 

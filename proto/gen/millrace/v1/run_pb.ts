@@ -4,21 +4,21 @@
 
 // Runs: one execution of a pipeline on one source tree, from submit to outcome.
 
-import type { GenFile, GenMessage, GenService } from "@bufbuild/protobuf/codegenv2";
-import { fileDesc, messageDesc, serviceDesc } from "@bufbuild/protobuf/codegenv2";
+import type { GenEnum, GenFile, GenMessage, GenService } from "@bufbuild/protobuf/codegenv2";
+import { enumDesc, fileDesc, messageDesc, serviceDesc } from "@bufbuild/protobuf/codegenv2";
 import type { Digest } from "../../build/bazel/remote/execution/v2/remote_execution_pb.ts";
 import { file_build_bazel_remote_execution_v2_remote_execution } from "../../build/bazel/remote/execution/v2/remote_execution_pb.ts";
 import type { Duration, Timestamp } from "@bufbuild/protobuf/wkt";
 import { file_google_protobuf_duration, file_google_protobuf_timestamp } from "@bufbuild/protobuf/wkt";
-import type { Artifact, Confinement, Ending, Event, GateBinding, GateDecided, GateDecision, ManualGate, ResourceUsage, RunStatus, TaskStatus, Wait } from "./event_pb.ts";
+import type { Artifact, Confinement, Ending, Event, GateBinding, GateDecided, GateDecision, GitSource, ManualGate, ResourceUsage, RunStatus, TaskStatus, Wait } from "./event_pb.ts";
 import { file_millrace_v1_event } from "./event_pb.ts";
-import type { Message } from "@bufbuild/protobuf";
+import type { Message, UnknownEnum } from "@bufbuild/protobuf";
 
 /**
  * Describes the file millrace/v1/run.proto.
  */
 export const file_millrace_v1_run: GenFile = /*@__PURE__*/
-  fileDesc("ChVtaWxscmFjZS92MS9ydW4ucHJvdG8SC21pbGxyYWNlLnYxItABCgpSdW5SZXF1ZXN0EhUKDXBpcGVsaW5lX3BhdGgYASABKAkSFwoPaWRlbXBvdGVuY3lfa2V5GAIgASgJEg4KBnN0YWdlcxgDIAMoCRINCgV0YXNrcxgEIAMoCRIPCgdwcm9qZWN0GAUgASgJEjMKBnBhcmFtcxgKIAMoCzIjLm1pbGxyYWNlLnYxLlJ1blJlcXVlc3QuUGFyYW1zRW50cnkaLQoLUGFyYW1zRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4ASJxChBTdWJtaXRSdW5SZXF1ZXN0EiQKA3J1bhgBIAEoCzIXLm1pbGxyYWNlLnYxLlJ1blJlcXVlc3QSNwoGc291cmNlGAIgASgLMicuYnVpbGQuYmF6ZWwucmVtb3RlLmV4ZWN1dGlvbi52Mi5EaWdlc3QiIAoRU3VibWl0UnVuUmVzcG9uc2USCwoDcnVuGAEgASgJIocBChdTdWJtaXRSdW5BcmNoaXZlUmVxdWVzdBIoCgVzdGFydBgBIAEoCzIXLm1pbGxyYWNlLnYxLlJ1blJlcXVlc3RIABIPCgVjaHVuaxgCIAEoDEgAEikKBmZpbmlzaBgDIAEoCzIXLm1pbGxyYWNlLnYxLkFyY2hpdmVFbmRIAEIGCgRwYXJ0IiEKCkFyY2hpdmVFbmQSEwoLdG90YWxfYnl0ZXMYASABKAMiJwoYU3VibWl0UnVuQXJjaGl2ZVJlc3BvbnNlEgsKA3J1bhgBIAEoCSIcCg1HZXRSdW5SZXF1ZXN0EgsKA3J1bhgBIAEoCSIvCg5HZXRSdW5SZXNwb25zZRIdCgNydW4YASABKAsyEC5taWxscmFjZS52MS5SdW4iOAoPTGlzdFJ1bnNSZXF1ZXN0EhEKCXBhZ2Vfc2l6ZRgBIAEoBRISCgpwYWdlX3Rva2VuGAIgASgJIksKEExpc3RSdW5zUmVzcG9uc2USHgoEcnVucxgBIAMoCzIQLm1pbGxyYWNlLnYxLlJ1bhIXCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAkiNgoPV2F0Y2hSdW5SZXF1ZXN0EgsKA3J1bhgBIAEoCRIWCg5hZnRlcl9zZXF1ZW5jZRgCIAEoAyJHChBXYXRjaFJ1blJlc3BvbnNlEhAKCHNlcXVlbmNlGAEgASgDEiEKBWV2ZW50GAIgASgLMhIubWlsbHJhY2UudjEuRXZlbnQiLwoQQ2FuY2VsUnVuUmVxdWVzdBILCgNydW4YASABKAkSDgoGcmVhc29uGAIgASgJIjsKEUNhbmNlbFJ1blJlc3BvbnNlEiYKBnN0YXR1cxgBIAEoDjIWLm1pbGxyYWNlLnYxLlJ1blN0YXR1cyJzCg9SZXRyeVJ1blJlcXVlc3QSCwoDcnVuGAEgASgJEg0KBXRhc2tzGAIgAygJEhQKDGF2b2lkX2FnZW50cxgDIAMoCRIYChBhdm9pZF9sYXN0X2FnZW50GAQgASgIEhQKDGJ5cGFzc19jYWNoZRgFIAEoCCIhChBSZXRyeVJ1blJlc3BvbnNlEg0KBXRhc2tzGAEgAygJIi4KD1BhdXNlUnVuUmVxdWVzdBILCgNydW4YASABKAkSDgoGcmVhc29uGAIgASgJIhIKEFBhdXNlUnVuUmVzcG9uc2UiHwoQUmVzdW1lUnVuUmVxdWVzdBILCgNydW4YASABKAkiEwoRUmVzdW1lUnVuUmVzcG9uc2UiPAoPU2tpcFRhc2tSZXF1ZXN0EgsKA3J1bhgBIAEoCRIMCgR0YXNrGAIgASgJEg4KBnJlYXNvbhgDIAEoCSISChBTa2lwVGFza1Jlc3BvbnNlIjwKEUNvbW1lbnRSdW5SZXF1ZXN0EgsKA3J1bhgBIAEoCRIMCgR0YXNrGAIgASgJEgwKBHRleHQYAyABKAkiFAoSQ29tbWVudFJ1blJlc3BvbnNlIn4KEURlY2lkZUdhdGVSZXF1ZXN0EgsKA3J1bhgBIAEoCRINCgVzdGFnZRgCIAEoCRIrCghkZWNpc2lvbhgDIAEoDjIZLm1pbGxyYWNlLnYxLkdhdGVEZWNpc2lvbhIPCgdjb21tZW50GAQgASgJEg8KB2JpbmRpbmcYBSABKAkiFAoSRGVjaWRlR2F0ZVJlc3BvbnNlIiUKFkxpc3RRdWV1ZVBsYWNlc1JlcXVlc3QSCwoDcnVuGAEgASgJIkIKF0xpc3RRdWV1ZVBsYWNlc1Jlc3BvbnNlEicKBnBsYWNlcxgBIAMoCzIXLm1pbGxyYWNlLnYxLlF1ZXVlUGxhY2UimQEKClF1ZXVlUGxhY2USDAoEdGFzaxgBIAEoCRIQCghwb3NpdGlvbhgCIAEoBRIPCgd3YWl0aW5nGAMgASgFEg0KBXNsb3RzGAQgASgFEhIKCnNsb3RzX3VzZWQYBSABKAUSKAoHaG9sZGVycxgGIAMoCzIXLm1pbGxyYWNlLnYxLlNsb3RIb2xkZXISDQoFcG9vbHMYFCADKAkiMQoKU2xvdEhvbGRlchIUCgxleGVjdXRpb25faWQYASABKAkSDQoFYWdlbnQYAiABKAkiOAoXRG93bmxvYWRBcnRpZmFjdFJlcXVlc3QSCwoDcnVuGAEgASgJEhAKCGFydGlmYWN0GAIgASgJIl4KGERvd25sb2FkQXJ0aWZhY3RSZXNwb25zZRIPCgVjaHVuaxgBIAEoDEgAEikKBmZpbmlzaBgCIAEoCzIXLm1pbGxyYWNlLnYxLkFyY2hpdmVFbmRIAEIGCgRwYXJ0IrsDCgNSdW4SDAoEbmFtZRgBIAEoCRIQCghwaXBlbGluZRgCIAEoCRIPCgdwcm9qZWN0GAMgASgJEhEKCXByaW5jaXBhbBgEIAEoCRImCgZzdGF0dXMYBSABKA4yFi5taWxscmFjZS52MS5SdW5TdGF0dXMSNwoGc291cmNlGAYgASgLMicuYnVpbGQuYmF6ZWwucmVtb3RlLmV4ZWN1dGlvbi52Mi5EaWdlc3QSLwoLY3JlYXRlX3RpbWUYByABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEi8KC2ZpbmlzaF90aW1lGAggASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIgCgV0YXNrcxgJIAMoCzIRLm1pbGxyYWNlLnYxLlRhc2sSEAoIc2VxdWVuY2UYCiABKAMSDgoGcGlubmVkGAsgASgIEiQKBXBhdXNlGBQgASgLMhUubWlsbHJhY2UudjEuUnVuUGF1c2USKQoIY29tbWVudHMYFSADKAsyFy5taWxscmFjZS52MS5SdW5Db21tZW50EhgKEGFsbG93ZWRfZmFpbHVyZXMYFiABKAUiVwoIUnVuUGF1c2USDgoGcmVhc29uGAEgASgJEhEKCXByaW5jaXBhbBgCIAEoCRIoCgR0aW1lGAMgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCJlCgpSdW5Db21tZW50EgwKBHRhc2sYASABKAkSDAoEdGV4dBgCIAEoCRIRCglwcmluY2lwYWwYAyABKAkSKAoEdGltZRgEIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAi6AQKBFRhc2sSDQoFc3RhZ2UYASABKAkSDAoEbmFtZRgCIAEoCRInCgZzdGF0dXMYAyABKA4yFy5taWxscmFjZS52MS5UYXNrU3RhdHVzEg4KBmNhY2hlZBgEIAEoCBIQCghhdHRlbXB0cxgFIAEoBRINCgVhZ2VudBgGIAEoCRIrCghkdXJhdGlvbhgHIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhIjCgZlbmRpbmcYCCABKAsyEy5taWxscmFjZS52MS5FbmRpbmcSHwoEd2FpdBgJIAEoCzIRLm1pbGxyYWNlLnYxLldhaXQSDQoFbmVlZHMYCiADKAkSKAoJYXJ0aWZhY3RzGAsgAygLMhUubWlsbHJhY2UudjEuQXJ0aWZhY3QSPgoNYWN0aW9uX2RpZ2VzdBgMIAEoCzInLmJ1aWxkLmJhemVsLnJlbW90ZS5leGVjdXRpb24udjIuRGlnZXN0EhQKDGV4ZWN1dGlvbl9pZBgNIAEoCRITCgtza2lwX3JlYXNvbhgOIAEoCRIpCgV1c2FnZRgPIAEoCzIaLm1pbGxyYWNlLnYxLlJlc291cmNlVXNhZ2USLQoLY29uZmluZW1lbnQYECABKAsyGC5taWxscmFjZS52MS5Db25maW5lbWVudBIfCgRnYXRlGBQgASgLMhEubWlsbHJhY2UudjEuR2F0ZRILCgN0cnkYHiABKAUSIwoFdHJpZXMYHyADKAsyFC5taWxscmFjZS52MS5UYXNrVHJ5EhUKDWFsbG93X2ZhaWx1cmUYICABKAgSDgoGYWx3YXlzGCEgASgIIpsBCgdUYXNrVHJ5EgsKA3RyeRgBIAEoBRInCgZzdGF0dXMYAiABKA4yFy5taWxscmFjZS52MS5UYXNrU3RhdHVzEiMKBmVuZGluZxgDIAEoCzITLm1pbGxyYWNlLnYxLkVuZGluZxINCgVhZ2VudBgEIAEoCRIQCghhdHRlbXB0cxgFIAEoBRIUCgxleGVjdXRpb25faWQYBiABKAkisQIKBEdhdGUSKAoHcGxhbm5lZBgBIAEoCzIXLm1pbGxyYWNlLnYxLk1hbnVhbEdhdGUSOAoHYmluZGluZxgCIAEoCzInLmJ1aWxkLmJhemVsLnJlbW90ZS5leGVjdXRpb24udjIuRGlnZXN0EicKBWJvdW5kGAMgASgLMhgubWlsbHJhY2UudjEuR2F0ZUJpbmRpbmcSLAoIZGVhZGxpbmUYBCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEikKB2RlY2lkZWQYBSABKAsyGC5taWxscmFjZS52MS5HYXRlRGVjaWRlZBISCgpkZWNpZGVkX2J5GAYgASgJEi8KC2RlY2lkZV90aW1lGAcgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCIsCg1QaW5SdW5SZXF1ZXN0EgsKA3J1bhgBIAEoCRIOCgZyZWFzb24YAiABKAkiEAoOUGluUnVuUmVzcG9uc2UiHgoPVW5waW5SdW5SZXF1ZXN0EgsKA3J1bhgBIAEoCSISChBVbnBpblJ1blJlc3BvbnNlMvAJCgpSdW5TZXJ2aWNlEkoKCVN1Ym1pdFJ1bhIdLm1pbGxyYWNlLnYxLlN1Ym1pdFJ1blJlcXVlc3QaHi5taWxscmFjZS52MS5TdWJtaXRSdW5SZXNwb25zZRJhChBTdWJtaXRSdW5BcmNoaXZlEiQubWlsbHJhY2UudjEuU3VibWl0UnVuQXJjaGl2ZVJlcXVlc3QaJS5taWxscmFjZS52MS5TdWJtaXRSdW5BcmNoaXZlUmVzcG9uc2UoARJBCgZHZXRSdW4SGi5taWxscmFjZS52MS5HZXRSdW5SZXF1ZXN0GhsubWlsbHJhY2UudjEuR2V0UnVuUmVzcG9uc2USRwoITGlzdFJ1bnMSHC5taWxscmFjZS52MS5MaXN0UnVuc1JlcXVlc3QaHS5taWxscmFjZS52MS5MaXN0UnVuc1Jlc3BvbnNlEkkKCFdhdGNoUnVuEhwubWlsbHJhY2UudjEuV2F0Y2hSdW5SZXF1ZXN0Gh0ubWlsbHJhY2UudjEuV2F0Y2hSdW5SZXNwb25zZTABEkoKCUNhbmNlbFJ1bhIdLm1pbGxyYWNlLnYxLkNhbmNlbFJ1blJlcXVlc3QaHi5taWxscmFjZS52MS5DYW5jZWxSdW5SZXNwb25zZRJNCgpEZWNpZGVHYXRlEh4ubWlsbHJhY2UudjEuRGVjaWRlR2F0ZVJlcXVlc3QaHy5taWxscmFjZS52MS5EZWNpZGVHYXRlUmVzcG9uc2USXAoPTGlzdFF1ZXVlUGxhY2VzEiMubWlsbHJhY2UudjEuTGlzdFF1ZXVlUGxhY2VzUmVxdWVzdBokLm1pbGxyYWNlLnYxLkxpc3RRdWV1ZVBsYWNlc1Jlc3BvbnNlEkEKBlBpblJ1bhIaLm1pbGxyYWNlLnYxLlBpblJ1blJlcXVlc3QaGy5taWxscmFjZS52MS5QaW5SdW5SZXNwb25zZRJHCghVbnBpblJ1bhIcLm1pbGxyYWNlLnYxLlVucGluUnVuUmVxdWVzdBodLm1pbGxyYWNlLnYxLlVucGluUnVuUmVzcG9uc2USRwoIUmV0cnlSdW4SHC5taWxscmFjZS52MS5SZXRyeVJ1blJlcXVlc3QaHS5taWxscmFjZS52MS5SZXRyeVJ1blJlc3BvbnNlEkcKCFBhdXNlUnVuEhwubWlsbHJhY2UudjEuUGF1c2VSdW5SZXF1ZXN0Gh0ubWlsbHJhY2UudjEuUGF1c2VSdW5SZXNwb25zZRJKCglSZXN1bWVSdW4SHS5taWxscmFjZS52MS5SZXN1bWVSdW5SZXF1ZXN0Gh4ubWlsbHJhY2UudjEuUmVzdW1lUnVuUmVzcG9uc2USRwoIU2tpcFRhc2sSHC5taWxscmFjZS52MS5Ta2lwVGFza1JlcXVlc3QaHS5taWxscmFjZS52MS5Ta2lwVGFza1Jlc3BvbnNlEk0KCkNvbW1lbnRSdW4SHi5taWxscmFjZS52MS5Db21tZW50UnVuUmVxdWVzdBofLm1pbGxyYWNlLnYxLkNvbW1lbnRSdW5SZXNwb25zZRJhChBEb3dubG9hZEFydGlmYWN0EiQubWlsbHJhY2UudjEuRG93bmxvYWRBcnRpZmFjdFJlcXVlc3QaJS5taWxscmFjZS52MS5Eb3dubG9hZEFydGlmYWN0UmVzcG9uc2UwAWIGcHJvdG8z", [file_build_bazel_remote_execution_v2_remote_execution, file_google_protobuf_duration, file_google_protobuf_timestamp, file_millrace_v1_event]);
+  fileDesc("ChVtaWxscmFjZS92MS9ydW4ucHJvdG8SC21pbGxyYWNlLnYxItABCgpSdW5SZXF1ZXN0EhUKDXBpcGVsaW5lX3BhdGgYASABKAkSFwoPaWRlbXBvdGVuY3lfa2V5GAIgASgJEg4KBnN0YWdlcxgDIAMoCRINCgV0YXNrcxgEIAMoCRIPCgdwcm9qZWN0GAUgASgJEjMKBnBhcmFtcxgKIAMoCzIjLm1pbGxyYWNlLnYxLlJ1blJlcXVlc3QuUGFyYW1zRW50cnkaLQoLUGFyYW1zRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4ASK9AQoQU3VibWl0UnVuUmVxdWVzdBIkCgNydW4YASABKAsyFy5taWxscmFjZS52MS5SdW5SZXF1ZXN0EjcKBnNvdXJjZRgCIAEoCzInLmJ1aWxkLmJhemVsLnJlbW90ZS5leGVjdXRpb24udjIuRGlnZXN0EiAKA2dpdBgDIAEoCzITLm1pbGxyYWNlLnYxLkdpdFJlZhIoCghjaGVja291dBgEIAEoCzIWLm1pbGxyYWNlLnYxLkdpdFNvdXJjZSIiCgZHaXRSZWYSCwoDdXJsGAEgASgJEgsKA3JlZhgCIAEoCSJNChxTdWJtaXRSdW5XaXRoUHJvZ3Jlc3NSZXF1ZXN0Ei0KBnN1Ym1pdBgBIAEoCzIdLm1pbGxyYWNlLnYxLlN1Ym1pdFJ1blJlcXVlc3QiZwodU3VibWl0UnVuV2l0aFByb2dyZXNzUmVzcG9uc2USLwoIcHJvZ3Jlc3MYASABKAsyGy5taWxscmFjZS52MS5JbXBvcnRQcm9ncmVzc0gAEg0KA3J1bhgCIAEoCUgAQgYKBHBhcnQiSQoOSW1wb3J0UHJvZ3Jlc3MSJwoFc3RhdGUYASABKA4yGC5taWxscmFjZS52MS5JbXBvcnRTdGF0ZRIOCgZkZXRhaWwYAiABKAkiIAoRU3VibWl0UnVuUmVzcG9uc2USCwoDcnVuGAEgASgJIocBChdTdWJtaXRSdW5BcmNoaXZlUmVxdWVzdBIoCgVzdGFydBgBIAEoCzIXLm1pbGxyYWNlLnYxLlJ1blJlcXVlc3RIABIPCgVjaHVuaxgCIAEoDEgAEikKBmZpbmlzaBgDIAEoCzIXLm1pbGxyYWNlLnYxLkFyY2hpdmVFbmRIAEIGCgRwYXJ0IiEKCkFyY2hpdmVFbmQSEwoLdG90YWxfYnl0ZXMYASABKAMiJwoYU3VibWl0UnVuQXJjaGl2ZVJlc3BvbnNlEgsKA3J1bhgBIAEoCSIcCg1HZXRSdW5SZXF1ZXN0EgsKA3J1bhgBIAEoCSIvCg5HZXRSdW5SZXNwb25zZRIdCgNydW4YASABKAsyEC5taWxscmFjZS52MS5SdW4iOAoPTGlzdFJ1bnNSZXF1ZXN0EhEKCXBhZ2Vfc2l6ZRgBIAEoBRISCgpwYWdlX3Rva2VuGAIgASgJIksKEExpc3RSdW5zUmVzcG9uc2USHgoEcnVucxgBIAMoCzIQLm1pbGxyYWNlLnYxLlJ1bhIXCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAkiNgoPV2F0Y2hSdW5SZXF1ZXN0EgsKA3J1bhgBIAEoCRIWCg5hZnRlcl9zZXF1ZW5jZRgCIAEoAyJHChBXYXRjaFJ1blJlc3BvbnNlEhAKCHNlcXVlbmNlGAEgASgDEiEKBWV2ZW50GAIgASgLMhIubWlsbHJhY2UudjEuRXZlbnQiLwoQQ2FuY2VsUnVuUmVxdWVzdBILCgNydW4YASABKAkSDgoGcmVhc29uGAIgASgJIjsKEUNhbmNlbFJ1blJlc3BvbnNlEiYKBnN0YXR1cxgBIAEoDjIWLm1pbGxyYWNlLnYxLlJ1blN0YXR1cyJzCg9SZXRyeVJ1blJlcXVlc3QSCwoDcnVuGAEgASgJEg0KBXRhc2tzGAIgAygJEhQKDGF2b2lkX2FnZW50cxgDIAMoCRIYChBhdm9pZF9sYXN0X2FnZW50GAQgASgIEhQKDGJ5cGFzc19jYWNoZRgFIAEoCCIhChBSZXRyeVJ1blJlc3BvbnNlEg0KBXRhc2tzGAEgAygJIi4KD1BhdXNlUnVuUmVxdWVzdBILCgNydW4YASABKAkSDgoGcmVhc29uGAIgASgJIhIKEFBhdXNlUnVuUmVzcG9uc2UiHwoQUmVzdW1lUnVuUmVxdWVzdBILCgNydW4YASABKAkiEwoRUmVzdW1lUnVuUmVzcG9uc2UiPAoPU2tpcFRhc2tSZXF1ZXN0EgsKA3J1bhgBIAEoCRIMCgR0YXNrGAIgASgJEg4KBnJlYXNvbhgDIAEoCSISChBTa2lwVGFza1Jlc3BvbnNlIjwKEUNvbW1lbnRSdW5SZXF1ZXN0EgsKA3J1bhgBIAEoCRIMCgR0YXNrGAIgASgJEgwKBHRleHQYAyABKAkiFAoSQ29tbWVudFJ1blJlc3BvbnNlIn4KEURlY2lkZUdhdGVSZXF1ZXN0EgsKA3J1bhgBIAEoCRINCgVzdGFnZRgCIAEoCRIrCghkZWNpc2lvbhgDIAEoDjIZLm1pbGxyYWNlLnYxLkdhdGVEZWNpc2lvbhIPCgdjb21tZW50GAQgASgJEg8KB2JpbmRpbmcYBSABKAkiFAoSRGVjaWRlR2F0ZVJlc3BvbnNlIiUKFkxpc3RRdWV1ZVBsYWNlc1JlcXVlc3QSCwoDcnVuGAEgASgJIkIKF0xpc3RRdWV1ZVBsYWNlc1Jlc3BvbnNlEicKBnBsYWNlcxgBIAMoCzIXLm1pbGxyYWNlLnYxLlF1ZXVlUGxhY2UimQEKClF1ZXVlUGxhY2USDAoEdGFzaxgBIAEoCRIQCghwb3NpdGlvbhgCIAEoBRIPCgd3YWl0aW5nGAMgASgFEg0KBXNsb3RzGAQgASgFEhIKCnNsb3RzX3VzZWQYBSABKAUSKAoHaG9sZGVycxgGIAMoCzIXLm1pbGxyYWNlLnYxLlNsb3RIb2xkZXISDQoFcG9vbHMYFCADKAkiMQoKU2xvdEhvbGRlchIUCgxleGVjdXRpb25faWQYASABKAkSDQoFYWdlbnQYAiABKAkiOAoXRG93bmxvYWRBcnRpZmFjdFJlcXVlc3QSCwoDcnVuGAEgASgJEhAKCGFydGlmYWN0GAIgASgJIl4KGERvd25sb2FkQXJ0aWZhY3RSZXNwb25zZRIPCgVjaHVuaxgBIAEoDEgAEikKBmZpbmlzaBgCIAEoCzIXLm1pbGxyYWNlLnYxLkFyY2hpdmVFbmRIAEIGCgRwYXJ0IuADCgNSdW4SDAoEbmFtZRgBIAEoCRIQCghwaXBlbGluZRgCIAEoCRIPCgdwcm9qZWN0GAMgASgJEhEKCXByaW5jaXBhbBgEIAEoCRImCgZzdGF0dXMYBSABKA4yFi5taWxscmFjZS52MS5SdW5TdGF0dXMSNwoGc291cmNlGAYgASgLMicuYnVpbGQuYmF6ZWwucmVtb3RlLmV4ZWN1dGlvbi52Mi5EaWdlc3QSLwoLY3JlYXRlX3RpbWUYByABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEi8KC2ZpbmlzaF90aW1lGAggASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIgCgV0YXNrcxgJIAMoCzIRLm1pbGxyYWNlLnYxLlRhc2sSEAoIc2VxdWVuY2UYCiABKAMSDgoGcGlubmVkGAsgASgIEiQKBXBhdXNlGBQgASgLMhUubWlsbHJhY2UudjEuUnVuUGF1c2USKQoIY29tbWVudHMYFSADKAsyFy5taWxscmFjZS52MS5SdW5Db21tZW50EhgKEGFsbG93ZWRfZmFpbHVyZXMYFiABKAUSIwoDZ2l0GB4gASgLMhYubWlsbHJhY2UudjEuR2l0U291cmNlIlcKCFJ1blBhdXNlEg4KBnJlYXNvbhgBIAEoCRIRCglwcmluY2lwYWwYAiABKAkSKAoEdGltZRgDIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAiZQoKUnVuQ29tbWVudBIMCgR0YXNrGAEgASgJEgwKBHRleHQYAiABKAkSEQoJcHJpbmNpcGFsGAMgASgJEigKBHRpbWUYBCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wIugECgRUYXNrEg0KBXN0YWdlGAEgASgJEgwKBG5hbWUYAiABKAkSJwoGc3RhdHVzGAMgASgOMhcubWlsbHJhY2UudjEuVGFza1N0YXR1cxIOCgZjYWNoZWQYBCABKAgSEAoIYXR0ZW1wdHMYBSABKAUSDQoFYWdlbnQYBiABKAkSKwoIZHVyYXRpb24YByABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SIwoGZW5kaW5nGAggASgLMhMubWlsbHJhY2UudjEuRW5kaW5nEh8KBHdhaXQYCSABKAsyES5taWxscmFjZS52MS5XYWl0Eg0KBW5lZWRzGAogAygJEigKCWFydGlmYWN0cxgLIAMoCzIVLm1pbGxyYWNlLnYxLkFydGlmYWN0Ej4KDWFjdGlvbl9kaWdlc3QYDCABKAsyJy5idWlsZC5iYXplbC5yZW1vdGUuZXhlY3V0aW9uLnYyLkRpZ2VzdBIUCgxleGVjdXRpb25faWQYDSABKAkSEwoLc2tpcF9yZWFzb24YDiABKAkSKQoFdXNhZ2UYDyABKAsyGi5taWxscmFjZS52MS5SZXNvdXJjZVVzYWdlEi0KC2NvbmZpbmVtZW50GBAgASgLMhgubWlsbHJhY2UudjEuQ29uZmluZW1lbnQSHwoEZ2F0ZRgUIAEoCzIRLm1pbGxyYWNlLnYxLkdhdGUSCwoDdHJ5GB4gASgFEiMKBXRyaWVzGB8gAygLMhQubWlsbHJhY2UudjEuVGFza1RyeRIVCg1hbGxvd19mYWlsdXJlGCAgASgIEg4KBmFsd2F5cxghIAEoCCKbAQoHVGFza1RyeRILCgN0cnkYASABKAUSJwoGc3RhdHVzGAIgASgOMhcubWlsbHJhY2UudjEuVGFza1N0YXR1cxIjCgZlbmRpbmcYAyABKAsyEy5taWxscmFjZS52MS5FbmRpbmcSDQoFYWdlbnQYBCABKAkSEAoIYXR0ZW1wdHMYBSABKAUSFAoMZXhlY3V0aW9uX2lkGAYgASgJIrECCgRHYXRlEigKB3BsYW5uZWQYASABKAsyFy5taWxscmFjZS52MS5NYW51YWxHYXRlEjgKB2JpbmRpbmcYAiABKAsyJy5idWlsZC5iYXplbC5yZW1vdGUuZXhlY3V0aW9uLnYyLkRpZ2VzdBInCgVib3VuZBgDIAEoCzIYLm1pbGxyYWNlLnYxLkdhdGVCaW5kaW5nEiwKCGRlYWRsaW5lGAQgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIpCgdkZWNpZGVkGAUgASgLMhgubWlsbHJhY2UudjEuR2F0ZURlY2lkZWQSEgoKZGVjaWRlZF9ieRgGIAEoCRIvCgtkZWNpZGVfdGltZRgHIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAiLAoNUGluUnVuUmVxdWVzdBILCgNydW4YASABKAkSDgoGcmVhc29uGAIgASgJIhAKDlBpblJ1blJlc3BvbnNlIh4KD1VucGluUnVuUmVxdWVzdBILCgNydW4YASABKAkiEgoQVW5waW5SdW5SZXNwb25zZSp8CgtJbXBvcnRTdGF0ZRIcChhJTVBPUlRfU1RBVEVfVU5TUEVDSUZJRUQQABIYChRJTVBPUlRfU1RBVEVfV0FJVElORxABEhkKFUlNUE9SVF9TVEFURV9GRVRDSElORxACEhoKFklNUE9SVF9TVEFURV9VUExPQURJTkcQAzLiCgoKUnVuU2VydmljZRJKCglTdWJtaXRSdW4SHS5taWxscmFjZS52MS5TdWJtaXRSdW5SZXF1ZXN0Gh4ubWlsbHJhY2UudjEuU3VibWl0UnVuUmVzcG9uc2UScAoVU3VibWl0UnVuV2l0aFByb2dyZXNzEikubWlsbHJhY2UudjEuU3VibWl0UnVuV2l0aFByb2dyZXNzUmVxdWVzdBoqLm1pbGxyYWNlLnYxLlN1Ym1pdFJ1bldpdGhQcm9ncmVzc1Jlc3BvbnNlMAESYQoQU3VibWl0UnVuQXJjaGl2ZRIkLm1pbGxyYWNlLnYxLlN1Ym1pdFJ1bkFyY2hpdmVSZXF1ZXN0GiUubWlsbHJhY2UudjEuU3VibWl0UnVuQXJjaGl2ZVJlc3BvbnNlKAESQQoGR2V0UnVuEhoubWlsbHJhY2UudjEuR2V0UnVuUmVxdWVzdBobLm1pbGxyYWNlLnYxLkdldFJ1blJlc3BvbnNlEkcKCExpc3RSdW5zEhwubWlsbHJhY2UudjEuTGlzdFJ1bnNSZXF1ZXN0Gh0ubWlsbHJhY2UudjEuTGlzdFJ1bnNSZXNwb25zZRJJCghXYXRjaFJ1bhIcLm1pbGxyYWNlLnYxLldhdGNoUnVuUmVxdWVzdBodLm1pbGxyYWNlLnYxLldhdGNoUnVuUmVzcG9uc2UwARJKCglDYW5jZWxSdW4SHS5taWxscmFjZS52MS5DYW5jZWxSdW5SZXF1ZXN0Gh4ubWlsbHJhY2UudjEuQ2FuY2VsUnVuUmVzcG9uc2USTQoKRGVjaWRlR2F0ZRIeLm1pbGxyYWNlLnYxLkRlY2lkZUdhdGVSZXF1ZXN0Gh8ubWlsbHJhY2UudjEuRGVjaWRlR2F0ZVJlc3BvbnNlElwKD0xpc3RRdWV1ZVBsYWNlcxIjLm1pbGxyYWNlLnYxLkxpc3RRdWV1ZVBsYWNlc1JlcXVlc3QaJC5taWxscmFjZS52MS5MaXN0UXVldWVQbGFjZXNSZXNwb25zZRJBCgZQaW5SdW4SGi5taWxscmFjZS52MS5QaW5SdW5SZXF1ZXN0GhsubWlsbHJhY2UudjEuUGluUnVuUmVzcG9uc2USRwoIVW5waW5SdW4SHC5taWxscmFjZS52MS5VbnBpblJ1blJlcXVlc3QaHS5taWxscmFjZS52MS5VbnBpblJ1blJlc3BvbnNlEkcKCFJldHJ5UnVuEhwubWlsbHJhY2UudjEuUmV0cnlSdW5SZXF1ZXN0Gh0ubWlsbHJhY2UudjEuUmV0cnlSdW5SZXNwb25zZRJHCghQYXVzZVJ1bhIcLm1pbGxyYWNlLnYxLlBhdXNlUnVuUmVxdWVzdBodLm1pbGxyYWNlLnYxLlBhdXNlUnVuUmVzcG9uc2USSgoJUmVzdW1lUnVuEh0ubWlsbHJhY2UudjEuUmVzdW1lUnVuUmVxdWVzdBoeLm1pbGxyYWNlLnYxLlJlc3VtZVJ1blJlc3BvbnNlEkcKCFNraXBUYXNrEhwubWlsbHJhY2UudjEuU2tpcFRhc2tSZXF1ZXN0Gh0ubWlsbHJhY2UudjEuU2tpcFRhc2tSZXNwb25zZRJNCgpDb21tZW50UnVuEh4ubWlsbHJhY2UudjEuQ29tbWVudFJ1blJlcXVlc3QaHy5taWxscmFjZS52MS5Db21tZW50UnVuUmVzcG9uc2USYQoQRG93bmxvYWRBcnRpZmFjdBIkLm1pbGxyYWNlLnYxLkRvd25sb2FkQXJ0aWZhY3RSZXF1ZXN0GiUubWlsbHJhY2UudjEuRG93bmxvYWRBcnRpZmFjdFJlc3BvbnNlMAFiBnByb3RvMw", [file_build_bazel_remote_execution_v2_remote_execution, file_google_protobuf_duration, file_google_protobuf_timestamp, file_millrace_v1_event]);
 
 /**
  * What to run.
@@ -79,7 +79,7 @@ export const RunRequestSchema: GenMessage<RunRequest> = /*@__PURE__*/
   messageDesc(file_millrace_v1_run, 0);
 
 /**
- * See RunService.SubmitRun.
+ * See RunService.SubmitRun. Exactly one of `source` and `git` says what to run.
  *
  * @generated from message millrace.v1.SubmitRunRequest
  */
@@ -95,6 +95,21 @@ export type SubmitRunRequest = Message<"millrace.v1.SubmitRunRequest"> & {
    * @generated from field: build.bazel.remote.execution.v2.Digest source = 2;
    */
   source?: Digest | undefined;
+
+  /**
+   * A commit that an agent is to import.
+   *
+   * @generated from field: millrace.v1.GitRef git = 3;
+   */
+  git?: GitRef | undefined;
+
+  /**
+   * With `source`: the commit that the tree was taken from, as the client says. `url`, `ref`, `branch`, `commit` and
+   * `dirty` alone; it decides nothing.
+   *
+   * @generated from field: millrace.v1.GitSource checkout = 4;
+   */
+  checkout?: GitSource | undefined;
 };
 
 /**
@@ -103,6 +118,114 @@ export type SubmitRunRequest = Message<"millrace.v1.SubmitRunRequest"> & {
  */
 export const SubmitRunRequestSchema: GenMessage<SubmitRunRequest> = /*@__PURE__*/
   messageDesc(file_millrace_v1_run, 1);
+
+/**
+ * A commit, by its repository and a name there.
+ *
+ * @generated from message millrace.v1.GitRef
+ */
+export type GitRef = Message<"millrace.v1.GitRef"> & {
+  /**
+   * `https:`, `http:` or `ssh:`, or an absolute path that the agents' operators have allowed; without credentials. Empty:
+   * the repository of the run's project.
+   *
+   * @generated from field: string url = 1;
+   */
+  url: string;
+
+  /**
+   * A branch, a tag, a full name such as `refs/pull/7/head`, or a commit of 40 or 64 hex digits. Empty: the project's
+   * default branch, or what the repository calls HEAD.
+   *
+   * @generated from field: string ref = 2;
+   */
+  ref: string;
+};
+
+/**
+ * Describes the message millrace.v1.GitRef.
+ * Use `create(GitRefSchema)` to create a new message.
+ */
+export const GitRefSchema: GenMessage<GitRef> = /*@__PURE__*/
+  messageDesc(file_millrace_v1_run, 2);
+
+/**
+ * See RunService.SubmitRunWithProgress.
+ *
+ * @generated from message millrace.v1.SubmitRunWithProgressRequest
+ */
+export type SubmitRunWithProgressRequest = Message<"millrace.v1.SubmitRunWithProgressRequest"> & {
+  /**
+   * @generated from field: millrace.v1.SubmitRunRequest submit = 1;
+   */
+  submit?: SubmitRunRequest | undefined;
+};
+
+/**
+ * Describes the message millrace.v1.SubmitRunWithProgressRequest.
+ * Use `create(SubmitRunWithProgressRequestSchema)` to create a new message.
+ */
+export const SubmitRunWithProgressRequestSchema: GenMessage<SubmitRunWithProgressRequest> = /*@__PURE__*/
+  messageDesc(file_millrace_v1_run, 3);
+
+/**
+ * One message of RunService.SubmitRunWithProgress.
+ *
+ * @generated from message millrace.v1.SubmitRunWithProgressResponse
+ */
+export type SubmitRunWithProgressResponse = Message<"millrace.v1.SubmitRunWithProgressResponse"> & {
+  /**
+   * @generated from oneof millrace.v1.SubmitRunWithProgressResponse.part
+   */
+  part: {
+    /**
+     * @generated from field: millrace.v1.ImportProgress progress = 1;
+     */
+    value: ImportProgress;
+    case: "progress";
+  } | {
+    /**
+     * Last message: the run that now exists, for example `run_12`.
+     *
+     * @generated from field: string run = 2;
+     */
+    value: string;
+    case: "run";
+  } | { case: undefined; value?: undefined };
+};
+
+/**
+ * Describes the message millrace.v1.SubmitRunWithProgressResponse.
+ * Use `create(SubmitRunWithProgressResponseSchema)` to create a new message.
+ */
+export const SubmitRunWithProgressResponseSchema: GenMessage<SubmitRunWithProgressResponse> = /*@__PURE__*/
+  messageDesc(file_millrace_v1_run, 4);
+
+/**
+ * How far an import is.
+ *
+ * @generated from message millrace.v1.ImportProgress
+ */
+export type ImportProgress = Message<"millrace.v1.ImportProgress"> & {
+  /**
+   * @generated from field: millrace.v1.ImportState state = 1;
+   */
+  state: ImportState;
+
+  /**
+   * For a person: what it waits for, or the agent that has it.
+   *
+   * @generated from field: string detail = 2;
+   */
+  detail: string;
+};
+
+/**
+ * Describes the message millrace.v1.ImportProgress.
+ * Use `create(ImportProgressSchema)` to create a new message.
+ */
+export const ImportProgressSchema: GenMessage<ImportProgress> = /*@__PURE__*/
+  messageDesc(file_millrace_v1_run, 5);
 
 /**
  * The run that now exists.
@@ -123,7 +246,7 @@ export type SubmitRunResponse = Message<"millrace.v1.SubmitRunResponse"> & {
  * Use `create(SubmitRunResponseSchema)` to create a new message.
  */
 export const SubmitRunResponseSchema: GenMessage<SubmitRunResponse> = /*@__PURE__*/
-  messageDesc(file_millrace_v1_run, 2);
+  messageDesc(file_millrace_v1_run, 6);
 
 /**
  * One message of an upload; see RunService.SubmitRunArchive.
@@ -166,7 +289,7 @@ export type SubmitRunArchiveRequest = Message<"millrace.v1.SubmitRunArchiveReque
  * Use `create(SubmitRunArchiveRequestSchema)` to create a new message.
  */
 export const SubmitRunArchiveRequestSchema: GenMessage<SubmitRunArchiveRequest> = /*@__PURE__*/
-  messageDesc(file_millrace_v1_run, 3);
+  messageDesc(file_millrace_v1_run, 7);
 
 /**
  * Closes an upload, so that an interrupted one cannot be mistaken for a whole one.
@@ -187,7 +310,7 @@ export type ArchiveEnd = Message<"millrace.v1.ArchiveEnd"> & {
  * Use `create(ArchiveEndSchema)` to create a new message.
  */
 export const ArchiveEndSchema: GenMessage<ArchiveEnd> = /*@__PURE__*/
-  messageDesc(file_millrace_v1_run, 4);
+  messageDesc(file_millrace_v1_run, 8);
 
 /**
  * The run that now exists.
@@ -208,7 +331,7 @@ export type SubmitRunArchiveResponse = Message<"millrace.v1.SubmitRunArchiveResp
  * Use `create(SubmitRunArchiveResponseSchema)` to create a new message.
  */
 export const SubmitRunArchiveResponseSchema: GenMessage<SubmitRunArchiveResponse> = /*@__PURE__*/
-  messageDesc(file_millrace_v1_run, 5);
+  messageDesc(file_millrace_v1_run, 9);
 
 /**
  * See RunService.GetRun.
@@ -227,7 +350,7 @@ export type GetRunRequest = Message<"millrace.v1.GetRunRequest"> & {
  * Use `create(GetRunRequestSchema)` to create a new message.
  */
 export const GetRunRequestSchema: GenMessage<GetRunRequest> = /*@__PURE__*/
-  messageDesc(file_millrace_v1_run, 6);
+  messageDesc(file_millrace_v1_run, 10);
 
 /**
  * See RunService.GetRun.
@@ -246,7 +369,7 @@ export type GetRunResponse = Message<"millrace.v1.GetRunResponse"> & {
  * Use `create(GetRunResponseSchema)` to create a new message.
  */
 export const GetRunResponseSchema: GenMessage<GetRunResponse> = /*@__PURE__*/
-  messageDesc(file_millrace_v1_run, 7);
+  messageDesc(file_millrace_v1_run, 11);
 
 /**
  * See RunService.ListRuns.
@@ -274,7 +397,7 @@ export type ListRunsRequest = Message<"millrace.v1.ListRunsRequest"> & {
  * Use `create(ListRunsRequestSchema)` to create a new message.
  */
 export const ListRunsRequestSchema: GenMessage<ListRunsRequest> = /*@__PURE__*/
-  messageDesc(file_millrace_v1_run, 8);
+  messageDesc(file_millrace_v1_run, 12);
 
 /**
  * A page of runs, without their tasks.
@@ -300,7 +423,7 @@ export type ListRunsResponse = Message<"millrace.v1.ListRunsResponse"> & {
  * Use `create(ListRunsResponseSchema)` to create a new message.
  */
 export const ListRunsResponseSchema: GenMessage<ListRunsResponse> = /*@__PURE__*/
-  messageDesc(file_millrace_v1_run, 9);
+  messageDesc(file_millrace_v1_run, 13);
 
 /**
  * See RunService.WatchRun.
@@ -326,7 +449,7 @@ export type WatchRunRequest = Message<"millrace.v1.WatchRunRequest"> & {
  * Use `create(WatchRunRequestSchema)` to create a new message.
  */
 export const WatchRunRequestSchema: GenMessage<WatchRunRequest> = /*@__PURE__*/
-  messageDesc(file_millrace_v1_run, 10);
+  messageDesc(file_millrace_v1_run, 14);
 
 /**
  * One event of the run.
@@ -352,7 +475,7 @@ export type WatchRunResponse = Message<"millrace.v1.WatchRunResponse"> & {
  * Use `create(WatchRunResponseSchema)` to create a new message.
  */
 export const WatchRunResponseSchema: GenMessage<WatchRunResponse> = /*@__PURE__*/
-  messageDesc(file_millrace_v1_run, 11);
+  messageDesc(file_millrace_v1_run, 15);
 
 /**
  * See RunService.CancelRun.
@@ -376,7 +499,7 @@ export type CancelRunRequest = Message<"millrace.v1.CancelRunRequest"> & {
  * Use `create(CancelRunRequestSchema)` to create a new message.
  */
 export const CancelRunRequestSchema: GenMessage<CancelRunRequest> = /*@__PURE__*/
-  messageDesc(file_millrace_v1_run, 12);
+  messageDesc(file_millrace_v1_run, 16);
 
 /**
  * See RunService.CancelRun.
@@ -397,7 +520,7 @@ export type CancelRunResponse = Message<"millrace.v1.CancelRunResponse"> & {
  * Use `create(CancelRunResponseSchema)` to create a new message.
  */
 export const CancelRunResponseSchema: GenMessage<CancelRunResponse> = /*@__PURE__*/
-  messageDesc(file_millrace_v1_run, 13);
+  messageDesc(file_millrace_v1_run, 17);
 
 /**
  * See RunService.RetryRun.
@@ -444,7 +567,7 @@ export type RetryRunRequest = Message<"millrace.v1.RetryRunRequest"> & {
  * Use `create(RetryRunRequestSchema)` to create a new message.
  */
 export const RetryRunRequestSchema: GenMessage<RetryRunRequest> = /*@__PURE__*/
-  messageDesc(file_millrace_v1_run, 14);
+  messageDesc(file_millrace_v1_run, 18);
 
 /**
  * See RunService.RetryRun.
@@ -465,7 +588,7 @@ export type RetryRunResponse = Message<"millrace.v1.RetryRunResponse"> & {
  * Use `create(RetryRunResponseSchema)` to create a new message.
  */
 export const RetryRunResponseSchema: GenMessage<RetryRunResponse> = /*@__PURE__*/
-  messageDesc(file_millrace_v1_run, 15);
+  messageDesc(file_millrace_v1_run, 19);
 
 /**
  * See RunService.PauseRun.
@@ -491,7 +614,7 @@ export type PauseRunRequest = Message<"millrace.v1.PauseRunRequest"> & {
  * Use `create(PauseRunRequestSchema)` to create a new message.
  */
 export const PauseRunRequestSchema: GenMessage<PauseRunRequest> = /*@__PURE__*/
-  messageDesc(file_millrace_v1_run, 16);
+  messageDesc(file_millrace_v1_run, 20);
 
 /**
  * See RunService.PauseRun.
@@ -506,7 +629,7 @@ export type PauseRunResponse = Message<"millrace.v1.PauseRunResponse"> & {
  * Use `create(PauseRunResponseSchema)` to create a new message.
  */
 export const PauseRunResponseSchema: GenMessage<PauseRunResponse> = /*@__PURE__*/
-  messageDesc(file_millrace_v1_run, 17);
+  messageDesc(file_millrace_v1_run, 21);
 
 /**
  * See RunService.ResumeRun.
@@ -525,7 +648,7 @@ export type ResumeRunRequest = Message<"millrace.v1.ResumeRunRequest"> & {
  * Use `create(ResumeRunRequestSchema)` to create a new message.
  */
 export const ResumeRunRequestSchema: GenMessage<ResumeRunRequest> = /*@__PURE__*/
-  messageDesc(file_millrace_v1_run, 18);
+  messageDesc(file_millrace_v1_run, 22);
 
 /**
  * See RunService.ResumeRun.
@@ -540,7 +663,7 @@ export type ResumeRunResponse = Message<"millrace.v1.ResumeRunResponse"> & {
  * Use `create(ResumeRunResponseSchema)` to create a new message.
  */
 export const ResumeRunResponseSchema: GenMessage<ResumeRunResponse> = /*@__PURE__*/
-  messageDesc(file_millrace_v1_run, 19);
+  messageDesc(file_millrace_v1_run, 23);
 
 /**
  * See RunService.SkipTask.
@@ -573,7 +696,7 @@ export type SkipTaskRequest = Message<"millrace.v1.SkipTaskRequest"> & {
  * Use `create(SkipTaskRequestSchema)` to create a new message.
  */
 export const SkipTaskRequestSchema: GenMessage<SkipTaskRequest> = /*@__PURE__*/
-  messageDesc(file_millrace_v1_run, 20);
+  messageDesc(file_millrace_v1_run, 24);
 
 /**
  * See RunService.SkipTask.
@@ -588,7 +711,7 @@ export type SkipTaskResponse = Message<"millrace.v1.SkipTaskResponse"> & {
  * Use `create(SkipTaskResponseSchema)` to create a new message.
  */
 export const SkipTaskResponseSchema: GenMessage<SkipTaskResponse> = /*@__PURE__*/
-  messageDesc(file_millrace_v1_run, 21);
+  messageDesc(file_millrace_v1_run, 25);
 
 /**
  * See RunService.CommentRun.
@@ -621,7 +744,7 @@ export type CommentRunRequest = Message<"millrace.v1.CommentRunRequest"> & {
  * Use `create(CommentRunRequestSchema)` to create a new message.
  */
 export const CommentRunRequestSchema: GenMessage<CommentRunRequest> = /*@__PURE__*/
-  messageDesc(file_millrace_v1_run, 22);
+  messageDesc(file_millrace_v1_run, 26);
 
 /**
  * See RunService.CommentRun.
@@ -636,7 +759,7 @@ export type CommentRunResponse = Message<"millrace.v1.CommentRunResponse"> & {
  * Use `create(CommentRunResponseSchema)` to create a new message.
  */
 export const CommentRunResponseSchema: GenMessage<CommentRunResponse> = /*@__PURE__*/
-  messageDesc(file_millrace_v1_run, 23);
+  messageDesc(file_millrace_v1_run, 27);
 
 /**
  * See RunService.DecideGate.
@@ -681,7 +804,7 @@ export type DecideGateRequest = Message<"millrace.v1.DecideGateRequest"> & {
  * Use `create(DecideGateRequestSchema)` to create a new message.
  */
 export const DecideGateRequestSchema: GenMessage<DecideGateRequest> = /*@__PURE__*/
-  messageDesc(file_millrace_v1_run, 24);
+  messageDesc(file_millrace_v1_run, 28);
 
 /**
  * See RunService.DecideGate.
@@ -696,7 +819,7 @@ export type DecideGateResponse = Message<"millrace.v1.DecideGateResponse"> & {
  * Use `create(DecideGateResponseSchema)` to create a new message.
  */
 export const DecideGateResponseSchema: GenMessage<DecideGateResponse> = /*@__PURE__*/
-  messageDesc(file_millrace_v1_run, 25);
+  messageDesc(file_millrace_v1_run, 29);
 
 /**
  * See RunService.ListQueuePlaces.
@@ -715,7 +838,7 @@ export type ListQueuePlacesRequest = Message<"millrace.v1.ListQueuePlacesRequest
  * Use `create(ListQueuePlacesRequestSchema)` to create a new message.
  */
 export const ListQueuePlacesRequestSchema: GenMessage<ListQueuePlacesRequest> = /*@__PURE__*/
-  messageDesc(file_millrace_v1_run, 26);
+  messageDesc(file_millrace_v1_run, 30);
 
 /**
  * See RunService.ListQueuePlaces.
@@ -736,7 +859,7 @@ export type ListQueuePlacesResponse = Message<"millrace.v1.ListQueuePlacesRespon
  * Use `create(ListQueuePlacesResponseSchema)` to create a new message.
  */
 export const ListQueuePlacesResponseSchema: GenMessage<ListQueuePlacesResponse> = /*@__PURE__*/
-  messageDesc(file_millrace_v1_run, 27);
+  messageDesc(file_millrace_v1_run, 31);
 
 /**
  * Where a task stands among all that wait for the same agents.
@@ -797,7 +920,7 @@ export type QueuePlace = Message<"millrace.v1.QueuePlace"> & {
  * Use `create(QueuePlaceSchema)` to create a new message.
  */
 export const QueuePlaceSchema: GenMessage<QueuePlace> = /*@__PURE__*/
-  messageDesc(file_millrace_v1_run, 28);
+  messageDesc(file_millrace_v1_run, 32);
 
 /**
  * An execution that holds a slot.
@@ -823,7 +946,7 @@ export type SlotHolder = Message<"millrace.v1.SlotHolder"> & {
  * Use `create(SlotHolderSchema)` to create a new message.
  */
 export const SlotHolderSchema: GenMessage<SlotHolder> = /*@__PURE__*/
-  messageDesc(file_millrace_v1_run, 29);
+  messageDesc(file_millrace_v1_run, 33);
 
 /**
  * See RunService.DownloadArtifact.
@@ -847,7 +970,7 @@ export type DownloadArtifactRequest = Message<"millrace.v1.DownloadArtifactReque
  * Use `create(DownloadArtifactRequestSchema)` to create a new message.
  */
 export const DownloadArtifactRequestSchema: GenMessage<DownloadArtifactRequest> = /*@__PURE__*/
-  messageDesc(file_millrace_v1_run, 30);
+  messageDesc(file_millrace_v1_run, 34);
 
 /**
  * One message of a download.
@@ -878,7 +1001,7 @@ export type DownloadArtifactResponse = Message<"millrace.v1.DownloadArtifactResp
  * Use `create(DownloadArtifactResponseSchema)` to create a new message.
  */
 export const DownloadArtifactResponseSchema: GenMessage<DownloadArtifactResponse> = /*@__PURE__*/
-  messageDesc(file_millrace_v1_run, 31);
+  messageDesc(file_millrace_v1_run, 35);
 
 /**
  * A view of a run: a pure fold over its events.
@@ -969,6 +1092,13 @@ export type Run = Message<"millrace.v1.Run"> & {
    * @generated from field: int32 allowed_failures = 22;
    */
   allowedFailures: number;
+
+  /**
+   * The commit that its source was taken from; absent when the source came without one, and in lists.
+   *
+   * @generated from field: millrace.v1.GitSource git = 30;
+   */
+  git?: GitSource | undefined;
 };
 
 /**
@@ -976,7 +1106,7 @@ export type Run = Message<"millrace.v1.Run"> & {
  * Use `create(RunSchema)` to create a new message.
  */
 export const RunSchema: GenMessage<Run> = /*@__PURE__*/
-  messageDesc(file_millrace_v1_run, 32);
+  messageDesc(file_millrace_v1_run, 36);
 
 /**
  * That nothing new of a run begins.
@@ -1009,7 +1139,7 @@ export type RunPause = Message<"millrace.v1.RunPause"> & {
  * Use `create(RunPauseSchema)` to create a new message.
  */
 export const RunPauseSchema: GenMessage<RunPause> = /*@__PURE__*/
-  messageDesc(file_millrace_v1_run, 33);
+  messageDesc(file_millrace_v1_run, 37);
 
 /**
  * What somebody said about a run.
@@ -1045,7 +1175,7 @@ export type RunComment = Message<"millrace.v1.RunComment"> & {
  * Use `create(RunCommentSchema)` to create a new message.
  */
 export const RunCommentSchema: GenMessage<RunComment> = /*@__PURE__*/
-  messageDesc(file_millrace_v1_run, 34);
+  messageDesc(file_millrace_v1_run, 38);
 
 /**
  * A task of a run, as it stands.
@@ -1192,7 +1322,7 @@ export type Task = Message<"millrace.v1.Task"> & {
  * Use `create(TaskSchema)` to create a new message.
  */
 export const TaskSchema: GenMessage<Task> = /*@__PURE__*/
-  messageDesc(file_millrace_v1_run, 35);
+  messageDesc(file_millrace_v1_run, 39);
 
 /**
  * How one try of a task ended, which another one followed.
@@ -1240,7 +1370,7 @@ export type TaskTry = Message<"millrace.v1.TaskTry"> & {
  * Use `create(TaskTrySchema)` to create a new message.
  */
 export const TaskTrySchema: GenMessage<TaskTry> = /*@__PURE__*/
-  messageDesc(file_millrace_v1_run, 36);
+  messageDesc(file_millrace_v1_run, 40);
 
 /**
  * A gate, as it stands.
@@ -1297,7 +1427,7 @@ export type Gate = Message<"millrace.v1.Gate"> & {
  * Use `create(GateSchema)` to create a new message.
  */
 export const GateSchema: GenMessage<Gate> = /*@__PURE__*/
-  messageDesc(file_millrace_v1_run, 37);
+  messageDesc(file_millrace_v1_run, 41);
 
 /**
  * See RunService.PinRun.
@@ -1323,7 +1453,7 @@ export type PinRunRequest = Message<"millrace.v1.PinRunRequest"> & {
  * Use `create(PinRunRequestSchema)` to create a new message.
  */
 export const PinRunRequestSchema: GenMessage<PinRunRequest> = /*@__PURE__*/
-  messageDesc(file_millrace_v1_run, 38);
+  messageDesc(file_millrace_v1_run, 42);
 
 /**
  * See RunService.PinRun.
@@ -1338,7 +1468,7 @@ export type PinRunResponse = Message<"millrace.v1.PinRunResponse"> & {
  * Use `create(PinRunResponseSchema)` to create a new message.
  */
 export const PinRunResponseSchema: GenMessage<PinRunResponse> = /*@__PURE__*/
-  messageDesc(file_millrace_v1_run, 39);
+  messageDesc(file_millrace_v1_run, 43);
 
 /**
  * See RunService.UnpinRun.
@@ -1357,7 +1487,7 @@ export type UnpinRunRequest = Message<"millrace.v1.UnpinRunRequest"> & {
  * Use `create(UnpinRunRequestSchema)` to create a new message.
  */
 export const UnpinRunRequestSchema: GenMessage<UnpinRunRequest> = /*@__PURE__*/
-  messageDesc(file_millrace_v1_run, 40);
+  messageDesc(file_millrace_v1_run, 44);
 
 /**
  * See RunService.UnpinRun.
@@ -1372,7 +1502,53 @@ export type UnpinRunResponse = Message<"millrace.v1.UnpinRunResponse"> & {
  * Use `create(UnpinRunResponseSchema)` to create a new message.
  */
 export const UnpinRunResponseSchema: GenMessage<UnpinRunResponse> = /*@__PURE__*/
-  messageDesc(file_millrace_v1_run, 41);
+  messageDesc(file_millrace_v1_run, 45);
+
+/**
+ * Where an import stands.
+ *
+ * @generated from enum millrace.v1.ImportState
+ */
+export const ImportState = {
+  /**
+   * @generated from enum value: IMPORT_STATE_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED: 0,
+
+  /**
+   * No agent has it yet.
+   *
+   * @generated from enum value: IMPORT_STATE_WAITING = 1;
+   */
+  WAITING: 1,
+
+  /**
+   * The agent asks the repository for what it lacks.
+   *
+   * @generated from enum value: IMPORT_STATE_FETCHING = 2;
+   */
+  FETCHING: 2,
+
+  /**
+   * The agent sends what the CAS lacks.
+   *
+   * @generated from enum value: IMPORT_STATE_UPLOADING = 3;
+   */
+  UPLOADING: 3,
+} as const;
+
+/**
+ * Where an import stands.
+ *
+ * @generated from enum millrace.v1.ImportState
+ */
+export type ImportState = (typeof ImportState)[keyof typeof ImportState] | UnknownEnum;
+
+/**
+ * Describes the enum millrace.v1.ImportState.
+ */
+export const ImportStateSchema: GenEnum<ImportState> = /*@__PURE__*/
+  enumDesc(file_millrace_v1_run, 0);
 
 /**
  * Submits runs and follows them. Every call needs a token with the role `admin` or `developer`.
@@ -1385,6 +1561,8 @@ export const RunService: GenService<{
    * problem of the pipeline file (`field` is file:line:column); FAILED_PRECONDITION names blobs of the tree that are
    * missing, the first of them when there are many: FindMissingBlobs tells all. Whatever a client sent before need not be
    * asked about as long as this is not refused.
+   * With `git` it answers when an agent has imported the commit: INVALID_ARGUMENT when there is no such commit, the
+   * repository does not let us in, or it holds what no source tree can, UNAVAILABLE when it cannot be reached.
    *
    * @generated from rpc millrace.v1.RunService.SubmitRun
    */
@@ -1392,6 +1570,17 @@ export const RunService: GenService<{
     methodKind: "unary";
     input: typeof SubmitRunRequestSchema;
     output: typeof SubmitRunResponseSchema;
+  },
+  /**
+   * As SubmitRun, for a person who wants to see how far the import is: any number of `progress`, then `run`. A caller that
+   * goes away before that ends the import.
+   *
+   * @generated from rpc millrace.v1.RunService.SubmitRunWithProgress
+   */
+  submitRunWithProgress: {
+    methodKind: "server_streaming";
+    input: typeof SubmitRunWithProgressRequestSchema;
+    output: typeof SubmitRunWithProgressResponseSchema;
   },
   /**
    * Starts a run of a plain tar (uncompressed), for clients without Merkle code: one `start`, any number of `chunk`,

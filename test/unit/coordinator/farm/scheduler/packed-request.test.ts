@@ -9,6 +9,7 @@ import {
 import {
   HostOperationSchema,
   NamedCachesSchema,
+  SourceImportSchema,
   TaskSecretsSchema,
 } from "../../../../../proto/gen/millrace/v1/dispatch_pb.ts";
 import { digestOf } from "../../../../../shared/digest.ts";
@@ -28,6 +29,7 @@ const full: Required<ExecutionRequest> = {
   atMostOnce: true,
   avoidAgents: ["a"],
   attemptsMax: 2,
+  sourceImport: create(SourceImportSchema, { url: "https://git.example.org/shop.git", ref: "main" }),
 };
 
 it("says while it waits all that was asked for", () => {
