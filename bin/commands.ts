@@ -67,6 +67,11 @@ const entries: readonly CommandEntry[] = [
     load: async () => (await import("../cli/commands/env.ts")).envCommand(),
   },
   {
+    name: "project",
+    summary: "make projects, and say what belongs to them",
+    load: async () => (await import("../cli/commands/project.ts")).projectCommand(),
+  },
+  {
     name: "agents",
     summary: "list the agents of the farm; drain, resume and remove them",
     load: async () => (await import("../cli/commands/agents.ts")).agentsCommand(),

@@ -20,6 +20,7 @@ export interface RunOptions extends ConnectionOptions {
   readonly pipeline: string;
   readonly stage: readonly string[];
   readonly task: readonly string[];
+  readonly project?: string;
   readonly local?: boolean;
   readonly detach?: boolean;
   readonly quiet?: boolean;
@@ -80,6 +81,7 @@ async function submit(
         idempotencyKey: randomUUID(),
         stages: [...options.stage],
         tasks: [...options.task],
+        project: options.project ?? "",
       },
       signal: interrupted.signal,
       statCache,

@@ -17,6 +17,7 @@ import { EnvironmentService } from "../proto/gen/millrace/v1/environment_pb.ts";
 import { FlowService } from "../proto/gen/millrace/v1/flow_pb.ts";
 import { LogService } from "../proto/gen/millrace/v1/log_pb.ts";
 import { PoolService } from "../proto/gen/millrace/v1/pool_pb.ts";
+import { ProjectService } from "../proto/gen/millrace/v1/project_pb.ts";
 import { RunService } from "../proto/gen/millrace/v1/run_pb.ts";
 import { connectNatsBus } from "../shared/bus/nats-bus.ts";
 import { boundedCas } from "../shared/cas/bounded-cas.ts";
@@ -46,6 +47,7 @@ import { grpcServer, type MountedService, mounted } from "./api/grpc/grpc-server
 import { healthService } from "./api/grpc/health-service.ts";
 import { type LogWriters, logService } from "./api/grpc/log-service.ts";
 import { poolService } from "./api/grpc/pool-service.ts";
+import { projectService } from "./api/grpc/project-service.ts";
 import { reflectionService } from "./api/grpc/reflection-service.ts";
 import { runService } from "./api/grpc/run-service.ts";
 import { guarded, principalOf } from "./api/guard.ts";
@@ -60,6 +62,9 @@ import type { Principal } from "./delivery/access/principal.ts";
 import { openTokens } from "./delivery/access/tokens.ts";
 import { storedEnvironments } from "./delivery/environment/environments.ts";
 import { flows } from "./delivery/insight/flows.ts";
+import type { ProjectView } from "./delivery/project/projects.ts";
+import { retentionOf } from "./delivery/project/retention.ts";
+import { openProjects } from "./delivery/project/stored-projects.ts";
 import { RunEngine } from "./delivery/run/run-engine.ts";
 import { runSummaries } from "./delivery/run/run-summaries.ts";
 import { completenessCheckingActionCache } from "./farm/action-cache/completeness-checking-action-cache.ts";
@@ -139,8 +144,10 @@ export async function startCoordinator(config: CoordinatorConfig, log: Logger): 
     const summaries = runSummaries({ sqlite, store, clock, onError });
     const meters = metrics({ scheduler: () => scheduler.stats(), agents });
     const pinning = turns();
-    const runs = new RunEngine({
-      ...{ store, summaries, cas, actionCache, scheduler, environments, clock, pinning },
+    const unfinishedRuns = (project: string) => runs.active().filter((run) => run.project === project).length;
+    const projects = await openProjects({ store, clock, unfinishedRuns });
+    const runs: RunEngine = new RunEngine({
+      ...{ store, summaries, cas, actionCache, scheduler, environments, projects, clock, pinning },
       offers: () => [...agents.list().filter(isConnected).map(offerOf), ...pools.offers()],
       onEvent: meters.onEvent,
       onError,
@@ -148,7 +155,7 @@ export async function startCoordinator(config: CoordinatorConfig, log: Logger): 
 
     const freeSpace = () => diskSpace(config.data);
     const keeper = keeping({
-      ...{ ...config, settings: keepingSettings(config.keeping), disk: freeSpace },
+      ...{ ...config, settings: keepingSettings(config.keeping, projects), disk: freeSpace },
       ...{ store, summaries, runs, logs, cas: disk, actionCache: results, pinning, clock, onError },
     });
 
@@ -169,6 +176,7 @@ export async function startCoordinator(config: CoordinatorConfig, log: Logger): 
         mounted(FlowService, flowService({ flows: flows({ runs, histories: runs, clock }) })),
         mounted(LogService, logService({ logs, writers: letIn.logWriters, runs, cas })),
         mounted(EnvironmentService, environmentService(environments)),
+        mounted(ProjectService, projectService(projects)),
         mounted(PoolService, poolService(pools)),
         mounted(AgentService, agentService(joined)),
         mounted(AdminService, adminService(administered)),
@@ -220,15 +228,16 @@ function listeners({ host, tls }: CoordinatorConfig, { ports, ...faces }: Faces)
   ];
 }
 
-/** Of all projects the same, until projects have settings of their own. */
-function keepingSettings(config: KeepingConfig): KeepingSettings {
-  const policy = {
+/** What a project does not say of its own is the same for all. */
+function keepingSettings(config: KeepingConfig, projects: Pick<ProjectView, "find">): KeepingSettings {
+  const common = {
     runsMax: config.keepRuns,
     runAgeMs: config.keepRunsFor,
     logAgeMs: config.keepLogsFor,
     artifactAgeMs: config.keepArtifactsFor,
   };
-  return { casBytesMax: config.casMaxBytes, cacheAgeMs: config.keepCacheFor, policyOf: () => policy };
+  const policyOf = (project: string) => retentionOf(projects.find(project)?.retention, common);
+  return { casBytesMax: config.casMaxBytes, cacheAgeMs: config.keepCacheFor, policyOf };
 }
 
 type Own = ReturnType<typeof ownedBy>;

@@ -21,6 +21,7 @@ const byService = new Map<string, readonly Role[] | undefined>([
   ["millrace.v1.EnvironmentService", people],
   ["millrace.v1.AgentService", people],
   ["millrace.v1.PoolService", people],
+  ["millrace.v1.ProjectService", people],
 ]);
 
 const byMethod = new Map<string, readonly Role[]>([
@@ -33,6 +34,8 @@ const byMethod = new Map<string, readonly Role[]>([
   ["millrace.v1.PoolService/SetPool", ["admin"]],
   ["millrace.v1.PoolService/ScalePool", ["admin"]],
   ["millrace.v1.PoolService/RemovePool", ["admin"]],
+  ["millrace.v1.ProjectService/SetProject", ["admin"]],
+  ["millrace.v1.ProjectService/RemoveProject", ["admin"]],
   ["millrace.v1.AdminService/DescribeCoordinator", everybody],
   // An agent's results come by report, fenced by its lease; what a client uploads is recorded as the client's.
   ["build.bazel.remote.execution.v2.ActionCache/UpdateActionResult", people],

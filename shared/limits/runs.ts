@@ -63,6 +63,14 @@ export const runLimits = {
   concurrencyMax: 1_000,
   /** Secrets of one task. */
   taskSecrets: 50,
+  /** Projects of a farm, those that were removed not counted: all are kept in memory. */
+  projects: 1_000,
+  /** A project's title, in characters. */
+  projectTitleChars: 200,
+  /** The address of a repository, in characters. */
+  repositoryChars: 2_000,
+  /** The name of a branch, a tag or a commit, in characters: what git can keep as a file. */
+  refChars: 250,
   /** Runs of a pipeline that its flow is taken from, unless told otherwise. */
   flowRuns: 20,
   /** The most: each has its events read from the log. */

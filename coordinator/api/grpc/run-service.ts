@@ -1,5 +1,5 @@
 import { create } from "@bufbuild/protobuf";
-import type { HandlerContext, ServiceImpl } from "@connectrpc/connect";
+import type { ServiceImpl } from "@connectrpc/connect";
 import { type Artifact, TaskStatus } from "../../../proto/gen/millrace/v1/event_pb.ts";
 import {
   type RunRequest,
@@ -13,10 +13,9 @@ import { MillraceError } from "../../../shared/errors.ts";
 import { limits } from "../../../shared/limits.ts";
 import { buildTree } from "../../../shared/merkle/build-tree.ts";
 import { exportTar, importTar } from "../../../shared/merkle/tar.ts";
-import { traceparentOf } from "../../../shared/trace-context.ts";
-import { type Asker, type Gates, type RunPins, type Runs, runNumber } from "../../delivery/run/runs.ts";
+import { type Gates, type RunPins, type Runs, runNumber } from "../../delivery/run/runs.ts";
 import type { QueueView } from "../../farm/scheduler/queue-view.ts";
-import { principalOf } from "../guard.ts";
+import { askerOf } from "../asker.ts";
 
 export interface RunServiceDeps {
   readonly runs: Runs;
@@ -107,10 +106,6 @@ export function runService({ runs, gates, pins, queue, cas }: RunServiceDeps): S
       yield { part: { case: "finish", value: { totalBytes } } };
     },
   };
-}
-
-function askerOf(context: HandlerContext): Asker {
-  return { principal: principalOf(context), traceparent: traceparentOf(context.requestHeader.get("traceparent")) };
 }
 
 /** A page token is the name of the last run of the page before. */

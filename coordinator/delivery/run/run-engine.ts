@@ -12,6 +12,7 @@ import type { ActionCache } from "../../farm/action-cache/action-cache.ts";
 import type { Scheduler } from "../../farm/scheduler/scheduler.ts";
 import type { EventStore } from "../../store/event-store.ts";
 import type { Environments } from "../environment/environments.ts";
+import { defaultProject, type ProjectView } from "../project/projects.ts";
 import type { Origin, RunCommand } from "./decide.ts";
 import { type GateTimers, gateTimers } from "./gate-timers.ts";
 import { type KeptPlans, keptPlans } from "./kept-plans.ts";
@@ -41,6 +42,7 @@ export interface RunEngineDeps {
   readonly actionCache: ActionCache;
   readonly scheduler: Scheduler;
   readonly environments: Environments;
+  readonly projects: ProjectView;
   readonly clock: Clock;
   /** In which runs are pinned, and removed: a run that was just pinned must not go. */
   readonly pinning: Turns;
@@ -184,6 +186,15 @@ export class RunEngine implements Runs, Gates, RunPins, KeptRuns, RunHistories, 
   }
 
   async #submit(asker: Asker, request: RunRequest, source: Digest, signal: AbortSignal): Promise<string> {
+    const release = this.#deps.projects.hold(projectOf(request));
+    try {
+      return await this.#start(asker, request, source, signal);
+    } finally {
+      release();
+    }
+  }
+
+  async #start(asker: Asker, request: RunRequest, source: Digest, signal: AbortSignal): Promise<string> {
     const deps = { ...this.#deps, kept: this.#kept };
     const { pipeline, pipelinePath, tasks, blobs } = await planSource(deps, request, source, signal);
     await this.#deps.cas.writeMany(blobs, signal);
@@ -234,5 +245,5 @@ export class RunEngine implements Runs, Gates, RunPins, KeptRuns, RunHistories, 
 }
 
 function projectOf(request: RunRequest): string {
-  return request.project || "default";
+  return request.project || defaultProject;
 }

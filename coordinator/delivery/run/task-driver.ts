@@ -21,6 +21,7 @@ import { patiently, retry } from "../../../shared/retry.ts";
 import type { ActionCache } from "../../farm/action-cache/action-cache.ts";
 import type { ExecutionOutcome, ExecutionUpdate, Scheduler } from "../../farm/scheduler/scheduler.ts";
 import type { Environments } from "../environment/environments.ts";
+import type { ProjectView } from "../project/projects.ts";
 import type { Origin, RunCommand } from "./decide.ts";
 import { outcomeOfExecution } from "./outcome.ts";
 import { type PreparedAction, prepareTask, readPrepared } from "./prepare-task.ts";
@@ -33,6 +34,7 @@ export interface TaskDriverDeps {
   readonly actionCache: ActionCache;
   readonly scheduler: Scheduler;
   readonly environments: Environments;
+  readonly projects: Pick<ProjectView, "cacheZoneOf">;
   readonly clock: Clock;
   /** Whom the events are due to that follow from what the farm tells. */
   readonly origin: (actor: RunActor) => Origin;
