@@ -33,7 +33,7 @@ import { openSqlite } from "../shared/sqlite/open.ts";
 import type { Sqlite } from "../shared/sqlite/sqlite.ts";
 import { turns } from "../shared/turns.ts";
 import { version } from "../shared/version.ts";
-import { rolesOf } from "./api/access.ts";
+import type { Belongings } from "./api/admission.ts";
 import { authenticator } from "./api/authenticate.ts";
 import { actionCacheService } from "./api/grpc/action-cache-service.ts";
 import { adminService } from "./api/grpc/admin-service.ts";
@@ -59,12 +59,10 @@ import { installerAddress } from "./api/install/installer-address.ts";
 import { ownDist, ownExecutable, readInstaller } from "./api/install/own-files.ts";
 import type { CoordinatorConfig, KeepingConfig } from "./config.ts";
 import type { Principal } from "./delivery/access/principal.ts";
-import { openTokens } from "./delivery/access/tokens.ts";
 import { storedEnvironments } from "./delivery/environment/environments.ts";
 import { flows } from "./delivery/insight/flows.ts";
 import type { ProjectView } from "./delivery/project/projects.ts";
 import { retentionOf } from "./delivery/project/retention.ts";
-import { openProjects } from "./delivery/project/stored-projects.ts";
 import { RunEngine } from "./delivery/run/run-engine.ts";
 import { runSummaries } from "./delivery/run/run-summaries.ts";
 import { completenessCheckingActionCache } from "./farm/action-cache/completeness-checking-action-cache.ts";
@@ -88,6 +86,7 @@ import type { Collector } from "./keeping/garbage/collector.ts";
 import { type KeepingSettings, keeping } from "./keeping/keeping.ts";
 import { coordinatorSchema } from "./schema.ts";
 import { sqliteEventStore } from "./store/sqlite-event-store.ts";
+import { wireAccess } from "./wire-access.ts";
 import { wirePools } from "./wire-pools.ts";
 
 /** A coordinator that serves. */
@@ -139,13 +138,12 @@ export async function startCoordinator(config: CoordinatorConfig, log: Logger): 
     });
 
     // delivery
-    const tokens = await openTokens({ sqlite, dir: join(config.data, "tokens"), fingerprint, clock });
     const environments = storedEnvironments({ store, agents, clock });
+    const shared = { sqlite, store, fingerprint, clock, environments };
+    const { tokens, projects, belongings } = await wireAccess({ data: config.data, ...shared, runs: () => runs });
     const summaries = runSummaries({ sqlite, store, clock, onError });
     const meters = metrics({ scheduler: () => scheduler.stats(), agents });
     const pinning = turns();
-    const unfinishedRuns = (project: string) => runs.active().filter((run) => run.project === project).length;
-    const projects = await openProjects({ store, clock, unfinishedRuns });
     const runs: RunEngine = new RunEngine({
       ...{ store, summaries, cas, actionCache, scheduler, environments, projects, clock, pinning },
       offers: () => [...agents.list().filter(isConnected).map(offerOf), ...pools.offers()],
@@ -162,7 +160,7 @@ export async function startCoordinator(config: CoordinatorConfig, log: Logger): 
     // faces
     const ports = { grpc: config.grpcPort, http: config.httpPort };
     const installer = () => installerAddress({ ...config, port: ports.http, ...ownNames() });
-    const letting = { tokens, enrolments, enrolmentTokens, fingerprint, installer };
+    const letting = { tokens, projects, enrolments, enrolmentTokens, fingerprint, installer };
     const administered = { ...letting, clock, disk: freeSpace, keeping: keeper };
     const { agentBus, lease } = config;
     const joined = { agents, enrolments, scheduler, bus: agentBus, lease, programs, offerTo: upgrades.offerTo };
@@ -181,7 +179,10 @@ export async function startCoordinator(config: CoordinatorConfig, log: Logger): 
         mounted(AgentService, agentService(joined)),
         mounted(AdminService, adminService(administered)),
       ],
-      { authenticate: authenticator({ tokens, enrolmentTokens }), meters, stopping: stopping.signal },
+      {
+        authenticate: authenticator({ tokens, enrolmentTokens }),
+        ...{ belongings, meters, stopping: stopping.signal },
+      },
     );
     const caPem = config.tls?.authority?.caPem;
     const installing = installPages({ programs, installer: readInstaller(), grpcPort: () => ports.grpc, caPem });
@@ -319,16 +320,17 @@ function callerOf(context: HandlerContext): string {
 
 interface GuardParts {
   readonly authenticate: (secret: string) => Principal;
+  readonly belongings: Belongings;
   readonly meters: Metrics;
   readonly stopping: AbortSignal;
 }
 
 /** Adds reflection and health, which know all services, and puts the guard before every one. */
-function guard(services: readonly MountedService[], { authenticate, meters, stopping }: GuardParts): MountedService[] {
+function guard(services: readonly MountedService[], { meters, stopping, ...who }: GuardParts): MountedService[] {
   const known: DescService[] = [...services.map(({ service }) => service), Health, ServerReflection];
   const health = healthService({ services: new Set(known.map(({ typeName }) => typeName)), stopping });
   const all = [...services, mounted(Health, health), mounted(ServerReflection, reflectionService(known))];
-  const options = { authenticate, rolesOf, observer: meters.calls };
+  const options = { ...who, observer: meters.calls };
   return all.map(({ service, impl }) => mounted(service, guarded(service, impl, options)));
 }
 

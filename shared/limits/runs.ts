@@ -65,6 +65,8 @@ export const runLimits = {
   taskSecrets: 50,
   /** Projects of a farm, those that were removed not counted: all are kept in memory. */
   projects: 1_000,
+  /** Projects that one token names: more is a token for all. */
+  tokenProjects: 100,
   /** A project's title, in characters. */
   projectTitleChars: 200,
   /** The address of a repository, in characters. */

@@ -107,7 +107,12 @@ export function agentService({
       for await (const data of programs.read(program)) yield { data };
     },
 
-    listAgents: () => ({ agents: agents.list().map(show) }),
+    listAgents(_request, context) {
+      const all = agents.list().map(show);
+      // Executions name runs and tasks of any project.
+      const bound = principalOf(context).projects !== undefined;
+      return { agents: bound ? all.map((agent) => ({ ...agent, executions: [] })) : all };
+    },
 
     async setAgentDraining({ id, draining }) {
       return { agent: show(await agents.drain(id, draining)) };

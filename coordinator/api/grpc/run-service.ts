@@ -16,6 +16,7 @@ import { exportTar, importTar } from "../../../shared/merkle/tar.ts";
 import { type Gates, type RunPins, type Runs, runNumber } from "../../delivery/run/runs.ts";
 import type { QueueView } from "../../farm/scheduler/queue-view.ts";
 import { askerOf } from "../asker.ts";
+import { principalOf } from "../guard.ts";
 
 export interface RunServiceDeps {
   readonly runs: Runs;
@@ -45,9 +46,10 @@ export function runService({ runs, gates, pins, queue, cas }: RunServiceDeps): S
       return { run: await runs.get(run) };
     },
 
-    async listRuns({ pageSize, pageToken }) {
+    async listRuns({ pageSize, pageToken }, context) {
       const limit = Math.min(pageSize > 0 ? pageSize : pageSizeDefault, limits.listPage);
-      const found = await runs.list({ ...beforeOf(pageToken), limit });
+      const { projects } = principalOf(context);
+      const found = await runs.list({ ...beforeOf(pageToken), limit, projects });
       const last = found.length === limit ? found.at(-1) : undefined;
       return { runs: found, nextPageToken: last?.name ?? "" };
     },
@@ -78,14 +80,19 @@ export function runService({ runs, gates, pins, queue, cas }: RunServiceDeps): S
       return {};
     },
 
-    async listQueuePlaces({ run }) {
+    async listQueuePlaces({ run }, context) {
+      const principal = principalOf(context);
       const queued = (await runs.get(run)).tasks.filter(({ status }) => status === TaskStatus.QUEUED);
       const places = queue.placesOf(queued.map(({ executionId }) => executionId));
       return {
         places: queued.flatMap(({ stage, name, executionId }) => {
           const place = places.get(executionId);
           if (place === undefined) return [];
-          const holders = place.holders.map(({ execution, agent }) => ({ executionId: execution, agent }));
+          // What others do is theirs to tell.
+          const own = place.holders.filter(
+            ({ execution }) => principal.projects === undefined || execution.startsWith(`${run}.`),
+          );
+          const holders = own.map(({ execution, agent }) => ({ executionId: execution, agent }));
           return [{ ...place, holders, pools: [...place.pools], task: `${stage}/${name}` }];
         }),
       };

@@ -29,6 +29,8 @@ import {
   type RunEvent,
   type RunHistories,
   type RunPins,
+  type RunProjects,
+  type RunSelection,
   type Runs,
   runName,
   runNumber,
@@ -54,7 +56,7 @@ export interface RunEngineDeps {
 }
 
 /** Runs in progress, each an actor; finished ones are read back from the log when somebody asks. */
-export class RunEngine implements Runs, Gates, RunPins, KeptRuns, RunHistories, Component {
+export class RunEngine implements Runs, RunProjects, Gates, RunPins, KeptRuns, RunHistories, Component {
   readonly name = "runs";
   readonly #deps: RunEngineDeps;
   readonly #driver: TaskDriver;
@@ -110,13 +112,25 @@ export class RunEngine implements Runs, Gates, RunPins, KeptRuns, RunHistories, 
     return runView((await this.#find(run)).state);
   }
 
-  async list({ before = Number.MAX_SAFE_INTEGER, limit }: { before?: number; limit: number }): Promise<Run[]> {
+  async projectOf(run: string): Promise<string | undefined> {
+    const number = runNumber(run);
+    if (number === undefined) return undefined;
+    const active = this.#active.get(run);
+    if (active !== undefined) return active.state.project;
+    const [line] = await this.#deps.summaries.list({ before: number + 1, limit: 1 });
+    if (line?.name === run) return line.project;
+    return (await this.stateOf(run))?.project; // it has just ended, and its line follows
+  }
+
+  async list({ before = Number.MAX_SAFE_INTEGER, limit, projects }: RunSelection): Promise<Run[]> {
     // The summaries follow the log a moment later; what is in progress is known better here.
     const byNumber = new Map<number, Run>();
-    for (const run of await this.#deps.summaries.list({ before, limit })) byNumber.set(runNumber(run.name) ?? 0, run);
+    const lines = await this.#deps.summaries.list({ before, limit, projects });
+    for (const run of lines) byNumber.set(runNumber(run.name) ?? 0, run);
     for (const [run, actor] of this.#active) {
       const number = runNumber(run) ?? 0;
-      if (number < before) byNumber.set(number, runLine(actor.state));
+      const isAsked = projects === undefined || projects.includes(actor.state.project);
+      if (number < before && isAsked) byNumber.set(number, runLine(actor.state));
     }
     return [...byNumber]
       .sort(([a], [b]) => b - a)

@@ -18,6 +18,21 @@ export interface RunEvent {
   readonly event: Event;
 }
 
+/** Which runs a list is of. */
+export interface RunSelection {
+  /** The number of a run; default beyond all. */
+  readonly before?: number;
+  readonly limit: number;
+  /** Undefined: all. */
+  readonly projects?: readonly string[] | undefined;
+}
+
+/** What runs belong to. */
+export interface RunProjects {
+  /** Undefined when there is no such run. Cheap for a run that goes on, one row for another one. */
+  projectOf(run: string): Promise<string | undefined>;
+}
+
 /** Runs, as the faces of the product use them. Methods may be called concurrently. */
 export interface Runs {
   /**
@@ -27,8 +42,8 @@ export interface Runs {
   submit(asker: Asker, request: RunRequest, source: Digest, signal: AbortSignal): Promise<string>;
   /** Throws `not_found`. */
   get(run: string): Promise<Run>;
-  /** Newest first, without tasks; only runs older than `before` (a run's number). */
-  list(options: { readonly before?: number; readonly limit: number }): Promise<Run[]>;
+  /** Newest first, without tasks; only runs older than `before` (a run's number), of these projects (default all). */
+  list(options: RunSelection): Promise<Run[]>;
   /** The run's events after a sequence, then live ones until it has finished. Throws `not_found`. */
   watch(run: string, afterSequence: number, signal: AbortSignal): AsyncIterable<RunEvent>;
   /**
