@@ -63,6 +63,7 @@ import { storedEnvironments } from "./delivery/environment/environments.ts";
 import { flows } from "./delivery/insight/flows.ts";
 import type { ProjectView } from "./delivery/project/projects.ts";
 import { retentionOf } from "./delivery/project/retention.ts";
+import { approvedCandidates } from "./delivery/run/candidates.ts";
 import { RunEngine } from "./delivery/run/run-engine.ts";
 import { runSummaries } from "./delivery/run/run-summaries.ts";
 import { completenessCheckingActionCache } from "./farm/action-cache/completeness-checking-action-cache.ts";
@@ -142,10 +143,11 @@ export async function startCoordinator(config: CoordinatorConfig, log: Logger): 
     const shared = { sqlite, store, fingerprint, clock, environments };
     const { tokens, projects, belongings } = await wireAccess({ data: config.data, ...shared, runs: () => runs });
     const summaries = runSummaries({ sqlite, store, clock, onError });
+    const candidates = approvedCandidates({ sqlite, store, clock, onError });
     const meters = metrics({ scheduler: () => scheduler.stats(), agents });
     const pinning = turns();
     const runs: RunEngine = new RunEngine({
-      ...{ store, summaries, cas, actionCache, scheduler, environments, projects, clock, pinning },
+      ...{ store, summaries, cas, actionCache, scheduler, environments, projects, candidates, clock, pinning },
       offers: () => [...agents.list().filter(isConnected).map(offerOf), ...pools.offers()],
       onEvent: meters.onEvent,
       onError,
@@ -191,7 +193,7 @@ export async function startCoordinator(config: CoordinatorConfig, log: Logger): 
     // From here on the lifecycle closes what was opened, also when a part does not start.
     const farm = [...letIn.parts, agents, upgrades, scheduler];
     const parts = lifecycle([
-      ...[...opened.splice(0), ...farm, summaries, runs, keeper.collector],
+      ...[...opened.splice(0), ...farm, summaries, candidates, runs, keeper.collector],
       ...[...listening, pools],
     ]);
     await parts.start();

@@ -111,6 +111,12 @@ const rows: ReadonlyMap<string, Access> = new Map([
   row(runs.pinRun, "handle", { subject: ofRun, audited: true }),
   row(runs.unpinRun, "handle", { subject: ofRun, audited: true }),
   row(runs.decideGate, "decide", { subject: ofRun, audited: true, target: ({ run, stage }) => `${run} ${stage}` }),
+  row(runs.withdrawVote, "decide", { subject: ofRun, audited: true, target: ({ run, stage }) => `${run} ${stage}` }),
+  row(runs.addEvidence, "comment", {
+    subject: ({ part }) => (part.case === "start" ? aRun(part.value.run) : any),
+    target: ({ part }) => (part.case === "start" ? `${part.value.run} ${part.value.stage} ${part.value.name}` : ""),
+    audited: true,
+  }),
   row(FlowService.method.getFlow, "read", { subject: ({ run }) => (run === "" ? any : aRun(run)) }),
   row(LogService.method.readLog, "read", { subject: ofRun }),
   // The service holds each agent to the attempts that it was given.

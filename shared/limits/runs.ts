@@ -49,6 +49,12 @@ export const runLimits = {
   gateApprovalsMax: 20,
   /** What a person fills in at a gate, in characters a field. */
   gateFieldChars: 2_000,
+  /** Pieces of evidence beside one gate: what people look at before they decide. */
+  gateEvidence: 50,
+  /** One of these, which is held in memory while it arrives: a screenshot, a report, a short recording. */
+  evidenceBytes: 16 * 1024 * 1024,
+  /** Its name, in characters. */
+  evidenceNameChars: 128,
   /** New tries of a task that failed by itself. */
   taskRetriesMax: 10,
   /** Placements of one execution after losses of agents, where a task states how many. */

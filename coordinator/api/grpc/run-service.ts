@@ -8,7 +8,7 @@ import {
   type SubmitRunArchiveRequest,
 } from "../../../proto/gen/millrace/v1/run_pb.ts";
 import type { Cas } from "../../../shared/cas/cas.ts";
-import { type Digest, digestFromMessage } from "../../../shared/digest.ts";
+import { type Digest, digestFromMessage, digestToMessage } from "../../../shared/digest.ts";
 import { MillraceError } from "../../../shared/errors.ts";
 import { limits } from "../../../shared/limits.ts";
 import { buildTree } from "../../../shared/merkle/build-tree.ts";
@@ -17,6 +17,7 @@ import { type Gates, type RunPins, type Runs, runNumber } from "../../delivery/r
 import type { QueueView } from "../../farm/scheduler/queue-view.ts";
 import { askerOf } from "../asker.ts";
 import { principalOf } from "../guard.ts";
+import { receiveEvidence } from "./receive-evidence.ts";
 
 export interface RunServiceDeps {
   readonly runs: Runs;
@@ -65,9 +66,19 @@ export function runService({ runs, gates, pins, queue, cas }: RunServiceDeps): S
       return { status: await runs.cancel(asker, run, reason || `cancelled by ${asker.principal.name}`) };
     },
 
-    async decideGate({ run, stage, decision, comment, binding }, context) {
-      await gates.decideGate(askerOf(context), { run, stage, decision, comment, binding });
+    async decideGate({ $typeName: _, ...word }, context) {
+      return { gate: await gates.decideGate(askerOf(context), word) };
+    },
+
+    async withdrawVote({ run, stage }, context) {
+      await gates.withdrawVote(askerOf(context), { run, stage });
       return {};
+    },
+
+    async addEvidence(messages, context) {
+      const file = await receiveEvidence(cas, messages, context.signal);
+      await gates.addEvidence(askerOf(context), file);
+      return { digest: digestToMessage(file.digest) };
     },
 
     async pinRun({ run, reason }, context) {

@@ -12,7 +12,8 @@ import {
   WaitCause,
 } from "../../../proto/gen/millrace/v1/event_pb.ts";
 import { MillraceError } from "../../../shared/errors.ts";
-import { type DecideGate, decisionOf, gateToDecide, openingOf, timeoutOf } from "./gate.ts";
+import { type NewerCandidate, openingOf, timeoutOf } from "./gate.ts";
+import { type GateCommand, wordAtGate } from "./gate-words.ts";
 import { evolve, isOpen, type RunState, type TaskState } from "./run-state.ts";
 
 type EventKind = NonNullable<MessageInitShape<typeof EventSchema>["kind"]>;
@@ -43,9 +44,9 @@ export type RunCommand =
   | { readonly kind: "cancel"; readonly reason: string }
   | { readonly kind: "pin"; readonly reason: string }
   | { readonly kind: "unpin" }
-  | DecideGate
+  | GateCommand
   /** The time of an open gate may be up. */
-  | { readonly kind: "gate-timeout"; readonly task: string };
+  | { readonly kind: "gate-timeout"; readonly task: string; readonly newer: NewerCandidate | undefined };
 
 /** Whom an event is due to, and when. */
 export interface Origin {
@@ -70,11 +71,10 @@ export function decide(state: RunState, command: RunCommand, origin: Origin): Ev
   const over = state.status !== RunStatus.RUNNING;
   if (command.kind === "request") {
     request(state, command, record, origin.nowMs);
-  } else if (command.kind === "decide-gate") {
-    const gate = gateToDecide(state, command, origin.nowMs);
-    if (gate === undefined) return events;
-    for (const kind of decisionOf(state, gate, command)) record(kind);
-    follow(state, gate, record, origin.nowMs);
+  } else if (isWordAtGate(command)) {
+    const { task, kinds } = wordAtGate(state, command, origin.nowMs);
+    for (const kind of kinds) record(kind);
+    if (kinds.length > 0 && !isOpen(task)) follow(state, task, record, origin.nowMs);
   } else if (command.kind === "pin") {
     record({ case: "runPinned", value: { reason: command.reason } });
   } else if (command.kind === "unpin") {
@@ -96,7 +96,11 @@ export function decide(state: RunState, command: RunCommand, origin: Origin): Ev
 }
 
 type Record = (kind: EventKind) => void;
-type TaskCommand = Exclude<RunCommand, { kind: "request" | "cancel" | "decide-gate" | "pin" | "unpin" }>;
+type TaskCommand = Exclude<RunCommand, GateCommand | { kind: "request" | "cancel" | "pin" | "unpin" }>;
+
+function isWordAtGate(command: RunCommand): command is GateCommand {
+  return command.kind === "decide-gate" || command.kind === "withdraw-vote" || command.kind === "add-evidence";
+}
 
 function request(
   state: RunState,
@@ -138,7 +142,7 @@ function changeTask(state: RunState, task: TaskState, command: TaskCommand, reco
       follow(state, task, record, nowMs);
       return;
     case "gate-timeout": {
-      const concluding = timeoutOf(state, task, nowMs);
+      const concluding = timeoutOf(state, task, { nowMs, newer: command.newer });
       for (const kind of concluding) record(kind);
       if (concluding.length > 0) follow(state, task, record, nowMs);
       return;

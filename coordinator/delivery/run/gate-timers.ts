@@ -4,6 +4,7 @@ import type { Clock } from "../../../shared/clock.ts";
 import { from } from "../../../shared/errors.ts";
 import { limits } from "../../../shared/limits.ts";
 import type { Origin, RunCommand } from "./decide.ts";
+import type { NewerCandidate } from "./gate.ts";
 import { isOpen, type RunState } from "./run-state.ts";
 
 /** A run, as far as its timers know it. */
@@ -15,6 +16,12 @@ export interface TimedRun {
 export interface GateTimersDeps<Run extends TimedRun> {
   readonly clock: Clock;
   readonly origin: (run: Run) => Origin;
+  /** Has it decided in turn with what people decide, and says whether a newer run was approved at this stage. */
+  readonly inTurn: (
+    run: Run,
+    stage: string,
+    act: (newer: NewerCandidate | undefined) => Promise<void>,
+  ) => Promise<void>;
   readonly onError: (error: unknown) => void;
 }
 
@@ -52,7 +59,8 @@ export function gateTimers<Run extends TimedRun>(deps: GateTimersDeps<Run>): Gat
   async function fire(run: Run, task: string): Promise<void> {
     timers.delete(keyOf(run, task));
     try {
-      await run.do({ kind: "gate-timeout", task }, deps.origin(run));
+      const stage = run.state.tasks.get(task)?.planned.stage ?? "";
+      await deps.inTurn(run, stage, (newer) => run.do({ kind: "gate-timeout", task, newer }, deps.origin(run)));
     } catch (error) {
       onError(from(error, `letting the gate ${task} of ${run.state.run} time out`));
       if (!stopped)

@@ -1,5 +1,6 @@
+import { create } from "@bufbuild/protobuf";
 import type { Event, RunStatus } from "../../../proto/gen/millrace/v1/event_pb.ts";
-import type { Run, RunRequest } from "../../../proto/gen/millrace/v1/run_pb.ts";
+import { type Gate, GateSchema, type Run, type RunRequest } from "../../../proto/gen/millrace/v1/run_pb.ts";
 import type { Cas } from "../../../shared/cas/cas.ts";
 import type { Clock } from "../../../shared/clock.ts";
 import { type Digest, digestToMessage } from "../../../shared/digest.ts";
@@ -13,6 +14,7 @@ import type { Scheduler } from "../../farm/scheduler/scheduler.ts";
 import type { EventStore } from "../../store/event-store.ts";
 import type { Environments } from "../environment/environments.ts";
 import { defaultProject, type ProjectView } from "../project/projects.ts";
+import { type Candidate, type Candidates, candidateOf } from "./candidates.ts";
 import type { Origin, RunCommand } from "./decide.ts";
 import { type GateTimers, gateTimers } from "./gate-timers.ts";
 import { type KeptPlans, keptPlans } from "./kept-plans.ts";
@@ -20,9 +22,11 @@ import { planSource } from "./plan-source.ts";
 import { RunActor } from "./run-actor.ts";
 import type { RunState } from "./run-state.ts";
 import type { RunSummaries } from "./run-summaries.ts";
-import { runLine, runView } from "./run-view.ts";
+import { gateOfStage, runLine, runView } from "./run-view.ts";
 import {
   type Asker,
+  type EvidenceFile,
+  type GateName,
   type Gates,
   type GateWord,
   type KeptRuns,
@@ -45,6 +49,7 @@ export interface RunEngineDeps {
   readonly scheduler: Scheduler;
   readonly environments: Environments;
   readonly projects: ProjectView;
+  readonly candidates: Candidates;
   readonly clock: Clock;
   /** In which runs are pinned, and removed: a run that was just pinned must not go. */
   readonly pinning: Turns;
@@ -71,7 +76,10 @@ export class RunEngine implements Runs, RunProjects, Gates, RunPins, KeptRuns, R
     this.#deps = deps;
     const origin = (actor: RunActor): Origin => this.#systemOrigin(actor);
     this.#driver = new TaskDriver({ ...deps, origin });
-    this.#gateTimers = gateTimers({ ...deps, origin });
+    this.#gateTimers = gateTimers({
+      ...{ ...deps, origin },
+      inTurn: (actor, stage, act) => deps.candidates.decide(candidateOfActor(actor), stage, act),
+    });
   }
 
   /** Takes up every run that had not finished when the coordinator ended. */
@@ -109,7 +117,14 @@ export class RunEngine implements Runs, RunProjects, Gates, RunPins, KeptRuns, R
   }
 
   async get(run: string): Promise<Run> {
-    return runView((await this.#find(run)).state);
+    const actor = await this.#find(run);
+    const view = runView(actor.state);
+    for (const { stage, gate } of view.tasks) {
+      if (gate?.binding === undefined || gate.decided !== undefined) continue;
+      const newer = await this.#deps.candidates.newerThan(candidateOfActor(actor), stage);
+      gate.supersededBy = newer?.run ?? "";
+    }
+    return view;
   }
 
   async projectOf(run: string): Promise<string | undefined> {
@@ -150,9 +165,23 @@ export class RunEngine implements Runs, RunProjects, Gates, RunPins, KeptRuns, R
     return status;
   }
 
-  async decideGate(asker: Asker, { run, ...word }: GateWord): Promise<void> {
+  async decideGate(asker: Asker, { run, ...word }: GateWord): Promise<Gate> {
     const actor = await this.#find(run);
-    const command = { kind: "decide-gate", ...word, by: asker.principal } as const;
+    await this.#deps.candidates.decide(candidateOfActor(actor), word.stage, (newer) =>
+      actor.do({ kind: "decide-gate", ...word, by: asker.principal, newer }, this.#origin(asker, actor.state.project)),
+    );
+    return gateOfStage(actor.state, word.stage) ?? create(GateSchema);
+  }
+
+  async withdrawVote(asker: Asker, { run, stage }: GateName): Promise<void> {
+    const actor = await this.#find(run);
+    const command = { kind: "withdraw-vote", stage, by: asker.principal } as const;
+    await actor.do(command, this.#origin(asker, actor.state.project));
+  }
+
+  async addEvidence(asker: Asker, { run, stage, name, digest }: EvidenceFile): Promise<void> {
+    const actor = await this.#find(run);
+    const command = { kind: "add-evidence", stage, name, digest: digestToMessage(digest) } as const;
     await actor.do(command, this.#origin(asker, actor.state.project));
   }
 
@@ -256,6 +285,11 @@ export class RunEngine implements Runs, RunProjects, Gates, RunPins, KeptRuns, R
     const { project, traceparent } = state;
     return { principal: "system:runs", project, traceparent, nowMs: this.#deps.clock.nowMs() };
   }
+}
+
+function candidateOfActor({ state, history }: RunActor): Candidate {
+  const { run, project, pipeline } = state;
+  return candidateOf(run, history) ?? { run, project, pipeline, branch: "" };
 }
 
 function projectOf(request: RunRequest): string {

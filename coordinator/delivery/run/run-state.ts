@@ -3,7 +3,6 @@ import type { Timestamp } from "@bufbuild/protobuf/wkt";
 import type { Digest } from "../../../proto/gen/build/bazel/remote/execution/v2/remote_execution_pb.ts";
 import {
   type Event,
-  type GateDecided,
   type PlannedTask,
   RunStatus,
   type TaskFinished,
@@ -12,15 +11,7 @@ import {
   WaitCause,
   WaitSchema,
 } from "../../../proto/gen/millrace/v1/event_pb.ts";
-
-/** The gate of a manual stage, from when it opened. */
-export interface GateState {
-  readonly deadline: Timestamp;
-  decided: GateDecided | undefined;
-  /** A principal; empty while nothing is decided. */
-  decidedBy: string;
-  decideTime: Timestamp | undefined;
-}
+import { evolveGate, type GateState, openGate } from "./gate-state.ts";
 
 /**
  * A task of a run:
@@ -143,15 +134,12 @@ export function evolve(state: RunState, event: Event): void {
     case "gateOpened":
       return change(state, kind.value.task, (task) => {
         const { deadline } = kind.value;
-        if (deadline !== undefined) task.gate = { deadline, decided: undefined, decidedBy: "", decideTime: undefined };
+        if (deadline !== undefined) task.gate = openGate(deadline);
       });
     case "gateDecided":
-      return change(state, kind.value.task, ({ gate }) => {
-        if (gate === undefined) return;
-        gate.decided = kind.value;
-        gate.decidedBy = event.principal;
-        gate.decideTime = event.time;
-      });
+    case "gateVoted":
+    case "evidenceAdded":
+      return change(state, kind.value.task, ({ gate }) => evolveGate(gate, event));
     case "runCancelRequested":
       state.cancelReason = kind.value.reason;
       return;
@@ -180,8 +168,6 @@ export function evolve(state: RunState, event: Event): void {
     case "taskRetried":
     case "tasksGenerated":
     case "taskHeldBack":
-    case "gateVoted":
-    case "evidenceAdded":
       // Of another aggregate, or not recorded yet.
       return;
     case undefined:

@@ -1,5 +1,5 @@
 import type { Event, GateDecision, RunStatus } from "../../../proto/gen/millrace/v1/event_pb.ts";
-import type { Run, RunRequest } from "../../../proto/gen/millrace/v1/run_pb.ts";
+import type { Gate, Run, RunRequest } from "../../../proto/gen/millrace/v1/run_pb.ts";
 import type { Digest } from "../../../shared/digest.ts";
 import type { Principal } from "../access/principal.ts";
 
@@ -61,15 +61,36 @@ export interface GateWord {
   readonly comment: string;
   /** Hash of the binding that the person looked at. */
   readonly binding: string;
+  /** What was filled in, by the name of the field. */
+  readonly fields: Readonly<Record<string, string>>;
+  /** Items of the checklist that were ticked, from 0. */
+  readonly checked: readonly number[];
+}
+
+/** A gate of a run. */
+export interface GateName {
+  readonly run: string;
+  readonly stage: string;
+}
+
+/** A file that somebody lays beside a gate; its bytes are in the CAS. */
+export interface EvidenceFile extends GateName {
+  readonly name: string;
+  readonly digest: Digest;
 }
 
 /** The gates of runs, as the faces of the product use them. May be called concurrently. */
 export interface Gates {
   /**
-   * Resolves when the decision is recorded, or was before. Throws `not_found`, `permission_denied` for who is no approver,
-   * `invalid_argument`, and `failed_precondition` when the gate is not open or binds something else by now.
+   * Resolves with the gate when the word is recorded, or was before. Throws `not_found`, `permission_denied` for who is no
+   * approver, `invalid_argument`, and `failed_precondition` when the gate is not open, binds something else by now, lacks
+   * evidence, or when a newer run was approved.
    */
-  decideGate(asker: Asker, word: GateWord): Promise<void>;
+  decideGate(asker: Asker, word: GateWord): Promise<Gate>;
+  /** Resolves when it is recorded that there is no approval of this person. Throws as above. */
+  withdrawVote(asker: Asker, gate: GateName): Promise<void>;
+  /** Resolves when it is recorded. Throws as above, and `resource_exhausted` beyond `limits.gateEvidence`. */
+  addEvidence(asker: Asker, file: EvidenceFile): Promise<void>;
 }
 
 /** Who keeps runs beyond their time. May be called concurrently. */

@@ -22,6 +22,8 @@ const runs: ServiceImpl<typeof RunService> = {
   cancelRun: unused,
   listQueuePlaces: unused,
   decideGate: unused,
+  withdrawVote: unused,
+  addEvidence: unused,
   pinRun: unused,
   unpinRun: unused,
   downloadArtifact: unused,

@@ -18,7 +18,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file millrace/v1/run.proto.
  */
 export const file_millrace_v1_run: GenFile = /*@__PURE__*/
-  fileDesc("ChVtaWxscmFjZS92MS9ydW4ucHJvdG8SC21pbGxyYWNlLnYxImwKClJ1blJlcXVlc3QSFQoNcGlwZWxpbmVfcGF0aBgBIAEoCRIXCg9pZGVtcG90ZW5jeV9rZXkYAiABKAkSDgoGc3RhZ2VzGAMgAygJEg0KBXRhc2tzGAQgAygJEg8KB3Byb2plY3QYBSABKAkicQoQU3VibWl0UnVuUmVxdWVzdBIkCgNydW4YASABKAsyFy5taWxscmFjZS52MS5SdW5SZXF1ZXN0EjcKBnNvdXJjZRgCIAEoCzInLmJ1aWxkLmJhemVsLnJlbW90ZS5leGVjdXRpb24udjIuRGlnZXN0IiAKEVN1Ym1pdFJ1blJlc3BvbnNlEgsKA3J1bhgBIAEoCSKHAQoXU3VibWl0UnVuQXJjaGl2ZVJlcXVlc3QSKAoFc3RhcnQYASABKAsyFy5taWxscmFjZS52MS5SdW5SZXF1ZXN0SAASDwoFY2h1bmsYAiABKAxIABIpCgZmaW5pc2gYAyABKAsyFy5taWxscmFjZS52MS5BcmNoaXZlRW5kSABCBgoEcGFydCIhCgpBcmNoaXZlRW5kEhMKC3RvdGFsX2J5dGVzGAEgASgDIicKGFN1Ym1pdFJ1bkFyY2hpdmVSZXNwb25zZRILCgNydW4YASABKAkiHAoNR2V0UnVuUmVxdWVzdBILCgNydW4YASABKAkiLwoOR2V0UnVuUmVzcG9uc2USHQoDcnVuGAEgASgLMhAubWlsbHJhY2UudjEuUnVuIjgKD0xpc3RSdW5zUmVxdWVzdBIRCglwYWdlX3NpemUYASABKAUSEgoKcGFnZV90b2tlbhgCIAEoCSJLChBMaXN0UnVuc1Jlc3BvbnNlEh4KBHJ1bnMYASADKAsyEC5taWxscmFjZS52MS5SdW4SFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJIjYKD1dhdGNoUnVuUmVxdWVzdBILCgNydW4YASABKAkSFgoOYWZ0ZXJfc2VxdWVuY2UYAiABKAMiRwoQV2F0Y2hSdW5SZXNwb25zZRIQCghzZXF1ZW5jZRgBIAEoAxIhCgVldmVudBgCIAEoCzISLm1pbGxyYWNlLnYxLkV2ZW50Ii8KEENhbmNlbFJ1blJlcXVlc3QSCwoDcnVuGAEgASgJEg4KBnJlYXNvbhgCIAEoCSI7ChFDYW5jZWxSdW5SZXNwb25zZRImCgZzdGF0dXMYASABKA4yFi5taWxscmFjZS52MS5SdW5TdGF0dXMifgoRRGVjaWRlR2F0ZVJlcXVlc3QSCwoDcnVuGAEgASgJEg0KBXN0YWdlGAIgASgJEisKCGRlY2lzaW9uGAMgASgOMhkubWlsbHJhY2UudjEuR2F0ZURlY2lzaW9uEg8KB2NvbW1lbnQYBCABKAkSDwoHYmluZGluZxgFIAEoCSIUChJEZWNpZGVHYXRlUmVzcG9uc2UiJQoWTGlzdFF1ZXVlUGxhY2VzUmVxdWVzdBILCgNydW4YASABKAkiQgoXTGlzdFF1ZXVlUGxhY2VzUmVzcG9uc2USJwoGcGxhY2VzGAEgAygLMhcubWlsbHJhY2UudjEuUXVldWVQbGFjZSKZAQoKUXVldWVQbGFjZRIMCgR0YXNrGAEgASgJEhAKCHBvc2l0aW9uGAIgASgFEg8KB3dhaXRpbmcYAyABKAUSDQoFc2xvdHMYBCABKAUSEgoKc2xvdHNfdXNlZBgFIAEoBRIoCgdob2xkZXJzGAYgAygLMhcubWlsbHJhY2UudjEuU2xvdEhvbGRlchINCgVwb29scxgUIAMoCSIxCgpTbG90SG9sZGVyEhQKDGV4ZWN1dGlvbl9pZBgBIAEoCRINCgVhZ2VudBgCIAEoCSI4ChdEb3dubG9hZEFydGlmYWN0UmVxdWVzdBILCgNydW4YASABKAkSEAoIYXJ0aWZhY3QYAiABKAkiXgoYRG93bmxvYWRBcnRpZmFjdFJlc3BvbnNlEg8KBWNodW5rGAEgASgMSAASKQoGZmluaXNoGAIgASgLMhcubWlsbHJhY2UudjEuQXJjaGl2ZUVuZEgAQgYKBHBhcnQi0AIKA1J1bhIMCgRuYW1lGAEgASgJEhAKCHBpcGVsaW5lGAIgASgJEg8KB3Byb2plY3QYAyABKAkSEQoJcHJpbmNpcGFsGAQgASgJEiYKBnN0YXR1cxgFIAEoDjIWLm1pbGxyYWNlLnYxLlJ1blN0YXR1cxI3CgZzb3VyY2UYBiABKAsyJy5idWlsZC5iYXplbC5yZW1vdGUuZXhlY3V0aW9uLnYyLkRpZ2VzdBIvCgtjcmVhdGVfdGltZRgHIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLwoLZmluaXNoX3RpbWUYCCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEiAKBXRhc2tzGAkgAygLMhEubWlsbHJhY2UudjEuVGFzaxIQCghzZXF1ZW5jZRgKIAEoAxIOCgZwaW5uZWQYCyABKAgijwQKBFRhc2sSDQoFc3RhZ2UYASABKAkSDAoEbmFtZRgCIAEoCRInCgZzdGF0dXMYAyABKA4yFy5taWxscmFjZS52MS5UYXNrU3RhdHVzEg4KBmNhY2hlZBgEIAEoCBIQCghhdHRlbXB0cxgFIAEoBRINCgVhZ2VudBgGIAEoCRIrCghkdXJhdGlvbhgHIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhIjCgZlbmRpbmcYCCABKAsyEy5taWxscmFjZS52MS5FbmRpbmcSHwoEd2FpdBgJIAEoCzIRLm1pbGxyYWNlLnYxLldhaXQSDQoFbmVlZHMYCiADKAkSKAoJYXJ0aWZhY3RzGAsgAygLMhUubWlsbHJhY2UudjEuQXJ0aWZhY3QSPgoNYWN0aW9uX2RpZ2VzdBgMIAEoCzInLmJ1aWxkLmJhemVsLnJlbW90ZS5leGVjdXRpb24udjIuRGlnZXN0EhQKDGV4ZWN1dGlvbl9pZBgNIAEoCRITCgtza2lwX3JlYXNvbhgOIAEoCRIpCgV1c2FnZRgPIAEoCzIaLm1pbGxyYWNlLnYxLlJlc291cmNlVXNhZ2USLQoLY29uZmluZW1lbnQYECABKAsyGC5taWxscmFjZS52MS5Db25maW5lbWVudBIfCgRnYXRlGBQgASgLMhEubWlsbHJhY2UudjEuR2F0ZSKxAgoER2F0ZRIoCgdwbGFubmVkGAEgASgLMhcubWlsbHJhY2UudjEuTWFudWFsR2F0ZRI4CgdiaW5kaW5nGAIgASgLMicuYnVpbGQuYmF6ZWwucmVtb3RlLmV4ZWN1dGlvbi52Mi5EaWdlc3QSJwoFYm91bmQYAyABKAsyGC5taWxscmFjZS52MS5HYXRlQmluZGluZxIsCghkZWFkbGluZRgEIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASKQoHZGVjaWRlZBgFIAEoCzIYLm1pbGxyYWNlLnYxLkdhdGVEZWNpZGVkEhIKCmRlY2lkZWRfYnkYBiABKAkSLwoLZGVjaWRlX3RpbWUYByABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wIiwKDVBpblJ1blJlcXVlc3QSCwoDcnVuGAEgASgJEg4KBnJlYXNvbhgCIAEoCSIQCg5QaW5SdW5SZXNwb25zZSIeCg9VbnBpblJ1blJlcXVlc3QSCwoDcnVuGAEgASgJIhIKEFVucGluUnVuUmVzcG9uc2Uy+gYKClJ1blNlcnZpY2USSgoJU3VibWl0UnVuEh0ubWlsbHJhY2UudjEuU3VibWl0UnVuUmVxdWVzdBoeLm1pbGxyYWNlLnYxLlN1Ym1pdFJ1blJlc3BvbnNlEmEKEFN1Ym1pdFJ1bkFyY2hpdmUSJC5taWxscmFjZS52MS5TdWJtaXRSdW5BcmNoaXZlUmVxdWVzdBolLm1pbGxyYWNlLnYxLlN1Ym1pdFJ1bkFyY2hpdmVSZXNwb25zZSgBEkEKBkdldFJ1bhIaLm1pbGxyYWNlLnYxLkdldFJ1blJlcXVlc3QaGy5taWxscmFjZS52MS5HZXRSdW5SZXNwb25zZRJHCghMaXN0UnVucxIcLm1pbGxyYWNlLnYxLkxpc3RSdW5zUmVxdWVzdBodLm1pbGxyYWNlLnYxLkxpc3RSdW5zUmVzcG9uc2USSQoIV2F0Y2hSdW4SHC5taWxscmFjZS52MS5XYXRjaFJ1blJlcXVlc3QaHS5taWxscmFjZS52MS5XYXRjaFJ1blJlc3BvbnNlMAESSgoJQ2FuY2VsUnVuEh0ubWlsbHJhY2UudjEuQ2FuY2VsUnVuUmVxdWVzdBoeLm1pbGxyYWNlLnYxLkNhbmNlbFJ1blJlc3BvbnNlEk0KCkRlY2lkZUdhdGUSHi5taWxscmFjZS52MS5EZWNpZGVHYXRlUmVxdWVzdBofLm1pbGxyYWNlLnYxLkRlY2lkZUdhdGVSZXNwb25zZRJcCg9MaXN0UXVldWVQbGFjZXMSIy5taWxscmFjZS52MS5MaXN0UXVldWVQbGFjZXNSZXF1ZXN0GiQubWlsbHJhY2UudjEuTGlzdFF1ZXVlUGxhY2VzUmVzcG9uc2USQQoGUGluUnVuEhoubWlsbHJhY2UudjEuUGluUnVuUmVxdWVzdBobLm1pbGxyYWNlLnYxLlBpblJ1blJlc3BvbnNlEkcKCFVucGluUnVuEhwubWlsbHJhY2UudjEuVW5waW5SdW5SZXF1ZXN0Gh0ubWlsbHJhY2UudjEuVW5waW5SdW5SZXNwb25zZRJhChBEb3dubG9hZEFydGlmYWN0EiQubWlsbHJhY2UudjEuRG93bmxvYWRBcnRpZmFjdFJlcXVlc3QaJS5taWxscmFjZS52MS5Eb3dubG9hZEFydGlmYWN0UmVzcG9uc2UwAWIGcHJvdG8z", [file_build_bazel_remote_execution_v2_remote_execution, file_google_protobuf_duration, file_google_protobuf_timestamp, file_millrace_v1_event]);
+  fileDesc("ChVtaWxscmFjZS92MS9ydW4ucHJvdG8SC21pbGxyYWNlLnYxImwKClJ1blJlcXVlc3QSFQoNcGlwZWxpbmVfcGF0aBgBIAEoCRIXCg9pZGVtcG90ZW5jeV9rZXkYAiABKAkSDgoGc3RhZ2VzGAMgAygJEg0KBXRhc2tzGAQgAygJEg8KB3Byb2plY3QYBSABKAkicQoQU3VibWl0UnVuUmVxdWVzdBIkCgNydW4YASABKAsyFy5taWxscmFjZS52MS5SdW5SZXF1ZXN0EjcKBnNvdXJjZRgCIAEoCzInLmJ1aWxkLmJhemVsLnJlbW90ZS5leGVjdXRpb24udjIuRGlnZXN0IiAKEVN1Ym1pdFJ1blJlc3BvbnNlEgsKA3J1bhgBIAEoCSKHAQoXU3VibWl0UnVuQXJjaGl2ZVJlcXVlc3QSKAoFc3RhcnQYASABKAsyFy5taWxscmFjZS52MS5SdW5SZXF1ZXN0SAASDwoFY2h1bmsYAiABKAxIABIpCgZmaW5pc2gYAyABKAsyFy5taWxscmFjZS52MS5BcmNoaXZlRW5kSABCBgoEcGFydCIhCgpBcmNoaXZlRW5kEhMKC3RvdGFsX2J5dGVzGAEgASgDIicKGFN1Ym1pdFJ1bkFyY2hpdmVSZXNwb25zZRILCgNydW4YASABKAkiHAoNR2V0UnVuUmVxdWVzdBILCgNydW4YASABKAkiLwoOR2V0UnVuUmVzcG9uc2USHQoDcnVuGAEgASgLMhAubWlsbHJhY2UudjEuUnVuIjgKD0xpc3RSdW5zUmVxdWVzdBIRCglwYWdlX3NpemUYASABKAUSEgoKcGFnZV90b2tlbhgCIAEoCSJLChBMaXN0UnVuc1Jlc3BvbnNlEh4KBHJ1bnMYASADKAsyEC5taWxscmFjZS52MS5SdW4SFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJIjYKD1dhdGNoUnVuUmVxdWVzdBILCgNydW4YASABKAkSFgoOYWZ0ZXJfc2VxdWVuY2UYAiABKAMiRwoQV2F0Y2hSdW5SZXNwb25zZRIQCghzZXF1ZW5jZRgBIAEoAxIhCgVldmVudBgCIAEoCzISLm1pbGxyYWNlLnYxLkV2ZW50Ii8KEENhbmNlbFJ1blJlcXVlc3QSCwoDcnVuGAEgASgJEg4KBnJlYXNvbhgCIAEoCSI7ChFDYW5jZWxSdW5SZXNwb25zZRImCgZzdGF0dXMYASABKA4yFi5taWxscmFjZS52MS5SdW5TdGF0dXMi+gEKEURlY2lkZUdhdGVSZXF1ZXN0EgsKA3J1bhgBIAEoCRINCgVzdGFnZRgCIAEoCRIrCghkZWNpc2lvbhgDIAEoDjIZLm1pbGxyYWNlLnYxLkdhdGVEZWNpc2lvbhIPCgdjb21tZW50GAQgASgJEg8KB2JpbmRpbmcYBSABKAkSOgoGZmllbGRzGAYgAygLMioubWlsbHJhY2UudjEuRGVjaWRlR2F0ZVJlcXVlc3QuRmllbGRzRW50cnkSDwoHY2hlY2tlZBgHIAMoBRotCgtGaWVsZHNFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBIjUKEkRlY2lkZUdhdGVSZXNwb25zZRIfCgRnYXRlGAEgASgLMhEubWlsbHJhY2UudjEuR2F0ZSIxChNXaXRoZHJhd1ZvdGVSZXF1ZXN0EgsKA3J1bhgBIAEoCRINCgVzdGFnZRgCIAEoCSIWChRXaXRoZHJhd1ZvdGVSZXNwb25zZSKFAQoSQWRkRXZpZGVuY2VSZXF1ZXN0EisKBXN0YXJ0GAEgASgLMhoubWlsbHJhY2UudjEuRXZpZGVuY2VTdGFydEgAEg8KBWNodW5rGAIgASgMSAASKQoGZmluaXNoGAMgASgLMhcubWlsbHJhY2UudjEuQXJjaGl2ZUVuZEgAQgYKBHBhcnQiOQoNRXZpZGVuY2VTdGFydBILCgNydW4YASABKAkSDQoFc3RhZ2UYAiABKAkSDAoEbmFtZRgDIAEoCSJOChNBZGRFdmlkZW5jZVJlc3BvbnNlEjcKBmRpZ2VzdBgBIAEoCzInLmJ1aWxkLmJhemVsLnJlbW90ZS5leGVjdXRpb24udjIuRGlnZXN0IiUKFkxpc3RRdWV1ZVBsYWNlc1JlcXVlc3QSCwoDcnVuGAEgASgJIkIKF0xpc3RRdWV1ZVBsYWNlc1Jlc3BvbnNlEicKBnBsYWNlcxgBIAMoCzIXLm1pbGxyYWNlLnYxLlF1ZXVlUGxhY2UimQEKClF1ZXVlUGxhY2USDAoEdGFzaxgBIAEoCRIQCghwb3NpdGlvbhgCIAEoBRIPCgd3YWl0aW5nGAMgASgFEg0KBXNsb3RzGAQgASgFEhIKCnNsb3RzX3VzZWQYBSABKAUSKAoHaG9sZGVycxgGIAMoCzIXLm1pbGxyYWNlLnYxLlNsb3RIb2xkZXISDQoFcG9vbHMYFCADKAkiMQoKU2xvdEhvbGRlchIUCgxleGVjdXRpb25faWQYASABKAkSDQoFYWdlbnQYAiABKAkiOAoXRG93bmxvYWRBcnRpZmFjdFJlcXVlc3QSCwoDcnVuGAEgASgJEhAKCGFydGlmYWN0GAIgASgJIl4KGERvd25sb2FkQXJ0aWZhY3RSZXNwb25zZRIPCgVjaHVuaxgBIAEoDEgAEikKBmZpbmlzaBgCIAEoCzIXLm1pbGxyYWNlLnYxLkFyY2hpdmVFbmRIAEIGCgRwYXJ0ItACCgNSdW4SDAoEbmFtZRgBIAEoCRIQCghwaXBlbGluZRgCIAEoCRIPCgdwcm9qZWN0GAMgASgJEhEKCXByaW5jaXBhbBgEIAEoCRImCgZzdGF0dXMYBSABKA4yFi5taWxscmFjZS52MS5SdW5TdGF0dXMSNwoGc291cmNlGAYgASgLMicuYnVpbGQuYmF6ZWwucmVtb3RlLmV4ZWN1dGlvbi52Mi5EaWdlc3QSLwoLY3JlYXRlX3RpbWUYByABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEi8KC2ZpbmlzaF90aW1lGAggASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIgCgV0YXNrcxgJIAMoCzIRLm1pbGxyYWNlLnYxLlRhc2sSEAoIc2VxdWVuY2UYCiABKAMSDgoGcGlubmVkGAsgASgIIo8ECgRUYXNrEg0KBXN0YWdlGAEgASgJEgwKBG5hbWUYAiABKAkSJwoGc3RhdHVzGAMgASgOMhcubWlsbHJhY2UudjEuVGFza1N0YXR1cxIOCgZjYWNoZWQYBCABKAgSEAoIYXR0ZW1wdHMYBSABKAUSDQoFYWdlbnQYBiABKAkSKwoIZHVyYXRpb24YByABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SIwoGZW5kaW5nGAggASgLMhMubWlsbHJhY2UudjEuRW5kaW5nEh8KBHdhaXQYCSABKAsyES5taWxscmFjZS52MS5XYWl0Eg0KBW5lZWRzGAogAygJEigKCWFydGlmYWN0cxgLIAMoCzIVLm1pbGxyYWNlLnYxLkFydGlmYWN0Ej4KDWFjdGlvbl9kaWdlc3QYDCABKAsyJy5idWlsZC5iYXplbC5yZW1vdGUuZXhlY3V0aW9uLnYyLkRpZ2VzdBIUCgxleGVjdXRpb25faWQYDSABKAkSEwoLc2tpcF9yZWFzb24YDiABKAkSKQoFdXNhZ2UYDyABKAsyGi5taWxscmFjZS52MS5SZXNvdXJjZVVzYWdlEi0KC2NvbmZpbmVtZW50GBAgASgLMhgubWlsbHJhY2UudjEuQ29uZmluZW1lbnQSHwoEZ2F0ZRgUIAEoCzIRLm1pbGxyYWNlLnYxLkdhdGUirAMKBEdhdGUSKAoHcGxhbm5lZBgBIAEoCzIXLm1pbGxyYWNlLnYxLk1hbnVhbEdhdGUSOAoHYmluZGluZxgCIAEoCzInLmJ1aWxkLmJhemVsLnJlbW90ZS5leGVjdXRpb24udjIuRGlnZXN0EicKBWJvdW5kGAMgASgLMhgubWlsbHJhY2UudjEuR2F0ZUJpbmRpbmcSLAoIZGVhZGxpbmUYBCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEikKB2RlY2lkZWQYBSABKAsyGC5taWxscmFjZS52MS5HYXRlRGVjaWRlZBISCgpkZWNpZGVkX2J5GAYgASgJEi8KC2RlY2lkZV90aW1lGAcgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIkCgV2b3RlcxgIIAMoCzIVLm1pbGxyYWNlLnYxLkdhdGVWb3RlEisKCGV2aWRlbmNlGAkgAygLMhkubWlsbHJhY2UudjEuR2F0ZUV2aWRlbmNlEg8KB21pc3NpbmcYCiADKAkSFQoNc3VwZXJzZWRlZF9ieRgLIAEoCSLLAQoIR2F0ZVZvdGUSEQoJcHJpbmNpcGFsGAEgASgJEigKBHRpbWUYAiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEg8KB2NvbW1lbnQYAyABKAkSMQoGZmllbGRzGAQgAygLMiEubWlsbHJhY2UudjEuR2F0ZVZvdGUuRmllbGRzRW50cnkSDwoHY2hlY2tlZBgFIAMoBRotCgtGaWVsZHNFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBIpIBCgxHYXRlRXZpZGVuY2USDAoEbmFtZRgBIAEoCRI3CgZkaWdlc3QYAiABKAsyJy5idWlsZC5iYXplbC5yZW1vdGUuZXhlY3V0aW9uLnYyLkRpZ2VzdBIRCglwcmluY2lwYWwYAyABKAkSKAoEdGltZRgEIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAiLAoNUGluUnVuUmVxdWVzdBILCgNydW4YASABKAkSDgoGcmVhc29uGAIgASgJIhAKDlBpblJ1blJlc3BvbnNlIh4KD1VucGluUnVuUmVxdWVzdBILCgNydW4YASABKAkiEgoQVW5waW5SdW5SZXNwb25zZTKjCAoKUnVuU2VydmljZRJKCglTdWJtaXRSdW4SHS5taWxscmFjZS52MS5TdWJtaXRSdW5SZXF1ZXN0Gh4ubWlsbHJhY2UudjEuU3VibWl0UnVuUmVzcG9uc2USYQoQU3VibWl0UnVuQXJjaGl2ZRIkLm1pbGxyYWNlLnYxLlN1Ym1pdFJ1bkFyY2hpdmVSZXF1ZXN0GiUubWlsbHJhY2UudjEuU3VibWl0UnVuQXJjaGl2ZVJlc3BvbnNlKAESQQoGR2V0UnVuEhoubWlsbHJhY2UudjEuR2V0UnVuUmVxdWVzdBobLm1pbGxyYWNlLnYxLkdldFJ1blJlc3BvbnNlEkcKCExpc3RSdW5zEhwubWlsbHJhY2UudjEuTGlzdFJ1bnNSZXF1ZXN0Gh0ubWlsbHJhY2UudjEuTGlzdFJ1bnNSZXNwb25zZRJJCghXYXRjaFJ1bhIcLm1pbGxyYWNlLnYxLldhdGNoUnVuUmVxdWVzdBodLm1pbGxyYWNlLnYxLldhdGNoUnVuUmVzcG9uc2UwARJKCglDYW5jZWxSdW4SHS5taWxscmFjZS52MS5DYW5jZWxSdW5SZXF1ZXN0Gh4ubWlsbHJhY2UudjEuQ2FuY2VsUnVuUmVzcG9uc2USTQoKRGVjaWRlR2F0ZRIeLm1pbGxyYWNlLnYxLkRlY2lkZUdhdGVSZXF1ZXN0Gh8ubWlsbHJhY2UudjEuRGVjaWRlR2F0ZVJlc3BvbnNlElMKDFdpdGhkcmF3Vm90ZRIgLm1pbGxyYWNlLnYxLldpdGhkcmF3Vm90ZVJlcXVlc3QaIS5taWxscmFjZS52MS5XaXRoZHJhd1ZvdGVSZXNwb25zZRJSCgtBZGRFdmlkZW5jZRIfLm1pbGxyYWNlLnYxLkFkZEV2aWRlbmNlUmVxdWVzdBogLm1pbGxyYWNlLnYxLkFkZEV2aWRlbmNlUmVzcG9uc2UoARJcCg9MaXN0UXVldWVQbGFjZXMSIy5taWxscmFjZS52MS5MaXN0UXVldWVQbGFjZXNSZXF1ZXN0GiQubWlsbHJhY2UudjEuTGlzdFF1ZXVlUGxhY2VzUmVzcG9uc2USQQoGUGluUnVuEhoubWlsbHJhY2UudjEuUGluUnVuUmVxdWVzdBobLm1pbGxyYWNlLnYxLlBpblJ1blJlc3BvbnNlEkcKCFVucGluUnVuEhwubWlsbHJhY2UudjEuVW5waW5SdW5SZXF1ZXN0Gh0ubWlsbHJhY2UudjEuVW5waW5SdW5SZXNwb25zZRJhChBEb3dubG9hZEFydGlmYWN0EiQubWlsbHJhY2UudjEuRG93bmxvYWRBcnRpZmFjdFJlcXVlc3QaJS5taWxscmFjZS52MS5Eb3dubG9hZEFydGlmYWN0UmVzcG9uc2UwAWIGcHJvdG8z", [file_build_bazel_remote_execution_v2_remote_execution, file_google_protobuf_duration, file_google_protobuf_timestamp, file_millrace_v1_event]);
 
 /**
  * What to run.
@@ -426,6 +426,20 @@ export type DecideGateRequest = Message<"millrace.v1.DecideGateRequest"> & {
    * @generated from field: string binding = 5;
    */
   binding: string;
+
+  /**
+   * What was filled in, by the name of the field. At most 2,000 characters each.
+   *
+   * @generated from field: map<string, string> fields = 6;
+   */
+  fields: { [key: string]: string };
+
+  /**
+   * Items of the checklist that were ticked, from 0.
+   *
+   * @generated from field: repeated int32 checked = 7;
+   */
+  checked: number[];
 };
 
 /**
@@ -441,6 +455,12 @@ export const DecideGateRequestSchema: GenMessage<DecideGateRequest> = /*@__PURE_
  * @generated from message millrace.v1.DecideGateResponse
  */
 export type DecideGateResponse = Message<"millrace.v1.DecideGateResponse"> & {
+  /**
+   * The gate after it: decided, or with what is missing.
+   *
+   * @generated from field: millrace.v1.Gate gate = 1;
+   */
+  gate?: Gate | undefined;
 };
 
 /**
@@ -449,6 +469,144 @@ export type DecideGateResponse = Message<"millrace.v1.DecideGateResponse"> & {
  */
 export const DecideGateResponseSchema: GenMessage<DecideGateResponse> = /*@__PURE__*/
   messageDesc(file_millrace_v1_run, 15);
+
+/**
+ * See RunService.WithdrawVote.
+ *
+ * @generated from message millrace.v1.WithdrawVoteRequest
+ */
+export type WithdrawVoteRequest = Message<"millrace.v1.WithdrawVoteRequest"> & {
+  /**
+   * @generated from field: string run = 1;
+   */
+  run: string;
+
+  /**
+   * The manual stage.
+   *
+   * @generated from field: string stage = 2;
+   */
+  stage: string;
+};
+
+/**
+ * Describes the message millrace.v1.WithdrawVoteRequest.
+ * Use `create(WithdrawVoteRequestSchema)` to create a new message.
+ */
+export const WithdrawVoteRequestSchema: GenMessage<WithdrawVoteRequest> = /*@__PURE__*/
+  messageDesc(file_millrace_v1_run, 16);
+
+/**
+ * See RunService.WithdrawVote.
+ *
+ * @generated from message millrace.v1.WithdrawVoteResponse
+ */
+export type WithdrawVoteResponse = Message<"millrace.v1.WithdrawVoteResponse"> & {
+};
+
+/**
+ * Describes the message millrace.v1.WithdrawVoteResponse.
+ * Use `create(WithdrawVoteResponseSchema)` to create a new message.
+ */
+export const WithdrawVoteResponseSchema: GenMessage<WithdrawVoteResponse> = /*@__PURE__*/
+  messageDesc(file_millrace_v1_run, 17);
+
+/**
+ * One message of an upload; see RunService.AddEvidence.
+ *
+ * @generated from message millrace.v1.AddEvidenceRequest
+ */
+export type AddEvidenceRequest = Message<"millrace.v1.AddEvidenceRequest"> & {
+  /**
+   * @generated from oneof millrace.v1.AddEvidenceRequest.part
+   */
+  part: {
+    /**
+     * First message.
+     *
+     * @generated from field: millrace.v1.EvidenceStart start = 1;
+     */
+    value: EvidenceStart;
+    case: "start";
+  } | {
+    /**
+     * Up to 1 MiB; 16 MiB together.
+     *
+     * @generated from field: bytes chunk = 2;
+     */
+    value: Uint8Array;
+    case: "chunk";
+  } | {
+    /**
+     * Last message.
+     *
+     * @generated from field: millrace.v1.ArchiveEnd finish = 3;
+     */
+    value: ArchiveEnd;
+    case: "finish";
+  } | { case: undefined; value?: undefined };
+};
+
+/**
+ * Describes the message millrace.v1.AddEvidenceRequest.
+ * Use `create(AddEvidenceRequestSchema)` to create a new message.
+ */
+export const AddEvidenceRequestSchema: GenMessage<AddEvidenceRequest> = /*@__PURE__*/
+  messageDesc(file_millrace_v1_run, 18);
+
+/**
+ * What a file is evidence for.
+ *
+ * @generated from message millrace.v1.EvidenceStart
+ */
+export type EvidenceStart = Message<"millrace.v1.EvidenceStart"> & {
+  /**
+   * @generated from field: string run = 1;
+   */
+  run: string;
+
+  /**
+   * The manual stage.
+   *
+   * @generated from field: string stage = 2;
+   */
+  stage: string;
+
+  /**
+   * For example `screenshot.png`: 1 to 128 characters without a slash. One of the same name takes the place of the former.
+   *
+   * @generated from field: string name = 3;
+   */
+  name: string;
+};
+
+/**
+ * Describes the message millrace.v1.EvidenceStart.
+ * Use `create(EvidenceStartSchema)` to create a new message.
+ */
+export const EvidenceStartSchema: GenMessage<EvidenceStart> = /*@__PURE__*/
+  messageDesc(file_millrace_v1_run, 19);
+
+/**
+ * See RunService.AddEvidence.
+ *
+ * @generated from message millrace.v1.AddEvidenceResponse
+ */
+export type AddEvidenceResponse = Message<"millrace.v1.AddEvidenceResponse"> & {
+  /**
+   * Where it is in the CAS.
+   *
+   * @generated from field: build.bazel.remote.execution.v2.Digest digest = 1;
+   */
+  digest?: Digest | undefined;
+};
+
+/**
+ * Describes the message millrace.v1.AddEvidenceResponse.
+ * Use `create(AddEvidenceResponseSchema)` to create a new message.
+ */
+export const AddEvidenceResponseSchema: GenMessage<AddEvidenceResponse> = /*@__PURE__*/
+  messageDesc(file_millrace_v1_run, 20);
 
 /**
  * See RunService.ListQueuePlaces.
@@ -467,7 +625,7 @@ export type ListQueuePlacesRequest = Message<"millrace.v1.ListQueuePlacesRequest
  * Use `create(ListQueuePlacesRequestSchema)` to create a new message.
  */
 export const ListQueuePlacesRequestSchema: GenMessage<ListQueuePlacesRequest> = /*@__PURE__*/
-  messageDesc(file_millrace_v1_run, 16);
+  messageDesc(file_millrace_v1_run, 21);
 
 /**
  * See RunService.ListQueuePlaces.
@@ -488,7 +646,7 @@ export type ListQueuePlacesResponse = Message<"millrace.v1.ListQueuePlacesRespon
  * Use `create(ListQueuePlacesResponseSchema)` to create a new message.
  */
 export const ListQueuePlacesResponseSchema: GenMessage<ListQueuePlacesResponse> = /*@__PURE__*/
-  messageDesc(file_millrace_v1_run, 17);
+  messageDesc(file_millrace_v1_run, 22);
 
 /**
  * Where a task stands among all that wait for the same agents.
@@ -549,7 +707,7 @@ export type QueuePlace = Message<"millrace.v1.QueuePlace"> & {
  * Use `create(QueuePlaceSchema)` to create a new message.
  */
 export const QueuePlaceSchema: GenMessage<QueuePlace> = /*@__PURE__*/
-  messageDesc(file_millrace_v1_run, 18);
+  messageDesc(file_millrace_v1_run, 23);
 
 /**
  * An execution that holds a slot.
@@ -575,7 +733,7 @@ export type SlotHolder = Message<"millrace.v1.SlotHolder"> & {
  * Use `create(SlotHolderSchema)` to create a new message.
  */
 export const SlotHolderSchema: GenMessage<SlotHolder> = /*@__PURE__*/
-  messageDesc(file_millrace_v1_run, 19);
+  messageDesc(file_millrace_v1_run, 24);
 
 /**
  * See RunService.DownloadArtifact.
@@ -599,7 +757,7 @@ export type DownloadArtifactRequest = Message<"millrace.v1.DownloadArtifactReque
  * Use `create(DownloadArtifactRequestSchema)` to create a new message.
  */
 export const DownloadArtifactRequestSchema: GenMessage<DownloadArtifactRequest> = /*@__PURE__*/
-  messageDesc(file_millrace_v1_run, 20);
+  messageDesc(file_millrace_v1_run, 25);
 
 /**
  * One message of a download.
@@ -630,7 +788,7 @@ export type DownloadArtifactResponse = Message<"millrace.v1.DownloadArtifactResp
  * Use `create(DownloadArtifactResponseSchema)` to create a new message.
  */
 export const DownloadArtifactResponseSchema: GenMessage<DownloadArtifactResponse> = /*@__PURE__*/
-  messageDesc(file_millrace_v1_run, 21);
+  messageDesc(file_millrace_v1_run, 26);
 
 /**
  * A view of a run: a pure fold over its events.
@@ -707,7 +865,7 @@ export type Run = Message<"millrace.v1.Run"> & {
  * Use `create(RunSchema)` to create a new message.
  */
 export const RunSchema: GenMessage<Run> = /*@__PURE__*/
-  messageDesc(file_millrace_v1_run, 22);
+  messageDesc(file_millrace_v1_run, 27);
 
 /**
  * A task of a run, as it stands.
@@ -826,7 +984,7 @@ export type Task = Message<"millrace.v1.Task"> & {
  * Use `create(TaskSchema)` to create a new message.
  */
 export const TaskSchema: GenMessage<Task> = /*@__PURE__*/
-  messageDesc(file_millrace_v1_run, 23);
+  messageDesc(file_millrace_v1_run, 28);
 
 /**
  * A gate, as it stands.
@@ -876,6 +1034,32 @@ export type Gate = Message<"millrace.v1.Gate"> & {
    * @generated from field: google.protobuf.Timestamp decide_time = 7;
    */
   decideTime?: Timestamp | undefined;
+
+  /**
+   * Approvals of what is bound now, one a person, in the order in which they were given.
+   *
+   * @generated from field: repeated millrace.v1.GateVote votes = 8;
+   */
+  votes: GateVote[];
+
+  /**
+   * @generated from field: repeated millrace.v1.GateEvidence evidence = 9;
+   */
+  evidence: GateEvidence[];
+
+  /**
+   * What has to come before the gate is approved, each for a person; empty when it is decided.
+   *
+   * @generated from field: repeated string missing = 10;
+   */
+  missing: string[];
+
+  /**
+   * A newer run of the same pipeline that was approved at this stage: this gate cannot be approved any more.
+   *
+   * @generated from field: string superseded_by = 11;
+   */
+  supersededBy: string;
 };
 
 /**
@@ -883,7 +1067,86 @@ export type Gate = Message<"millrace.v1.Gate"> & {
  * Use `create(GateSchema)` to create a new message.
  */
 export const GateSchema: GenMessage<Gate> = /*@__PURE__*/
-  messageDesc(file_millrace_v1_run, 24);
+  messageDesc(file_millrace_v1_run, 29);
+
+/**
+ * A person's approval at a gate.
+ *
+ * @generated from message millrace.v1.GateVote
+ */
+export type GateVote = Message<"millrace.v1.GateVote"> & {
+  /**
+   * @generated from field: string principal = 1;
+   */
+  principal: string;
+
+  /**
+   * @generated from field: google.protobuf.Timestamp time = 2;
+   */
+  time?: Timestamp | undefined;
+
+  /**
+   * @generated from field: string comment = 3;
+   */
+  comment: string;
+
+  /**
+   * @generated from field: map<string, string> fields = 4;
+   */
+  fields: { [key: string]: string };
+
+  /**
+   * Items of the checklist, from 0.
+   *
+   * @generated from field: repeated int32 checked = 5;
+   */
+  checked: number[];
+};
+
+/**
+ * Describes the message millrace.v1.GateVote.
+ * Use `create(GateVoteSchema)` to create a new message.
+ */
+export const GateVoteSchema: GenMessage<GateVote> = /*@__PURE__*/
+  messageDesc(file_millrace_v1_run, 30);
+
+/**
+ * A file that somebody laid beside a gate.
+ *
+ * @generated from message millrace.v1.GateEvidence
+ */
+export type GateEvidence = Message<"millrace.v1.GateEvidence"> & {
+  /**
+   * @generated from field: string name = 1;
+   */
+  name: string;
+
+  /**
+   * In the CAS.
+   *
+   * @generated from field: build.bazel.remote.execution.v2.Digest digest = 2;
+   */
+  digest?: Digest | undefined;
+
+  /**
+   * Who added it.
+   *
+   * @generated from field: string principal = 3;
+   */
+  principal: string;
+
+  /**
+   * @generated from field: google.protobuf.Timestamp time = 4;
+   */
+  time?: Timestamp | undefined;
+};
+
+/**
+ * Describes the message millrace.v1.GateEvidence.
+ * Use `create(GateEvidenceSchema)` to create a new message.
+ */
+export const GateEvidenceSchema: GenMessage<GateEvidence> = /*@__PURE__*/
+  messageDesc(file_millrace_v1_run, 31);
 
 /**
  * See RunService.PinRun.
@@ -909,7 +1172,7 @@ export type PinRunRequest = Message<"millrace.v1.PinRunRequest"> & {
  * Use `create(PinRunRequestSchema)` to create a new message.
  */
 export const PinRunRequestSchema: GenMessage<PinRunRequest> = /*@__PURE__*/
-  messageDesc(file_millrace_v1_run, 25);
+  messageDesc(file_millrace_v1_run, 32);
 
 /**
  * See RunService.PinRun.
@@ -924,7 +1187,7 @@ export type PinRunResponse = Message<"millrace.v1.PinRunResponse"> & {
  * Use `create(PinRunResponseSchema)` to create a new message.
  */
 export const PinRunResponseSchema: GenMessage<PinRunResponse> = /*@__PURE__*/
-  messageDesc(file_millrace_v1_run, 26);
+  messageDesc(file_millrace_v1_run, 33);
 
 /**
  * See RunService.UnpinRun.
@@ -943,7 +1206,7 @@ export type UnpinRunRequest = Message<"millrace.v1.UnpinRunRequest"> & {
  * Use `create(UnpinRunRequestSchema)` to create a new message.
  */
 export const UnpinRunRequestSchema: GenMessage<UnpinRunRequest> = /*@__PURE__*/
-  messageDesc(file_millrace_v1_run, 27);
+  messageDesc(file_millrace_v1_run, 34);
 
 /**
  * See RunService.UnpinRun.
@@ -958,7 +1221,7 @@ export type UnpinRunResponse = Message<"millrace.v1.UnpinRunResponse"> & {
  * Use `create(UnpinRunResponseSchema)` to create a new message.
  */
 export const UnpinRunResponseSchema: GenMessage<UnpinRunResponse> = /*@__PURE__*/
-  messageDesc(file_millrace_v1_run, 28);
+  messageDesc(file_millrace_v1_run, 35);
 
 /**
  * Submits runs and follows them. Every call needs a token with the role `admin` or `developer`.
@@ -1031,8 +1294,12 @@ export const RunService: GenService<{
     output: typeof CancelRunResponseSchema;
   },
   /**
-   * Approves or rejects at the gate of a manual stage. FAILED_PRECONDITION with the reason when the gate is not open or
-   * now binds something else than `binding`; PERMISSION_DENIED for who is no approver. Saying the same again changes nothing.
+   * Approves or rejects at the gate of a manual stage. One rejection decides it; an approval does when as many different
+   * people have approved as the gate asks for, and may be changed by its person until then. FAILED_PRECONDITION with the
+   * reason when the gate is not open, now binds something else than `binding`, lacks evidence, or when a newer run of the
+   * same pipeline was approved at this stage (`superseded`); PERMISSION_DENIED for who is no approver, and for who asked for
+   * the run where the gate wants others; INVALID_ARGUMENT for a form that is not filled in right. Saying the same again
+   * changes nothing.
    *
    * @generated from rpc millrace.v1.RunService.DecideGate
    */
@@ -1040,6 +1307,27 @@ export const RunService: GenService<{
     methodKind: "unary";
     input: typeof DecideGateRequestSchema;
     output: typeof DecideGateResponseSchema;
+  },
+  /**
+   * Takes back one's own approval at a gate that is not decided yet; without one nothing changes.
+   *
+   * @generated from rpc millrace.v1.RunService.WithdrawVote
+   */
+  withdrawVote: {
+    methodKind: "unary";
+    input: typeof WithdrawVoteRequestSchema;
+    output: typeof WithdrawVoteResponseSchema;
+  },
+  /**
+   * Lays a file beside an open gate for others to look at: one `start`, any number of `chunk`, one `finish`. A stream that
+   * ends without `finish` adds nothing. FAILED_PRECONDITION when the gate is not open, RESOURCE_EXHAUSTED beyond its bounds.
+   *
+   * @generated from rpc millrace.v1.RunService.AddEvidence
+   */
+  addEvidence: {
+    methodKind: "client_streaming";
+    input: typeof AddEvidenceRequestSchema;
+    output: typeof AddEvidenceResponseSchema;
   },
   /**
    * Where those tasks of a run stand that wait for an agent, at this moment. It costs more than GetRun: ask when a person does.
