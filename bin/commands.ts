@@ -47,6 +47,11 @@ const entries: readonly CommandEntry[] = [
     load: async () => (await import("../cli/commands/decide.ts")).rejectCommand(),
   },
   {
+    name: "evidence",
+    summary: "lay files beside a gate, and fetch them",
+    load: async () => (await import("../cli/commands/evidence.ts")).evidenceCommand(),
+  },
+  {
     name: "why",
     summary: "say why the tasks of a run wait",
     load: async () => (await import("../cli/commands/why.ts")).whyCommand(),

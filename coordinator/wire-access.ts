@@ -5,21 +5,32 @@ import type { Belongings } from "./api/admission.ts";
 import { openTokens } from "./delivery/access/tokens.ts";
 import type { Environments } from "./delivery/environment/environments.ts";
 import { openProjects, type StoredProjectsDeps } from "./delivery/project/stored-projects.ts";
+import { approvedCandidates, type CandidatesDeps } from "./delivery/run/candidates.ts";
 import type { KeptRuns, RunProjects } from "./delivery/run/runs.ts";
 
 export interface AccessParts {
   readonly data: string;
   readonly sqlite: Sqlite;
-  readonly store: StoredProjectsDeps["store"];
+  readonly store: StoredProjectsDeps["store"] & CandidatesDeps["store"];
   readonly fingerprint: string | undefined;
   readonly clock: Clock;
   readonly environments: Pick<Environments, "projectOf">;
+  readonly onError: (error: unknown) => void;
   /** Asked once they are there: runs need projects, and projects are asked for runs. */
   readonly runs: () => RunProjects & Pick<KeptRuns, "active">;
 }
 
 /** Who may do what, where, and what belongs to whom. */
-export async function wireAccess({ data, sqlite, store, fingerprint, clock, environments, runs }: AccessParts) {
+export async function wireAccess({
+  data,
+  sqlite,
+  store,
+  fingerprint,
+  clock,
+  environments,
+  onError,
+  runs,
+}: AccessParts) {
   const unfinishedRuns = (project: string) =>
     runs()
       .active()
@@ -30,5 +41,6 @@ export async function wireAccess({ data, sqlite, store, fingerprint, clock, envi
     projectOfRun: (run) => runs().projectOf(run),
     projectOfEnvironment: environments.projectOf,
   };
-  return { tokens, projects, belongings };
+  const candidates = approvedCandidates({ sqlite, store, clock, onError });
+  return { tokens, projects, candidates, belongings };
 }

@@ -63,7 +63,6 @@ import { storedEnvironments } from "./delivery/environment/environments.ts";
 import { flows } from "./delivery/insight/flows.ts";
 import type { ProjectView } from "./delivery/project/projects.ts";
 import { retentionOf } from "./delivery/project/retention.ts";
-import { approvedCandidates } from "./delivery/run/candidates.ts";
 import { RunEngine } from "./delivery/run/run-engine.ts";
 import { runSummaries } from "./delivery/run/run-summaries.ts";
 import { completenessCheckingActionCache } from "./farm/action-cache/completeness-checking-action-cache.ts";
@@ -140,10 +139,13 @@ export async function startCoordinator(config: CoordinatorConfig, log: Logger): 
 
     // delivery
     const environments = storedEnvironments({ store, agents, clock });
-    const shared = { sqlite, store, fingerprint, clock, environments };
-    const { tokens, projects, belongings } = await wireAccess({ data: config.data, ...shared, runs: () => runs });
+    const shared = { sqlite, store, fingerprint, clock, environments, onError };
+    const { tokens, projects, candidates, belongings } = await wireAccess({
+      data: config.data,
+      ...shared,
+      runs: () => runs,
+    });
     const summaries = runSummaries({ sqlite, store, clock, onError });
-    const candidates = approvedCandidates({ sqlite, store, clock, onError });
     const meters = metrics({ scheduler: () => scheduler.stats(), agents });
     const pinning = turns();
     const runs: RunEngine = new RunEngine({
