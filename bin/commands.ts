@@ -92,6 +92,11 @@ const entries: readonly CommandEntry[] = [
     load: async () => (await import("../cli/commands/token.ts")).tokenCommand(),
   },
   {
+    name: "audit",
+    summary: "show who changed what, and that nobody changed the record",
+    load: async () => (await import("../cli/commands/audit.ts")).auditCommand(),
+  },
+  {
     name: "admin",
     summary: "back up and restore a farm, and keep it in order",
     load: async () => {

@@ -1,8 +1,15 @@
 import { join } from "node:path";
+import { AuditService } from "../proto/gen/millrace/v1/audit_pb.ts";
+import { ProjectService } from "../proto/gen/millrace/v1/project_pb.ts";
 import type { Clock } from "../shared/clock.ts";
 import type { Sqlite } from "../shared/sqlite/sqlite.ts";
 import type { Belongings } from "./api/admission.ts";
+import { type AuthenticateDeps, authenticator } from "./api/authenticate.ts";
+import { auditService } from "./api/grpc/audit-service.ts";
+import { type MountedService, mounted } from "./api/grpc/grpc-server.ts";
+import { projectService } from "./api/grpc/project-service.ts";
 import { openTokens } from "./delivery/access/tokens.ts";
+import { storedAudit } from "./delivery/audit/stored-audit.ts";
 import type { Environments } from "./delivery/environment/environments.ts";
 import { openProjects, type StoredProjectsDeps } from "./delivery/project/stored-projects.ts";
 import { approvedCandidates, type CandidatesDeps } from "./delivery/run/candidates.ts";
@@ -15,22 +22,15 @@ export interface AccessParts {
   readonly fingerprint: string | undefined;
   readonly clock: Clock;
   readonly environments: Pick<Environments, "projectOf">;
+  readonly enrolmentTokens: AuthenticateDeps["enrolmentTokens"];
   readonly onError: (error: unknown) => void;
   /** Asked once they are there: runs need projects, and projects are asked for runs. */
   readonly runs: () => RunProjects & Pick<KeptRuns, "active">;
 }
 
 /** Who may do what, where, and what belongs to whom. */
-export async function wireAccess({
-  data,
-  sqlite,
-  store,
-  fingerprint,
-  clock,
-  environments,
-  onError,
-  runs,
-}: AccessParts) {
+export async function wireAccess(parts: AccessParts) {
+  const { data, sqlite, store, fingerprint, clock, environments, enrolmentTokens, onError, runs } = parts;
   const unfinishedRuns = (project: string) =>
     runs()
       .active()
@@ -42,5 +42,11 @@ export async function wireAccess({
     projectOfEnvironment: environments.projectOf,
   };
   const candidates = approvedCandidates({ sqlite, store, clock, onError });
-  return { tokens, projects, candidates, belongings };
+  const audit = storedAudit({ sqlite, store, clock, onError });
+  const guards = { authenticate: authenticator({ tokens, enrolmentTokens }), belongings, audit };
+  const services: MountedService[] = [
+    mounted(ProjectService, projectService(projects)),
+    mounted(AuditService, auditService(audit)),
+  ];
+  return { tokens, projects, candidates, guards, services };
 }

@@ -17,7 +17,6 @@ import { EnvironmentService } from "../proto/gen/millrace/v1/environment_pb.ts";
 import { FlowService } from "../proto/gen/millrace/v1/flow_pb.ts";
 import { LogService } from "../proto/gen/millrace/v1/log_pb.ts";
 import { PoolService } from "../proto/gen/millrace/v1/pool_pb.ts";
-import { ProjectService } from "../proto/gen/millrace/v1/project_pb.ts";
 import { RunService } from "../proto/gen/millrace/v1/run_pb.ts";
 import { connectNatsBus } from "../shared/bus/nats-bus.ts";
 import { boundedCas } from "../shared/cas/bounded-cas.ts";
@@ -33,8 +32,6 @@ import { openSqlite } from "../shared/sqlite/open.ts";
 import type { Sqlite } from "../shared/sqlite/sqlite.ts";
 import { turns } from "../shared/turns.ts";
 import { version } from "../shared/version.ts";
-import type { Belongings } from "./api/admission.ts";
-import { authenticator } from "./api/authenticate.ts";
 import { actionCacheService } from "./api/grpc/action-cache-service.ts";
 import { adminService } from "./api/grpc/admin-service.ts";
 import { agentService } from "./api/grpc/agent-service.ts";
@@ -47,10 +44,9 @@ import { grpcServer, type MountedService, mounted } from "./api/grpc/grpc-server
 import { healthService } from "./api/grpc/health-service.ts";
 import { type LogWriters, logService } from "./api/grpc/log-service.ts";
 import { poolService } from "./api/grpc/pool-service.ts";
-import { projectService } from "./api/grpc/project-service.ts";
 import { reflectionService } from "./api/grpc/reflection-service.ts";
 import { runService } from "./api/grpc/run-service.ts";
-import { guarded, principalOf } from "./api/guard.ts";
+import { type GuardOptions, guarded, principalOf } from "./api/guard.ts";
 import { healthPages } from "./api/http/health-pages.ts";
 import { type HttpServerOptions, httpServer } from "./api/http/http-server.ts";
 import { installPages } from "./api/http/install-pages.ts";
@@ -58,7 +54,6 @@ import { type Metrics, metrics } from "./api/http/metrics.ts";
 import { installerAddress } from "./api/install/installer-address.ts";
 import { ownDist, ownExecutable, readInstaller } from "./api/install/own-files.ts";
 import type { CoordinatorConfig, KeepingConfig } from "./config.ts";
-import type { Principal } from "./delivery/access/principal.ts";
 import { storedEnvironments } from "./delivery/environment/environments.ts";
 import { flows } from "./delivery/insight/flows.ts";
 import type { ProjectView } from "./delivery/project/projects.ts";
@@ -139,12 +134,9 @@ export async function startCoordinator(config: CoordinatorConfig, log: Logger): 
 
     // delivery
     const environments = storedEnvironments({ store, agents, clock });
-    const shared = { sqlite, store, fingerprint, clock, environments, onError };
-    const { tokens, projects, candidates, belongings } = await wireAccess({
-      data: config.data,
-      ...shared,
-      runs: () => runs,
-    });
+    const shared = { data: config.data, sqlite, store, fingerprint, clock, environments, enrolmentTokens, onError };
+    const access = await wireAccess({ ...shared, runs: () => runs });
+    const { tokens, projects, candidates } = access;
     const summaries = runSummaries({ sqlite, store, clock, onError });
     const meters = metrics({ scheduler: () => scheduler.stats(), agents });
     const pinning = turns();
@@ -178,15 +170,12 @@ export async function startCoordinator(config: CoordinatorConfig, log: Logger): 
         mounted(FlowService, flowService({ flows: flows({ runs, histories: runs, clock }) })),
         mounted(LogService, logService({ logs, writers: letIn.logWriters, runs, cas })),
         mounted(EnvironmentService, environmentService(environments)),
-        mounted(ProjectService, projectService(projects)),
         mounted(PoolService, poolService(pools)),
         mounted(AgentService, agentService(joined)),
+        ...access.services,
         mounted(AdminService, adminService(administered)),
       ],
-      {
-        authenticate: authenticator({ tokens, enrolmentTokens }),
-        ...{ belongings, meters, stopping: stopping.signal },
-      },
+      { ...access.guards, meters, stopping: stopping.signal },
     );
     const caPem = config.tls?.authority?.caPem;
     const installing = installPages({ programs, installer: readInstaller(), grpcPort: () => ports.grpc, caPem });
@@ -322,9 +311,7 @@ function callerOf(context: HandlerContext): string {
   return principalOf(context).name;
 }
 
-interface GuardParts {
-  readonly authenticate: (secret: string) => Principal;
-  readonly belongings: Belongings;
+interface GuardParts extends Omit<GuardOptions, "observer"> {
   readonly meters: Metrics;
   readonly stopping: AbortSignal;
 }

@@ -9,6 +9,7 @@ import { Health } from "../../proto/gen/grpc/health/v1/health_pb.ts";
 import { ServerReflection } from "../../proto/gen/grpc/reflection/v1/reflection_pb.ts";
 import { AdminService } from "../../proto/gen/millrace/v1/admin_pb.ts";
 import { AgentService } from "../../proto/gen/millrace/v1/agent_pb.ts";
+import { AuditService } from "../../proto/gen/millrace/v1/audit_pb.ts";
 import { EnvironmentService } from "../../proto/gen/millrace/v1/environment_pb.ts";
 import { FlowService } from "../../proto/gen/millrace/v1/flow_pb.ts";
 import { LogService } from "../../proto/gen/millrace/v1/log_pb.ts";
@@ -39,15 +40,18 @@ export interface Access {
   readonly alsoOf: (request: unknown) => Right | undefined;
   /** It changes something, and people make it: each call is recorded. */
   readonly audited: boolean;
-  /** What it was about, for the record, where the subject does not say it. Never a secret. */
-  readonly targetOf: (request: unknown) => string;
+  /**
+   * What it was about, for the record, from the request and, once there is one, the answer. Never a secret. A stream of
+   * answers gives none.
+   */
+  readonly targetOf: (request: unknown, answer: unknown) => string;
 }
 
-interface Row<Request> {
+interface Row<Request, Answer> {
   readonly subject?: (request: Request) => Subject;
   readonly also?: (request: Request) => Right | undefined;
   readonly audited?: boolean;
-  readonly target?: (request: Request) => string;
+  readonly target?: (request: Request, answer: Answer | undefined) => string;
 }
 
 const any: Subject = { kind: "any" };
@@ -57,17 +61,30 @@ const project = (name: string): Subject => ({ kind: "project", name: name === ""
 const aRun = (name: string): Subject => ({ kind: "run", name });
 const ofRun = ({ run }: { readonly run: string }) => aRun(run);
 
-function row<M extends DescMethod>(method: M, right: Right | undefined, more: Row<MessageShape<M["input"]>> = {}) {
-  const { subject = () => any, also = () => undefined, audited = false, target = () => "" } = more;
+function row<M extends DescMethod>(
+  method: M,
+  right: Right | undefined,
+  more: Row<MessageShape<M["input"]>, Partial<MessageShape<M["output"]>>> = {},
+) {
+  const { subject = () => any, also = () => undefined, audited = false, target } = more;
   type Request = MessageShape<M["input"]>;
+  type Answer = Partial<MessageShape<M["output"]>> | undefined;
+  const named = (request: Request): string => {
+    const about = subject(request);
+    return "name" in about ? about.name : "";
+  };
   const access: Access = {
     ...{ right, audited },
     subjectOf: (request) => subject(request as Request),
     alsoOf: (request) => also(request as Request),
-    targetOf: (request) => target(request as Request),
+    targetOf: (request, answer) => (target ?? named)(request as Request, answer as Answer),
   };
   return [keyOf(method), access] as const;
 }
+
+const tokenName = ({ name }: { readonly name: string }, made: CreateTokenAnswer | undefined) =>
+  made?.token?.name ?? name;
+type CreateTokenAnswer = Partial<MessageShape<typeof AdminService.method.createToken.output>>;
 
 const { method: runs } = RunService;
 const { method: agents } = AgentService;
@@ -97,9 +114,14 @@ const rows: ReadonlyMap<string, Access> = new Map([
   // An agent's results come by report, fenced by its lease. What is written here counts in every project.
   row(ActionCache.method.updateActionResult, "share", { subject: onFarm }),
 
-  row(runs.submitRun, "submit", { subject: ({ run }) => project(run?.project ?? ""), audited: true }),
+  row(runs.submitRun, "submit", {
+    subject: ({ run }) => project(run?.project ?? ""),
+    target: (_request, made) => made?.run ?? "",
+    audited: true,
+  }),
   row(runs.submitRunArchive, "submit", {
     subject: ({ part }) => (part.case === "start" ? project(part.value.project) : any),
+    target: (_request, made) => made?.run ?? "",
     audited: true,
   }),
   row(runs.getRun, "read", { subject: ofRun }),
@@ -154,12 +176,17 @@ const rows: ReadonlyMap<string, Access> = new Map([
   row(agents.fetchProgram, "execute"),
 
   row(admin.describeCoordinator, "know"),
-  row(admin.createToken, "administer", { subject: onFarm, audited: true, target: ({ name }) => name }),
+  row(admin.createToken, "administer", { subject: onFarm, audited: true, target: tokenName }),
   row(admin.listTokens, "administer", { subject: onFarm }),
   row(admin.revokeToken, "administer", { subject: onFarm, audited: true, target: ({ name }) => name }),
   row(admin.backup, "administer", { subject: onFarm, audited: true, target: ({ folder }) => folder }),
   row(admin.rebuildProjections, "administer", { subject: onFarm, audited: true }),
   row(admin.collectGarbage, "administer", { subject: onFarm, audited: true }),
+
+  row(AuditService.method.listAuditRecords, "administer", {
+    subject: (request) => (request.project === "" ? farm : project(request.project)),
+  }),
+  row(AuditService.method.verifyAudit, "administer", { subject: onFarm }),
 ]);
 
 /** A method without a row is for admins of the farm, and recorded: to forget one opens nothing. A test finds it. */

@@ -2,8 +2,10 @@ import type { DescMethod, DescService } from "@bufbuild/protobuf";
 import { createContextKey, type HandlerContext, type ServiceImpl } from "@connectrpc/connect";
 import { from, MillraceError, toConnectError } from "../../shared/errors.ts";
 import type { Principal } from "../delivery/access/principal.ts";
+import type { AuditLog } from "../delivery/audit/audit-log.ts";
 import { accessOf } from "./access.ts";
 import { admit, type Belongings, requireRight } from "./admission.ts";
+import { type KnownCall, recordedCalls } from "./audited.ts";
 import { firstMessage } from "./first-message.ts";
 
 const principalKey = createContextKey<Principal | undefined>(undefined, { description: "who makes the call" });
@@ -24,8 +26,9 @@ export interface CallObserver {
 export interface GuardOptions {
   /** Whose secret it is. Throws `unauthenticated`, with the reason, when it is nobody's. */
   readonly authenticate: (secret: string) => Principal;
-  /** For calls of those who are bound to projects. */
+  /** For calls of those who are bound to projects, and for the audit. */
   readonly belongings: Belongings;
+  readonly audit: Pick<AuditLog, "record">;
   readonly observer: CallObserver;
 }
 
@@ -47,44 +50,53 @@ export function guarded<S extends DescService>(
     if (handler === undefined) throw new MillraceError("internal", `${service.typeName}.${method.name} is missing`);
     const observe = observed(`${service.typeName}/${method.name}`, options.observer);
     const pass = gateFor(method, options);
+    const recorded = recordedCalls(method, options);
     const streams = method.methodKind === "server_streaming" || method.methodKind === "bidi_streaming";
     wrapped[method.localName] = streams
       ? (input, context) =>
-          observe.stream(async function* () {
-            const admitted = await pass(input, context);
-            yield* handler.call(impl, admitted, context) as AsyncIterable<unknown>;
-          })
+          observe.stream(() =>
+            recorded.stream(context, async function* (call) {
+              const admitted = await pass(input, context, call);
+              yield* handler.call(impl, admitted, context) as AsyncIterable<unknown>;
+            }),
+          )
       : (input, context) =>
-          observe.single(async () => {
-            const admitted = await pass(input, context);
-            return await handler.call(impl, admitted, context);
-          });
+          observe.single(() =>
+            recorded.single(context, async (call) => {
+              const admitted = await pass(input, context, call);
+              return await handler.call(impl, admitted, context);
+            }),
+          );
   }
   return wrapped as ServiceImpl<S>;
 }
 
-/** Resolves with the input for the handler when the call may pass. */
+/** Resolves with the input for the handler when the call may pass, and notes what is known of it on the way. */
 function gateFor(
   method: DescMethod,
   options: GuardOptions,
-): (input: unknown, context: HandlerContext) => Promise<unknown> {
+): (input: unknown, context: HandlerContext, call: KnownCall) => Promise<unknown> {
   const access = accessOf(method);
   const sendsStream = method.methodKind === "client_streaming" || method.methodKind === "bidi_streaming";
-  return async (input, context) => {
+  return async (input, context, call) => {
     const { right } = access;
     if (right === undefined) return input;
     const principal = identify(context, options);
+    call.principal = principal.name;
     const asked = { principal, access, method: method.name };
+    if (!sendsStream) call.request = input;
     requireRight(asked, right);
     context.values.set(principalKey, principal);
     if (!sendsStream) {
-      await admit(asked, input, options.belongings);
+      call.project = await admit(asked, input, options.belongings);
       return input;
     }
     // A stream of both sides goes on its way at once: none of them is about one project.
     if (method.methodKind === "bidi_streaming") return input;
     const { first, all } = await firstMessage(input as AsyncIterable<unknown>);
-    if (first !== undefined) await admit(asked, first, options.belongings);
+    if (first === undefined) return all;
+    call.request = first;
+    call.project = await admit(asked, first, options.belongings);
     return all;
   };
 }

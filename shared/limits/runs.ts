@@ -71,6 +71,18 @@ export const runLimits = {
   taskSecrets: 50,
   /** Projects of a farm, those that were removed not counted: all are kept in memory. */
   projects: 1_000,
+  /** Records of the audit in one stream: what one read of it holds in memory, some 300 bytes each. */
+  auditSegment: 10_000,
+  /** Such streams that are read for one page: beyond it, the page ends with a place to go on. */
+  auditPageSegments: 10,
+  /** Records of the audit in one write. */
+  auditBatch: 500,
+  /** Calls that wait for their record; one more is refused. */
+  auditPending: 10_000,
+  /** What a call was about, as the audit keeps it, in characters. */
+  auditTargetChars: 200,
+  /** Why it was refused, as the audit keeps it, in characters. */
+  auditDetailChars: 500,
   /** Projects that one token names: more is a token for all. */
   tokenProjects: 100,
   /** A project's title, in characters. */

@@ -24,6 +24,7 @@ function clientOf(service: ReturnType<typeof logService>) {
   const behind = guarded(LogService, service, {
     authenticate: (secret) =>
       secret === "a" ? { name: "agent:a", role: "agent", agentId: "a" } : { name: "user:vera", role: "viewer" },
+    audit: { record: async () => undefined },
     belongings: { projectOfRun: async () => undefined, projectOfEnvironment: async () => undefined },
     observer: { ended: () => undefined },
   });

@@ -42,6 +42,8 @@ test("what changes something needs more than a viewer has, and is recorded unles
     "millrace.v1.AdminService/ListTokens",
     "millrace.v1.AgentService/FetchProgram",
     "millrace.v1.AgentService/JoinFarm",
+    "millrace.v1.AuditService/ListAuditRecords",
+    "millrace.v1.AuditService/VerifyAudit",
     "millrace.v1.LogService/AppendLog",
   ]);
 });
