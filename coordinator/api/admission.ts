@@ -55,6 +55,12 @@ export async function admit(asked: Asked, request: unknown, belongings: Belongin
   );
 }
 
+/** Of which project a request that is refused was, for the record; empty when that is not to be found out. */
+export async function projectOfRequest(access: Access, request: unknown, belongings: Belongings): Promise<string> {
+  const project = await projectOf(access.subjectOf(request), belongings).catch(() => undefined); // the refusal counts
+  return project ?? "";
+}
+
 async function projectOf(subject: Subject, belongings: Belongings): Promise<string | undefined> {
   switch (subject.kind) {
     case "project":

@@ -4,7 +4,7 @@ import { from, MillraceError, toConnectError } from "../../shared/errors.ts";
 import type { Principal } from "../delivery/access/principal.ts";
 import type { AuditLog } from "../delivery/audit/audit-log.ts";
 import { accessOf } from "./access.ts";
-import { admit, type Belongings, requireRight } from "./admission.ts";
+import { admit, type Belongings, projectOfRequest, requireRight } from "./admission.ts";
 import { type KnownCall, recordedCalls } from "./audited.ts";
 import { firstMessage } from "./first-message.ts";
 
@@ -78,25 +78,33 @@ function gateFor(
 ): (input: unknown, context: HandlerContext, call: KnownCall) => Promise<unknown> {
   const access = accessOf(method);
   const sendsStream = method.methodKind === "client_streaming" || method.methodKind === "bidi_streaming";
+  const { belongings } = options;
   return async (input, context, call) => {
     const { right } = access;
     if (right === undefined) return input;
     const principal = identify(context, options);
     call.principal = principal.name;
     const asked = { principal, access, method: method.name };
-    if (!sendsStream) call.request = input;
-    requireRight(asked, right);
+    const check = async (request: unknown): Promise<void> => {
+      call.request = request;
+      try {
+        requireRight(asked, right);
+        call.project = await admit(asked, request, belongings);
+      } catch (error) {
+        call.project = await projectOfRequest(access, request, belongings);
+        throw error;
+      }
+    };
     context.values.set(principalKey, principal);
     if (!sendsStream) {
-      call.project = await admit(asked, input, options.belongings);
+      await check(input);
       return input;
     }
+    requireRight(asked, right); // before anything is taken in
     // A stream of both sides goes on its way at once: none of them is about one project.
     if (method.methodKind === "bidi_streaming") return input;
     const { first, all } = await firstMessage(input as AsyncIterable<unknown>);
-    if (first === undefined) return all;
-    call.request = first;
-    call.project = await admit(asked, first, options.belongings);
+    if (first !== undefined) await check(first);
     return all;
   };
 }

@@ -146,3 +146,27 @@ it("a project is seen by its own people alone, and its settings are the farm's t
   expect(unknown.stderr).toContain('did you mean "shop"?');
   expect((await farm.cli(["project", "remove", "other"])).status).toBe(0);
 });
+
+it("who did what stands in the audit, also what was refused, and nothing in it was changed", async () => {
+  const listed = await farm.cli(["audit", "--since", "1h", "--project", "shop", "--json", "--limit", "500"]);
+  const records = listed.stdout
+    .split("\n")
+    .filter((line) => line !== "")
+    .map((line) => JSON.parse(line) as { principal: string; method: string; target: string; outcome: string });
+  const said = records.map(({ principal, method, target, outcome }) => {
+    return `${principal} ${method.slice(method.indexOf("/") + 1)} ${target} ${outcome}`;
+  });
+  expect(said).toContain("user:anna SubmitRun run_1 ok");
+  expect(said).toContain("user:anna DecideGate run_1 explore permission_denied");
+  expect(said).toContain("user:vera DecideGate run_1 explore permission_denied");
+  expect(said).toContain("user:carl DecideGate run_1 explore ok");
+  for (const token of tokens.values()) expect(listed.stdout).not.toContain(token);
+  expect((await as("vera", "audit")).status).toBe(3);
+  const { status, stdout } = await farm.cli(["audit", "verify"]);
+  expect(status).toBe(0);
+  const [, head = ""] = /all as they were written; the last one is (\d+:[0-9a-f]{64})$/m.exec(stdout) ?? [];
+  expect((await farm.cli(["audit", "verify", "--expect", head])).status).toBe(0);
+  const forged = await farm.cli(["audit", "verify", "--expect", `${head.split(":")[0]}:${"0".repeat(64)}`]);
+  expect(forged.status).toBe(1);
+  expect(forged.stderr).toContain("is not as it was when its hash was noted");
+});

@@ -5,6 +5,7 @@ import Database from "better-sqlite3";
 import { expect, onTestFinished, test } from "vitest";
 import type { AuditedCall } from "../../../coordinator/delivery/audit/audit-log.ts";
 import { auditSchema, storedAudit } from "../../../coordinator/delivery/audit/stored-audit.ts";
+import { restoreCoordinator } from "../../../coordinator/restore.ts";
 import { eventStoreSchema, sqliteEventStore } from "../../../coordinator/store/sqlite-event-store.ts";
 import { Role } from "../../../proto/gen/millrace/v1/admin_pb.ts";
 import { limits } from "../../../shared/limits.ts";
@@ -54,8 +55,8 @@ test("each call that changes something is recorded before it is answered, and ea
   expect(said).toEqual([
     ["token:admin", "CancelRun", run, "shop", "ok"],
     ["token:admin", "DecideGate", `${run} build`, "shop", "not_found"],
-    ["user:vera", "GetRun", foreign, "", "permission_denied"],
-    ["user:vera", "CancelRun", run, "", "permission_denied"],
+    ["user:vera", "GetRun", foreign, "other", "permission_denied"],
+    ["user:vera", "CancelRun", run, "shop", "permission_denied"],
     ["token:admin", "SubmitRunArchive", foreign, "other", "ok"],
     ["token:admin", "SubmitRunArchive", run, "shop", "ok"],
     ["token:admin", "CreateToken", "vera-1", "", "ok"],
@@ -69,7 +70,7 @@ test("each call that changes something is recorded before it is answered, and ea
   const own = await person.audit.listAuditRecords({ project: "shop", pageSize: 2 });
   expect(own.records.map(({ target }) => target)).toEqual([run, `${run} build`]);
   const rest = await person.audit.listAuditRecords({ project: "shop", pageToken: own.nextPageToken });
-  expect(rest.records.map(({ target }) => target)).toEqual([run]);
+  expect(rest.records.map(({ principal }) => principal)).toEqual(["user:vera", "token:admin"]);
   const later = timestampFromMs(Date.now() + 60_000);
   expect((await person.audit.listAuditRecords({ since: later })).records).toEqual([]);
 });
@@ -189,4 +190,31 @@ test("a record that nobody can read any more is found, too", async () => {
     sequence: 1n,
     reason: expect.stringMatching(/position 2 of stream audit.* cannot be decoded/),
   });
+});
+
+test("the record survives retention, a rebuild, a backup and a restore", async () => {
+  const coordinator = await startTestCoordinator(tempDir(), { keeping: { keepRunsFor: 1 } });
+  const { admin, audit, runs } = coordinator.as("admin");
+  const run = await submitText(coordinator.as("admin"), waiting);
+  await runs.cancelRun({ run });
+  await submitText(coordinator.as("admin"), waiting);
+  await expect.poll(async () => (await admin.collectGarbage({})).runNames, { interval: 20 }).toEqual([run]);
+  await admin.rebuildProjections({});
+  const folder = join(tempDir(), "backup");
+  for await (const step of admin.backup({ folder })) expect(step.step.case).toBeDefined();
+  const before = (await audit.listAuditRecords({})).records;
+  expect(before.map(({ method }) => method.slice(method.indexOf("/") + 1))).toEqual(
+    expect.arrayContaining(["Backup", "RebuildProjections", "CollectGarbage", "CancelRun", "SubmitRunArchive"]),
+  );
+  expect(before.at(-1)?.target).toBe(run);
+
+  const data = join(tempDir(), "restored");
+  await restoreCoordinator({ backup: folder, data, signal: AbortSignal.timeout(30_000), onProgress: () => undefined });
+  const restored = (await startTestCoordinator(data)).as("admin");
+  const after = (await restored.audit.listAuditRecords({})).records;
+  expect(after).toEqual(before.slice(1)); // the backup was made before its own record
+  expect((await restored.audit.verifyAudit({})).fault).toBeUndefined();
+  await restored.projects.setProject({ project: { name: "late" } });
+  const { sequence = 0n } = after[0] ?? {};
+  expect(await restored.audit.verifyAudit({})).toMatchObject({ headSequence: sequence + 1n });
 });
