@@ -76,6 +76,7 @@ import { openFileLogStore } from "./farm/logs/file-log-store.ts";
 import { busDispatcher } from "./farm/scheduler/dispatcher.ts";
 import { nextTerm, placedOn, sqliteExecutionTable } from "./farm/scheduler/execution-table.ts";
 import { FarmScheduler } from "./farm/scheduler/farm-scheduler.ts";
+import { firstConnection } from "./first-connection.ts";
 import { requireNoUnfinishedRestore } from "./keeping/backup/unfinished.ts";
 import type { Collector } from "./keeping/garbage/collector.ts";
 import { type KeepingSettings, keeping } from "./keeping/keeping.ts";
@@ -108,7 +109,7 @@ export async function startCoordinator(config: CoordinatorConfig, log: Logger): 
     // store
     const sqlite = await openDatabase(config.data, own, onError);
     const store = sqliteEventStore({ sqlite });
-    const bus = own("bus", await connectNatsBus({ ...config.bus, name: "coordinator", onError }));
+    const bus = own("bus", await firstConnection({ ...config.bus, name: "coordinator", clock, onError }));
 
     // farm
     const { disk, cas } = await openCas({ config, sqlite, own, log, collector: () => keeper.collector });
@@ -166,7 +167,7 @@ export async function startCoordinator(config: CoordinatorConfig, log: Logger): 
         mounted(ContentAddressableStorage, casService({ cas })),
         mounted(ByteStream, byteStreamService({ cas })),
         mounted(ActionCacheService, actionCacheService({ actionCache, cas, writer: callerOf })),
-        mounted(RunService, runService({ runs, gates: runs, pins: runs, queue: scheduler.view, cas })),
+        mounted(RunService, runService({ runs, steering: runs, gates: runs, pins: runs, queue: scheduler.view, cas })),
         mounted(FlowService, flowService({ flows: flows({ runs, histories: runs, clock }) })),
         mounted(LogService, logService({ logs, writers: letIn.logWriters, runs, cas })),
         mounted(EnvironmentService, environmentService(environments)),

@@ -21,12 +21,22 @@ export interface RunProgress {
 
 export function runProgress(): RunProgress {
   const tasks = new Map<string, TaskStatus>();
+  /** What a task wrote last, by the task. */
+  const written = new Map<string, readonly string[]>();
   return {
     apply({ kind }) {
       switch (kind.case) {
         case "runPlanned":
           for (const task of kind.value.tasks) tasks.set(`${task.stage}/${task.name}`, TaskStatus.WAITING);
           break;
+        case "tasksGenerated": {
+          const { by } = kind.value;
+          const names = kind.value.tasks.map(({ stage, name }) => `${stage}/${name}`);
+          for (const former of written.get(by) ?? []) if (!names.includes(former)) tasks.delete(former);
+          written.set(by, names);
+          for (const name of names) tasks.set(name, TaskStatus.WAITING);
+          break;
+        }
         case "taskSubmitted":
           tasks.set(kind.value.task, TaskStatus.QUEUED);
           break;

@@ -64,6 +64,14 @@ export function runView(console: Console, startedMs = performance.now()): RunVie
       case "runPlanned":
         announce(progress.tasks());
         break;
+      case "tasksGenerated": {
+        const { by, tasks } = kind.value;
+        announce(progress.tasks());
+        const names = tasks.map(({ name }) => name);
+        const more = names.length > 5 ? `, … (${names.length})` : "";
+        await line.write(`${prefix(by)}${colors.dim(`added ${names.slice(0, 5).join(", ")}${more}`)}\n`);
+        break;
+      }
       case "taskWaiting":
         if (needsAttention(kind.value.wait?.cause)) {
           const { cause, detail } = kind.value.wait ?? { cause: WaitCause.UNSPECIFIED, detail: "" };
@@ -141,6 +149,9 @@ const worthSaying: ReadonlySet<WaitCause | undefined> = new Set([
   WaitCause.AGENT_LOST,
   WaitCause.AGENT_DRAINING,
   WaitCause.GATE,
+  WaitCause.CONCURRENCY,
+  WaitCause.QUOTA,
+  WaitCause.SECRET,
 ]);
 
 function needsAttention(cause: WaitCause | undefined): boolean {

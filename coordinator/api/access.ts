@@ -132,6 +132,11 @@ const rows: ReadonlyMap<string, Access> = new Map([
   row(runs.cancelRun, "handle", { subject: ofRun, audited: true }),
   row(runs.pinRun, "handle", { subject: ofRun, audited: true }),
   row(runs.unpinRun, "handle", { subject: ofRun, audited: true }),
+  row(runs.retryRun, "submit", { subject: ofRun, audited: true }),
+  row(runs.pauseRun, "steer", { subject: ofRun, audited: true }),
+  row(runs.resumeRun, "steer", { subject: ofRun, audited: true }),
+  row(runs.skipTask, "steer", { subject: ofRun, audited: true, target: ({ run, task }) => `${run} ${task}` }),
+  row(runs.commentRun, "comment", { subject: ofRun, audited: true }),
   row(runs.decideGate, "decide", { subject: ofRun, audited: true, target: ({ run, stage }) => `${run} ${stage}` }),
   row(runs.withdrawVote, "decide", { subject: ofRun, audited: true, target: ({ run, stage }) => `${run} ${stage}` }),
   row(runs.addEvidence, "comment", {

@@ -63,6 +63,8 @@ export const contentLimits = {
   busBacklog: 100_000,
   /** The first connection to the bus. */
   busConnectMs: 5_000,
+  /** For how long a coordinator that starts looks for its bus, which may be starting, too. */
+  busFirstMs: 60_000,
   /** Between attempts to reach the bus again, plus up to twice as much by chance so that agents do not come as one. */
   busReconnectMs: 500,
   /** A bus that left two of these pings unanswered is taken for gone: within the lease, so that a cut is noticed. */

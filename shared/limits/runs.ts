@@ -8,6 +8,32 @@ export const runLimits = {
   pipelineValues: 400_000,
   /** Levels of nesting in a pipeline file; its language needs 8. */
   pipelineDepth: 32,
+  /** Values of a pipeline with its templates, matrices and shards written out; some 100 bytes each at most. */
+  pipelineExpandedValues: 1_000_000,
+  /** A condition, or what stands between `${{` and `}}`, in characters. */
+  celChars: 1_000,
+  /** A text that an expression speaks of: a parameter, a branch, a value of a matrix; in characters. */
+  celTextChars: 4_096,
+  /** Steps of one expression, each at most some ten nanoseconds, as they are counted before it is evaluated. */
+  celCost: 20_000_000,
+  /** Steps of all expressions of one pipeline together: a few seconds. */
+  celCostTotal: 300_000_000,
+  /** Characters and elements of a value on the way to an expression's result. */
+  celValueSize: 1_000_000,
+  /** Parameters of one pipeline, or of one template. */
+  pipelineParams: 100,
+  /** Dimensions of one matrix. */
+  matrixDimensions: 10,
+  /** Files that one pipeline includes, those that they include counted. */
+  includedFiles: 100,
+  /** Bytes of all files of one pipeline. */
+  includedBytes: 4 * 1024 * 1024,
+  /** Files that include each other, and templates that build on each other, in one chain. */
+  includeDepth: 20,
+  /** For a service to be ready, where it says nothing else. */
+  serviceReadyMs: 60_000,
+  /** Services beside one task. */
+  taskServices: 10,
   /** An input glob, in characters. */
   globChars: 512,
   /** What the braces of one glob may expand to. */
@@ -63,6 +89,18 @@ export const runLimits = {
   retryDelayMs: 1_000,
   /** Before a new try of a task, however often the delay was doubled. */
   retryDelayMaxMs: 60 * 60 * 1000,
+  /** Tries of one task, after which nobody may ask for one more: each leaves a log and events. */
+  taskTriesMax: 100,
+  /** Former tries of a task that are shown: what is older is in the log of events alone. */
+  taskTriesKept: 20,
+  /** What somebody says of a run, when it is paused, skipped or commented on, in characters. */
+  commentChars: 10_000,
+  /** Comments of one run: all of them are sent with it. */
+  runComments: 1_000,
+  /** Agents that one re-run may stay away from. */
+  avoidedAgents: 100,
+  /** How long tasks that are always executed may take after their run was cancelled; then they end as well. */
+  alwaysAfterCancelMs: 60 * 60 * 1000,
   /** Endings that one retry policy names. */
   retryCauses: 50,
   /** Places in one concurrency group. */

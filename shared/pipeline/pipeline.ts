@@ -2,6 +2,8 @@
 export interface Position {
   readonly line: number;
   readonly column: number;
+  /** Where that is another file than the pipeline's own: one that it includes. */
+  readonly file?: string;
 }
 
 /** A pipeline file that has been parsed and found right: every name resolved, every default applied. */
@@ -11,8 +13,29 @@ export interface Pipeline {
   readonly file: string;
   /** Of the run as a whole. */
   readonly concurrency?: Concurrency;
+  /** Values of its parameters as planned, by name. */
+  readonly params: Readonly<Record<string, string>>;
+  /** What starts runs by itself. */
+  readonly triggers: Triggers;
   /** In file order. */
   readonly stages: readonly Stage[];
+}
+
+/** What starts runs by itself; what is absent does not. Nothing acts on it yet. */
+export interface Triggers {
+  readonly push?: RefTrigger | undefined;
+  readonly pull_request?: RefTrigger | undefined;
+  /** Five fields of cron each. */
+  readonly schedule?: readonly string[] | undefined;
+  /** Names of pipelines. */
+  readonly upstream?: readonly string[] | undefined;
+}
+
+/** Patterns; absent means any. */
+export interface RefTrigger {
+  readonly branches?: readonly string[] | undefined;
+  readonly tags?: readonly string[] | undefined;
+  readonly paths?: readonly string[] | undefined;
 }
 
 export interface Stage {
@@ -64,8 +87,37 @@ export interface Task {
   readonly secrets: readonly WantedSecret[];
   /** The output that holds the tasks which it adds to its stage; it is told the path by `MILLRACE_GENERATE`. */
   readonly generates?: string;
+  /** It begins when all that it needs has ended, however. */
+  readonly always: boolean;
+  /** What is asked when that has ended; see run-condition.ts. */
+  readonly when?: string;
+  /** Why it does not run, in words. */
+  readonly conditionUnmet?: string;
+  /** `stage/task` of the file, where it is one of several variants. */
+  readonly madeFrom?: string;
+  /** What tells it from the other variants, sorted by name. */
+  readonly variant: Readonly<Record<string, string>>;
+  /** In file order. */
+  readonly services: readonly Service[];
   /** Set for the one task of a stage that deploys: `run` is what the unit runs, the one `use` is the release. */
   readonly deployment?: Deployment;
+}
+
+/** A program that runs beside the script of a task and ends with it. */
+export interface Service {
+  readonly name: string;
+  /** Script for `/bin/sh -e`. */
+  readonly run: string;
+  /** At most one of them; none means that it is ready when it was started. */
+  readonly ready: {
+    readonly tcp?: string | undefined;
+    readonly http?: string | undefined;
+    readonly exec?: string | undefined;
+  };
+  /** For it to be ready. */
+  readonly timeoutMs: number;
+  /** Sorted by name. */
+  readonly env: Readonly<Record<string, string>>;
 }
 
 /** What a manual stage asks of people. */

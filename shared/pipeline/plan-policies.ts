@@ -9,15 +9,21 @@ import {
 } from "../../proto/gen/millrace/v1/event_pb.ts";
 import type { Concurrency, Retry, RetryCause, Task } from "./pipeline.ts";
 
-/** What a planned task says of failures, groups and secrets; nothing of it is part of the key of its Action. */
+/** What a planned task says of failures, groups, secrets and conditions; nothing of it is part of the key of its Action. */
 export function policiesOf(task: Task) {
   const { retry, concurrency, allowFailure, secrets, generates = "" } = task;
   return {
+    ...conditionsOf(task),
     ...(retry === undefined ? {} : { retry: retryMessage(retry) }),
     ...(concurrency === undefined ? {} : { concurrency: concurrencyMessage(concurrency) }),
     ...{ allowFailure, generates },
     secrets: secrets.map(({ secret, env, file }) => ({ secret, env, file })),
   };
+}
+
+/** When a planned task runs, and what of the file it was made from. */
+export function conditionsOf({ always, when = "", conditionUnmet = "", madeFrom = "", variant }: Task) {
+  return { always, when, conditionUnmet, madeFrom, variant };
 }
 
 export function concurrencyMessage({ group, limit, policy }: Concurrency): ConcurrencyGroup {

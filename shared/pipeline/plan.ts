@@ -15,7 +15,7 @@ import type { TreeEntry } from "../merkle/tree-entry.ts";
 import { commandBlob, platformOf } from "./action.ts";
 import { orderByNeeds } from "./order.ts";
 import type { Deployment, Gate, GateField, Pipeline, Position, Problem, Task } from "./pipeline.ts";
-import { concurrencyMessage, policiesOf } from "./plan-policies.ts";
+import { concurrencyMessage, conditionsOf, policiesOf } from "./plan-policies.ts";
 import { resolveTools, type ToolOffer } from "./resolve-tools.ts";
 import { type InputSet, inputSelector } from "./select-inputs.ts";
 import { type Selection, selectTasks, taskGraph, taskId } from "./select-tasks.ts";
@@ -112,7 +112,7 @@ function plannedTask(task: Task, { needs, command, inputRoot, platform }: Parts)
 }
 
 /** Nothing is executed, so there is neither a Command nor an input tree. */
-function plannedGate({ stage, name }: Task, gate: Gate, needs: readonly string[]): PlannedTask {
+function plannedGate(task: Task, gate: Gate, needs: readonly string[]): PlannedTask {
   const { title, checklist, approvers, timeoutMs, onTimeout, approvals, authorMayApprove, evidenceRequired } = gate;
   const fields = gate.fields.map(({ type, options, ...field }) => {
     return { ...field, kind: fieldKinds[type], options: [...options] };
@@ -120,8 +120,9 @@ function plannedGate({ stage, name }: Task, gate: Gate, needs: readonly string[]
   const decision = onTimeout === "approve" ? GateDecision.APPROVED : GateDecision.REJECTED;
   const asked = { title, checklist: [...checklist], approvers: [...approvers], onTimeout: decision };
   const asksFor = { approvals, authorMayApprove, evidenceRequired, fields };
+  const { stage, name } = task;
   return create(PlannedTaskSchema, {
-    ...{ stage, name, needs: [...needs], doNotCache: true },
+    ...{ stage, name, needs: [...needs], doNotCache: true, ...conditionsOf(task) },
     gate: { ...asked, ...asksFor, timeout: durationFromMs(timeoutMs) },
   });
 }

@@ -1,6 +1,7 @@
 import { limits } from "../limits.ts";
 import { cacheProblems, type Place } from "./cache-places.ts";
 import { suggest } from "./did-you-mean.ts";
+import type { TaskOrigin } from "./expand.ts";
 import { closure, orderByNeeds } from "./order.ts";
 import { pathsOverlap, readRelativePath } from "./relative-path.ts";
 import type { PathProblem } from "./shape-problems.ts";
@@ -27,10 +28,13 @@ interface TaskOutline extends Mention {
 interface StageOutline extends Mention {
   readonly needs: readonly Mention[];
   readonly tasks: ReadonlyMap<string, TaskOutline>;
+  /** Names of its tasks in the file, of which some may have variants. */
+  readonly written: ReadonlySet<string>;
   /** Keys that make it a stage of another kind, which has no tasks of its own. */
   readonly special: readonly string[];
 }
 
+type Origins = ReadonlyMap<string, TaskOrigin>;
 type Stages = ReadonlyMap<string, StageOutline>;
 
 /** Collects problems up to the limit. Whoever has an expensive hint to find asks first whether it would be kept. */
@@ -48,15 +52,18 @@ export interface References {
 }
 
 /** Finds names that refer to nothing, circles of needs, and uses that cannot work; at most `limits.pipelineProblems`. */
-export function checkReferences(source: YamlSource): References {
-  const problems: PathProblem[] = [];
-  const isFull = () => problems.length >= limits.pipelineProblems;
+export function checkReferences(source: YamlSource, origins: Origins): References {
+  // Variants of one task have the same faults at the same place.
+  const problems = new Map<string, PathProblem>();
+  const isFull = () => problems.size >= limits.pipelineProblems;
   const add = (problem: PathProblem) => {
-    if (!isFull()) problems.push(problem);
+    if (isFull()) return;
+    const { line, column, file = "" } = source.position(problem.path, problem.part);
+    problems.set(`${file}:${line}:${column}:${problem.message}`, problem);
   };
   const report: Report = Object.assign(add, { isFull });
-  const stages = outline(source);
-  const artifacts = checkArtifacts(stages, report);
+  const stages = outline(source, origins);
+  const artifacts = checkArtifacts(stages, origins, report);
   const upstream = new Map<string, ReadonlySet<string>>();
   const stageNeeds = (name: string) => stages.get(name)?.needs.map((need) => need.name) ?? [];
   for (const stage of stages.values()) {
@@ -82,10 +89,14 @@ export function checkReferences(source: YamlSource): References {
   }
   reportCycles(stages, stageNeeds, "stages", report);
   for (const stage of stages.values()) checkTasks(stage, artifacts, upstream.get(stage.name) ?? new Set(), report);
-  return { artifacts, problems };
+  return { artifacts, problems: [...problems.values()] };
 }
 
-function outline(source: YamlSource): Stages {
+function writtenName(stage: string, task: string, origins: Origins): string {
+  return origins.get(`${stage}/${task}`)?.madeFrom?.slice(stage.length + 1) ?? task;
+}
+
+function outline(source: YamlSource, origins: Origins): Stages {
   const mapping = (value: YamlValue | undefined, path: YamlPath) =>
     isMapping(value) ? source.keys(path).map((name) => ({ name, path: [...path, name], value: value[name] })) : [];
   const landings = (owner: YamlValue | undefined, key: string, path: YamlPath) =>
@@ -121,7 +132,8 @@ function outline(source: YamlSource): Stages {
     }
     const needs = mentions(member(stage.value, "needs"), [...stage.path, "needs"]);
     const special = ["deploy", "manual"].filter((key) => member(stage.value, key) !== undefined);
-    stages.set(stage.name, { name: stage.name, path: stage.path, needs, tasks, special });
+    const written = new Set([...tasks.keys()].map((task) => writtenName(stage.name, task, origins)));
+    stages.set(stage.name, { name: stage.name, path: stage.path, needs, tasks, written, special });
   }
   return stages;
 }
@@ -161,7 +173,7 @@ function uses(value: YamlValue | undefined, path: YamlPath) {
 }
 
 /** Artifacts are named once in the whole pipeline, as people and other pipelines ask for them by name alone. */
-function checkArtifacts(stages: Stages, report: Report): Artifacts {
+function checkArtifacts(stages: Stages, origins: Origins, report: Report): Artifacts {
   const artifacts = new Map<string, readonly [string, string]>();
   for (const stage of stages.values()) {
     for (const task of stage.tasks.values()) {
@@ -170,8 +182,10 @@ function checkArtifacts(stages: Stages, report: Report): Artifacts {
         if (first === undefined) {
           artifacts.set(output.name, [stage.name, task.name]);
         } else {
-          const message = `artifact "${output.name}" is already made by ${first.join("/")}`;
-          report({ path: output.path, part: "key", message, hint: "give one of them another name" });
+          const madeFrom = origins.get(`${stage.name}/${task.name}`)?.madeFrom;
+          const isVariant = madeFrom !== undefined && madeFrom === origins.get(first.join("/"))?.madeFrom;
+          const [message, hint] = isVariant ? sameInVariants(output.name, madeFrom) : sameTwice(output.name, first);
+          report({ path: output.path, part: "key", message, hint });
         }
       }
     }
@@ -179,25 +193,35 @@ function checkArtifacts(stages: Stages, report: Report): Artifacts {
   return artifacts;
 }
 
+function sameTwice(artifact: string, first: readonly string[]): readonly [message: string, hint: string] {
+  return [`artifact "${artifact}" is already made by ${first.join("/")}`, "give one of them another name"];
+}
+
+function sameInVariants(artifact: string, madeFrom: string): readonly [message: string, hint: string] {
+  const hint = `put what tells them apart into its name: "${artifact}-\${{ variant }}"`;
+  return [`every variant of ${madeFrom} makes an artifact "${artifact}"`, hint];
+}
+
 function checkNeeds(
   needs: readonly Mention[],
   known: ReadonlyMap<string, unknown>,
   what: "stage" | "task",
   report: Report,
+  candidates: Iterable<string> = known.keys(),
 ): void {
   for (const need of needs) {
     if (known.has(need.name) || report.isFull()) continue;
     const hint =
       what === "task" && need.name.includes("/")
         ? "a task needs tasks of its own stage, named without the stage; to wait for another stage, let the stage need it"
-        : suggest(need.name, [...known.keys()], what === "stage" ? "stages" : "tasks of this stage");
+        : suggest(need.name, [...candidates], what === "stage" ? "stages" : "tasks of this stage");
     report({ path: need.path, part: "value", message: `there is no ${what} "${need.name}"`, hint });
   }
 }
 
 function checkTasks(stage: StageOutline, artifacts: Artifacts, upstream: ReadonlySet<string>, report: Report): void {
   for (const task of stage.tasks.values()) {
-    checkNeeds(task.needs, stage.tasks, "task", report);
+    checkNeeds(task.needs, stage.tasks, "task", report, stage.written);
     for (const use of task.use) checkUse(use, task, artifacts, upstream, report);
     checkLandings(task, report);
     checkCaches(task, report);

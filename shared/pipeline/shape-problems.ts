@@ -1,7 +1,7 @@
 import type { z } from "zod";
 import { limits } from "../limits.ts";
 import { didYouMean } from "./did-you-mean.ts";
-import { type Level, levels } from "./schema.ts";
+import { type Level, levels } from "./schema-levels.ts";
 import type { YamlPath } from "./yaml-source.ts";
 
 /** Something wrong at a place that is given by its path; parse.ts turns it into line and column. */
@@ -56,9 +56,14 @@ function levelOf(path: YamlPath): Level {
   const [first, second, third, fourth, fifth] = path;
   if (first === "defaults") return second === "retry" ? levels.retry : levels.defaults;
   if (first === "concurrency") return levels.concurrency;
+  if (first === "params") return levels.param;
+  if (first === "templates") return third === "params" ? levels.param : levels.template;
+  if (first === "on") return levels.trigger;
+  if (first === "finally") return second === "tasks" ? levels.task : levels.last;
   if (first !== "stages") return levels.pipeline;
   if (third === "manual") return fourth === "fields" ? levels.field : levels.manual;
   if (third === "deploy") return path.length > 3 ? levels.probe : levels.deploy;
+  if (third === "finally") return path.length > 4 ? levels.task : levels.last;
   if (third !== "tasks") return levels.stage;
   return belowTask.get(fifth) ?? levels.task;
 }
@@ -69,6 +74,7 @@ const belowTask: ReadonlyMap<unknown, Level> = new Map([
   ["retry", levels.retry],
   ["concurrency", levels.concurrency],
   ["secrets", levels.secret],
+  ["services", levels.service],
 ]);
 
 const typeNames = new Map([

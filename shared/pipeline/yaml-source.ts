@@ -1,5 +1,6 @@
-import { Alias, isAlias, isMap, isScalar, isSeq, LineCounter, parseDocument, type YAMLMap } from "yaml";
+import { type Alias, isAlias, isMap, isScalar, isSeq, LineCounter, parseDocument, type YAMLMap } from "yaml";
 import { limits } from "../limits.ts";
+import type { Located, LocatedEntry, Place, PlacedDocument } from "./located.ts";
 import type { Position } from "./pipeline.ts";
 
 /** Every scalar is text as written: `1.10` stays `1.10`, and what it means is decided by the key it stands under. */
@@ -22,17 +23,18 @@ export interface YamlProblem extends Position {
   readonly hint?: string;
 }
 
-/** Problems may come with a source: what is wrong then does not hide what else is wrong. */
+/** Problems may come with a tree: what is wrong then does not hide what else is wrong. */
 export interface YamlReading {
-  readonly source?: YamlSource;
+  readonly top?: Located;
   readonly problems: readonly YamlProblem[];
 }
 
 /**
  * Reads one YAML document. Hostile files are expected: the size of what aliases expand to, the depth and the keys are
  * bounded, and no tag makes anything but text, lists and mappings.
+ * @param file names it in the places of its values.
  */
-export function readYaml(text: string): YamlReading {
+export function readYaml(text: string, file: string): YamlReading {
   const lines = new LineCounter();
   // The library looks for a duplicate key among all keys before it: a minute for a hostile file. Ours is in the walk.
   const options = { schema: "failsafe", lineCounter: lines, prettyErrors: false, uniqueKeys: false } as const;
@@ -52,10 +54,11 @@ export function readYaml(text: string): YamlReading {
       problems: [{ line: 1, column: 1, message: "the file is empty", hint: "`millrace init` writes a starter" }],
     };
   }
-  const walk = walker();
-  const value = walk.convert(top, 0);
+  const placed: PlacedDocument = { file, position: at };
+  const walk = walker(placed);
+  const tree = walk.convert(top, { document: placed, offset: 0 }, 0);
   const problems = walk.problems.map(({ offset, ...problem }) => ({ ...at(offset), ...problem }));
-  return { source: locator(top, value, walk.targets, at), problems: [...tags, ...problems] };
+  return { top: tree, problems: [...tags, ...problems] };
 }
 
 function syntaxMessage(message: string): string {
@@ -71,131 +74,78 @@ interface WalkProblem {
 }
 
 /** Turns nodes into values in the order of the file, so that an alias finds the anchor before it without a search. */
-function walker() {
+function walker(document: PlacedDocument) {
   const problems: WalkProblem[] = [];
-  const targets = new Map<Alias, unknown>();
-  const anchors = new Map<string, { node: unknown; value: YamlValue; size: number }>();
+  const anchors = new Map<string, { tree: Located; size: number }>();
   let size = 0;
   let tooLarge = false;
 
   const report = (node: unknown, message: string, hint?: string) =>
     problems.push({ offset: offsetOf(node) ?? 0, message, ...(hint === undefined ? {} : { hint }) });
 
-  function convert(node: unknown, depth: number): YamlValue {
+  /** @param near is where it would stand if it is nothing at all, as the value of a key without one. */
+  function convert(node: unknown, near: Place, depth: number): Located {
     const before = size;
+    const offset = offsetOf(node);
+    const at = offset === undefined ? near : { document, offset };
+    const nothing: Located = { kind: "text", text: "", at };
     size += 1;
-    if (tooLarge) return "";
+    if (tooLarge) return nothing;
     if (size > limits.pipelineValues) {
       tooLarge = true;
       report(node, `the file has more than ${limits.pipelineValues} values, counting what aliases stand for`);
-      return "";
+      return nothing;
     }
     if (depth > limits.pipelineDepth) {
       report(node, `this is nested more than ${limits.pipelineDepth} levels deep`);
-      return "";
+      return nothing;
     }
-    if (isAlias(node)) return convertAlias(node);
-    const value = convertCollection(node, depth);
+    if (isAlias(node)) return convertAlias(node, nothing);
+    const tree = convertCollection(node, at, depth);
     const anchor = isScalar(node) || isMap(node) || isSeq(node) ? node.anchor : undefined;
-    if (anchor !== undefined) anchors.set(anchor, { node, value, size: size - before });
-    return value;
+    if (anchor !== undefined) anchors.set(anchor, { tree, size: size - before });
+    return tree;
   }
 
-  function convertAlias(alias: Alias): YamlValue {
+  function convertAlias(alias: Alias, nothing: Located): Located {
     const anchor = anchors.get(alias.source);
     if (anchor === undefined) {
       report(alias, `there is no anchor &${alias.source} before this alias`);
-      return "";
+      return nothing;
     }
-    targets.set(alias, anchor.node);
     size += anchor.size;
-    return anchor.value;
+    return { ...anchor.tree, at: nothing.at };
   }
 
-  function convertCollection(node: unknown, depth: number): YamlValue {
-    if (isSeq(node)) return node.items.map((item) => convert(item, depth + 1));
-    if (isMap(node)) return convertMap(node, depth);
-    return isScalar(node) && typeof node.value === "string" ? node.value : "";
+  function convertCollection(node: unknown, at: Place, depth: number): Located {
+    if (isSeq(node)) return { kind: "list", items: node.items.map((item) => convert(item, at, depth + 1)), at };
+    if (isMap(node)) return { kind: "map", entries: convertMap(node, at, depth), at };
+    return { kind: "text", text: isScalar(node) && typeof node.value === "string" ? node.value : "", at };
   }
 
-  function convertMap(map: YAMLMap, depth: number): YamlValue {
-    const entries = new Map<string, YamlValue>();
+  function convertMap(map: YAMLMap, at: Place, depth: number): ReadonlyMap<string, LocatedEntry> {
+    const entries = new Map<string, LocatedEntry>();
     for (const { key, value } of map.items) {
       if (!isScalar(key) || typeof key.value !== "string") {
         report(key, "a key must be plain text");
       } else if (key.value === "<<") {
-        report(key, "merge keys are not supported", "use an alias for the whole value, or `defaults`");
+        report(key, "merge keys are not supported", "use an alias for the whole value, or `templates`");
       } else if (key.value === "__proto__") {
         report(key, `"__proto__" cannot be a key`);
       } else if (entries.has(key.value)) {
         report(key, `"${key.value}" is given twice`, "keep one of them");
       } else {
-        entries.set(key.value, convert(value, depth + 1));
+        const place = { document, offset: offsetOf(key) ?? at.offset };
+        entries.set(key.value, { key: place, value: convert(value, place, depth + 1) });
       }
     }
-    return Object.fromEntries(entries);
+    return entries;
   }
 
-  return { convert, problems, targets };
+  return { convert, problems };
 }
 
 function offsetOf(node: unknown): number | undefined {
   if (!isAlias(node) && !isScalar(node) && !isMap(node) && !isSeq(node)) return undefined;
   return node.range?.[0];
-}
-
-function locator(
-  top: unknown,
-  value: YamlValue,
-  targets: ReadonlyMap<Alias, unknown>,
-  at: (offset: number) => Position,
-): YamlSource {
-  const indexes = new Map<YAMLMap, Map<string, { key: unknown; value: unknown }>>();
-  const resolved = (node: unknown) => (node instanceof Alias ? targets.get(node) : node);
-
-  function index(map: YAMLMap) {
-    let found = indexes.get(map);
-    if (found === undefined) {
-      found = new Map();
-      for (const { key, value } of map.items) {
-        if (isScalar(key) && typeof key.value === "string" && !found.has(key.value))
-          found.set(key.value, { key, value });
-      }
-      indexes.set(map, found);
-    }
-    return found;
-  }
-
-  function find(path: YamlPath) {
-    let key: unknown;
-    let node = top;
-    let whole = true;
-    for (const step of path) {
-      const parent = resolved(node);
-      const next = isMap(parent)
-        ? index(parent).get(String(step))
-        : isSeq(parent)
-          ? { key: parent.items[Number(step)], value: parent.items[Number(step)] }
-          : undefined;
-      whole = next?.value !== undefined;
-      if (next === undefined) break;
-      key = next.key;
-      node = next.value;
-    }
-    return { key, node, whole };
-  }
-
-  return {
-    value,
-    position(path, part) {
-      const { key, node, whole } = find(path);
-      const offset = part === "value" && whole ? (offsetOf(node) ?? offsetOf(key)) : (offsetOf(key) ?? offsetOf(node));
-      return at(offset ?? 0);
-    },
-    keys(path) {
-      const { node, whole } = find(path);
-      const map = resolved(node);
-      return whole && isMap(map) ? [...index(map).keys()] : [];
-    },
-  };
 }

@@ -8,7 +8,7 @@ import { type NetworkFarm, startNetworkFarm } from "../support/network-farm.ts";
 import { archive, tarOf } from "../support/runs.ts";
 import { mountSmallDisk, type SmallDisk } from "../support/small-disk.ts";
 import { connect, followRun, readLogs } from "./follow.ts";
-import { checkNetworkRun, checkNothingLeft, checkProcessStarts } from "./network-invariants.ts";
+import { checkNetworkRun, checkNothingLeft, processStarts } from "./network-invariants.ts";
 import { networkPipeline } from "./network-pipeline.ts";
 import { type NetworkRound, planNetworkRound } from "./network-plan.ts";
 import { strikeAll } from "./network-strike.ts";
@@ -70,8 +70,7 @@ async function play(round: NetworkRound, there: NetworkFarm): Promise<void> {
     const wait = { timeout: 30_000, interval: 100 };
     await vi.waitFor(() => checkNothingLeft(round, there, services), wait);
     const stored = await readLogs(services, { run, follow: false, signal: leaving.signal });
-    checkNetworkRun(round, { run, events, stored });
-    checkProcessStarts(there, run);
+    checkNetworkRun(round, { run, events, stored, starts: processStarts(there, run) });
   } catch (error) {
     const said = [there.coordinator(), ...there.agents.map(({ program }) => program())].map((one) => one.said());
     process.stderr.write(`network chaos: round ${round.number}, ${JSON.stringify(round.strikes)}\n`);

@@ -3,6 +3,7 @@ import { create } from "@bufbuild/protobuf";
 import { timestampFromMs } from "@bufbuild/protobuf/wkt";
 import { expect, onTestFinished } from "vitest";
 import { emptyRun, type RunState } from "../../coordinator/delivery/run/run-state.ts";
+import { newTask } from "../../coordinator/delivery/run/task-state.ts";
 import { completenessCheckingActionCache } from "../../coordinator/farm/action-cache/completeness-checking-action-cache.ts";
 import { actionCacheSchema, sqliteActionCache } from "../../coordinator/farm/action-cache/sqlite-action-cache.ts";
 import { keeping } from "../../coordinator/keeping/keeping.ts";
@@ -110,11 +111,9 @@ export function runWith(run: string, blobs: readonly Blob[], finishedMs?: number
     name: String(index),
     content: { case: "file", value: digestToMessage(digest) } as const,
   }));
-  state.tasks.set("s/t", {
-    ...{ planned: create(PlannedTaskSchema), name: "s/t", status: TaskStatus.SUCCEEDED, unmetNeeds: 0 },
-    ...{ wait: undefined, attempts: 1, agent: "a", actionDigest: undefined, executionId: "", skipReason: "" },
-    ...{ gate: undefined, outcome: create(TaskFinishedSchema, { artifacts }) },
-  });
+  const planned = create(PlannedTaskSchema, { stage: "s", name: "t" });
+  const outcome = create(TaskFinishedSchema, { artifacts });
+  state.tasks.set("s/t", { ...newTask(planned), status: TaskStatus.SUCCEEDED, attempts: 1, agent: "a", outcome });
   if (finishedMs !== undefined) state.finishTime = timestampFromMs(finishedMs);
   return state;
 }

@@ -13,6 +13,7 @@ import { MillraceError } from "../../../shared/errors.ts";
 import { limits } from "../../../shared/limits.ts";
 import { buildTree } from "../../../shared/merkle/build-tree.ts";
 import { exportTar, importTar } from "../../../shared/merkle/tar.ts";
+import type { RunSteering } from "../../delivery/run/run-steering.ts";
 import { type Gates, type RunPins, type Runs, runNumber } from "../../delivery/run/runs.ts";
 import type { QueueView } from "../../farm/scheduler/queue-view.ts";
 import { askerOf } from "../asker.ts";
@@ -21,6 +22,7 @@ import { receiveEvidence } from "./receive-evidence.ts";
 
 export interface RunServiceDeps {
   readonly runs: Runs;
+  readonly steering: RunSteering;
   readonly gates: Gates;
   readonly pins: RunPins;
   readonly queue: QueueView;
@@ -30,7 +32,14 @@ export interface RunServiceDeps {
 const pageSizeDefault = 50;
 
 /** RunService: submits runs and follows them. */
-export function runService({ runs, gates, pins, queue, cas }: RunServiceDeps): ServiceImpl<typeof RunService> {
+export function runService({
+  runs,
+  steering,
+  gates,
+  pins,
+  queue,
+  cas,
+}: RunServiceDeps): ServiceImpl<typeof RunService> {
   return {
     async submitRun({ run, source }, context) {
       const request = run ?? create(RunRequestSchema);
@@ -65,6 +74,8 @@ export function runService({ runs, gates, pins, queue, cas }: RunServiceDeps): S
       const asker = askerOf(context);
       return { status: await runs.cancel(asker, run, reason || `cancelled by ${asker.principal.name}`) };
     },
+
+    ...steeringMethods(steering),
 
     async decideGate({ $typeName: _, ...word }, context) {
       return { gate: await gates.decideGate(askerOf(context), word) };
@@ -124,6 +135,40 @@ export function runService({ runs, gates, pins, queue, cas }: RunServiceDeps): S
       yield { part: { case: "finish", value: { totalBytes } } };
     },
   };
+}
+
+/** What changes a run that goes on, or has finished. */
+function steeringMethods(steering: RunSteering) {
+  return {
+    async retryRun({ run, tasks, ...how }, context) {
+      const { avoidAgents, avoidLastAgent, bypassCache } = how;
+      if (avoidAgents.length > limits.avoidedAgents) {
+        throw new MillraceError("invalid_argument", `at most ${limits.avoidedAgents} agents can be avoided`);
+      }
+      const wanted = { tasks, avoidAgents, avoidLastAgent, bypassCache };
+      return { tasks: [...(await steering.retry(askerOf(context), run, wanted))] };
+    },
+
+    async pauseRun({ run, reason }, context) {
+      await steering.pause(askerOf(context), run, reason);
+      return {};
+    },
+
+    async resumeRun({ run }, context) {
+      await steering.resume(askerOf(context), run);
+      return {};
+    },
+
+    async skipTask({ run, task, reason }, context) {
+      await steering.skip(askerOf(context), run, { task, reason });
+      return {};
+    },
+
+    async commentRun({ run, task, text }, context) {
+      await steering.comment(askerOf(context), run, { task, text });
+      return {};
+    },
+  } satisfies Partial<ServiceImpl<typeof RunService>>;
 }
 
 /** A page token is the name of the last run of the page before. */

@@ -1,5 +1,6 @@
 import { timestampMs } from "@bufbuild/protobuf/wkt";
 import { type Event, type PlannedTask, RunStatus, WaitCause } from "../../../proto/gen/millrace/v1/event_pb.ts";
+import { graftGenerated } from "../run/generated-tasks.ts";
 
 /** What a task was doing for a while. Milliseconds from the beginning of the run; never empty. */
 export interface Interval {
@@ -36,7 +37,8 @@ export interface RunTimeline {
 
 interface OpenTask {
   readonly name: string;
-  readonly planned: PlannedTask;
+  planned: PlannedTask;
+  readonly generatedBy: string;
   readonly intervals: Interval[];
   wait: WaitCause | undefined;
   sinceMs: number;
@@ -61,7 +63,15 @@ export function runTimeline(events: readonly Event[], nowMs: number): RunTimelin
       run.status = RunStatus.RUNNING;
       if (event.time !== undefined) run.createMs = timestampMs(event.time);
     } else if (kind.case === "runPlanned") {
-      for (const planned of kind.value.tasks) addTask(tasks, planned, atMs);
+      for (const planned of kind.value.tasks) {
+        const task = newTask(planned, atMs);
+        tasks.set(task.name, task);
+      }
+    } else if (kind.case === "tasksGenerated") {
+      const { by } = kind.value;
+      graftGenerated<OpenTask>(tasks, kind.value, (planned, former) =>
+        former?.generatedBy === by ? Object.assign(former, { planned }) : newTask(planned, atMs, by),
+      );
     } else if (kind.case === "runFinished") {
       run.status = kind.value.status;
     } else {
@@ -90,10 +100,10 @@ function elapsedTime() {
   };
 }
 
-function addTask(tasks: Map<string, OpenTask>, planned: PlannedTask, atMs: number): void {
+function newTask(planned: PlannedTask, atMs: number, generatedBy = ""): OpenTask {
   const name = `${planned.stage}/${planned.name}`;
   const wait = planned.needs.length === 0 ? WaitCause.PREPARING : WaitCause.NEEDS;
-  tasks.set(name, { name, planned, intervals: [], wait, sinceMs: atMs, skipped: false, endMs: undefined });
+  return { name, planned, generatedBy, intervals: [], wait, sinceMs: atMs, skipped: false, endMs: undefined };
 }
 
 function changeTask(tasks: ReadonlyMap<string, OpenTask>, { kind }: Event, atMs: number): void {

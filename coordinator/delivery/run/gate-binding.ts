@@ -9,7 +9,8 @@ import {
   RunPlannedSchema,
 } from "../../../proto/gen/millrace/v1/event_pb.ts";
 import { digestOf, digestToMessage } from "../../../shared/digest.ts";
-import type { RunState, TaskState } from "./run-state.ts";
+import type { RunState } from "./run-state.ts";
+import type { TaskState } from "./task-state.ts";
 
 /**
  * What a decision is about: the source, every artifact of the tasks that the gate needs, directly or not, and what the run
@@ -41,11 +42,11 @@ export function bindingOf(state: RunState, gate: TaskState): { readonly bound: G
 
 /**
  * Of the tasks that need the gate, directly or not, in the order of the plan. Kept with the gate: a run of 20,000 tasks is
- * looked at often, and what is planned changes only when tasks are added.
+ * looked at often, and what is planned for it seldom changes.
  */
 function planOf(state: RunState, gate: TaskState): Digest {
   const known = gate.gate?.plan;
-  if (known?.tasks === state.tasks.size) return known.digest;
+  if (known?.plans === state.plans) return known.digest;
   const after = new Set<string>();
   const ahead = [gate.name];
   for (let name = ahead.pop(); name !== undefined; name = ahead.pop()) {
@@ -58,6 +59,6 @@ function planOf(state: RunState, gate: TaskState): Digest {
   const tasks: PlannedTask[] = [];
   for (const [name, { planned }] of state.tasks) if (after.has(name)) tasks.push(planned);
   const digest = digestToMessage(digestOf(toBinary(RunPlannedSchema, create(RunPlannedSchema, { tasks }))));
-  if (gate.gate !== undefined) gate.gate.plan = { digest, tasks: state.tasks.size };
+  if (gate.gate !== undefined) gate.gate.plan = { digest, plans: state.plans };
   return digest;
 }

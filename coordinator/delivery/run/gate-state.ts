@@ -13,8 +13,8 @@ export interface GateState {
   readonly votes: Map<string, CastVote>;
   /** By name, in the order in which they came. */
   readonly evidence: Map<string, LaidEvidence>;
-  /** Of what the run does after it, as `planOf` in gate-binding.ts has worked it out; a run gets tasks, and loses none. */
-  plan: { readonly digest: Digest; readonly tasks: number } | undefined;
+  /** Of what the run does after it, as `planOf` in gate-binding.ts has worked it out for so many plans. */
+  plan: { readonly digest: Digest; readonly plans: number } | undefined;
 }
 
 /** An approval, with when it was given. */

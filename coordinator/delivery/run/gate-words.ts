@@ -15,7 +15,8 @@ import { approvalsOf, approversOf, conclusionOf, type NewerCandidate, superseded
 import { bindingOf } from "./gate-binding.ts";
 import { type FilledForm, requireForm } from "./gate-form.ts";
 import type { GateState } from "./gate-state.ts";
-import { isOpen, type RunState, type TaskState } from "./run-state.ts";
+import type { RunState } from "./run-state.ts";
+import { isOpen, type TaskState } from "./task-state.ts";
 
 // What people do at the gate of a manual stage, as values. Who they are comes from the guard, never from a request.
 
@@ -28,7 +29,8 @@ export interface DecideGate extends FilledForm {
   /** Hash of the binding that the person looked at. */
   readonly binding: string;
   readonly by: Principal;
-  readonly newer: NewerCandidate | undefined;
+  /** Looked up in turn with other decisions; undefined when there is none. */
+  readonly newer?: NewerCandidate | undefined;
 }
 
 /** A person takes back an approval. */

@@ -11,7 +11,8 @@ import {
 import { limits } from "../../../shared/limits.ts";
 import { formatDuration } from "../../../shared/pipeline/duration.ts";
 import { bindingOf } from "./gate-binding.ts";
-import type { RunState, TaskState } from "./run-state.ts";
+import type { RunState } from "./run-state.ts";
+import type { TaskState } from "./task-state.ts";
 
 // The gate of a manual stage, as values: what opens it, and what ends it.
 //
@@ -48,7 +49,7 @@ export function openingOf(state: RunState, task: TaskState, gate: ManualGate, no
 export function timeoutOf(
   state: RunState,
   task: TaskState,
-  { nowMs, newer }: { readonly nowMs: number; readonly newer: NewerCandidate | undefined },
+  { nowMs, newer }: { readonly nowMs: number; readonly newer?: NewerCandidate | undefined },
 ): EventKind[] {
   const { planned, gate } = task;
   if (planned.gate === undefined || gate === undefined || gate.decided !== undefined) return [];
@@ -75,7 +76,7 @@ export function conclusionOf(state: RunState, task: TaskState, { said, rejection
   const outcome = approved ? { status: TaskStatus.SUCCEEDED } : { status: TaskStatus.FAILED, ending: rejection };
   return [
     { case: "gateDecided", value: decided },
-    { case: "taskFinished", value: { task: task.name, ...outcome } },
+    { case: "taskFinished", value: { task: task.name, try: task.try, ...outcome } },
   ];
 }
 

@@ -1,5 +1,5 @@
 import { hash } from "node:crypto";
-import type { PlannedTask } from "../../../proto/gen/millrace/v1/event_pb.ts";
+import type { ConcurrencyGroup, PlannedTask } from "../../../proto/gen/millrace/v1/event_pb.ts";
 import { type Digest, digestKey } from "../../../shared/digest.ts";
 import type { ToolOffer } from "../../../shared/pipeline/resolve-tools.ts";
 
@@ -18,6 +18,7 @@ export interface KeptPlan {
   /** The pipeline's name. */
   readonly pipeline: string;
   readonly tasks: readonly PlannedTask[];
+  readonly concurrency?: ConcurrencyGroup | undefined;
   /** Blobs of the source and of the plan. When one of them is gone, the plan is no longer worth anything. */
   readonly restsOn: readonly Digest[];
 }

@@ -17,7 +17,7 @@ import type { Cas } from "../../../shared/cas/cas.ts";
 import { readMessage } from "../../../shared/cas/read-blob.ts";
 import { digestFromMessage } from "../../../shared/digest.ts";
 import type { ExecutionOutcome } from "../../farm/scheduler/scheduler.ts";
-import type { TaskOutcome } from "./decide.ts";
+import type { TaskOutcome } from "./run-command.ts";
 
 /** What an execution means for its task. */
 export async function outcomeOfExecution(

@@ -1,6 +1,6 @@
 import { create } from "@bufbuild/protobuf";
 import { BadRequestSchema } from "../../../proto/gen/google/rpc/error_details_pb.ts";
-import type { PlannedTask } from "../../../proto/gen/millrace/v1/event_pb.ts";
+import type { ConcurrencyGroup, PlannedTask } from "../../../proto/gen/millrace/v1/event_pb.ts";
 import type { RunRequest } from "../../../proto/gen/millrace/v1/run_pb.ts";
 import type { Blob, Cas } from "../../../shared/cas/cas.ts";
 import { distinct } from "../../../shared/cas/distinct.ts";
@@ -22,6 +22,7 @@ export interface SourcePlan {
   readonly pipeline: string;
   readonly pipelinePath: string;
   readonly tasks: readonly PlannedTask[];
+  readonly concurrency?: ConcurrencyGroup | undefined;
   /** What the plan refers to by digest. */
   readonly blobs: readonly Blob[];
 }
@@ -46,15 +47,17 @@ export async function planSource(
   signal: AbortSignal,
 ): Promise<SourcePlan> {
   const pipelinePath = request.pipelinePath || "millrace.yaml";
-  const { stages, tasks } = request;
-  const asked = { source, pipelinePath, stages, tasks, offers: offers() };
+  const { stages, tasks: wanted } = request;
+  const asked = { source, pipelinePath, stages, tasks: wanted, offers: offers() };
   const question = questionOf(asked);
   const known = kept.find(question);
   if (known !== undefined && (await cas.findMissing(known.restsOn, signal)).length === 0) {
-    return { pipeline: known.pipeline, pipelinePath, tasks: known.tasks, blobs: [] };
+    const { pipeline, tasks, concurrency } = known;
+    return { pipeline, pipelinePath, tasks, concurrency, blobs: [] };
   }
   const { plan, restsOn } = await planAnew(cas, asked, signal);
-  kept.keep(question, { pipeline: plan.pipeline, tasks: plan.tasks, restsOn });
+  const { pipeline, concurrency } = plan;
+  kept.keep(question, { pipeline, tasks: plan.tasks, concurrency, restsOn });
   return plan;
 }
 
@@ -86,10 +89,10 @@ async function planAnew(
   const text = new TextDecoder().decode(await readBlob(cas, file.node.digest, signal));
   const parsed = parsePipeline(text, pipelinePath);
   if (parsed.pipeline === undefined) throw invalidPipeline(parsed.problems);
-  const { tasks, blobs, problems } = planRun({ pipeline: parsed.pipeline, source: entries, ...selection });
+  const { tasks, concurrency, blobs, problems } = planRun({ pipeline: parsed.pipeline, source: entries, ...selection });
   if (problems.length > 0) throw invalidPipeline(problems);
   const restsOn = distinct([...directories, ...files, ...blobs.map(({ digest }) => digest)]);
-  return { plan: { pipeline: parsed.pipeline.name, pipelinePath, tasks, blobs }, restsOn };
+  return { plan: { pipeline: parsed.pipeline.name, pipelinePath, tasks, concurrency, blobs }, restsOn };
 }
 
 /**

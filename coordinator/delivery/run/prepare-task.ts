@@ -23,9 +23,10 @@ import { graftArtifacts } from "../../../shared/pipeline/graft.ts";
 import type { ActionCache } from "../../farm/action-cache/action-cache.ts";
 import type { Environments } from "../environment/environments.ts";
 import type { ProjectView } from "../project/projects.ts";
-import type { RunCommand } from "./decide.ts";
 import { outcomeOfResult } from "./outcome.ts";
-import type { RunState, TaskState } from "./run-state.ts";
+import type { ChangeTask } from "./run-command.ts";
+import type { RunState } from "./run-state.ts";
+import type { TaskState } from "./task-state.ts";
 
 /** An Action with what it refers to, ready to be executed. */
 export interface PreparedAction {
@@ -45,7 +46,7 @@ export interface PrepareDeps {
 
 /** What to do with a task whose needs have succeeded: take the cached result, or execute. */
 export type Prepared =
-  | { readonly kind: "cached"; readonly command: RunCommand }
+  | { readonly kind: "cached"; readonly command: ChangeTask }
   | { readonly kind: "execute"; readonly prepared: PreparedAction };
 
 /** Completes the task's Action with the artifacts that it uses, and asks the action cache. */
@@ -59,7 +60,7 @@ export async function prepareTask(
   const inputRoot = await inputRootOf(cas, state, task, signal);
   const planned = await placed(deps, state, task, signal);
   const { action, digest, blob } = actionFor(planned, inputRoot, deps.projects.cacheZoneOf(state.project));
-  const entry = action.doNotCache ? undefined : await actionCache.get(digest, signal);
+  const entry = action.doNotCache || task.bypassCache ? undefined : await actionCache.get(digest, signal);
   if (entry !== undefined) {
     const outcome = await outcomeOfResult(cas, task.planned, entry.result, signal);
     const command = {

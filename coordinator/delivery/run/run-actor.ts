@@ -2,15 +2,20 @@ import { create } from "@bufbuild/protobuf";
 import { CommitSchema, type Event, RunStatus } from "../../../proto/gen/millrace/v1/event_pb.ts";
 import { from } from "../../../shared/errors.ts";
 import { type EventStore, emptyStream, type StreamToken } from "../../store/event-store.ts";
-import { decide, type Origin, type RunCommand } from "./decide.ts";
+import { decide } from "./decide.ts";
+import type { Origin, RunCommand } from "./run-command.ts";
 import { emptyRun, evolve, type RunState } from "./run-state.ts";
 import type { RunEvent } from "./runs.ts";
 
 interface Pending {
   readonly command: RunCommand;
   readonly origin: Origin;
-  readonly resolve: () => void;
+  readonly resolve: (events: readonly Event[]) => void;
   readonly reject: (error: unknown) => void;
+}
+
+interface Decided extends Pick<Pending, "resolve"> {
+  readonly followed: readonly Event[];
 }
 
 export interface RunActorDeps {
@@ -70,15 +75,15 @@ export class RunActor {
     return this.#history.length > 0 && this.#state.status !== RunStatus.RUNNING;
   }
 
-  /** Resolves when the events that follow are on disk. */
-  do(command: RunCommand, origin: Origin): Promise<void> {
+  /** Resolves with the events that follow when they are on disk. */
+  do(command: RunCommand, origin: Origin): Promise<readonly Event[]> {
     return new Promise((resolve, reject) => {
       this.#pending.push({ command, origin, resolve, reject });
       if (!this.#busy) void this.#drain();
     });
   }
 
-  /** Events after a sequence, then live ones until the run has finished. */
+  /** Events after a sequence, then live ones until the run has finished: a run that goes on later is watched anew. */
   async *watch(afterSequence: number, signal: AbortSignal): AsyncGenerator<RunEvent> {
     for (let sequence = Math.max(0, afterSequence) + 1; !signal.aborted; sequence += 1) {
       while (this.#history.length < sequence && !this.finished && !signal.aborted) await this.#change(signal);
@@ -110,7 +115,7 @@ export class RunActor {
         if (this.#stale) await this.load();
         const { events, decided } = this.#decide(batch);
         await this.#append(events);
-        for (const { resolve } of decided) resolve();
+        for (const { resolve, followed } of decided) resolve(followed);
       } catch (error) {
         const failure = from(error, `recording events of ${this.#state.run}`);
         for (const { reject } of batch) reject(failure);
@@ -119,13 +124,14 @@ export class RunActor {
     this.#busy = false;
   }
 
-  #decide(batch: readonly Pending[]): { events: Event[]; decided: Pending[] } {
+  #decide(batch: readonly Pending[]): { events: Event[]; decided: Decided[] } {
     const events: Event[] = [];
-    const decided: Pending[] = [];
+    const decided: Decided[] = [];
     for (const pending of batch) {
       try {
-        events.push(...decide(this.#draft, pending.command, pending.origin));
-        decided.push(pending);
+        const followed = decide(this.#draft, pending.command, pending.origin);
+        events.push(...followed);
+        decided.push({ resolve: pending.resolve, followed });
       } catch (error) {
         pending.reject(error);
       }

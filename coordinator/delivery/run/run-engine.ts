@@ -12,15 +12,17 @@ import type { Turns } from "../../../shared/turns.ts";
 import type { ActionCache } from "../../farm/action-cache/action-cache.ts";
 import type { Scheduler } from "../../farm/scheduler/scheduler.ts";
 import type { EventStore } from "../../store/event-store.ts";
+import { withPresentWaits } from "../concurrency/present-waits.ts";
+import { type RunRoom, runRoom } from "../concurrency/project-quotas.ts";
 import type { Environments } from "../environment/environments.ts";
 import { defaultProject, type ProjectView } from "../project/projects.ts";
 import { type Candidate, type Candidates, candidateOf } from "./candidates.ts";
-import type { Origin, RunCommand } from "./decide.ts";
-import { type GateTimers, gateTimers } from "./gate-timers.ts";
 import { type KeptPlans, keptPlans } from "./kept-plans.ts";
 import { planSource } from "./plan-source.ts";
 import { RunActor } from "./run-actor.ts";
+import type { ChangeRun, Origin, RunCommand } from "./run-command.ts";
 import type { RunState } from "./run-state.ts";
+import type { Retry, RunSteering } from "./run-steering.ts";
 import type { RunSummaries } from "./run-summaries.ts";
 import { gateOfStage, runLine, runView } from "./run-view.ts";
 import {
@@ -40,6 +42,7 @@ import {
   runNumber,
 } from "./runs.ts";
 import { TaskDriver } from "./task-driver.ts";
+import { type TaskTimers, taskTimers } from "./task-timers.ts";
 
 export interface RunEngineDeps {
   readonly store: EventStore;
@@ -51,7 +54,7 @@ export interface RunEngineDeps {
   readonly projects: ProjectView;
   readonly candidates: Candidates;
   readonly clock: Clock;
-  /** In which runs are pinned, and removed: a run that was just pinned must not go. */
+  /** In which runs are changed that may have finished, and removed: a run that was just pinned must not go. */
   readonly pinning: Turns;
   /** What connected agents have at this moment. */
   readonly offers: () => readonly ToolOffer[];
@@ -61,25 +64,26 @@ export interface RunEngineDeps {
 }
 
 /** Runs in progress, each an actor; finished ones are read back from the log when somebody asks. */
-export class RunEngine implements Runs, RunProjects, Gates, RunPins, KeptRuns, RunHistories, Component {
+export class RunEngine implements Runs, RunProjects, RunSteering, Gates, RunPins, KeptRuns, RunHistories, Component {
   readonly name = "runs";
   readonly #deps: RunEngineDeps;
   readonly #driver: TaskDriver;
-  readonly #gateTimers: GateTimers<RunActor>;
+  readonly #timers: TaskTimers<RunActor>;
   readonly #active = new Map<string, RunActor>();
   /** Runs by project and idempotency key, so that two submits at once give one; older ones are in the summaries. */
   readonly #byKey = new Map<string, Promise<string>>();
+  readonly #room: RunRoom;
   readonly #kept: KeptPlans = keptPlans(limits.keptPlanItems);
   #lastNumber = 0;
 
   constructor(deps: RunEngineDeps) {
     this.#deps = deps;
     const origin = (actor: RunActor): Origin => this.#systemOrigin(actor);
-    this.#driver = new TaskDriver({ ...deps, origin });
-    this.#gateTimers = gateTimers({
-      ...{ ...deps, origin },
-      inTurn: (actor, stage, act) => deps.candidates.decide(candidateOfActor(actor), stage, act),
-    });
+    const { quotasOf } = deps.projects;
+    this.#driver = new TaskDriver({ ...deps, quotasOf, origin });
+    this.#timers = taskTimers({ ...deps, origin, perform: (actor, ...what) => this.#onTime(actor, ...what) });
+    const unfinishedOf = (project: string) => this.active().filter((state) => state.project === project).length;
+    this.#room = runRoom({ quotasOf, unfinishedOf });
   }
 
   /** Takes up every run that had not finished when the coordinator ended. */
@@ -90,16 +94,17 @@ export class RunEngine implements Runs, RunProjects, Gates, RunPins, KeptRuns, R
     for (let from = 0; from < actors.length; from += limits.runsLoading) {
       await Promise.all(actors.slice(from, from + limits.runsLoading).map((actor) => actor.load()));
     }
+    this.#driver.takeUp(actors);
     for (const actor of actors) {
       this.#active.set(actor.state.run, actor);
       this.#driver.resume(actor);
-      this.#gateTimers.resume(actor);
+      this.#timers.resume(actor);
     }
     this.#driver.forgetLeftovers();
   }
 
   async stop(): Promise<void> {
-    this.#gateTimers.stop();
+    this.#timers.stop();
     await this.#driver.stop();
   }
 
@@ -124,7 +129,7 @@ export class RunEngine implements Runs, RunProjects, Gates, RunPins, KeptRuns, R
       const newer = await this.#deps.candidates.newerThan(candidateOfActor(actor), stage);
       gate.supersededBy = newer?.run ?? "";
     }
-    return view;
+    return withPresentWaits(view, (task) => this.#driver.waitOf(run, task));
   }
 
   async projectOf(run: string): Promise<string | undefined> {
@@ -165,10 +170,33 @@ export class RunEngine implements Runs, RunProjects, Gates, RunPins, KeptRuns, R
     return status;
   }
 
+  async retry(asker: Asker, run: string, wanted: Retry): Promise<readonly string[]> {
+    const events = await this.#changeAny(asker, run, { kind: "reopen", ...wanted });
+    const reopened = new Set(events.flatMap(({ kind }) => (kind.case === "tasksReopened" ? kind.value.tasks : [])));
+    return [...(await this.#find(run)).state.tasks.keys()].filter((task) => reopened.has(task));
+  }
+
+  async pause(asker: Asker, run: string, reason: string): Promise<void> {
+    await this.#changeAny(asker, run, { kind: "pause", reason });
+  }
+
+  async resume(asker: Asker, run: string): Promise<void> {
+    await this.#changeAny(asker, run, { kind: "resume" });
+  }
+
+  async skip(asker: Asker, run: string, { task, reason }: { task: string; reason: string }): Promise<void> {
+    await this.#changeAny(asker, run, { kind: "skip", task, reason, by: asker.principal });
+  }
+
+  async comment(asker: Asker, run: string, { task, text }: { task: string; text: string }): Promise<void> {
+    await this.#changeAny(asker, run, { kind: "comment", task, text });
+  }
+
   async decideGate(asker: Asker, { run, ...word }: GateWord): Promise<Gate> {
     const actor = await this.#find(run);
+    const command = { kind: "decide-gate", ...word, by: asker.principal } as const;
     await this.#deps.candidates.decide(candidateOfActor(actor), word.stage, (newer) =>
-      actor.do({ kind: "decide-gate", ...word, by: asker.principal, newer }, this.#origin(asker, actor.state.project)),
+      actor.do({ ...command, newer }, this.#origin(asker, actor.state.project)),
     );
     return gateOfStage(actor.state, word.stage) ?? create(GateSchema);
   }
@@ -185,12 +213,21 @@ export class RunEngine implements Runs, RunProjects, Gates, RunPins, KeptRuns, R
     await actor.do(command, this.#origin(asker, actor.state.project));
   }
 
+  /** What is due by time; a gate is decided in turn with what people decide. */
+  async #onTime(actor: RunActor, command: RunCommand, origin: Origin): Promise<void> {
+    if (command.kind !== "gate-timeout") return void (await actor.do(command, origin));
+    const stage = actor.state.tasks.get(command.task)?.planned.stage ?? "";
+    await this.#deps.candidates.decide(candidateOfActor(actor), stage, (newer) =>
+      actor.do({ ...command, newer }, origin),
+    );
+  }
+
   async pin(asker: Asker, run: string, reason: string): Promise<void> {
-    await this.#changePin(asker, run, { kind: "pin", reason });
+    await this.#changeAny(asker, run, { kind: "pin", reason });
   }
 
   async unpin(asker: Asker, run: string): Promise<void> {
-    await this.#changePin(asker, run, { kind: "unpin" });
+    await this.#changeAny(asker, run, { kind: "unpin" });
   }
 
   active(): readonly RunState[] {
@@ -211,11 +248,14 @@ export class RunEngine implements Runs, RunProjects, Gates, RunPins, KeptRuns, R
     }
   }
 
-  /** In turn, so that two words at once about a finished run do not meet in the log. */
-  async #changePin(asker: Asker, run: string, command: RunCommand & { kind: "pin" | "unpin" }): Promise<void> {
-    await this.#deps.pinning.take(async () => {
+  /**
+   * A change of a run that may have finished. In turn, so that two words at once about it do not meet in the log, and it is
+   * not removed meanwhile.
+   */
+  async #changeAny(asker: Asker, run: string, command: ChangeRun): Promise<readonly Event[]> {
+    return await this.#deps.pinning.take(async () => {
       const actor = await this.#find(run);
-      await actor.do(command, this.#origin(asker, actor.state.project));
+      return await actor.do(command, this.#origin(asker, actor.state.project));
     });
   }
 
@@ -229,25 +269,26 @@ export class RunEngine implements Runs, RunProjects, Gates, RunPins, KeptRuns, R
   }
 
   async #submit(asker: Asker, request: RunRequest, source: Digest, signal: AbortSignal): Promise<string> {
-    const release = this.#deps.projects.hold(projectOf(request));
+    const project = projectOf(request);
+    const release = this.#deps.projects.hold(project);
     try {
-      return await this.#start(asker, request, source, signal);
+      return await this.#room.within(project, () => this.#start(asker, request, source, signal));
     } finally {
       release();
     }
   }
 
   async #start(asker: Asker, request: RunRequest, source: Digest, signal: AbortSignal): Promise<string> {
+    const project = projectOf(request);
     const deps = { ...this.#deps, kept: this.#kept };
-    const { pipeline, pipelinePath, tasks, blobs } = await planSource(deps, request, source, signal);
+    const { pipeline, pipelinePath, tasks, concurrency, blobs } = await planSource(deps, request, source, signal);
     await this.#deps.cas.writeMany(blobs, signal);
     const run = runName(++this.#lastNumber);
     const actor = this.#actor(run);
     const { idempotencyKey } = request;
-    await actor.do(
-      { kind: "request", pipeline, pipelinePath, source: digestToMessage(source), idempotencyKey, tasks },
-      this.#origin(asker, projectOf(request)),
-    );
+    const about = { pipeline, pipelinePath, source: digestToMessage(source), idempotencyKey };
+    const command = { kind: "request", ...about, tasks, concurrency } as const;
+    await actor.do(command, this.#origin(asker, project));
     return run;
   }
 
@@ -261,7 +302,7 @@ export class RunEngine implements Runs, RunProjects, Gates, RunPins, KeptRuns, R
     else this.#active.set(run, actor);
     for (const event of events) {
       this.#driver.react(actor, event);
-      this.#gateTimers.react(actor, event);
+      this.#timers.react(actor, event);
       this.#deps.onEvent(event);
     }
   }

@@ -259,6 +259,10 @@ function changeOf(run: string, { kind, time, project, principal }: Event, table:
     const sql = `UPDATE ${table} SET status = ?, finished_ms = ? WHERE run = ?`;
     return [{ sql, params: [kind.value.status, timeMs, run] }];
   }
+  if (kind.case === "tasksReopened") {
+    const sql = `UPDATE ${table} SET status = ?, finished_ms = NULL WHERE run = ?`;
+    return [{ sql, params: [RunStatus.RUNNING, run] }];
+  }
   if (kind.case === "runPinned" || kind.case === "runUnpinned") {
     const pinned = kind.case === "runPinned" ? 1 : 0;
     return [{ sql: `UPDATE ${table} SET pinned = ? WHERE run = ?`, params: [pinned, run] }];

@@ -1,5 +1,6 @@
 import { create } from "@bufbuild/protobuf";
 import type { Timestamp } from "@bufbuild/protobuf/wkt";
+import { TaskStatus } from "../../../proto/gen/millrace/v1/event_pb.ts";
 import {
   type Gate,
   type GateEvidence,
@@ -8,18 +9,32 @@ import {
   type GateVote,
   GateVoteSchema,
   type Run,
+  RunCommentSchema,
+  RunPauseSchema,
   RunSchema,
   type Task,
   TaskSchema,
+  type TaskTry,
+  TaskTrySchema,
 } from "../../../proto/gen/millrace/v1/run_pb.ts";
 import { bindingOf } from "./gate-binding.ts";
 import type { GateState } from "./gate-state.ts";
 import { countingVotes, missingOf } from "./gate-words.ts";
-import type { RunState, TaskState } from "./run-state.ts";
+import type { PauseState, RunState } from "./run-state.ts";
+import type { PastTry, TaskState } from "./task-state.ts";
 
 /** The run as the API shows it. */
 export function runView(state: RunState): Run {
-  return { ...runLine(state), tasks: [...state.tasks.values()].map((task) => taskView(state, task)) };
+  const tasks = [...state.tasks.values()];
+  const line = runLine(state);
+  line.tasks = tasks.map((task) => taskView(state, task));
+  line.comments = state.comments.map(({ task, text, by, time }) =>
+    create(RunCommentSchema, { task, text, principal: by, ...(time === undefined ? {} : { time }) }),
+  );
+  line.allowedFailures = tasks.filter(
+    ({ status, planned }) => status === TaskStatus.FAILED && planned.allowFailure,
+  ).length;
+  return line;
 }
 
 /** The same without its tasks, for lists. */
@@ -35,7 +50,12 @@ export function runLine(state: RunState): Run {
     ...(state.finishTime === undefined ? {} : { finishTime: state.finishTime }),
     sequence: BigInt(state.sequence),
     pinned: state.pinned,
+    ...(state.pause === undefined ? {} : { pause: pauseView(state.pause) }),
   });
+}
+
+function pauseView({ reason, by, time }: PauseState) {
+  return create(RunPauseSchema, { reason, principal: by, ...(time === undefined ? {} : { time }) });
 }
 
 function taskView(state: RunState, task: TaskState): Task {
@@ -52,6 +72,10 @@ function taskView(state: RunState, task: TaskState): Task {
     artifacts: outcome?.artifacts ?? [],
     executionId: task.executionId,
     skipReason: task.skipReason,
+    try: task.try,
+    tries: task.tries.map(tryView),
+    allowFailure: task.planned.allowFailure,
+    always: task.planned.always,
     ...(outcome?.duration === undefined ? {} : { duration: outcome.duration }),
     ...(outcome?.usage === undefined ? {} : { usage: outcome.usage }),
     ...(outcome?.confinement === undefined ? {} : { confinement: outcome.confinement }),
@@ -60,6 +84,11 @@ function taskView(state: RunState, task: TaskState): Task {
     ...(task.actionDigest === undefined ? {} : { actionDigest: task.actionDigest }),
     ...(gate === undefined ? {} : { gate }),
   });
+}
+
+function tryView({ number, ending, status, agent, attempts, executionId }: PastTry): TaskTry {
+  const ended = ending === undefined ? {} : { ending };
+  return create(TaskTrySchema, { try: number, status, agent, attempts, executionId, ...ended });
 }
 
 function votesOf(state: RunState, task: TaskState, gate: GateState): GateVote[] {

@@ -1,14 +1,7 @@
-import { create } from "@bufbuild/protobuf";
-import {
-  type HostOperation,
-  HostOperationSchema,
-  type NamedCaches,
-  NamedCachesSchema,
-} from "../../../proto/gen/millrace/v1/dispatch_pb.ts";
 import {
   EndingKind,
   type Event,
-  type PlannedTask,
+  type ProjectQuotas,
   TaskStatus,
   WaitCause,
 } from "../../../proto/gen/millrace/v1/event_pb.ts";
@@ -20,14 +13,17 @@ import { limits } from "../../../shared/limits.ts";
 import { patiently, retry } from "../../../shared/retry.ts";
 import type { ActionCache } from "../../farm/action-cache/action-cache.ts";
 import type { ExecutionOutcome, ExecutionUpdate, Scheduler } from "../../farm/scheduler/scheduler.ts";
+import { type Admissions, type AdmissionWait, admissions } from "../concurrency/admissions.ts";
 import type { Environments } from "../environment/environments.ts";
 import type { ProjectView } from "../project/projects.ts";
-import type { Origin, RunCommand } from "./decide.ts";
+import { type BoundedWork, boundedWork } from "./bounded-work.ts";
+import { couldBegin, isToEnd } from "./decide-run.ts";
+import { executionIdOf, executionRequest, isOfRun } from "./execution-request.ts";
 import { outcomeOfExecution } from "./outcome.ts";
 import { type PreparedAction, prepareTask, readPrepared } from "./prepare-task.ts";
 import type { RunActor } from "./run-actor.ts";
-import { isOpen, type TaskState } from "./run-state.ts";
-import { runNumber } from "./runs.ts";
+import type { ChangeTask, Origin, RunCommand } from "./run-command.ts";
+import { isOpen, type TaskState } from "./task-state.ts";
 
 export interface TaskDriverDeps {
   readonly cas: Cas;
@@ -35,11 +31,24 @@ export interface TaskDriverDeps {
   readonly scheduler: Scheduler;
   readonly environments: Environments;
   readonly projects: Pick<ProjectView, "cacheZoneOf">;
+  readonly quotasOf: (project: string) => ProjectQuotas;
   readonly clock: Clock;
   /** Whom the events are due to that follow from what the farm tells. */
   readonly origin: (actor: RunActor) => Origin;
   readonly onError: (error: unknown) => void;
 }
+
+/** An execution that the farm was given. */
+interface Submitted {
+  readonly actor: RunActor;
+  /** `stage/task`. */
+  readonly task: string;
+  /** Of the task; in a later one its end is no news. */
+  readonly round: number;
+}
+
+/** By this reason the driver knows, also after a restart, that it was itself who took an execution back for a pause. */
+const takenBack = "taken back: the run is paused";
 
 /**
  * Turns events of runs into work for the farm, and what the farm tells into commands for runs. It keeps nothing that
@@ -47,17 +56,25 @@ export interface TaskDriverDeps {
  */
 export class TaskDriver {
   readonly #deps: TaskDriverDeps;
-  /** Executions that the farm was given, by id. */
-  readonly #executions = new Map<string, { readonly actor: RunActor; readonly task: string }>();
-  /** Actions between their preparation and their submission. */
+  /** Executions that the farm was given and that were not forgotten, by id. */
+  readonly #executions = new Map<string, Submitted>();
+  /** Actions between their preparation and their submission, by the id that their execution gets. */
   readonly #prepared = new Map<string, PreparedAction>();
-  readonly #waitingToPrepare: (() => Promise<void>)[] = [];
+  readonly #preparing: BoundedWork;
+  readonly #admissions: Admissions<RunActor>;
+  /** Executions that are to end because a newer run takes their place, with what is said of it. */
+  readonly #superseded = new Map<string, string>();
   readonly #stopped = new AbortController();
-  #preparing = 0;
   #unsubscribe = (): void => {};
 
   constructor(deps: TaskDriverDeps) {
     this.#deps = deps;
+    this.#preparing = boundedWork(limits.preparingTasks, deps.onError);
+    this.#admissions = admissions({
+      quotasOf: deps.quotasOf,
+      onTurn: (actor, task) => this.#takeTurn(actor, task),
+      onSuperseded: (actor, task, reason) => this.#background(this.#supersede(actor, task, reason)),
+    });
   }
 
   start(): void {
@@ -69,12 +86,23 @@ export class TaskDriver {
     this.#stopped.abort();
   }
 
+  /** Who holds places in groups and quotas is known before anybody asks for one: called once, before any run is resumed. */
+  takeUp(actors: readonly RunActor[]): void {
+    this.#admissions.resume(actors);
+  }
+
+  /** Why a task does not begin yet, as it is at this moment; undefined when that is not for want of a place. */
+  waitOf(run: string, task: string): AdmissionWait | undefined {
+    return this.#admissions.waitOf(run, task);
+  }
+
   /** Does again what may not have been done; every step can be repeated. */
   resume(actor: RunActor): void {
     for (const task of actor.state.tasks.values()) {
-      if (!isOpen(task)) continue;
-      if (task.status !== TaskStatus.WAITING) this.#background(this.#submit(actor, task));
-      else if (task.unmetNeeds === 0 && task.planned.gate === undefined) this.#prepare(actor, task);
+      if (task.status === TaskStatus.SKIPPED) this.#release(actor, task);
+      else if (!isOpen(task)) continue;
+      else if (task.status !== TaskStatus.WAITING) this.#background(this.#submit(actor, task));
+      else if (couldBegin(task) && task.planned.gate === undefined) this.#begin(actor, task);
     }
   }
 
@@ -88,125 +116,190 @@ export class TaskDriver {
     }
   }
 
-  react(actor: RunActor, { kind }: Event): void {
+  /** The state may be ahead of the event, for a commit may hold several: what counts is what the task does now. */
+  react(actor: RunActor, event: Event): void {
+    this.#admissions.react(actor, event);
+    const { kind } = event;
     switch (kind.case) {
       case "taskWaiting": {
         const task = actor.state.tasks.get(kind.value.task);
-        if (task !== undefined && kind.value.wait?.cause === WaitCause.PREPARING) this.#prepare(actor, task);
+        const isDue = task?.status === TaskStatus.WAITING && task.wait?.cause === kind.value.wait?.cause;
+        if (isDue && (task.wait?.cause === WaitCause.PREPARING || isAdmissionWait(task))) this.#begin(actor, task);
         return;
       }
       case "taskSubmitted": {
         const task = actor.state.tasks.get(kind.value.task);
-        if (task !== undefined) this.#background(this.#submit(actor, task));
+        if (task !== undefined && task.executionId === kind.value.executionId && isOpen(task)) {
+          this.#background(this.#submit(actor, task));
+        }
         return;
       }
-      case "taskFinished": {
-        const executionId = actor.state.tasks.get(kind.value.task)?.executionId ?? "";
-        this.#prepared.delete(executionIdOf(actor, kind.value.task));
-        if (this.#executions.delete(executionId)) this.#background(this.#deps.scheduler.forget(executionId));
+      case "taskFinished":
+      case "taskRetried":
+      case "taskHeldBack":
+        return this.#forgetEnded(actor, kind.value.task);
+      case "taskSkipped": {
+        const task = actor.state.tasks.get(kind.value.task);
+        if (task?.status === TaskStatus.SKIPPED) this.#release(actor, task);
         return;
       }
       case "runCancelRequested":
-        for (const { executionId } of actor.state.tasks.values()) {
-          if (this.#executions.has(executionId)) this.#deps.scheduler.cancel(executionId, kind.value.reason);
-        }
+      case "runPaused":
+        for (const { executionId } of actor.state.tasks.values()) this.#stopUnwanted(executionId);
         return;
       default:
     }
   }
 
+  /** Its outcome is on disk, or it had none: nobody asks for it any more. */
+  #forgetEnded(actor: RunActor, name: string): void {
+    const task = actor.state.tasks.get(name);
+    if (task === undefined) return;
+    for (const round of [task.round, task.round - 1]) {
+      const id = executionIdOf(actor.state, { name, round });
+      this.#prepared.delete(id);
+      this.#superseded.delete(id);
+      const isOver = round < task.round || !isOpen(task);
+      if (isOver && this.#executions.delete(id)) this.#background(this.#deps.scheduler.forget(id));
+    }
+  }
+
+  /** It was skipped: what the farm has of it is stopped, and forgotten when that is over. */
+  #release(actor: RunActor, { name, round, executionId, skipReason }: TaskState): void {
+    this.#prepared.delete(executionIdOf(actor.state, { name, round }));
+    if (executionId === "") return;
+    this.#executions.set(executionId, { actor, task: name, round });
+    this.#deps.scheduler.cancel(executionId, skipReason);
+  }
+
+  /** Stops an execution whose end was asked for, and takes one back that waits while its run is paused. */
+  #stopUnwanted(executionId: string): void {
+    const submitted = this.#executions.get(executionId);
+    const task = submitted?.actor.state.tasks.get(submitted.task);
+    if (submitted === undefined || task === undefined) return;
+    const { state } = submitted.actor;
+    const superseded = this.#superseded.get(executionId);
+    if (!isOpen(task)) this.#deps.scheduler.cancel(executionId, task.skipReason);
+    else if (superseded !== undefined) this.#deps.scheduler.cancel(executionId, superseded);
+    else if (isToEnd(state, task)) this.#deps.scheduler.cancel(executionId, state.cancelReason ?? "");
+    else if (state.pause !== undefined) this.#deps.scheduler.cancel(executionId, takenBack, "unbegun");
+  }
+
+  /** It asks whether it may; when it was told to wait, it has done so. */
+  #begin(actor: RunActor, task: TaskState): void {
+    if (isAdmissionWait(task)) {
+      const hasTurn = this.#admissions.waitOf(actor.state.run, task.name) === undefined;
+      if (hasTurn) this.#takeTurn(actor, task.name); // it was given its place before this was written down
+    } else if (this.#admissions.mayPrepare(actor, task)) this.#prepare(actor, task);
+    else this.#background(this.#do(actor, { ...this.#waiting(actor, task), round: task.round }));
+  }
+
+  #takeTurn(actor: RunActor, task: string): void {
+    this.#background(this.#do(actor, { kind: "wait", task, cause: WaitCause.PREPARING, detail: "" }));
+  }
+
+  #waiting({ state }: RunActor, { name: task }: TaskState): ChangeTask {
+    const { cause, detail } = this.#admissions.waitOf(state.run, task) ?? { cause: WaitCause.PREPARING, detail: "" };
+    return { kind: "wait", task, cause, detail };
+  }
+
+  async #supersede(actor: RunActor, task: string | undefined, reason: string): Promise<void> {
+    if (task === undefined) return await this.#do(actor, { kind: "cancel", reason });
+    await this.#do(actor, { kind: "supersede", task, reason });
+    const { executionId = "" } = actor.state.tasks.get(task) ?? {};
+    if (!this.#executions.has(executionId)) return;
+    this.#superseded.set(executionId, reason);
+    this.#stopUnwanted(executionId);
+  }
+
   /** In turn, a bounded number at a time: each reads trees and writes blobs. */
   #prepare(actor: RunActor, task: TaskState): void {
-    this.#waitingToPrepare.push(async () => {
-      await this.#do(actor, await this.#nextStep(actor, task));
+    const { round } = task;
+    this.#preparing.add(async () => {
+      // While it waited for its turn it may have ended, or begun anew.
+      if (task.round !== round || !couldBegin(task)) return;
+      await this.#do(actor, { ...(await this.#nextStep(actor, task)), round });
     });
-    this.#prepareNext();
   }
 
-  #prepareNext(): void {
-    if (this.#preparing >= limits.preparingTasks) return;
-    const work = this.#waitingToPrepare.shift();
-    if (work === undefined) return;
-    this.#preparing += 1;
-    const done = work().finally(() => {
-      this.#preparing -= 1;
-      this.#prepareNext();
-    });
-    this.#background(done);
-  }
-
-  async #nextStep(actor: RunActor, task: TaskState): Promise<RunCommand> {
+  async #nextStep(actor: RunActor, task: TaskState): Promise<ChangeTask> {
+    const { name, round } = task;
     const onNoAgent = (detail: string) =>
-      this.#background(this.#do(actor, { kind: "wait", task: task.name, cause: WaitCause.NO_AGENT_MATCHES, detail }));
+      this.#background(this.#do(actor, { kind: "wait", task: name, round, cause: WaitCause.NO_AGENT_MATCHES, detail }));
+    const executionId = executionIdOf(actor.state, task);
     const deps = { ...this.#deps, onNoAgent };
     const next = await prepareTask(deps, actor.state, task, this.#stopped.signal).catch((error: unknown) =>
-      from(error, `preparing ${task.name} of ${actor.state.run}`),
+      from(error, `preparing ${name} of ${actor.state.run}`),
     );
-    if (next instanceof MillraceError) return unrunnable(task.name, next);
+    if (next instanceof MillraceError) return unrunnable(name, next);
     if (next.kind === "cached") return next.command;
-    const executionId = executionIdOf(actor, task.name);
-    this.#prepared.set(executionId, next.prepared);
-    return { kind: "submit", task: task.name, actionDigest: digestToMessage(next.prepared.digest), executionId };
+    // While it was prepared it may have ended, or begun anew, or been paused: then nothing comes of this.
+    const isDue = task.round === round && couldBegin(task);
+    if (isDue && !this.#admissions.maySubmit(actor, task)) return this.#waiting(actor, task);
+    if (isDue) this.#prepared.set(executionId, next.prepared);
+    return { kind: "submit", task: name, actionDigest: digestToMessage(next.prepared.digest), executionId };
   }
 
   async #submit(actor: RunActor, task: TaskState): Promise<void> {
-    const { executionId, planned, actionDigest } = task;
-    const { run } = actor.state;
-    this.#executions.set(executionId, { actor, task: task.name });
+    const { name, round, executionId, actionDigest } = task;
+    const { run, project } = actor.state;
+    this.#executions.set(executionId, { actor, task: name, round });
     try {
       const known = this.#prepared.get(executionId);
       this.#prepared.delete(executionId);
       const { signal } = this.#stopped;
       const prepared = known ?? (await readPrepared(this.#deps.cas, digestFromMessage(actionDigest), signal));
-      const submitted = this.#deps.scheduler.submit({
-        id: executionId,
-        actionDigest: prepared.digest,
-        action: prepared.action,
-        command: prepared.command,
-        priority: planned.priority,
-        fairGroup: run,
-        volatileEnvironment: volatileEnvironment(actor, task),
-        ...namedCachesOf(planned, actor.state.project),
-        ...hostOperationOf(planned),
-        ...(planned.atMostOnce ? { atMostOnce: true } : {}),
-      });
-      const { cancelReason } = actor.state;
-      if (cancelReason !== undefined) this.#deps.scheduler.cancel(executionId, cancelReason);
+      // While it was read its report may have come: the farm has forgotten it, and would execute it once more.
+      if (task.round !== round || !this.#executions.has(executionId)) return;
+      const submitted = this.#deps.scheduler.submit(
+        executionRequest(actor.state, task, prepared, this.#deps.quotasOf(project)),
+      );
+      this.#stopUnwanted(executionId);
       await submitted;
     } catch (error) {
-      await this.#do(actor, unrunnable(task.name, from(error, `submitting ${task.name} of ${run}`)));
+      const command = unrunnable(name, from(error, `submitting ${name} of ${run}`));
+      await this.#do(actor, { ...command, round });
     }
   }
 
   #onUpdate(update: ExecutionUpdate): void {
     const known = this.#executions.get(update.id);
     if (known === undefined) return;
-    const { actor, task } = known;
+    const { actor, task, round } = known;
     switch (update.kind) {
-      case "waiting":
-        this.#background(this.#do(actor, { kind: "wait", task, cause: update.cause, detail: update.detail }));
+      case "waiting": {
+        const { cause, detail } = update;
+        this.#background(this.#do(actor, { kind: "wait", task, round, cause, detail }));
+        if (actor.state.pause !== undefined) this.#stopUnwanted(update.id); // it is in the queue once more
         return;
+      }
       case "started": {
         const { attempt, agent, execution: executionId } = update;
-        this.#background(this.#do(actor, { kind: "start", task, attempt, agent, executionId }));
+        this.#background(this.#do(actor, { kind: "start", task, round, attempt, agent, executionId }));
         return;
       }
       case "finished":
-        this.#background(this.#finish(actor, task, update.outcome));
+        this.#background(this.#finish(update.id, known, update.outcome));
         return;
       default:
         update satisfies never;
     }
   }
 
-  async #finish(actor: RunActor, name: string, execution: ExecutionOutcome): Promise<void> {
+  async #finish(id: string, { actor, task: name, round }: Submitted, execution: ExecutionOutcome): Promise<void> {
     const task = actor.state.tasks.get(name);
     if (task === undefined) return;
-    await this.#deployed(actor, task, execution);
-    await this.#do(actor, await this.#conclusion(actor, task, execution));
+    await this.#deployed(actor, task, id, execution);
+    const isTakenBack = execution.ending.kind === EndingKind.CANCELLED && execution.ending.detail === takenBack;
+    const command: ChangeTask = isTakenBack
+      ? { kind: "hold-back", task: name }
+      : await this.#conclusion(actor, task, execution);
+    await this.#do(actor, { ...command, round });
+    // It was skipped, or begun anew, while it was stopped: then no event tells of its end.
+    if (!this.#stopped.signal.aborted && this.#executions.delete(id)) await this.#deps.scheduler.forget(id);
   }
 
-  async #conclusion(actor: RunActor, task: TaskState, execution: ExecutionOutcome): Promise<RunCommand> {
+  async #conclusion(actor: RunActor, task: TaskState, execution: ExecutionOutcome): Promise<ChangeTask> {
     const { name, planned, actionDigest } = task;
     try {
       const outcome = await outcomeOfExecution(this.#deps.cas, planned, execution, this.#stopped.signal);
@@ -221,10 +314,14 @@ export class TaskDriver {
   }
 
   /** The environment first, the task second: what a crash leaves out between them is done again. */
-  async #deployed({ state }: RunActor, task: TaskState, { deployment }: ExecutionOutcome): Promise<void> {
+  async #deployed(
+    { state }: RunActor,
+    { name }: TaskState,
+    executionId: string,
+    { deployment }: ExecutionOutcome,
+  ): Promise<void> {
     if (deployment === undefined) return;
     const { run, project } = state;
-    const { name, executionId } = task;
     const ended = { run, project, task: name, executionId, outcome: deployment };
     const { clock, onError, environments } = this.#deps;
     const isRetryable = (error: unknown): boolean => {
@@ -253,38 +350,12 @@ export class TaskDriver {
   }
 }
 
-/** Chosen by us, so that submitting again after a crash is the same execution. `task` is `stage/task`. */
-function executionIdOf({ state }: RunActor, task: string): string {
-  return `${state.run}.${task.replace("/", ".")}`;
-}
-
-/** Whether a run has submitted it. */
-function isOfRun(executionId: string): boolean {
-  return runNumber(executionId.slice(0, Math.max(0, executionId.indexOf(".")))) !== undefined;
-}
-
-/** What a task is told but its key does not depend on. TRACEPARENT is what OpenTelemetry's tools look for. */
-function volatileEnvironment({ state }: RunActor, { planned }: TaskState): Record<string, string> {
-  return {
-    CI: "true",
-    MILLRACE_RUN: state.run,
-    MILLRACE_STAGE: planned.stage,
-    MILLRACE_TASK: planned.name,
-    TRACEPARENT: state.traceparent,
-  };
-}
-
-function namedCachesOf({ caches }: PlannedTask, project: string): { namedCaches?: NamedCaches } {
-  return caches.length === 0 ? {} : { namedCaches: create(NamedCachesSchema, { project, caches }) };
-}
-
-function hostOperationOf({ deployment }: PlannedTask): { hostOperation?: HostOperation } {
-  if (deployment === undefined) return {};
-  return { hostOperation: create(HostOperationSchema, { kind: { case: "deploy", value: deployment } }) };
+function isAdmissionWait({ wait }: TaskState): boolean {
+  return wait?.cause === WaitCause.CONCURRENCY || wait?.cause === WaitCause.QUOTA;
 }
 
 /** The farm's failure, or the task's own when what it asks for is wrong: artifacts that get in each other's way. */
-function unrunnable(task: string, { code, message }: MillraceError): RunCommand {
+function unrunnable(task: string, { code, message }: MillraceError): ChangeTask {
   const kind = code === "invalid_argument" ? EndingKind.REFUSED : EndingKind.INFRASTRUCTURE;
   return { kind: "finish", task, outcome: { status: TaskStatus.FAILED, ending: { kind, detail: message } } };
 }

@@ -86,6 +86,8 @@ export const executionSchema: SchemaPart = {
    INSERT OR IGNORE INTO placement (execution, attempt, agent)
      SELECT COALESCE(runs_as, id), attempts, agent FROM execution WHERE agent IS NOT NULL`,
     "ALTER TABLE execution ADD COLUMN at_most_once INTEGER NOT NULL DEFAULT 0",
+    "ALTER TABLE execution ADD COLUMN avoid_agents TEXT",
+    "ALTER TABLE execution ADD COLUMN attempts_max INTEGER",
   ],
 };
 
@@ -100,6 +102,8 @@ interface Row {
   host_operation: Uint8Array | null;
   named_caches: Uint8Array | null;
   at_most_once: number;
+  avoid_agents: string | null;
+  attempts_max: number | null;
   attempts: number;
   agent: string | null;
   term: number | null;
@@ -127,8 +131,8 @@ export function sqliteExecutionTable(sqlite: Sqlite): ExecutionTable {
         {
           sql: `INSERT INTO execution (id, action_digest, action, command, priority, fair_group, environment,
                   runs_as, attempts, agent, term, number, outcome, host_operation, named_caches,
-                  at_most_once)
-                VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+                  at_most_once, avoid_agents, attempts_max)
+                VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
           params: [
             request.id,
             digestKey(request.actionDigest),
@@ -144,6 +148,8 @@ export function sqliteExecutionTable(sqlite: Sqlite): ExecutionTable {
             request.hostOperation === undefined ? null : toBinary(HostOperationSchema, request.hostOperation),
             request.namedCaches === undefined ? null : toBinary(NamedCachesSchema, request.namedCaches),
             request.atMostOnce === true ? 1 : 0,
+            request.avoidAgents === undefined ? null : JSON.stringify(request.avoidAgents),
+            request.attemptsMax ?? null,
           ],
         },
       ]);
@@ -201,6 +207,8 @@ function fromRow(row: Row): StoredExecution {
       ...(row.host_operation === null ? {} : { hostOperation: fromBinary(HostOperationSchema, row.host_operation) }),
       ...(row.named_caches === null ? {} : { namedCaches: fromBinary(NamedCachesSchema, row.named_caches) }),
       ...(row.at_most_once === 1 ? { atMostOnce: true } : {}),
+      ...(row.avoid_agents === null ? {} : { avoidAgents: JSON.parse(row.avoid_agents) as string[] }),
+      ...(row.attempts_max === null ? {} : { attemptsMax: row.attempts_max }),
     },
     runsAs: row.runs_as ?? row.id,
     attempts: row.attempts,

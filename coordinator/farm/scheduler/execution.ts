@@ -101,7 +101,7 @@ export function newExecution(request: ExecutionRequest, order: number): Executio
   return {
     request,
     order,
-    requirement: requirementOf(request.action.platform),
+    requirement: requirementOf(request.action.platform, request.avoidAgents),
     waiters: new Set(),
     phase: { kind: "storing" },
     attempts: 0,
@@ -189,15 +189,24 @@ const notAgain =
   "it is not idempotent and may have been begun, so it was not placed again: look at what it has done, then run it again";
 
 /** How an execution ends that comes to nothing with this attempt; undefined when it is placed again. */
-export function endOfLost({ attempts, request }: Execution, lost: LostAttempt | undefined): Ending | undefined {
+export function endOfLost(
+  { attempts, request, waiters }: Execution,
+  lost: LostAttempt | undefined,
+): Ending | undefined {
   if (lost !== undefined && request.atMostOnce === true && lost.isUnbegun !== true) {
     const kind = lost.ending ?? EndingKind.AGENT_LOST;
     return create(EndingSchema, { kind, detail: `${lost.why}; ${notAgain}` });
   }
-  if (lost === undefined || (attempts < limits.infrastructureAttempts && lost.isLast !== true)) return undefined;
+  if (lost === undefined || (attempts < attemptsMax(waiters) && lost.isLast !== true)) return undefined;
   const kind = lost.ending ?? EndingKind.AGENT_LOST;
   const detail = attempts === 1 ? lost.why : `${attempts} attempts came to nothing, the last one because ${lost.why}`;
   return create(EndingSchema, { kind, detail });
+}
+
+/** The most that any of those asks for who wait. */
+function attemptsMax(waiters: Execution["waiters"]): number {
+  const asked = [...waiters].map(({ request }) => request.attemptsMax ?? limits.infrastructureAttempts);
+  return asked.length === 0 ? limits.infrastructureAttempts : Math.max(...asked);
 }
 
 /** Whether trying to keep the same report again must fail in the same way. */

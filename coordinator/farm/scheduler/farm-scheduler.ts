@@ -106,11 +106,13 @@ export class FarmScheduler implements Scheduler, Component {
     else this.#endWithoutReport(execution, EndingKind.CANCELLED, execution.cancelReason);
   }
 
-  cancel(id: string, reason: string): void {
+  cancel(id: string, reason: string, only?: "unbegun"): void {
     const waiter = this.#merging.waiter(id);
     if (waiter === undefined || waiter.outcome !== undefined) return;
     const { execution } = waiter;
     if (!execution.waiters.has(waiter)) return;
+    const { kind } = execution.phase;
+    if (only === "unbegun" && kind !== "storing" && kind !== "queued") return;
     if (execution.waiters.size > 1) this.#leave(waiter, reason);
     else this.#abandon(execution, reason);
   }

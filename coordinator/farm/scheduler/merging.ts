@@ -51,7 +51,7 @@ export function merging(): Merging {
     requirements.set(requirement.key, execution.requirement);
     executions.set(request.id, execution);
     const key = digestKey(request.actionDigest);
-    if (!request.action.doNotCache && !open.has(key)) open.set(key, execution);
+    if (isShareable(request) && !open.has(key)) open.set(key, execution);
     return execution;
   }
 
@@ -83,7 +83,7 @@ export function merging(): Merging {
       for (const [id, { outcome }] of waiters) if (outcome !== undefined) yield id;
     },
     join(request, store) {
-      const shared = request.action.doNotCache ? undefined : open.get(digestKey(request.actionDigest));
+      const shared = isShareable(request) ? open.get(digestKey(request.actionDigest)) : undefined;
       const kept = packed(request);
       const execution = shared ?? add(newExecution(kept, arrivals++));
       return admit(kept, execution, store(execution));
@@ -113,6 +113,11 @@ export function merging(): Merging {
       return [...executions.values()];
     },
   };
+}
+
+/** Where one must not be, another may have to be. */
+function isShareable({ action, avoidAgents }: ExecutionRequest): boolean {
+  return !action.doNotCache && avoidAgents === undefined;
 }
 
 /** Under the id it ran as, which may be that of a request that is gone. */

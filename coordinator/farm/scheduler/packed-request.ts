@@ -23,6 +23,8 @@ class PackedRequest implements ExecutionRequest {
   readonly namedCaches?: NamedCaches;
   readonly hostOperation?: HostOperation;
   readonly atMostOnce?: boolean;
+  readonly avoidAgents?: readonly string[];
+  readonly attemptsMax?: number;
   // A character for each byte: an array of bytes would take 200 more for itself.
   readonly #action: string;
   readonly #command: string;
@@ -36,6 +38,8 @@ class PackedRequest implements ExecutionRequest {
     if (request.namedCaches !== undefined) this.namedCaches = request.namedCaches;
     if (request.hostOperation !== undefined) this.hostOperation = request.hostOperation;
     if (request.atMostOnce !== undefined) this.atMostOnce = request.atMostOnce;
+    if (request.avoidAgents !== undefined) this.avoidAgents = request.avoidAgents;
+    if (request.attemptsMax !== undefined) this.attemptsMax = request.attemptsMax;
     this.#action = packedBytes(toBinary(ActionSchema, request.action));
     this.#command = packedBytes(toBinary(CommandSchema, request.command));
   }

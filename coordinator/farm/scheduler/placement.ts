@@ -94,7 +94,8 @@ export function places(): Places {
     const own = requirement.properties.find(({ name }) => name === ownLabel);
     if (own === undefined) return undefined;
     const place = byId.get(own.value)?.place;
-    return place !== undefined && satisfies(place.labels, requirement) ? [place] : [];
+    const isFit = place !== undefined && satisfies(place.labels, requirement);
+    return isFit && !requirement.excludes?.includes(place.id) ? [place] : [];
   }
 
   function remove(id: string): void {
@@ -110,14 +111,26 @@ export function places(): Places {
     matches.clear();
   }
 
-  /** Whether those that it would rather not have are all that could ever have it. */
-  function mustTakeAvoided(avoids: readonly string[], matching: readonly Offer[]): boolean {
-    const taking = matching.reduce((sum, { size, draining }) => sum + size - draining.size, 0);
-    const avoided = avoids.filter((id) => {
+  /** How many of these agents match and do not drain. */
+  function takingAmong(ids: readonly string[], matching: readonly Offer[]): number {
+    return ids.filter((id) => {
       const known = byId.get(id);
       return known !== undefined && known.place.standing !== "draining" && matching.includes(known.offer);
-    });
-    return taking === avoided.length;
+    }).length;
+  }
+
+  /** How many match, do not drain and may have it. */
+  function takingOf({ excludes = [] }: Requirement, matching: readonly Offer[]): number {
+    const taking = matching.reduce((sum, { size, draining }) => sum + size - draining.size, 0);
+    return taking - takingAmong(excludes, matching);
+  }
+
+  /** Those that must not have it, and those that it had better not have while another one could. */
+  function unfitFor(requirement: Requirement, matching: readonly Offer[]): readonly string[] {
+    const { avoids = [], excludes = [] } = requirement;
+    const avoided = avoids.filter((id) => !excludes.includes(id));
+    const isWithoutChoice = takingOf(requirement, matching) === takingAmong(avoided, matching);
+    return isWithoutChoice ? excludes : [...excludes, ...avoided];
   }
 
   return {
@@ -143,11 +156,11 @@ export function places(): Places {
       const one = tied(requirement);
       if (one !== undefined) return one.find(isFree);
       const matching = matchesOf(requirement);
-      const { avoids = [] } = requirement;
-      const isAvoiding = avoids.length > 0 && !mustTakeAvoided(avoids, matching);
+      const isChoosy = requirement.avoids !== undefined || requirement.excludes !== undefined;
+      const unfit = isChoosy ? unfitFor(requirement, matching) : [];
       let best: Place | undefined;
       for (const offer of matching) {
-        const first = isAvoiding ? offer.free.firstThat(({ id }) => !avoids.includes(id)) : offer.free.first;
+        const first = unfit.length === 0 ? offer.free.first : offer.free.firstThat(({ id }) => !unfit.includes(id));
         if (first !== undefined && (best === undefined || isEmptier(first, best))) best = first;
       }
       return best;
@@ -159,10 +172,9 @@ export function places(): Places {
         return { taking: one.length - draining.length, draining };
       }
       const found = matchesOf(requirement);
-      return {
-        taking: found.reduce((sum, { size, draining }) => sum + size - draining.size, 0),
-        draining: found.flatMap(({ draining }) => [...draining]),
-      };
+      const { excludes = [] } = requirement;
+      const draining = found.flatMap((offer) => [...offer.draining]);
+      return { taking: takingOf(requirement, found), draining: draining.filter(({ id }) => !excludes.includes(id)) };
     },
     get free() {
       return free;

@@ -73,7 +73,10 @@ interface Line {
 type Groups = Map<string, number[]>;
 
 function lineOf(requirement: Requirement, { queue, places, scaling, slots }: QueueNow): Line {
-  const matching = places.filter(({ standing, labels }) => standing !== "draining" && satisfies(labels, requirement));
+  const { excludes = [] } = requirement;
+  const matching = places.filter(
+    ({ id, standing, labels }) => standing !== "draining" && !excludes.includes(id) && satisfies(labels, requirement),
+  );
   const priorities = new Map<number, Groups>();
   let waiting = 0;
   for (const other of queue.requirements()) {

@@ -9,19 +9,24 @@ export interface Requirement {
   readonly properties: readonly { readonly name: string; readonly value: string }[];
   /** Ids of agents that get it only when no other could have it. */
   readonly avoids?: readonly string[];
+  /** Ids of agents that never get it. */
+  readonly excludes?: readonly string[];
 }
 
-/** Properties come sorted, so equal platforms give equal keys. */
-export function requirementOf(platform: Platform | undefined): Requirement {
+/** Properties come sorted, so equal platforms give equal keys. @param excluded agents that never get it */
+export function requirementOf(platform: Platform | undefined, excluded: readonly string[] = []): Requirement {
   const properties = (platform?.properties ?? []).map(({ name, value }) => ({ name, value }));
-  const key = JSON.stringify(properties.map(({ name, value }) => [name, value]));
-  return { key, offerKey: key, properties };
+  const offerKey = JSON.stringify(properties.map(({ name, value }) => [name, value]));
+  if (excluded.length === 0) return { key: offerKey, offerKey, properties };
+  const excludes = [...new Set(excluded)].sort();
+  return { key: JSON.stringify([offerKey, [], excludes]), offerKey, properties, excludes };
 }
 
 /** The same, and rather not on this agent. */
-export function avoiding({ offerKey, properties, avoids = [] }: Requirement, agentId: string): Requirement {
+export function avoiding(requirement: Requirement, agentId: string): Requirement {
+  const { offerKey, avoids = [], excludes = [] } = requirement;
   const all = [...new Set([...avoids, agentId])].sort();
-  return { key: JSON.stringify([offerKey, all]), offerKey, properties, avoids: all };
+  return { ...requirement, key: JSON.stringify([offerKey, all, excludes]), avoids: all };
 }
 
 /** Whether an agent with these labels can take it: every property is a label with just that value. */
@@ -33,6 +38,6 @@ export function satisfies(
 }
 
 /** For a person: `os=linux, pool=gpu`. */
-export function describeRequirement(requirement: Requirement): string {
-  return requirement.properties.map(({ name, value }) => `${name}=${value}`).join(", ");
+export function describeRequirement({ properties }: Requirement): string {
+  return properties.map(({ name, value }) => `${name}=${value}`).join(", ");
 }

@@ -38,6 +38,10 @@ export interface ExecutionRequest {
    * agent is lost it waits for its word, or for a person to cancel it.
    */
   readonly atMostOnce?: boolean;
+  /** Ids of agents that must not get it, at most `limits.avoidedAgents`. It then shares no execution with others. */
+  readonly avoidAgents?: readonly string[];
+  /** Placements after agents were lost or the farm failed, the first one included; absent means the farm's own budget. */
+  readonly attemptsMax?: number;
 }
 
 /** What became of an execution. */
@@ -89,8 +93,11 @@ export interface Scheduler {
    * Throws `resource_exhausted` when the queue is full.
    */
   submit(request: ExecutionRequest): Promise<void>;
-  /** Its end is reported as `finished`; others who share the execution keep it. Unknown or finished ids are ignored. */
-  cancel(id: string, reason: string): void;
+  /**
+   * Its end is reported as `finished`; others who share the execution keep it. Unknown or finished ids are ignored, and with
+   * `unbegun` what an agent may have.
+   */
+  cancel(id: string, reason: string, only?: "unbegun"): void;
   /** The submitter has the outcome on disk: the farm may forget the request. */
   forget(id: string): Promise<void>;
   /** Listeners are called in the order of subscription and must not throw. */

@@ -88,7 +88,9 @@ interface Supply extends ReturnType<WaitCausesDeps["matching"]> {
 /** Why nothing with this requirement is placed while it waits. */
 function reasonOf(requirement: Requirement, { taking, draining, pool }: Supply): WaitReason {
   const wanted = describeRequirement(requirement);
-  const offering = wanted === "" ? "" : ` that offers ${wanted}`;
+  const { excludes = [] } = requirement;
+  const except = excludes.length === 0 ? "" : ` (not counting ${excludes.join(" and ")}, which must not have it)`;
+  const offering = `${wanted === "" ? "" : ` that offers ${wanted}`}${except}`;
   if (taking > 0) return { cause: WaitCause.AGENTS_BUSY, detail: `every agent${offering} is busy` };
   if (pool !== undefined) {
     return { cause: WaitCause.POOL_SCALING, detail: `the pool ${pool.name} is scaling: ${pool.outlook()}` };
@@ -97,7 +99,7 @@ function reasonOf(requirement: Requirement, { taking, draining, pool }: Supply):
     return { cause: WaitCause.AGENT_DRAINING, detail: `every agent${offering} is draining: ${some(draining)}` };
   }
   const detail = wanted === "" ? "no agent is connected" : `no connected agent offers ${wanted}`;
-  return { cause: WaitCause.NO_AGENT_MATCHES, detail };
+  return { cause: WaitCause.NO_AGENT_MATCHES, detail: `${detail}${except}` };
 }
 
 /** Enough names for a person to go on with. */

@@ -5,7 +5,8 @@ import type { Ranking } from "../../../shared/cas/cas-keeping.ts";
 import { type Digest, type DigestKey, digestFromMessage, digestKey } from "../../../shared/digest.ts";
 import { from } from "../../../shared/errors.ts";
 import { walkDirectories } from "../../../shared/merkle/load-tree.ts";
-import { isOpen, type RunState } from "../../delivery/run/run-state.ts";
+import type { RunState } from "../../delivery/run/run-state.ts";
+import { isOpen } from "../../delivery/run/task-state.ts";
 
 /** A blob, or a whole tree by its root Directory. */
 export interface BlobRoot {

@@ -14,7 +14,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file millrace/v1/log.proto.
  */
 export const file_millrace_v1_log: GenFile = /*@__PURE__*/
-  fileDesc("ChVtaWxscmFjZS92MS9sb2cucHJvdG8SC21pbGxyYWNlLnYxIp4BChBBcHBlbmRMb2dSZXF1ZXN0EhQKDGV4ZWN1dGlvbl9pZBgBIAEoCRIPCgdhdHRlbXB0GAIgASgFEg4KBm9mZnNldBgDIAEoAxIMCgRkYXRhGAQgASgMEigKBHRpbWUYBSABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEg4KBmZpbmlzaBgGIAEoCBILCgNnYXAYByABKAgiYgoRQXBwZW5kTG9nUmVzcG9uc2USFAoMZXhlY3V0aW9uX2lkGAEgASgJEg8KB2F0dGVtcHQYAiABKAUSFAoMc3RvcmVkX2J5dGVzGAMgASgDEhAKCGZpbmlzaGVkGAQgASgIIlwKDlJlYWRMb2dSZXF1ZXN0EgsKA3J1bhgBIAEoCRIMCgR0YXNrGAIgASgJEg8KB2F0dGVtcHQYAyABKAUSDgoGb2Zmc2V0GAQgASgDEg4KBmZvbGxvdxgFIAEoCCKVAQoPUmVhZExvZ1Jlc3BvbnNlEgwKBHRhc2sYASABKAkSDwoHYXR0ZW1wdBgCIAEoBRIOCgZvZmZzZXQYAyABKAMSDAoEZGF0YRgEIAEoDBIoCgR0aW1lGAUgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIOCgZmaW5pc2gYBiABKAgSCwoDZ2FwGAcgASgIMqQBCgpMb2dTZXJ2aWNlEk4KCUFwcGVuZExvZxIdLm1pbGxyYWNlLnYxLkFwcGVuZExvZ1JlcXVlc3QaHi5taWxscmFjZS52MS5BcHBlbmRMb2dSZXNwb25zZSgBMAESRgoHUmVhZExvZxIbLm1pbGxyYWNlLnYxLlJlYWRMb2dSZXF1ZXN0GhwubWlsbHJhY2UudjEuUmVhZExvZ1Jlc3BvbnNlMAFiBnByb3RvMw", [file_google_protobuf_timestamp]);
+  fileDesc("ChVtaWxscmFjZS92MS9sb2cucHJvdG8SC21pbGxyYWNlLnYxIp4BChBBcHBlbmRMb2dSZXF1ZXN0EhQKDGV4ZWN1dGlvbl9pZBgBIAEoCRIPCgdhdHRlbXB0GAIgASgFEg4KBm9mZnNldBgDIAEoAxIMCgRkYXRhGAQgASgMEigKBHRpbWUYBSABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEg4KBmZpbmlzaBgGIAEoCBILCgNnYXAYByABKAgiYgoRQXBwZW5kTG9nUmVzcG9uc2USFAoMZXhlY3V0aW9uX2lkGAEgASgJEg8KB2F0dGVtcHQYAiABKAUSFAoMc3RvcmVkX2J5dGVzGAMgASgDEhAKCGZpbmlzaGVkGAQgASgIImkKDlJlYWRMb2dSZXF1ZXN0EgsKA3J1bhgBIAEoCRIMCgR0YXNrGAIgASgJEg8KB2F0dGVtcHQYAyABKAUSDgoGb2Zmc2V0GAQgASgDEg4KBmZvbGxvdxgFIAEoCBILCgN0cnkYBiABKAUiogEKD1JlYWRMb2dSZXNwb25zZRIMCgR0YXNrGAEgASgJEg8KB2F0dGVtcHQYAiABKAUSDgoGb2Zmc2V0GAMgASgDEgwKBGRhdGEYBCABKAwSKAoEdGltZRgFIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASDgoGZmluaXNoGAYgASgIEgsKA2dhcBgHIAEoCBILCgN0cnkYCCABKAUypAEKCkxvZ1NlcnZpY2USTgoJQXBwZW5kTG9nEh0ubWlsbHJhY2UudjEuQXBwZW5kTG9nUmVxdWVzdBoeLm1pbGxyYWNlLnYxLkFwcGVuZExvZ1Jlc3BvbnNlKAEwARJGCgdSZWFkTG9nEhsubWlsbHJhY2UudjEuUmVhZExvZ1JlcXVlc3QaHC5taWxscmFjZS52MS5SZWFkTG9nUmVzcG9uc2UwAWIGcHJvdG8z", [file_google_protobuf_timestamp]);
 
 /**
  * A piece of output.
@@ -129,7 +129,7 @@ export type ReadLogRequest = Message<"millrace.v1.ReadLogRequest"> & {
   task: string;
 
   /**
-   * 0 means the last attempt, and with `follow` those that come after it. Only with `task`.
+   * Of the try; 0 means the last attempt, and with `follow` those that come after it. Only with `task`.
    *
    * @generated from field: int32 attempt = 3;
    */
@@ -148,6 +148,13 @@ export type ReadLogRequest = Message<"millrace.v1.ReadLogRequest"> & {
    * @generated from field: bool follow = 5;
    */
   follow: boolean;
+
+  /**
+   * Which try of the task, from 1; 0 means the last one, and with `follow` those that come after it. Only with `task`.
+   *
+   * @generated from field: int32 try = 6;
+   */
+  try: number;
 };
 
 /**
@@ -204,6 +211,13 @@ export type ReadLogResponse = Message<"millrace.v1.ReadLogResponse"> & {
    * @generated from field: bool gap = 7;
    */
   gap: boolean;
+
+  /**
+   * Attempts are counted anew in each try.
+   *
+   * @generated from field: int32 try = 8;
+   */
+  try: number;
 };
 
 /**

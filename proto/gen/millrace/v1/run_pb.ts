@@ -18,7 +18,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file millrace/v1/run.proto.
  */
 export const file_millrace_v1_run: GenFile = /*@__PURE__*/
-  fileDesc("ChVtaWxscmFjZS92MS9ydW4ucHJvdG8SC21pbGxyYWNlLnYxImwKClJ1blJlcXVlc3QSFQoNcGlwZWxpbmVfcGF0aBgBIAEoCRIXCg9pZGVtcG90ZW5jeV9rZXkYAiABKAkSDgoGc3RhZ2VzGAMgAygJEg0KBXRhc2tzGAQgAygJEg8KB3Byb2plY3QYBSABKAkicQoQU3VibWl0UnVuUmVxdWVzdBIkCgNydW4YASABKAsyFy5taWxscmFjZS52MS5SdW5SZXF1ZXN0EjcKBnNvdXJjZRgCIAEoCzInLmJ1aWxkLmJhemVsLnJlbW90ZS5leGVjdXRpb24udjIuRGlnZXN0IiAKEVN1Ym1pdFJ1blJlc3BvbnNlEgsKA3J1bhgBIAEoCSKHAQoXU3VibWl0UnVuQXJjaGl2ZVJlcXVlc3QSKAoFc3RhcnQYASABKAsyFy5taWxscmFjZS52MS5SdW5SZXF1ZXN0SAASDwoFY2h1bmsYAiABKAxIABIpCgZmaW5pc2gYAyABKAsyFy5taWxscmFjZS52MS5BcmNoaXZlRW5kSABCBgoEcGFydCIhCgpBcmNoaXZlRW5kEhMKC3RvdGFsX2J5dGVzGAEgASgDIicKGFN1Ym1pdFJ1bkFyY2hpdmVSZXNwb25zZRILCgNydW4YASABKAkiHAoNR2V0UnVuUmVxdWVzdBILCgNydW4YASABKAkiLwoOR2V0UnVuUmVzcG9uc2USHQoDcnVuGAEgASgLMhAubWlsbHJhY2UudjEuUnVuIjgKD0xpc3RSdW5zUmVxdWVzdBIRCglwYWdlX3NpemUYASABKAUSEgoKcGFnZV90b2tlbhgCIAEoCSJLChBMaXN0UnVuc1Jlc3BvbnNlEh4KBHJ1bnMYASADKAsyEC5taWxscmFjZS52MS5SdW4SFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJIjYKD1dhdGNoUnVuUmVxdWVzdBILCgNydW4YASABKAkSFgoOYWZ0ZXJfc2VxdWVuY2UYAiABKAMiRwoQV2F0Y2hSdW5SZXNwb25zZRIQCghzZXF1ZW5jZRgBIAEoAxIhCgVldmVudBgCIAEoCzISLm1pbGxyYWNlLnYxLkV2ZW50Ii8KEENhbmNlbFJ1blJlcXVlc3QSCwoDcnVuGAEgASgJEg4KBnJlYXNvbhgCIAEoCSI7ChFDYW5jZWxSdW5SZXNwb25zZRImCgZzdGF0dXMYASABKA4yFi5taWxscmFjZS52MS5SdW5TdGF0dXMi+gEKEURlY2lkZUdhdGVSZXF1ZXN0EgsKA3J1bhgBIAEoCRINCgVzdGFnZRgCIAEoCRIrCghkZWNpc2lvbhgDIAEoDjIZLm1pbGxyYWNlLnYxLkdhdGVEZWNpc2lvbhIPCgdjb21tZW50GAQgASgJEg8KB2JpbmRpbmcYBSABKAkSOgoGZmllbGRzGAYgAygLMioubWlsbHJhY2UudjEuRGVjaWRlR2F0ZVJlcXVlc3QuRmllbGRzRW50cnkSDwoHY2hlY2tlZBgHIAMoBRotCgtGaWVsZHNFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBIjUKEkRlY2lkZUdhdGVSZXNwb25zZRIfCgRnYXRlGAEgASgLMhEubWlsbHJhY2UudjEuR2F0ZSIxChNXaXRoZHJhd1ZvdGVSZXF1ZXN0EgsKA3J1bhgBIAEoCRINCgVzdGFnZRgCIAEoCSIWChRXaXRoZHJhd1ZvdGVSZXNwb25zZSKFAQoSQWRkRXZpZGVuY2VSZXF1ZXN0EisKBXN0YXJ0GAEgASgLMhoubWlsbHJhY2UudjEuRXZpZGVuY2VTdGFydEgAEg8KBWNodW5rGAIgASgMSAASKQoGZmluaXNoGAMgASgLMhcubWlsbHJhY2UudjEuQXJjaGl2ZUVuZEgAQgYKBHBhcnQiOQoNRXZpZGVuY2VTdGFydBILCgNydW4YASABKAkSDQoFc3RhZ2UYAiABKAkSDAoEbmFtZRgDIAEoCSJOChNBZGRFdmlkZW5jZVJlc3BvbnNlEjcKBmRpZ2VzdBgBIAEoCzInLmJ1aWxkLmJhemVsLnJlbW90ZS5leGVjdXRpb24udjIuRGlnZXN0IiUKFkxpc3RRdWV1ZVBsYWNlc1JlcXVlc3QSCwoDcnVuGAEgASgJIkIKF0xpc3RRdWV1ZVBsYWNlc1Jlc3BvbnNlEicKBnBsYWNlcxgBIAMoCzIXLm1pbGxyYWNlLnYxLlF1ZXVlUGxhY2UimQEKClF1ZXVlUGxhY2USDAoEdGFzaxgBIAEoCRIQCghwb3NpdGlvbhgCIAEoBRIPCgd3YWl0aW5nGAMgASgFEg0KBXNsb3RzGAQgASgFEhIKCnNsb3RzX3VzZWQYBSABKAUSKAoHaG9sZGVycxgGIAMoCzIXLm1pbGxyYWNlLnYxLlNsb3RIb2xkZXISDQoFcG9vbHMYFCADKAkiMQoKU2xvdEhvbGRlchIUCgxleGVjdXRpb25faWQYASABKAkSDQoFYWdlbnQYAiABKAkiOAoXRG93bmxvYWRBcnRpZmFjdFJlcXVlc3QSCwoDcnVuGAEgASgJEhAKCGFydGlmYWN0GAIgASgJIl4KGERvd25sb2FkQXJ0aWZhY3RSZXNwb25zZRIPCgVjaHVuaxgBIAEoDEgAEikKBmZpbmlzaBgCIAEoCzIXLm1pbGxyYWNlLnYxLkFyY2hpdmVFbmRIAEIGCgRwYXJ0ItACCgNSdW4SDAoEbmFtZRgBIAEoCRIQCghwaXBlbGluZRgCIAEoCRIPCgdwcm9qZWN0GAMgASgJEhEKCXByaW5jaXBhbBgEIAEoCRImCgZzdGF0dXMYBSABKA4yFi5taWxscmFjZS52MS5SdW5TdGF0dXMSNwoGc291cmNlGAYgASgLMicuYnVpbGQuYmF6ZWwucmVtb3RlLmV4ZWN1dGlvbi52Mi5EaWdlc3QSLwoLY3JlYXRlX3RpbWUYByABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEi8KC2ZpbmlzaF90aW1lGAggASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIgCgV0YXNrcxgJIAMoCzIRLm1pbGxyYWNlLnYxLlRhc2sSEAoIc2VxdWVuY2UYCiABKAMSDgoGcGlubmVkGAsgASgIIo8ECgRUYXNrEg0KBXN0YWdlGAEgASgJEgwKBG5hbWUYAiABKAkSJwoGc3RhdHVzGAMgASgOMhcubWlsbHJhY2UudjEuVGFza1N0YXR1cxIOCgZjYWNoZWQYBCABKAgSEAoIYXR0ZW1wdHMYBSABKAUSDQoFYWdlbnQYBiABKAkSKwoIZHVyYXRpb24YByABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SIwoGZW5kaW5nGAggASgLMhMubWlsbHJhY2UudjEuRW5kaW5nEh8KBHdhaXQYCSABKAsyES5taWxscmFjZS52MS5XYWl0Eg0KBW5lZWRzGAogAygJEigKCWFydGlmYWN0cxgLIAMoCzIVLm1pbGxyYWNlLnYxLkFydGlmYWN0Ej4KDWFjdGlvbl9kaWdlc3QYDCABKAsyJy5idWlsZC5iYXplbC5yZW1vdGUuZXhlY3V0aW9uLnYyLkRpZ2VzdBIUCgxleGVjdXRpb25faWQYDSABKAkSEwoLc2tpcF9yZWFzb24YDiABKAkSKQoFdXNhZ2UYDyABKAsyGi5taWxscmFjZS52MS5SZXNvdXJjZVVzYWdlEi0KC2NvbmZpbmVtZW50GBAgASgLMhgubWlsbHJhY2UudjEuQ29uZmluZW1lbnQSHwoEZ2F0ZRgUIAEoCzIRLm1pbGxyYWNlLnYxLkdhdGUirAMKBEdhdGUSKAoHcGxhbm5lZBgBIAEoCzIXLm1pbGxyYWNlLnYxLk1hbnVhbEdhdGUSOAoHYmluZGluZxgCIAEoCzInLmJ1aWxkLmJhemVsLnJlbW90ZS5leGVjdXRpb24udjIuRGlnZXN0EicKBWJvdW5kGAMgASgLMhgubWlsbHJhY2UudjEuR2F0ZUJpbmRpbmcSLAoIZGVhZGxpbmUYBCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEikKB2RlY2lkZWQYBSABKAsyGC5taWxscmFjZS52MS5HYXRlRGVjaWRlZBISCgpkZWNpZGVkX2J5GAYgASgJEi8KC2RlY2lkZV90aW1lGAcgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIkCgV2b3RlcxgIIAMoCzIVLm1pbGxyYWNlLnYxLkdhdGVWb3RlEisKCGV2aWRlbmNlGAkgAygLMhkubWlsbHJhY2UudjEuR2F0ZUV2aWRlbmNlEg8KB21pc3NpbmcYCiADKAkSFQoNc3VwZXJzZWRlZF9ieRgLIAEoCSLLAQoIR2F0ZVZvdGUSEQoJcHJpbmNpcGFsGAEgASgJEigKBHRpbWUYAiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEg8KB2NvbW1lbnQYAyABKAkSMQoGZmllbGRzGAQgAygLMiEubWlsbHJhY2UudjEuR2F0ZVZvdGUuRmllbGRzRW50cnkSDwoHY2hlY2tlZBgFIAMoBRotCgtGaWVsZHNFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBIpIBCgxHYXRlRXZpZGVuY2USDAoEbmFtZRgBIAEoCRI3CgZkaWdlc3QYAiABKAsyJy5idWlsZC5iYXplbC5yZW1vdGUuZXhlY3V0aW9uLnYyLkRpZ2VzdBIRCglwcmluY2lwYWwYAyABKAkSKAoEdGltZRgEIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAiLAoNUGluUnVuUmVxdWVzdBILCgNydW4YASABKAkSDgoGcmVhc29uGAIgASgJIhAKDlBpblJ1blJlc3BvbnNlIh4KD1VucGluUnVuUmVxdWVzdBILCgNydW4YASABKAkiEgoQVW5waW5SdW5SZXNwb25zZTKjCAoKUnVuU2VydmljZRJKCglTdWJtaXRSdW4SHS5taWxscmFjZS52MS5TdWJtaXRSdW5SZXF1ZXN0Gh4ubWlsbHJhY2UudjEuU3VibWl0UnVuUmVzcG9uc2USYQoQU3VibWl0UnVuQXJjaGl2ZRIkLm1pbGxyYWNlLnYxLlN1Ym1pdFJ1bkFyY2hpdmVSZXF1ZXN0GiUubWlsbHJhY2UudjEuU3VibWl0UnVuQXJjaGl2ZVJlc3BvbnNlKAESQQoGR2V0UnVuEhoubWlsbHJhY2UudjEuR2V0UnVuUmVxdWVzdBobLm1pbGxyYWNlLnYxLkdldFJ1blJlc3BvbnNlEkcKCExpc3RSdW5zEhwubWlsbHJhY2UudjEuTGlzdFJ1bnNSZXF1ZXN0Gh0ubWlsbHJhY2UudjEuTGlzdFJ1bnNSZXNwb25zZRJJCghXYXRjaFJ1bhIcLm1pbGxyYWNlLnYxLldhdGNoUnVuUmVxdWVzdBodLm1pbGxyYWNlLnYxLldhdGNoUnVuUmVzcG9uc2UwARJKCglDYW5jZWxSdW4SHS5taWxscmFjZS52MS5DYW5jZWxSdW5SZXF1ZXN0Gh4ubWlsbHJhY2UudjEuQ2FuY2VsUnVuUmVzcG9uc2USTQoKRGVjaWRlR2F0ZRIeLm1pbGxyYWNlLnYxLkRlY2lkZUdhdGVSZXF1ZXN0Gh8ubWlsbHJhY2UudjEuRGVjaWRlR2F0ZVJlc3BvbnNlElMKDFdpdGhkcmF3Vm90ZRIgLm1pbGxyYWNlLnYxLldpdGhkcmF3Vm90ZVJlcXVlc3QaIS5taWxscmFjZS52MS5XaXRoZHJhd1ZvdGVSZXNwb25zZRJSCgtBZGRFdmlkZW5jZRIfLm1pbGxyYWNlLnYxLkFkZEV2aWRlbmNlUmVxdWVzdBogLm1pbGxyYWNlLnYxLkFkZEV2aWRlbmNlUmVzcG9uc2UoARJcCg9MaXN0UXVldWVQbGFjZXMSIy5taWxscmFjZS52MS5MaXN0UXVldWVQbGFjZXNSZXF1ZXN0GiQubWlsbHJhY2UudjEuTGlzdFF1ZXVlUGxhY2VzUmVzcG9uc2USQQoGUGluUnVuEhoubWlsbHJhY2UudjEuUGluUnVuUmVxdWVzdBobLm1pbGxyYWNlLnYxLlBpblJ1blJlc3BvbnNlEkcKCFVucGluUnVuEhwubWlsbHJhY2UudjEuVW5waW5SdW5SZXF1ZXN0Gh0ubWlsbHJhY2UudjEuVW5waW5SdW5SZXNwb25zZRJhChBEb3dubG9hZEFydGlmYWN0EiQubWlsbHJhY2UudjEuRG93bmxvYWRBcnRpZmFjdFJlcXVlc3QaJS5taWxscmFjZS52MS5Eb3dubG9hZEFydGlmYWN0UmVzcG9uc2UwAWIGcHJvdG8z", [file_build_bazel_remote_execution_v2_remote_execution, file_google_protobuf_duration, file_google_protobuf_timestamp, file_millrace_v1_event]);
+  fileDesc("ChVtaWxscmFjZS92MS9ydW4ucHJvdG8SC21pbGxyYWNlLnYxImwKClJ1blJlcXVlc3QSFQoNcGlwZWxpbmVfcGF0aBgBIAEoCRIXCg9pZGVtcG90ZW5jeV9rZXkYAiABKAkSDgoGc3RhZ2VzGAMgAygJEg0KBXRhc2tzGAQgAygJEg8KB3Byb2plY3QYBSABKAkicQoQU3VibWl0UnVuUmVxdWVzdBIkCgNydW4YASABKAsyFy5taWxscmFjZS52MS5SdW5SZXF1ZXN0EjcKBnNvdXJjZRgCIAEoCzInLmJ1aWxkLmJhemVsLnJlbW90ZS5leGVjdXRpb24udjIuRGlnZXN0IiAKEVN1Ym1pdFJ1blJlc3BvbnNlEgsKA3J1bhgBIAEoCSKHAQoXU3VibWl0UnVuQXJjaGl2ZVJlcXVlc3QSKAoFc3RhcnQYASABKAsyFy5taWxscmFjZS52MS5SdW5SZXF1ZXN0SAASDwoFY2h1bmsYAiABKAxIABIpCgZmaW5pc2gYAyABKAsyFy5taWxscmFjZS52MS5BcmNoaXZlRW5kSABCBgoEcGFydCIhCgpBcmNoaXZlRW5kEhMKC3RvdGFsX2J5dGVzGAEgASgDIicKGFN1Ym1pdFJ1bkFyY2hpdmVSZXNwb25zZRILCgNydW4YASABKAkiHAoNR2V0UnVuUmVxdWVzdBILCgNydW4YASABKAkiLwoOR2V0UnVuUmVzcG9uc2USHQoDcnVuGAEgASgLMhAubWlsbHJhY2UudjEuUnVuIjgKD0xpc3RSdW5zUmVxdWVzdBIRCglwYWdlX3NpemUYASABKAUSEgoKcGFnZV90b2tlbhgCIAEoCSJLChBMaXN0UnVuc1Jlc3BvbnNlEh4KBHJ1bnMYASADKAsyEC5taWxscmFjZS52MS5SdW4SFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJIjYKD1dhdGNoUnVuUmVxdWVzdBILCgNydW4YASABKAkSFgoOYWZ0ZXJfc2VxdWVuY2UYAiABKAMiRwoQV2F0Y2hSdW5SZXNwb25zZRIQCghzZXF1ZW5jZRgBIAEoAxIhCgVldmVudBgCIAEoCzISLm1pbGxyYWNlLnYxLkV2ZW50Ii8KEENhbmNlbFJ1blJlcXVlc3QSCwoDcnVuGAEgASgJEg4KBnJlYXNvbhgCIAEoCSI7ChFDYW5jZWxSdW5SZXNwb25zZRImCgZzdGF0dXMYASABKA4yFi5taWxscmFjZS52MS5SdW5TdGF0dXMicwoPUmV0cnlSdW5SZXF1ZXN0EgsKA3J1bhgBIAEoCRINCgV0YXNrcxgCIAMoCRIUCgxhdm9pZF9hZ2VudHMYAyADKAkSGAoQYXZvaWRfbGFzdF9hZ2VudBgEIAEoCBIUCgxieXBhc3NfY2FjaGUYBSABKAgiIQoQUmV0cnlSdW5SZXNwb25zZRINCgV0YXNrcxgBIAMoCSIuCg9QYXVzZVJ1blJlcXVlc3QSCwoDcnVuGAEgASgJEg4KBnJlYXNvbhgCIAEoCSISChBQYXVzZVJ1blJlc3BvbnNlIh8KEFJlc3VtZVJ1blJlcXVlc3QSCwoDcnVuGAEgASgJIhMKEVJlc3VtZVJ1blJlc3BvbnNlIjwKD1NraXBUYXNrUmVxdWVzdBILCgNydW4YASABKAkSDAoEdGFzaxgCIAEoCRIOCgZyZWFzb24YAyABKAkiEgoQU2tpcFRhc2tSZXNwb25zZSI8ChFDb21tZW50UnVuUmVxdWVzdBILCgNydW4YASABKAkSDAoEdGFzaxgCIAEoCRIMCgR0ZXh0GAMgASgJIhQKEkNvbW1lbnRSdW5SZXNwb25zZSL6AQoRRGVjaWRlR2F0ZVJlcXVlc3QSCwoDcnVuGAEgASgJEg0KBXN0YWdlGAIgASgJEisKCGRlY2lzaW9uGAMgASgOMhkubWlsbHJhY2UudjEuR2F0ZURlY2lzaW9uEg8KB2NvbW1lbnQYBCABKAkSDwoHYmluZGluZxgFIAEoCRI6CgZmaWVsZHMYBiADKAsyKi5taWxscmFjZS52MS5EZWNpZGVHYXRlUmVxdWVzdC5GaWVsZHNFbnRyeRIPCgdjaGVja2VkGAcgAygFGi0KC0ZpZWxkc0VudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCToCOAEiNQoSRGVjaWRlR2F0ZVJlc3BvbnNlEh8KBGdhdGUYASABKAsyES5taWxscmFjZS52MS5HYXRlIjEKE1dpdGhkcmF3Vm90ZVJlcXVlc3QSCwoDcnVuGAEgASgJEg0KBXN0YWdlGAIgASgJIhYKFFdpdGhkcmF3Vm90ZVJlc3BvbnNlIoUBChJBZGRFdmlkZW5jZVJlcXVlc3QSKwoFc3RhcnQYASABKAsyGi5taWxscmFjZS52MS5FdmlkZW5jZVN0YXJ0SAASDwoFY2h1bmsYAiABKAxIABIpCgZmaW5pc2gYAyABKAsyFy5taWxscmFjZS52MS5BcmNoaXZlRW5kSABCBgoEcGFydCI5Cg1FdmlkZW5jZVN0YXJ0EgsKA3J1bhgBIAEoCRINCgVzdGFnZRgCIAEoCRIMCgRuYW1lGAMgASgJIk4KE0FkZEV2aWRlbmNlUmVzcG9uc2USNwoGZGlnZXN0GAEgASgLMicuYnVpbGQuYmF6ZWwucmVtb3RlLmV4ZWN1dGlvbi52Mi5EaWdlc3QiJQoWTGlzdFF1ZXVlUGxhY2VzUmVxdWVzdBILCgNydW4YASABKAkiQgoXTGlzdFF1ZXVlUGxhY2VzUmVzcG9uc2USJwoGcGxhY2VzGAEgAygLMhcubWlsbHJhY2UudjEuUXVldWVQbGFjZSKZAQoKUXVldWVQbGFjZRIMCgR0YXNrGAEgASgJEhAKCHBvc2l0aW9uGAIgASgFEg8KB3dhaXRpbmcYAyABKAUSDQoFc2xvdHMYBCABKAUSEgoKc2xvdHNfdXNlZBgFIAEoBRIoCgdob2xkZXJzGAYgAygLMhcubWlsbHJhY2UudjEuU2xvdEhvbGRlchINCgVwb29scxgUIAMoCSIxCgpTbG90SG9sZGVyEhQKDGV4ZWN1dGlvbl9pZBgBIAEoCRINCgVhZ2VudBgCIAEoCSI4ChdEb3dubG9hZEFydGlmYWN0UmVxdWVzdBILCgNydW4YASABKAkSEAoIYXJ0aWZhY3QYAiABKAkiXgoYRG93bmxvYWRBcnRpZmFjdFJlc3BvbnNlEg8KBWNodW5rGAEgASgMSAASKQoGZmluaXNoGAIgASgLMhcubWlsbHJhY2UudjEuQXJjaGl2ZUVuZEgAQgYKBHBhcnQiuwMKA1J1bhIMCgRuYW1lGAEgASgJEhAKCHBpcGVsaW5lGAIgASgJEg8KB3Byb2plY3QYAyABKAkSEQoJcHJpbmNpcGFsGAQgASgJEiYKBnN0YXR1cxgFIAEoDjIWLm1pbGxyYWNlLnYxLlJ1blN0YXR1cxI3CgZzb3VyY2UYBiABKAsyJy5idWlsZC5iYXplbC5yZW1vdGUuZXhlY3V0aW9uLnYyLkRpZ2VzdBIvCgtjcmVhdGVfdGltZRgHIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLwoLZmluaXNoX3RpbWUYCCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEiAKBXRhc2tzGAkgAygLMhEubWlsbHJhY2UudjEuVGFzaxIQCghzZXF1ZW5jZRgKIAEoAxIOCgZwaW5uZWQYCyABKAgSJAoFcGF1c2UYFCABKAsyFS5taWxscmFjZS52MS5SdW5QYXVzZRIpCghjb21tZW50cxgVIAMoCzIXLm1pbGxyYWNlLnYxLlJ1bkNvbW1lbnQSGAoQYWxsb3dlZF9mYWlsdXJlcxgWIAEoBSJXCghSdW5QYXVzZRIOCgZyZWFzb24YASABKAkSEQoJcHJpbmNpcGFsGAIgASgJEigKBHRpbWUYAyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wImUKClJ1bkNvbW1lbnQSDAoEdGFzaxgBIAEoCRIMCgR0ZXh0GAIgASgJEhEKCXByaW5jaXBhbBgDIAEoCRIoCgR0aW1lGAQgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCLoBAoEVGFzaxINCgVzdGFnZRgBIAEoCRIMCgRuYW1lGAIgASgJEicKBnN0YXR1cxgDIAEoDjIXLm1pbGxyYWNlLnYxLlRhc2tTdGF0dXMSDgoGY2FjaGVkGAQgASgIEhAKCGF0dGVtcHRzGAUgASgFEg0KBWFnZW50GAYgASgJEisKCGR1cmF0aW9uGAcgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEiMKBmVuZGluZxgIIAEoCzITLm1pbGxyYWNlLnYxLkVuZGluZxIfCgR3YWl0GAkgASgLMhEubWlsbHJhY2UudjEuV2FpdBINCgVuZWVkcxgKIAMoCRIoCglhcnRpZmFjdHMYCyADKAsyFS5taWxscmFjZS52MS5BcnRpZmFjdBI+Cg1hY3Rpb25fZGlnZXN0GAwgASgLMicuYnVpbGQuYmF6ZWwucmVtb3RlLmV4ZWN1dGlvbi52Mi5EaWdlc3QSFAoMZXhlY3V0aW9uX2lkGA0gASgJEhMKC3NraXBfcmVhc29uGA4gASgJEikKBXVzYWdlGA8gASgLMhoubWlsbHJhY2UudjEuUmVzb3VyY2VVc2FnZRItCgtjb25maW5lbWVudBgQIAEoCzIYLm1pbGxyYWNlLnYxLkNvbmZpbmVtZW50Eh8KBGdhdGUYFCABKAsyES5taWxscmFjZS52MS5HYXRlEgsKA3RyeRgeIAEoBRIjCgV0cmllcxgfIAMoCzIULm1pbGxyYWNlLnYxLlRhc2tUcnkSFQoNYWxsb3dfZmFpbHVyZRggIAEoCBIOCgZhbHdheXMYISABKAgimwEKB1Rhc2tUcnkSCwoDdHJ5GAEgASgFEicKBnN0YXR1cxgCIAEoDjIXLm1pbGxyYWNlLnYxLlRhc2tTdGF0dXMSIwoGZW5kaW5nGAMgASgLMhMubWlsbHJhY2UudjEuRW5kaW5nEg0KBWFnZW50GAQgASgJEhAKCGF0dGVtcHRzGAUgASgFEhQKDGV4ZWN1dGlvbl9pZBgGIAEoCSKsAwoER2F0ZRIoCgdwbGFubmVkGAEgASgLMhcubWlsbHJhY2UudjEuTWFudWFsR2F0ZRI4CgdiaW5kaW5nGAIgASgLMicuYnVpbGQuYmF6ZWwucmVtb3RlLmV4ZWN1dGlvbi52Mi5EaWdlc3QSJwoFYm91bmQYAyABKAsyGC5taWxscmFjZS52MS5HYXRlQmluZGluZxIsCghkZWFkbGluZRgEIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASKQoHZGVjaWRlZBgFIAEoCzIYLm1pbGxyYWNlLnYxLkdhdGVEZWNpZGVkEhIKCmRlY2lkZWRfYnkYBiABKAkSLwoLZGVjaWRlX3RpbWUYByABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEiQKBXZvdGVzGAggAygLMhUubWlsbHJhY2UudjEuR2F0ZVZvdGUSKwoIZXZpZGVuY2UYCSADKAsyGS5taWxscmFjZS52MS5HYXRlRXZpZGVuY2USDwoHbWlzc2luZxgKIAMoCRIVCg1zdXBlcnNlZGVkX2J5GAsgASgJIssBCghHYXRlVm90ZRIRCglwcmluY2lwYWwYASABKAkSKAoEdGltZRgCIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASDwoHY29tbWVudBgDIAEoCRIxCgZmaWVsZHMYBCADKAsyIS5taWxscmFjZS52MS5HYXRlVm90ZS5GaWVsZHNFbnRyeRIPCgdjaGVja2VkGAUgAygFGi0KC0ZpZWxkc0VudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCToCOAEikgEKDEdhdGVFdmlkZW5jZRIMCgRuYW1lGAEgASgJEjcKBmRpZ2VzdBgCIAEoCzInLmJ1aWxkLmJhemVsLnJlbW90ZS5leGVjdXRpb24udjIuRGlnZXN0EhEKCXByaW5jaXBhbBgDIAEoCRIoCgR0aW1lGAQgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCIsCg1QaW5SdW5SZXF1ZXN0EgsKA3J1bhgBIAEoCRIOCgZyZWFzb24YAiABKAkiEAoOUGluUnVuUmVzcG9uc2UiHgoPVW5waW5SdW5SZXF1ZXN0EgsKA3J1bhgBIAEoCSISChBVbnBpblJ1blJlc3BvbnNlMpkLCgpSdW5TZXJ2aWNlEkoKCVN1Ym1pdFJ1bhIdLm1pbGxyYWNlLnYxLlN1Ym1pdFJ1blJlcXVlc3QaHi5taWxscmFjZS52MS5TdWJtaXRSdW5SZXNwb25zZRJhChBTdWJtaXRSdW5BcmNoaXZlEiQubWlsbHJhY2UudjEuU3VibWl0UnVuQXJjaGl2ZVJlcXVlc3QaJS5taWxscmFjZS52MS5TdWJtaXRSdW5BcmNoaXZlUmVzcG9uc2UoARJBCgZHZXRSdW4SGi5taWxscmFjZS52MS5HZXRSdW5SZXF1ZXN0GhsubWlsbHJhY2UudjEuR2V0UnVuUmVzcG9uc2USRwoITGlzdFJ1bnMSHC5taWxscmFjZS52MS5MaXN0UnVuc1JlcXVlc3QaHS5taWxscmFjZS52MS5MaXN0UnVuc1Jlc3BvbnNlEkkKCFdhdGNoUnVuEhwubWlsbHJhY2UudjEuV2F0Y2hSdW5SZXF1ZXN0Gh0ubWlsbHJhY2UudjEuV2F0Y2hSdW5SZXNwb25zZTABEkoKCUNhbmNlbFJ1bhIdLm1pbGxyYWNlLnYxLkNhbmNlbFJ1blJlcXVlc3QaHi5taWxscmFjZS52MS5DYW5jZWxSdW5SZXNwb25zZRJNCgpEZWNpZGVHYXRlEh4ubWlsbHJhY2UudjEuRGVjaWRlR2F0ZVJlcXVlc3QaHy5taWxscmFjZS52MS5EZWNpZGVHYXRlUmVzcG9uc2USUwoMV2l0aGRyYXdWb3RlEiAubWlsbHJhY2UudjEuV2l0aGRyYXdWb3RlUmVxdWVzdBohLm1pbGxyYWNlLnYxLldpdGhkcmF3Vm90ZVJlc3BvbnNlElIKC0FkZEV2aWRlbmNlEh8ubWlsbHJhY2UudjEuQWRkRXZpZGVuY2VSZXF1ZXN0GiAubWlsbHJhY2UudjEuQWRkRXZpZGVuY2VSZXNwb25zZSgBElwKD0xpc3RRdWV1ZVBsYWNlcxIjLm1pbGxyYWNlLnYxLkxpc3RRdWV1ZVBsYWNlc1JlcXVlc3QaJC5taWxscmFjZS52MS5MaXN0UXVldWVQbGFjZXNSZXNwb25zZRJBCgZQaW5SdW4SGi5taWxscmFjZS52MS5QaW5SdW5SZXF1ZXN0GhsubWlsbHJhY2UudjEuUGluUnVuUmVzcG9uc2USRwoIVW5waW5SdW4SHC5taWxscmFjZS52MS5VbnBpblJ1blJlcXVlc3QaHS5taWxscmFjZS52MS5VbnBpblJ1blJlc3BvbnNlEkcKCFJldHJ5UnVuEhwubWlsbHJhY2UudjEuUmV0cnlSdW5SZXF1ZXN0Gh0ubWlsbHJhY2UudjEuUmV0cnlSdW5SZXNwb25zZRJHCghQYXVzZVJ1bhIcLm1pbGxyYWNlLnYxLlBhdXNlUnVuUmVxdWVzdBodLm1pbGxyYWNlLnYxLlBhdXNlUnVuUmVzcG9uc2USSgoJUmVzdW1lUnVuEh0ubWlsbHJhY2UudjEuUmVzdW1lUnVuUmVxdWVzdBoeLm1pbGxyYWNlLnYxLlJlc3VtZVJ1blJlc3BvbnNlEkcKCFNraXBUYXNrEhwubWlsbHJhY2UudjEuU2tpcFRhc2tSZXF1ZXN0Gh0ubWlsbHJhY2UudjEuU2tpcFRhc2tSZXNwb25zZRJNCgpDb21tZW50UnVuEh4ubWlsbHJhY2UudjEuQ29tbWVudFJ1blJlcXVlc3QaHy5taWxscmFjZS52MS5Db21tZW50UnVuUmVzcG9uc2USYQoQRG93bmxvYWRBcnRpZmFjdBIkLm1pbGxyYWNlLnYxLkRvd25sb2FkQXJ0aWZhY3RSZXF1ZXN0GiUubWlsbHJhY2UudjEuRG93bmxvYWRBcnRpZmFjdFJlc3BvbnNlMAFiBnByb3RvMw", [file_build_bazel_remote_execution_v2_remote_execution, file_google_protobuf_duration, file_google_protobuf_timestamp, file_millrace_v1_event]);
 
 /**
  * What to run.
@@ -391,6 +391,245 @@ export const CancelRunResponseSchema: GenMessage<CancelRunResponse> = /*@__PURE_
   messageDesc(file_millrace_v1_run, 13);
 
 /**
+ * See RunService.RetryRun.
+ *
+ * @generated from message millrace.v1.RetryRunRequest
+ */
+export type RetryRunRequest = Message<"millrace.v1.RetryRunRequest"> & {
+  /**
+   * @generated from field: string run = 1;
+   */
+  run: string;
+
+  /**
+   * As `stage/task`, or `task` where that is unique; whatever they came to. Empty means all that failed or were cancelled.
+   *
+   * @generated from field: repeated string tasks = 2;
+   */
+  tasks: string[];
+
+  /**
+   * Ids of agents that must not get them.
+   *
+   * @generated from field: repeated string avoid_agents = 3;
+   */
+  avoidAgents: string[];
+
+  /**
+   * None of them goes to the agent that had it last.
+   *
+   * @generated from field: bool avoid_last_agent = 4;
+   */
+  avoidLastAgent: boolean;
+
+  /**
+   * They are executed even if the cache has a result.
+   *
+   * @generated from field: bool bypass_cache = 5;
+   */
+  bypassCache: boolean;
+};
+
+/**
+ * Describes the message millrace.v1.RetryRunRequest.
+ * Use `create(RetryRunRequestSchema)` to create a new message.
+ */
+export const RetryRunRequestSchema: GenMessage<RetryRunRequest> = /*@__PURE__*/
+  messageDesc(file_millrace_v1_run, 14);
+
+/**
+ * See RunService.RetryRun.
+ *
+ * @generated from message millrace.v1.RetryRunResponse
+ */
+export type RetryRunResponse = Message<"millrace.v1.RetryRunResponse"> & {
+  /**
+   * All that are open again, as `stage/task` in the order of the plan: those that were asked for, and what needs them.
+   *
+   * @generated from field: repeated string tasks = 1;
+   */
+  tasks: string[];
+};
+
+/**
+ * Describes the message millrace.v1.RetryRunResponse.
+ * Use `create(RetryRunResponseSchema)` to create a new message.
+ */
+export const RetryRunResponseSchema: GenMessage<RetryRunResponse> = /*@__PURE__*/
+  messageDesc(file_millrace_v1_run, 15);
+
+/**
+ * See RunService.PauseRun.
+ *
+ * @generated from message millrace.v1.PauseRunRequest
+ */
+export type PauseRunRequest = Message<"millrace.v1.PauseRunRequest"> & {
+  /**
+   * @generated from field: string run = 1;
+   */
+  run: string;
+
+  /**
+   * For a person; may be empty. At most 10,000 characters.
+   *
+   * @generated from field: string reason = 2;
+   */
+  reason: string;
+};
+
+/**
+ * Describes the message millrace.v1.PauseRunRequest.
+ * Use `create(PauseRunRequestSchema)` to create a new message.
+ */
+export const PauseRunRequestSchema: GenMessage<PauseRunRequest> = /*@__PURE__*/
+  messageDesc(file_millrace_v1_run, 16);
+
+/**
+ * See RunService.PauseRun.
+ *
+ * @generated from message millrace.v1.PauseRunResponse
+ */
+export type PauseRunResponse = Message<"millrace.v1.PauseRunResponse"> & {
+};
+
+/**
+ * Describes the message millrace.v1.PauseRunResponse.
+ * Use `create(PauseRunResponseSchema)` to create a new message.
+ */
+export const PauseRunResponseSchema: GenMessage<PauseRunResponse> = /*@__PURE__*/
+  messageDesc(file_millrace_v1_run, 17);
+
+/**
+ * See RunService.ResumeRun.
+ *
+ * @generated from message millrace.v1.ResumeRunRequest
+ */
+export type ResumeRunRequest = Message<"millrace.v1.ResumeRunRequest"> & {
+  /**
+   * @generated from field: string run = 1;
+   */
+  run: string;
+};
+
+/**
+ * Describes the message millrace.v1.ResumeRunRequest.
+ * Use `create(ResumeRunRequestSchema)` to create a new message.
+ */
+export const ResumeRunRequestSchema: GenMessage<ResumeRunRequest> = /*@__PURE__*/
+  messageDesc(file_millrace_v1_run, 18);
+
+/**
+ * See RunService.ResumeRun.
+ *
+ * @generated from message millrace.v1.ResumeRunResponse
+ */
+export type ResumeRunResponse = Message<"millrace.v1.ResumeRunResponse"> & {
+};
+
+/**
+ * Describes the message millrace.v1.ResumeRunResponse.
+ * Use `create(ResumeRunResponseSchema)` to create a new message.
+ */
+export const ResumeRunResponseSchema: GenMessage<ResumeRunResponse> = /*@__PURE__*/
+  messageDesc(file_millrace_v1_run, 19);
+
+/**
+ * See RunService.SkipTask.
+ *
+ * @generated from message millrace.v1.SkipTaskRequest
+ */
+export type SkipTaskRequest = Message<"millrace.v1.SkipTaskRequest"> & {
+  /**
+   * @generated from field: string run = 1;
+   */
+  run: string;
+
+  /**
+   * As `stage/task`, or `task` where that is unique.
+   *
+   * @generated from field: string task = 2;
+   */
+  task: string;
+
+  /**
+   * For a person; may be empty. At most 10,000 characters.
+   *
+   * @generated from field: string reason = 3;
+   */
+  reason: string;
+};
+
+/**
+ * Describes the message millrace.v1.SkipTaskRequest.
+ * Use `create(SkipTaskRequestSchema)` to create a new message.
+ */
+export const SkipTaskRequestSchema: GenMessage<SkipTaskRequest> = /*@__PURE__*/
+  messageDesc(file_millrace_v1_run, 20);
+
+/**
+ * See RunService.SkipTask.
+ *
+ * @generated from message millrace.v1.SkipTaskResponse
+ */
+export type SkipTaskResponse = Message<"millrace.v1.SkipTaskResponse"> & {
+};
+
+/**
+ * Describes the message millrace.v1.SkipTaskResponse.
+ * Use `create(SkipTaskResponseSchema)` to create a new message.
+ */
+export const SkipTaskResponseSchema: GenMessage<SkipTaskResponse> = /*@__PURE__*/
+  messageDesc(file_millrace_v1_run, 21);
+
+/**
+ * See RunService.CommentRun.
+ *
+ * @generated from message millrace.v1.CommentRunRequest
+ */
+export type CommentRunRequest = Message<"millrace.v1.CommentRunRequest"> & {
+  /**
+   * @generated from field: string run = 1;
+   */
+  run: string;
+
+  /**
+   * As `stage/task`, or `task` where that is unique; empty for the run as a whole.
+   *
+   * @generated from field: string task = 2;
+   */
+  task: string;
+
+  /**
+   * 1 to 10,000 characters.
+   *
+   * @generated from field: string text = 3;
+   */
+  text: string;
+};
+
+/**
+ * Describes the message millrace.v1.CommentRunRequest.
+ * Use `create(CommentRunRequestSchema)` to create a new message.
+ */
+export const CommentRunRequestSchema: GenMessage<CommentRunRequest> = /*@__PURE__*/
+  messageDesc(file_millrace_v1_run, 22);
+
+/**
+ * See RunService.CommentRun.
+ *
+ * @generated from message millrace.v1.CommentRunResponse
+ */
+export type CommentRunResponse = Message<"millrace.v1.CommentRunResponse"> & {
+};
+
+/**
+ * Describes the message millrace.v1.CommentRunResponse.
+ * Use `create(CommentRunResponseSchema)` to create a new message.
+ */
+export const CommentRunResponseSchema: GenMessage<CommentRunResponse> = /*@__PURE__*/
+  messageDesc(file_millrace_v1_run, 23);
+
+/**
  * See RunService.DecideGate.
  *
  * @generated from message millrace.v1.DecideGateRequest
@@ -447,7 +686,7 @@ export type DecideGateRequest = Message<"millrace.v1.DecideGateRequest"> & {
  * Use `create(DecideGateRequestSchema)` to create a new message.
  */
 export const DecideGateRequestSchema: GenMessage<DecideGateRequest> = /*@__PURE__*/
-  messageDesc(file_millrace_v1_run, 14);
+  messageDesc(file_millrace_v1_run, 24);
 
 /**
  * See RunService.DecideGate.
@@ -468,7 +707,7 @@ export type DecideGateResponse = Message<"millrace.v1.DecideGateResponse"> & {
  * Use `create(DecideGateResponseSchema)` to create a new message.
  */
 export const DecideGateResponseSchema: GenMessage<DecideGateResponse> = /*@__PURE__*/
-  messageDesc(file_millrace_v1_run, 15);
+  messageDesc(file_millrace_v1_run, 25);
 
 /**
  * See RunService.WithdrawVote.
@@ -494,7 +733,7 @@ export type WithdrawVoteRequest = Message<"millrace.v1.WithdrawVoteRequest"> & {
  * Use `create(WithdrawVoteRequestSchema)` to create a new message.
  */
 export const WithdrawVoteRequestSchema: GenMessage<WithdrawVoteRequest> = /*@__PURE__*/
-  messageDesc(file_millrace_v1_run, 16);
+  messageDesc(file_millrace_v1_run, 26);
 
 /**
  * See RunService.WithdrawVote.
@@ -509,7 +748,7 @@ export type WithdrawVoteResponse = Message<"millrace.v1.WithdrawVoteResponse"> &
  * Use `create(WithdrawVoteResponseSchema)` to create a new message.
  */
 export const WithdrawVoteResponseSchema: GenMessage<WithdrawVoteResponse> = /*@__PURE__*/
-  messageDesc(file_millrace_v1_run, 17);
+  messageDesc(file_millrace_v1_run, 27);
 
 /**
  * One message of an upload; see RunService.AddEvidence.
@@ -552,7 +791,7 @@ export type AddEvidenceRequest = Message<"millrace.v1.AddEvidenceRequest"> & {
  * Use `create(AddEvidenceRequestSchema)` to create a new message.
  */
 export const AddEvidenceRequestSchema: GenMessage<AddEvidenceRequest> = /*@__PURE__*/
-  messageDesc(file_millrace_v1_run, 18);
+  messageDesc(file_millrace_v1_run, 28);
 
 /**
  * What a file is evidence for.
@@ -585,7 +824,7 @@ export type EvidenceStart = Message<"millrace.v1.EvidenceStart"> & {
  * Use `create(EvidenceStartSchema)` to create a new message.
  */
 export const EvidenceStartSchema: GenMessage<EvidenceStart> = /*@__PURE__*/
-  messageDesc(file_millrace_v1_run, 19);
+  messageDesc(file_millrace_v1_run, 29);
 
 /**
  * See RunService.AddEvidence.
@@ -606,7 +845,7 @@ export type AddEvidenceResponse = Message<"millrace.v1.AddEvidenceResponse"> & {
  * Use `create(AddEvidenceResponseSchema)` to create a new message.
  */
 export const AddEvidenceResponseSchema: GenMessage<AddEvidenceResponse> = /*@__PURE__*/
-  messageDesc(file_millrace_v1_run, 20);
+  messageDesc(file_millrace_v1_run, 30);
 
 /**
  * See RunService.ListQueuePlaces.
@@ -625,7 +864,7 @@ export type ListQueuePlacesRequest = Message<"millrace.v1.ListQueuePlacesRequest
  * Use `create(ListQueuePlacesRequestSchema)` to create a new message.
  */
 export const ListQueuePlacesRequestSchema: GenMessage<ListQueuePlacesRequest> = /*@__PURE__*/
-  messageDesc(file_millrace_v1_run, 21);
+  messageDesc(file_millrace_v1_run, 31);
 
 /**
  * See RunService.ListQueuePlaces.
@@ -646,7 +885,7 @@ export type ListQueuePlacesResponse = Message<"millrace.v1.ListQueuePlacesRespon
  * Use `create(ListQueuePlacesResponseSchema)` to create a new message.
  */
 export const ListQueuePlacesResponseSchema: GenMessage<ListQueuePlacesResponse> = /*@__PURE__*/
-  messageDesc(file_millrace_v1_run, 22);
+  messageDesc(file_millrace_v1_run, 32);
 
 /**
  * Where a task stands among all that wait for the same agents.
@@ -707,7 +946,7 @@ export type QueuePlace = Message<"millrace.v1.QueuePlace"> & {
  * Use `create(QueuePlaceSchema)` to create a new message.
  */
 export const QueuePlaceSchema: GenMessage<QueuePlace> = /*@__PURE__*/
-  messageDesc(file_millrace_v1_run, 23);
+  messageDesc(file_millrace_v1_run, 33);
 
 /**
  * An execution that holds a slot.
@@ -733,7 +972,7 @@ export type SlotHolder = Message<"millrace.v1.SlotHolder"> & {
  * Use `create(SlotHolderSchema)` to create a new message.
  */
 export const SlotHolderSchema: GenMessage<SlotHolder> = /*@__PURE__*/
-  messageDesc(file_millrace_v1_run, 24);
+  messageDesc(file_millrace_v1_run, 34);
 
 /**
  * See RunService.DownloadArtifact.
@@ -757,7 +996,7 @@ export type DownloadArtifactRequest = Message<"millrace.v1.DownloadArtifactReque
  * Use `create(DownloadArtifactRequestSchema)` to create a new message.
  */
 export const DownloadArtifactRequestSchema: GenMessage<DownloadArtifactRequest> = /*@__PURE__*/
-  messageDesc(file_millrace_v1_run, 25);
+  messageDesc(file_millrace_v1_run, 35);
 
 /**
  * One message of a download.
@@ -788,7 +1027,7 @@ export type DownloadArtifactResponse = Message<"millrace.v1.DownloadArtifactResp
  * Use `create(DownloadArtifactResponseSchema)` to create a new message.
  */
 export const DownloadArtifactResponseSchema: GenMessage<DownloadArtifactResponse> = /*@__PURE__*/
-  messageDesc(file_millrace_v1_run, 26);
+  messageDesc(file_millrace_v1_run, 36);
 
 /**
  * A view of a run: a pure fold over its events.
@@ -858,6 +1097,27 @@ export type Run = Message<"millrace.v1.Run"> & {
    * @generated from field: bool pinned = 11;
    */
   pinned: boolean;
+
+  /**
+   * Absent unless it is paused.
+   *
+   * @generated from field: millrace.v1.RunPause pause = 20;
+   */
+  pause?: RunPause | undefined;
+
+  /**
+   * In the order in which they were said.
+   *
+   * @generated from field: repeated millrace.v1.RunComment comments = 21;
+   */
+  comments: RunComment[];
+
+  /**
+   * Tasks that failed and may: they do not fail the run. In lists of runs, 0.
+   *
+   * @generated from field: int32 allowed_failures = 22;
+   */
+  allowedFailures: number;
 };
 
 /**
@@ -865,7 +1125,76 @@ export type Run = Message<"millrace.v1.Run"> & {
  * Use `create(RunSchema)` to create a new message.
  */
 export const RunSchema: GenMessage<Run> = /*@__PURE__*/
-  messageDesc(file_millrace_v1_run, 27);
+  messageDesc(file_millrace_v1_run, 37);
+
+/**
+ * That nothing new of a run begins.
+ *
+ * @generated from message millrace.v1.RunPause
+ */
+export type RunPause = Message<"millrace.v1.RunPause"> & {
+  /**
+   * For a person; may be empty.
+   *
+   * @generated from field: string reason = 1;
+   */
+  reason: string;
+
+  /**
+   * Who paused it.
+   *
+   * @generated from field: string principal = 2;
+   */
+  principal: string;
+
+  /**
+   * @generated from field: google.protobuf.Timestamp time = 3;
+   */
+  time?: Timestamp | undefined;
+};
+
+/**
+ * Describes the message millrace.v1.RunPause.
+ * Use `create(RunPauseSchema)` to create a new message.
+ */
+export const RunPauseSchema: GenMessage<RunPause> = /*@__PURE__*/
+  messageDesc(file_millrace_v1_run, 38);
+
+/**
+ * What somebody said about a run.
+ *
+ * @generated from message millrace.v1.RunComment
+ */
+export type RunComment = Message<"millrace.v1.RunComment"> & {
+  /**
+   * As `stage/task`; empty for the run as a whole.
+   *
+   * @generated from field: string task = 1;
+   */
+  task: string;
+
+  /**
+   * @generated from field: string text = 2;
+   */
+  text: string;
+
+  /**
+   * @generated from field: string principal = 3;
+   */
+  principal: string;
+
+  /**
+   * @generated from field: google.protobuf.Timestamp time = 4;
+   */
+  time?: Timestamp | undefined;
+};
+
+/**
+ * Describes the message millrace.v1.RunComment.
+ * Use `create(RunCommentSchema)` to create a new message.
+ */
+export const RunCommentSchema: GenMessage<RunComment> = /*@__PURE__*/
+  messageDesc(file_millrace_v1_run, 39);
 
 /**
  * A task of a run, as it stands.
@@ -977,6 +1306,34 @@ export type Task = Message<"millrace.v1.Task"> & {
    * @generated from field: millrace.v1.Gate gate = 20;
    */
   gate?: Gate | undefined;
+
+  /**
+   * The number of the present try: 1, and one more for each retry and each re-run. What is said above is of this try.
+   *
+   * @generated from field: int32 try = 30;
+   */
+  try: number;
+
+  /**
+   * The tries before, oldest first; the last ones when there were many.
+   *
+   * @generated from field: repeated millrace.v1.TaskTry tries = 31;
+   */
+  tries: TaskTry[];
+
+  /**
+   * Its failure does not fail the run.
+   *
+   * @generated from field: bool allow_failure = 32;
+   */
+  allowFailure: boolean;
+
+  /**
+   * It is executed however what it needs has ended, and after a cancellation.
+   *
+   * @generated from field: bool always = 33;
+   */
+  always: boolean;
 };
 
 /**
@@ -984,7 +1341,55 @@ export type Task = Message<"millrace.v1.Task"> & {
  * Use `create(TaskSchema)` to create a new message.
  */
 export const TaskSchema: GenMessage<Task> = /*@__PURE__*/
-  messageDesc(file_millrace_v1_run, 28);
+  messageDesc(file_millrace_v1_run, 40);
+
+/**
+ * How one try of a task ended, which another one followed.
+ *
+ * @generated from message millrace.v1.TaskTry
+ */
+export type TaskTry = Message<"millrace.v1.TaskTry"> & {
+  /**
+   * From 1.
+   *
+   * @generated from field: int32 try = 1;
+   */
+  try: number;
+
+  /**
+   * @generated from field: millrace.v1.TaskStatus status = 2;
+   */
+  status: TaskStatus;
+
+  /**
+   * @generated from field: millrace.v1.Ending ending = 3;
+   */
+  ending?: Ending | undefined;
+
+  /**
+   * The agent of its last attempt; empty when none had it.
+   *
+   * @generated from field: string agent = 4;
+   */
+  agent: string;
+
+  /**
+   * @generated from field: int32 attempts = 5;
+   */
+  attempts: number;
+
+  /**
+   * @generated from field: string execution_id = 6;
+   */
+  executionId: string;
+};
+
+/**
+ * Describes the message millrace.v1.TaskTry.
+ * Use `create(TaskTrySchema)` to create a new message.
+ */
+export const TaskTrySchema: GenMessage<TaskTry> = /*@__PURE__*/
+  messageDesc(file_millrace_v1_run, 41);
 
 /**
  * A gate, as it stands.
@@ -1067,7 +1472,7 @@ export type Gate = Message<"millrace.v1.Gate"> & {
  * Use `create(GateSchema)` to create a new message.
  */
 export const GateSchema: GenMessage<Gate> = /*@__PURE__*/
-  messageDesc(file_millrace_v1_run, 29);
+  messageDesc(file_millrace_v1_run, 42);
 
 /**
  * A person's approval at a gate.
@@ -1108,7 +1513,7 @@ export type GateVote = Message<"millrace.v1.GateVote"> & {
  * Use `create(GateVoteSchema)` to create a new message.
  */
 export const GateVoteSchema: GenMessage<GateVote> = /*@__PURE__*/
-  messageDesc(file_millrace_v1_run, 30);
+  messageDesc(file_millrace_v1_run, 43);
 
 /**
  * A file that somebody laid beside a gate.
@@ -1146,7 +1551,7 @@ export type GateEvidence = Message<"millrace.v1.GateEvidence"> & {
  * Use `create(GateEvidenceSchema)` to create a new message.
  */
 export const GateEvidenceSchema: GenMessage<GateEvidence> = /*@__PURE__*/
-  messageDesc(file_millrace_v1_run, 31);
+  messageDesc(file_millrace_v1_run, 44);
 
 /**
  * See RunService.PinRun.
@@ -1172,7 +1577,7 @@ export type PinRunRequest = Message<"millrace.v1.PinRunRequest"> & {
  * Use `create(PinRunRequestSchema)` to create a new message.
  */
 export const PinRunRequestSchema: GenMessage<PinRunRequest> = /*@__PURE__*/
-  messageDesc(file_millrace_v1_run, 32);
+  messageDesc(file_millrace_v1_run, 45);
 
 /**
  * See RunService.PinRun.
@@ -1187,7 +1592,7 @@ export type PinRunResponse = Message<"millrace.v1.PinRunResponse"> & {
  * Use `create(PinRunResponseSchema)` to create a new message.
  */
 export const PinRunResponseSchema: GenMessage<PinRunResponse> = /*@__PURE__*/
-  messageDesc(file_millrace_v1_run, 33);
+  messageDesc(file_millrace_v1_run, 46);
 
 /**
  * See RunService.UnpinRun.
@@ -1206,7 +1611,7 @@ export type UnpinRunRequest = Message<"millrace.v1.UnpinRunRequest"> & {
  * Use `create(UnpinRunRequestSchema)` to create a new message.
  */
 export const UnpinRunRequestSchema: GenMessage<UnpinRunRequest> = /*@__PURE__*/
-  messageDesc(file_millrace_v1_run, 34);
+  messageDesc(file_millrace_v1_run, 47);
 
 /**
  * See RunService.UnpinRun.
@@ -1221,7 +1626,7 @@ export type UnpinRunResponse = Message<"millrace.v1.UnpinRunResponse"> & {
  * Use `create(UnpinRunResponseSchema)` to create a new message.
  */
 export const UnpinRunResponseSchema: GenMessage<UnpinRunResponse> = /*@__PURE__*/
-  messageDesc(file_millrace_v1_run, 35);
+  messageDesc(file_millrace_v1_run, 48);
 
 /**
  * Submits runs and follows them. Every call needs a token with the role `admin` or `developer`.
@@ -1284,7 +1689,8 @@ export const RunService: GenService<{
     output: typeof WatchRunResponseSchema;
   },
   /**
-   * Asks for the end of a run; its tasks are stopped. Cancelling a finished run changes nothing.
+   * Asks for the end of a run; its tasks are stopped. Cancelling a finished run changes nothing. Tasks that are `always` to be
+   * executed still are, for an hour at most; a second call stops those as well.
    *
    * @generated from rpc millrace.v1.RunService.CancelRun
    */
@@ -1359,6 +1765,60 @@ export const RunService: GenService<{
     methodKind: "unary";
     input: typeof UnpinRunRequestSchema;
     output: typeof UnpinRunResponseSchema;
+  },
+  /**
+   * Executes tasks of a run once more, with all that needs them, at any time, also when the run has finished: it goes on under
+   * its name. What succeeded before stays. FAILED_PRECONDITION with the reason while one of them, or one that needs them,
+   * runs, and when nothing has failed.
+   *
+   * @generated from rpc millrace.v1.RunService.RetryRun
+   */
+  retryRun: {
+    methodKind: "unary";
+    input: typeof RetryRunRequestSchema;
+    output: typeof RetryRunResponseSchema;
+  },
+  /**
+   * From now on no task of the run begins; what an agent has goes on to its end. To pause again changes nothing.
+   * FAILED_PRECONDITION when the run has finished.
+   *
+   * @generated from rpc millrace.v1.RunService.PauseRun
+   */
+  pauseRun: {
+    methodKind: "unary";
+    input: typeof PauseRunRequestSchema;
+    output: typeof PauseRunResponseSchema;
+  },
+  /**
+   * Tasks begin again. Of a run that is not paused, nothing changes.
+   *
+   * @generated from rpc millrace.v1.RunService.ResumeRun
+   */
+  resumeRun: {
+    methodKind: "unary";
+    input: typeof ResumeRunRequestSchema;
+    output: typeof ResumeRunResponseSchema;
+  },
+  /**
+   * Leaves out a task that no agent has yet, or a gate (operators and admins alone); what needs it goes on, unless it uses an
+   * artifact of it. FAILED_PRECONDITION when an agent has it or it has ended.
+   *
+   * @generated from rpc millrace.v1.RunService.SkipTask
+   */
+  skipTask: {
+    methodKind: "unary";
+    input: typeof SkipTaskRequestSchema;
+    output: typeof SkipTaskResponseSchema;
+  },
+  /**
+   * Says something about a run or one of its tasks, for all who look at it, at any time.
+   *
+   * @generated from rpc millrace.v1.RunService.CommentRun
+   */
+  commentRun: {
+    methodKind: "unary";
+    input: typeof CommentRunRequestSchema;
+    output: typeof CommentRunResponseSchema;
   },
   /**
    * An artifact as a tar, for clients without Merkle code. The last message has `finish` set.

@@ -68,6 +68,17 @@ test("a run of a project that nobody has made is refused, with the name that was
   expect((await person.runs.listRuns({})).runs).toEqual([]);
 });
 
+test("a project has its own quota of unfinished runs", async () => {
+  const person = (await startTestCoordinator()).as("admin");
+  const { project } = await person.projects.setProject({ project: { name: "small", quotas: { unfinishedRuns: 1 } } });
+  const run = await submitText(person, waiting, { project: "small" });
+  expect((await failureOf(submitText(person, waiting, { project: "small" }))).code).toBe(Code.ResourceExhausted);
+  await submitText(person, waiting);
+  await person.projects.setProject({ project: { name: "small" }, etag: project?.etag ?? "" });
+  await submitText(person, waiting, { project: "small" });
+  await person.runs.cancelRun({ run });
+});
+
 test("what a project keeps is for it to say", async () => {
   const coordinator = await startTestCoordinator();
   const person = coordinator.as("admin");

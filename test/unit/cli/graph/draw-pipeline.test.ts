@@ -15,6 +15,9 @@ function task(stage: string, name: string, more: Partial<Task> = {}): Task {
       priority: 0,
       allowFailure: false,
       secrets: [],
+      always: false,
+      variant: {},
+      services: [],
       position: { line: 1, column: 1 },
       ...more,
     },
@@ -25,6 +28,8 @@ function task(stage: string, name: string, more: Partial<Task> = {}): Task {
 const pipeline: Pipeline = {
   name: "shop",
   file: "millrace.yaml",
+  params: {},
+  triggers: {},
   stages: [
     {
       name: "verify",

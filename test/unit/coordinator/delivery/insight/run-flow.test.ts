@@ -4,7 +4,8 @@ import fc from "fast-check";
 import { expect, test } from "vitest";
 import { pipelineFlow } from "../../../../../coordinator/delivery/insight/pipeline-flow.ts";
 import { runFlow } from "../../../../../coordinator/delivery/insight/run-flow.ts";
-import { decide, type RunCommand } from "../../../../../coordinator/delivery/run/decide.ts";
+import { decide } from "../../../../../coordinator/delivery/run/decide.ts";
+import type { RunCommand } from "../../../../../coordinator/delivery/run/run-command.ts";
 import { emptyRun } from "../../../../../coordinator/delivery/run/run-state.ts";
 import {
   type Event,

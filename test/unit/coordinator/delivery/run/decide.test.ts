@@ -1,9 +1,11 @@
 import { create, equals } from "@bufbuild/protobuf";
 import fc from "fast-check";
 import { expect, test } from "vitest";
-import { decide, type Origin, type RunCommand } from "../../../../../coordinator/delivery/run/decide.ts";
-import { emptyRun, evolve, isOpen, type RunState } from "../../../../../coordinator/delivery/run/run-state.ts";
+import { decide } from "../../../../../coordinator/delivery/run/decide.ts";
+import type { Origin, RunCommand } from "../../../../../coordinator/delivery/run/run-command.ts";
+import { emptyRun, evolve, type RunState } from "../../../../../coordinator/delivery/run/run-state.ts";
 import { runView } from "../../../../../coordinator/delivery/run/run-view.ts";
+import { isOpen } from "../../../../../coordinator/delivery/run/task-state.ts";
 import {
   EndingKind,
   type Event,

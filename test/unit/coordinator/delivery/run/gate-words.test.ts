@@ -3,9 +3,10 @@ import { durationFromMs } from "@bufbuild/protobuf/wkt";
 import fc from "fast-check";
 import { expect, test } from "vitest";
 import type { Role } from "../../../../../coordinator/delivery/access/principal.ts";
-import { decide, type RunCommand } from "../../../../../coordinator/delivery/run/decide.ts";
+import { decide } from "../../../../../coordinator/delivery/run/decide.ts";
 import { bindingOf } from "../../../../../coordinator/delivery/run/gate-binding.ts";
 import type { DecideGate } from "../../../../../coordinator/delivery/run/gate-words.ts";
+import type { RunCommand } from "../../../../../coordinator/delivery/run/run-command.ts";
 import { emptyRun, evolve, type RunState } from "../../../../../coordinator/delivery/run/run-state.ts";
 import { runView } from "../../../../../coordinator/delivery/run/run-view.ts";
 import {

@@ -2,10 +2,11 @@ import { create } from "@bufbuild/protobuf";
 import { durationFromMs } from "@bufbuild/protobuf/wkt";
 import { expect, test, vi } from "vitest";
 import type { Principal } from "../../../../../coordinator/delivery/access/principal.ts";
-import { decide, type Origin, type RunCommand } from "../../../../../coordinator/delivery/run/decide.ts";
+import { decide } from "../../../../../coordinator/delivery/run/decide.ts";
 import { bindingOf } from "../../../../../coordinator/delivery/run/gate-binding.ts";
-import { gateTimers } from "../../../../../coordinator/delivery/run/gate-timers.ts";
+import type { Origin, RunCommand } from "../../../../../coordinator/delivery/run/run-command.ts";
 import { emptyRun, evolve, type RunState } from "../../../../../coordinator/delivery/run/run-state.ts";
+import { taskTimers } from "../../../../../coordinator/delivery/run/task-timers.ts";
 import {
   EndingKind,
   type Event,
@@ -238,9 +239,9 @@ test("the timer of a gate is made anew from the log, meets a deadline that has p
     },
   };
   const onError = vi.fn();
-  const inTurn = (_run: object, _stage: string, act: (newer: undefined) => Promise<void>) => act(undefined);
-  const deps = { clock, origin: () => at(clock.nowMs(), "system:runs"), inTurn, onError };
-  const first = gateTimers<typeof run>(deps);
+  const perform = (asked: typeof run, command: RunCommand, origin: Origin) => asked.do(command, origin);
+  const deps = { clock, origin: () => at(clock.nowMs(), "system:runs"), perform, onError };
+  const first = taskTimers<typeof run>(deps);
   first.resume(run);
   clock.advance(limits.gateTimerStepMs);
   await vi.waitFor(() => expect(calls.length).toBe(1), 10_000);
@@ -249,7 +250,7 @@ test("the timer of a gate is made anew from the log, meets a deadline that has p
   clock.advance(100 * hour);
   expect(calls.length).toBe(1);
 
-  const second = gateTimers<typeof run>(deps);
+  const second = taskTimers<typeof run>(deps);
   second.resume(run);
   clock.advance(0);
   await vi.waitFor(() => expect(state.tasks.get("explore/approval")?.status).toBe(TaskStatus.FAILED), 10_000);

@@ -1,7 +1,7 @@
 import { create } from "@bufbuild/protobuf";
 import { expect, test } from "vitest";
-import type { Origin } from "../../../../../coordinator/delivery/run/decide.ts";
 import { RunActor } from "../../../../../coordinator/delivery/run/run-actor.ts";
+import type { Origin } from "../../../../../coordinator/delivery/run/run-command.ts";
 import { type EventStore, emptyStream } from "../../../../../coordinator/store/event-store.ts";
 import { PlannedTaskSchema, TaskStatus } from "../../../../../proto/gen/millrace/v1/event_pb.ts";
 import { digestToMessage, emptyDigest } from "../../../../../shared/digest.ts";

@@ -21,6 +21,8 @@ const full: Required<ExecutionRequest> = {
   namedCaches: create(NamedCachesSchema, { caches: [{ name: "npm", path: ".npm" }] }),
   hostOperation: create(HostOperationSchema, {}),
   atMostOnce: true,
+  avoidAgents: ["a"],
+  attemptsMax: 2,
 };
 
 it("says while it waits all that was asked for", () => {

@@ -61,9 +61,11 @@ test("nothing is placed on an agent that is full, takes nothing or lacks a label
 
 /** What `bestFor` promises, said the slow way. */
 function slowBest(farm: readonly Place[], requirement: typeof linux): string | undefined {
-  const { avoids = [] } = requirement;
+  const { avoids = [], excludes = [] } = requirement;
   const isAvoided = ({ id }: Place) => avoids.includes(id);
-  const matching = farm.filter(({ labels, id }) => satisfies({ ...labels, agent: id }, requirement));
+  const matching = farm.filter(
+    ({ labels, id }) => satisfies({ ...labels, agent: id }, requirement) && !excludes.includes(id),
+  );
   const others = matching.some((each) => each.standing !== "draining" && !isAvoided(each));
   return matching
     .filter((each) => each.standing === "open" && each.used < each.slots && !(others && isAvoided(each)))
@@ -83,7 +85,15 @@ test("the best place is the emptiest that may have it, however the farm has chan
     { maxLength: 20 },
   );
   const tied = requirementOf(create(PlatformSchema, { properties: [{ name: "agent", value: "b" }] }));
-  const wanted = fc.constantFrom(linux, anything, tied, avoiding(linux, "a"), avoiding(avoiding(linux, "a"), "b"));
+  const elsewhere = requirementOf(create(PlatformSchema, { properties: [{ name: "os", value: "linux" }] }), ["b", "c"]);
+  const notThere = requirementOf(create(PlatformSchema, { properties: [{ name: "agent", value: "b" }] }), ["b"]);
+  const choosy = [
+    avoiding(linux, "a"),
+    avoiding(avoiding(linux, "a"), "b"),
+    avoiding(elsewhere, "a"),
+    avoiding(elsewhere, "b"),
+  ];
+  const wanted = fc.constantFrom(linux, anything, tied, elsewhere, notThere, ...choosy);
   fc.assert(
     fc.property(changes, wanted, (all, requirement) => {
       const farm = places();
@@ -99,7 +109,8 @@ test("the best place is the emptiest that may have it, however the farm has chan
         }
         const present = [...known.values()];
         expect(farm.bestFor(requirement)?.id).toBe(slowBest(present, requirement));
-        const taking = present.filter((each) => each.standing !== "draining" && satisfies(each.labels, requirement));
+        const mayHave = present.filter(({ id }) => requirement.excludes?.includes(id) !== true);
+        const taking = mayHave.filter((each) => each.standing !== "draining" && satisfies(each.labels, requirement));
         expect(farm.matching(requirement).taking).toBe(taking.length);
         expect(farm.free).toBe(present.filter((each) => each.standing === "open" && each.used < each.slots).length);
       }

@@ -1,0 +1,21 @@
+import { limits } from "../limits.ts";
+import { type Place, positionOf } from "./located.ts";
+import type { Problem } from "./pipeline.ts";
+
+/** Collects what is wrong with a file on the way to its tasks. */
+export interface LocatedReport {
+  (at: Place, message: string, hint?: string): void;
+  /** Each once, at most `limits.pipelineProblems`: variants of one task have the same faults at the same place. */
+  problems(): readonly Problem[];
+}
+
+export function locatedReport(mainFile: string): LocatedReport {
+  const found = new Map<string, Problem>();
+  const report = (at: Place, message: string, hint?: string): void => {
+    if (found.size >= limits.pipelineProblems) return;
+    const problem = { file: mainFile, ...positionOf(at, mainFile), message };
+    const { file, line, column } = problem;
+    found.set(`${file}:${line}:${column}:${message}`, hint === undefined ? problem : { ...problem, hint });
+  };
+  return Object.assign(report, { problems: () => [...found.values()] });
+}
