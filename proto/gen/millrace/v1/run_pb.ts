@@ -1629,7 +1629,7 @@ export const UnpinRunResponseSchema: GenMessage<UnpinRunResponse> = /*@__PURE__*
   messageDesc(file_millrace_v1_run, 48);
 
 /**
- * Submits runs and follows them. Every call needs a token with the role `admin` or `developer`.
+ * Submits runs and follows them. To look needs any role of people; what else each call needs is in docs/guides/access.md.
  *
  * @generated from service millrace.v1.RunService
  */
