@@ -42,7 +42,7 @@ interface End {
  * never retired: retention ends runs, and not the record of who ended them.
  */
 export function storedAudit({ sqlite, store, clock, onError }: StoredAuditDeps): AuditLog {
-  let pending: Pending[] = [];
+  const pending: Pending[] = [];
   let isBusy = false;
   /** Undefined: it has to be read before anything is appended. */
   let end: End | undefined;

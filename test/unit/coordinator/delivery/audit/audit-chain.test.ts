@@ -35,7 +35,7 @@ const noted = (events: readonly Event[]): ChainLink[] => events.slice(-1).flatMa
 const changes: readonly ((event: Event) => Event)[] = [
   (event) => ({ ...event, principal: "user:berta" }),
   (event) => ({ ...event, project: "other" }),
-  (event) => ({ ...event, time: recordAfter(undefined, call, 5).time }) as Event,
+  (event) => ({ ...event, time: recordAfter(undefined, call, 5).time }),
   (event) => changed(event, "outcome", "permission_denied"),
   (event) => changed(event, "target", "run_99"),
   (event) => changed(event, "detail", "x"),

@@ -15,7 +15,7 @@ test.each([
   { defaultBranch: "release/1.2", cacheZone: "pull-requests", credentialsSecret: "git_token" },
   { quotas: { runningTasks: 3 }, retention: { runsMax: 1 } },
 ] satisfies Omit<Init, "$typeName">[])("%j is sound", (more) => {
-  expect(fieldsOf({ name: "shop", ...more } as Init)).toEqual([]);
+  expect(fieldsOf({ name: "shop", ...more })).toEqual([]);
 });
 
 test.each([
@@ -36,7 +36,7 @@ test.each([
   ["retention.log_age", { retention: { logAge: durationFromMs(0) } }],
   ["title", { title: "x".repeat(201) }],
 ] as const)("finds what is wrong with %s", (field, more) => {
-  expect(fieldsOf({ name: "shop", ...more } as Init)).toEqual([field]);
+  expect(fieldsOf({ name: "shop", ...more })).toEqual([field]);
 });
 
 test("all problems come at once", () => {
