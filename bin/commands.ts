@@ -37,6 +37,31 @@ const entries: readonly CommandEntry[] = [
     load: async () => (await import("../cli/commands/cancel.ts")).cancelCommand(),
   },
   {
+    name: "retry",
+    summary: "execute tasks of a run once more",
+    load: async () => (await import("../cli/commands/retry.ts")).retryCommand(),
+  },
+  {
+    name: "pause",
+    summary: "let no further task of a run begin",
+    load: async () => (await import("../cli/commands/pause.ts")).pauseCommand(),
+  },
+  {
+    name: "resume",
+    summary: "let a paused run go on",
+    load: async () => (await import("../cli/commands/pause.ts")).resumeCommand(),
+  },
+  {
+    name: "skip",
+    summary: "leave out a task of a run, or a gate",
+    load: async () => (await import("../cli/commands/skip.ts")).skipCommand(),
+  },
+  {
+    name: "comment",
+    summary: "say something about a run or a task",
+    load: async () => (await import("../cli/commands/comment.ts")).commentCommand(),
+  },
+  {
     name: "approve",
     summary: "approve at the gate of a manual stage",
     load: async () => (await import("../cli/commands/decide.ts")).approveCommand(),

@@ -3,9 +3,6 @@ import { join } from "node:path";
 import { from, MillraceError } from "../shared/errors.ts";
 import { limits } from "../shared/limits.ts";
 
-/** Where a pipeline file is looked for when none is named. */
-export const defaultPipelinePath = "millrace.yaml";
-
 /**
  * The text of the pipeline file at `path` below `dir`.
  * @throws MillraceError not_found, saying how to get one, when there is no such file; invalid_argument when it is too large.

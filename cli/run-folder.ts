@@ -13,6 +13,7 @@ import { runView, silentView } from "./follow/run-view.ts";
 import type { Console } from "./output/console.ts";
 import { runResultJson } from "./output/run-json.ts";
 import { runSummary } from "./output/run-summary.ts";
+import type { GivenParams } from "./param-option.ts";
 import { submitSource } from "./submit-source.ts";
 
 /** Of `millrace run`, as commander gives them. */
@@ -21,6 +22,7 @@ export interface RunOptions extends ConnectionOptions {
   readonly stage: readonly string[];
   readonly task: readonly string[];
   readonly project?: string;
+  readonly param: GivenParams;
   readonly local?: boolean;
   readonly detach?: boolean;
   readonly quiet?: boolean;
@@ -82,6 +84,7 @@ async function submit(
         stages: [...options.stage],
         tasks: [...options.task],
         project: options.project ?? "",
+        params: { ...options.param },
       },
       signal: interrupted.signal,
       statCache,
@@ -136,8 +139,13 @@ function statusOf(run: Run): number {
 
 /** No task failed by itself. Tasks that were skipped or cancelled for it do not count. */
 function isFarmsFailure({ tasks }: Run): boolean {
-  return tasks.every(({ status, ending }) => {
+  return tasks.every(({ status, ending, allowFailure }) => {
     const kind = ending?.kind ?? EndingKind.UNSPECIFIED;
-    return status !== TaskStatus.FAILED || kind === EndingKind.INFRASTRUCTURE || kind === EndingKind.AGENT_LOST;
+    return (
+      status !== TaskStatus.FAILED ||
+      allowFailure ||
+      kind === EndingKind.INFRASTRUCTURE ||
+      kind === EndingKind.AGENT_LOST
+    );
   });
 }

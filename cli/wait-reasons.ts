@@ -4,6 +4,7 @@ import type { QueuePlace, Run, Task } from "../proto/gen/millrace/v1/run_pb.ts";
 import { describePool } from "./output/describe-pool.ts";
 import { taskStatusLabel, timeOf, waitCauseCode } from "./output/labels.ts";
 import { isoTime } from "./output/run-json.ts";
+import { waitAdvice } from "./wait-advice.ts";
 
 /** Why one task waits, as `why --json` prints it. Field names are a promise to scripts. */
 export interface WaitReason {
@@ -13,6 +14,8 @@ export interface WaitReason {
   readonly code: string;
   /** For a person, with names and numbers. */
   readonly detail: string;
+  /** For a person, what can be done about it; empty where waiting is all there is to do. */
+  readonly advice: string;
   /** ISO 8601. */
   readonly since: string | null;
   /** How long it has waited for this. */
@@ -63,6 +66,7 @@ export function reasonsOf(run: Run, { places, pools }: QueueAnswer, nowMs: numbe
       task: idOf(task),
       code: waitCauseCode(wait.cause),
       detail: wait.detail,
+      advice: waitAdvice(wait.cause, run.name),
       since: isoTime(wait.since) ?? null,
       sinceMs: since === undefined ? null : Math.max(0, nowMs - since),
     };

@@ -53,9 +53,10 @@ export async function collectOutputs(
   const files = new Map<DigestKey, string>();
   const problems: string[] = [];
 
-  async function collect({ path, fromRoot }: PromisedOutput): Promise<void> {
+  async function collect({ path, fromRoot, mayBeMissing }: PromisedOutput): Promise<void> {
     const absolute = posix.join(root, fromRoot);
     const stats = statBelow(root, fromRoot);
+    if (stats === missing && mayBeMissing === true) return;
     if (typeof stats === "string") problems.push(`output "${path}" ${stats}`);
     else if (stats.isSymbolicLink()) {
       symlinks.push(create(OutputSymlinkSchema, { path, target: readlinkSync(absolute) }));
@@ -102,6 +103,8 @@ export async function collectOutputs(
   };
 }
 
+const missing = "is missing";
+
 /** What is at the path, or why there is nothing. */
 function statBelow(root: string, fromRoot: string): Stats | string {
   if (fromRoot === "") return statSync(root); // the root may be named by a link to an open folder
@@ -110,13 +113,13 @@ function statBelow(root: string, fromRoot: string): Stats | string {
   for (const [index, name] of names.entries()) {
     path = posix.join(path, name);
     const stats = lstatSync(path, { throwIfNoEntry: false });
-    if (stats === undefined) return "is missing";
+    if (stats === undefined) return missing;
     if (index === names.length - 1) return stats;
     if (stats.isSymbolicLink())
       return `lies behind the symlink "${names.slice(0, index + 1).join("/")}", which is not followed`;
-    if (!stats.isDirectory()) return "is missing";
+    if (!stats.isDirectory()) return missing;
   }
-  return "is missing";
+  return missing;
 }
 
 async function hashFile(path: string, signal: AbortSignal): Promise<Digest> {

@@ -2,12 +2,17 @@ import { posix } from "node:path";
 import type { Command } from "../../proto/gen/build/bazel/remote/execution/v2/remote_execution_pb.ts";
 import { Refused } from "./executor.ts";
 
+/** Tells a process which of its outputs holds tasks that it adds to its stage. */
+const generateVariable = "MILLRACE_GENERATE";
+
 /** An output that the Command promises. */
 export interface PromisedOutput {
   /** As the Command says it: relative to its working directory. */
   readonly path: string;
   /** From the input root; empty for the root itself. */
   readonly fromRoot: string;
+  /** It promised nothing: a task that may write tasks need not. */
+  readonly mayBeMissing?: boolean;
 }
 
 /** @throws Refused when it leads out of the input root. */
@@ -21,9 +26,13 @@ export function workingDirectory(command: Command): string {
  */
 export function promisedOutputs(command: Command): PromisedOutput[] {
   const from = workingDirectory(command);
-  const { outputPaths, outputFiles, outputDirectories } = command;
+  const { outputPaths, outputFiles, outputDirectories, environmentVariables } = command;
   const paths = outputPaths.length > 0 ? outputPaths : [...outputFiles, ...outputDirectories];
-  return paths.map((path) => ({ path, fromRoot: withinRoot("output path", from, path) }));
+  const generated = environmentVariables.find(({ name }) => name === generateVariable)?.value;
+  return paths.map((path) => {
+    const output = { path, fromRoot: withinRoot("output path", from, path) };
+    return path === generated ? { ...output, mayBeMissing: true } : output;
+  });
 }
 
 /** The folders that must exist before the command runs: its own, and the parents of its outputs. */

@@ -15,7 +15,8 @@ interface CancelOptions extends ConnectionOptions {
 export function cancelCommand(): Command {
   return withConnectionOptions(new Command("cancel"))
     .description(
-      "Ask for the end of a run; its tasks are stopped. A finished run stays as it is, which is said and is no failure.",
+      "Ask for the end of a run; its tasks are stopped. A finished run stays as it is, which is said and is no failure.\n" +
+        "What is always executed still is, for an hour at most; a second call stops that, too.",
     )
     .argument("<run>", "the run, as 12 or run_12")
     .option("--reason <text>", "kept with the run", "asked for on the command line")

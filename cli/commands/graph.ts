@@ -1,22 +1,28 @@
 import { Command } from "commander";
 import { formatProblem } from "../../shared/pipeline/format-problem.ts";
+import { defaultPipelinePath } from "../../shared/pipeline/pipeline-path.ts";
 import { exitStatus } from "../exit-status.ts";
 import { toDot } from "../graph/dot.ts";
 import { drawPipeline, pipelineGraph } from "../graph/draw-pipeline.ts";
 import { loadPipelineFile } from "../load-pipeline.ts";
 import { processConsole } from "../output/console.ts";
-import { defaultPipelinePath } from "../read-pipeline.ts";
+import { type GivenParams, withParamOption } from "../param-option.ts";
 
 interface GraphOptions {
+  readonly param: GivenParams;
   readonly json?: boolean;
   readonly dot?: boolean;
 }
 
 /** `millrace graph`. */
 export function graphCommand(): Command {
-  return new Command("graph")
+  return withParamOption(new Command("graph"))
     .description("Draw a pipeline file: its stages in the order of their needs, their tasks and artifacts.")
-    .argument("[file]", "the pipeline file, or the folder that holds it", defaultPipelinePath)
+    .argument(
+      "[file]",
+      "the pipeline file, the folder that holds it, or the name of one in .millrace/",
+      defaultPipelinePath,
+    )
     .option("--json", "print nodes and edges as one JSON object")
     .option("--dot", "print a Graphviz digraph")
     .addHelpText("after", "\nExample:\n  $ millrace graph\n  $ millrace graph --dot | dot -Tsvg > pipeline.svg")
@@ -25,10 +31,10 @@ export function graphCommand(): Command {
 
 async function graph(file: string, options: GraphOptions): Promise<void> {
   const console = processConsole();
-  const { path, pipeline, problems } = loadPipelineFile(file);
+  const { pipeline, problems } = loadPipelineFile(file, options.param);
   if (pipeline === undefined) {
     process.exitCode = exitStatus.usage;
-    return console.note(problems.map((problem) => formatProblem({ ...problem, file: path })).join("\n"));
+    return console.note(problems.map(formatProblem).join("\n"));
   }
   if (options.json) return console.writeJson(pipelineGraph(pipeline));
   if (options.dot) return await console.write(toDot(pipeline));

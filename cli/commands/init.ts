@@ -2,9 +2,9 @@ import { readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { basename, join, resolve } from "node:path";
 import { Command } from "commander";
 import { from, MillraceError } from "../../shared/errors.ts";
+import { defaultPipelinePath } from "../../shared/pipeline/pipeline-path.ts";
 import { type StarterPipeline, starterPipeline } from "../../shared/pipeline/starter.ts";
 import { processConsole } from "../output/console.ts";
-import { defaultPipelinePath } from "../read-pipeline.ts";
 
 interface InitOptions {
   readonly json?: boolean;

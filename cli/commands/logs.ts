@@ -1,5 +1,6 @@
 import { Command, InvalidArgumentError } from "commander";
 import type { ReadLogResponse } from "../../proto/gen/millrace/v1/log_pb.ts";
+import { MillraceError } from "../../shared/errors.ts";
 import { limits } from "../../shared/limits.ts";
 import { withConnection } from "../connection.ts";
 import { type ConnectionOptions, withConnectionOptions } from "../connection-options.ts";
@@ -14,6 +15,7 @@ import { parseSince } from "../since.ts";
 
 interface LogsOptions extends ConnectionOptions {
   readonly follow?: boolean;
+  readonly try?: number;
   /** Wall time in milliseconds. */
   readonly since?: number;
   readonly json?: boolean;
@@ -26,6 +28,7 @@ export function logsCommand(): Command {
     .argument("<run>", "the run, as 12 or run_12")
     .argument("[task]", "only this task, as stage/task or task")
     .option("-f, --follow", "wait for more until the end")
+    .option("--try <n>", "of one task: the output of this try, from 1; default the last one", tryOption)
     .option("--since <time>", "only what is newer: 90s, 5m, 2h or an ISO time", sinceOption)
     .option("--json", "print one JSON object per line of output")
     .addHelpText("after", "\nExample:\n  $ millrace logs 12 build/compile -f")
@@ -35,11 +38,15 @@ export function logsCommand(): Command {
 async function printLogs(name: string, task: string | undefined, options: LogsOptions): Promise<void> {
   const console = processConsole();
   const run = parseRunName(name);
+  if (options.try !== undefined && task === undefined) {
+    throw new MillraceError("invalid_argument", "--try is for the output of one task: name it after the run");
+  }
   const printer = options.json ? jsonPrinter(console) : task === undefined ? prefixed(console) : verbatim(console);
   await withConnection(options, async (connection) => {
     const chunks = readRunLog(connection, {
       run,
       ...(task === undefined ? {} : { task }),
+      ...(options.try === undefined ? {} : { try: options.try }),
       follow: options.follow === true,
       signal: new AbortController().signal,
       onInterruption: (error) => console.note(`the coordinator is away (${error.message}); trying again`),
@@ -88,11 +95,11 @@ function prefixed(console: Console): LogPrinter {
 }
 
 function jsonPrinter(console: Console): LogPrinter {
-  return byLine(async ({ task, attempt, time, gap }, lines) => {
+  return byLine(async ({ task, try: number, attempt, time, gap }, lines) => {
     const timeMs = timeOf(time);
     const when = timeMs === undefined ? undefined : new Date(timeMs).toISOString();
-    const said: object[] = lines.map((text) => ({ task, attempt, time: when, text }));
-    if (gap) said.push({ task, attempt, gap });
+    const said: object[] = lines.map((text) => ({ task, try: number, attempt, time: when, text }));
+    if (gap) said.push({ task, try: number, attempt, gap });
     await console.write(said.map((line) => `${JSON.stringify(line)}\n`).join(""));
   });
 }
@@ -102,7 +109,7 @@ function byLine(put: (from: ReadLogResponse, lines: string[]) => Promise<void>):
   const open = new Map<string, { splitter: LineSplitter; last: ReadLogResponse }>();
   return {
     async print(chunk) {
-      const key = `${chunk.task}#${chunk.attempt}`;
+      const key = `${chunk.task}#${chunk.try}.${chunk.attempt}`;
       const splitter = open.get(key)?.splitter ?? lineSplitter(limits.logLineChars);
       if (chunk.finish) open.delete(key);
       else open.set(key, { splitter, last: chunk });
@@ -116,6 +123,11 @@ function byLine(put: (from: ReadLogResponse, lines: string[]) => Promise<void>):
       }
     },
   };
+}
+
+function tryOption(text: string): number {
+  if (/^[1-9]\d{0,5}$/.test(text)) return Number(text);
+  throw new InvalidArgumentError("a try is a number from 1.");
 }
 
 function sinceOption(text: string): number {

@@ -3,6 +3,7 @@ import { Command, Option } from "commander";
 import { systemClock } from "../../shared/clock.ts";
 import type { MillraceError } from "../../shared/errors.ts";
 import { formatProblem } from "../../shared/pipeline/format-problem.ts";
+import { defaultPipelinePath, pipelinePathOf } from "../../shared/pipeline/pipeline-path.ts";
 import { openStatCache } from "../../shared/stat-cache/sqlite-stat-cache.ts";
 import { cacheFolder } from "../cache-folder.ts";
 import { checkPipeline } from "../check-pipeline.ts";
@@ -10,19 +11,23 @@ import { withConnectionOptions } from "../connection-options.ts";
 import { exitStatus } from "../exit-status.ts";
 import { knownPipelines } from "../known-pipelines.ts";
 import { processConsole } from "../output/console.ts";
-import { defaultPipelinePath } from "../read-pipeline.ts";
+import { withParamOption } from "../param-option.ts";
 import type { RunOptions } from "../run-folder.ts";
 
 /** `millrace run`. */
 export function runCommand(): Command {
-  return withConnectionOptions(new Command("run"))
+  return withParamOption(withConnectionOptions(new Command("run")))
     .description(
       "Run the pipeline of a folder as the folder is now, follow its log, and end with its outcome:\n" +
         "0 it succeeded, 1 it failed, 2 the pipeline file is invalid, 3 the farm failed or the run was cancelled.\n" +
         "Ctrl-C cancels the run, a second one leaves it alone.",
     )
     .argument("[dir]", "the folder; what .gitignore names stays behind", ".")
-    .option("-p, --pipeline <file>", "the pipeline file in the folder", defaultPipelinePath)
+    .option(
+      "-p, --pipeline <file>",
+      "the pipeline file in the folder, or the name of one in .millrace/",
+      defaultPipelinePath,
+    )
     .option("--stage <name>", "only this stage and what it needs; may be repeated", collect, [])
     .option("--task <name>", "only this task (stage/task or task) and what it needs; may be repeated", collect, [])
     .option("--project <name>", "the project that the run belongs to (default: default)")
@@ -44,7 +49,8 @@ async function run(dirText: string, options: RunOptions): Promise<void> {
   const caches = cacheFolder(process.env);
   const onProblem = ({ message }: MillraceError) => console.note(message);
   const known = knownPipelines(join(caches, "pipelines"));
-  const problems = await checkPipeline({ dir, path: options.pipeline, known, onProblem });
+  const path = pipelinePathOf(options.pipeline);
+  const problems = await checkPipeline({ dir, path, params: options.param, known, onProblem });
   if (problems.length > 0) {
     console.note(problems.map(formatProblem).join("\n"));
     process.exitCode = exitStatus.usage;

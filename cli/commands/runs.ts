@@ -5,6 +5,7 @@ import { processConsole } from "../output/console.ts";
 import { formatAgo, formatDuration } from "../output/format.ts";
 import { paintStatus, timeOf } from "../output/labels.ts";
 import { runSummaryJson } from "../output/run-json.ts";
+import { allowedFailures } from "../output/run-summary.ts";
 import { table } from "../output/table.ts";
 
 interface RunsOptions extends ConnectionOptions {
@@ -70,7 +71,7 @@ async function listRuns(options: RunsOptions): Promise<void> {
     return [
       run.pinned ? `${run.name} (pinned)` : run.name,
       run.pipeline,
-      paintStatus(console.colors, status),
+      `${paintStatus(console.colors, status)}${allowedFailures(run)}`,
       durationMs === undefined ? "" : formatDuration(durationMs),
       createdMs === undefined ? "" : formatAgo(createdMs, nowMs),
       run.principal,

@@ -1,10 +1,11 @@
 import { Command } from "commander";
+import { TaskStatus } from "../../proto/gen/millrace/v1/event_pb.ts";
 import type { Run, Task } from "../../proto/gen/millrace/v1/run_pb.ts";
 import { formatBytes } from "../../shared/format-bytes.ts";
 import { withConnection } from "../connection.ts";
 import { type ConnectionOptions, withConnectionOptions } from "../connection-options.ts";
 import { fetchRun } from "../fetch-run.ts";
-import { type Console, processConsole } from "../output/console.ts";
+import { type Colors, type Console, processConsole } from "../output/console.ts";
 import { describeGate } from "../output/describe-gate.ts";
 import { formatAgo, formatDuration } from "../output/format.ts";
 import {
@@ -17,7 +18,8 @@ import {
   waitCauseLabel,
 } from "../output/labels.ts";
 import { runDetailJson, runSummaryJson } from "../output/run-json.ts";
-import { formatTaskDuration } from "../output/run-summary.ts";
+import { allowedFailures, formatTaskDuration } from "../output/run-summary.ts";
+import { safeText } from "../output/safe-text.ts";
 import { table } from "../output/table.ts";
 import { parseRunName } from "../run-name.ts";
 
@@ -49,8 +51,9 @@ function describeRun(console: Console, run: Run, nowMs: number): string {
   const createdMs = timeOf(run.createTime) ?? nowMs;
   const took = durationMs === undefined ? "" : ` in ${formatDuration(durationMs)}`;
   const head =
-    `${colors.bold(run.name)}  ${run.pipeline}  ${paintStatus(colors, status)}${took}\n` +
-    colors.dim(`by ${run.principal}, ${formatAgo(createdMs, nowMs)}, source ${run.source?.hash ?? "unknown"}\n`);
+    `${colors.bold(run.name)}  ${run.pipeline}  ${paintStatus(colors, status)}${allowedFailures(run)}${took}\n` +
+    colors.dim(`by ${run.principal}, ${formatAgo(createdMs, nowMs)}, source ${run.source?.hash ?? "unknown"}\n`) +
+    pauseLine(run, colors, nowMs);
   const rows = run.tasks.map((task) => [
     `${task.stage}/${task.name}`,
     paintStatus(colors, taskStatusLabel(task.status)),
@@ -68,7 +71,34 @@ function describeRun(console: Console, run: Run, nowMs: number): string {
   const artifacts = run.tasks.flatMap((task) => task.artifacts);
   const made = artifacts.map((it) => [it.name, it.task, it.path, formatBytes(Number(it.sizeBytes))]);
   const artifactTable = made.length === 0 ? "" : `\n${table(["ARTIFACT", "TASK", "PATH", "SIZE"], made)}`;
-  return `${head}\n${tasks}${artifactTable}${gates.join("")}`;
+  return `${head}\n${tasks}${triesTable(run)}${artifactTable}${gates.join("")}${commentLines(run, colors, nowMs)}`;
+}
+
+function pauseLine({ name, pause }: Run, colors: Colors, nowMs: number): string {
+  if (pause === undefined) return "";
+  const since = formatAgo(timeOf(pause.time) ?? nowMs, nowMs);
+  const why = pause.reason === "" ? "" : `: ${safeText(pause.reason)}`;
+  return colors.yellow(`paused by ${pause.principal}, ${since}${why}; it goes on with \`millrace resume ${name}\`\n`);
+}
+
+/** The tries before the present ones. */
+function triesTable({ name, tasks }: Run): string {
+  const rows = tasks.flatMap(({ stage, name: task, tries }) =>
+    tries.map((it) => {
+      const log = it.executionId === "" ? "" : `millrace logs ${name} ${stage}/${task} --try ${it.try}`;
+      const status = taskStatusLabel(it.status);
+      return [`${stage}/${task}`, String(it.try), status, it.agent, endingLabel(it.ending), log];
+    }),
+  );
+  return rows.length === 0 ? "" : `\n${table(["TASK BEFORE", "TRY", "STATUS", "AGENT", "", "LOG"], rows)}`;
+}
+
+function commentLines({ comments }: Run, colors: Colors, nowMs: number): string {
+  const said = comments.map(({ task, text, principal, time }) => {
+    const about = task === "" ? "" : ` on ${task}`;
+    return `\n${colors.dim(`${principal}${about}, ${formatAgo(timeOf(time) ?? nowMs, nowMs)}:`)} ${safeText(text)}\n`;
+  });
+  return said.join("");
 }
 
 /** CPU time and peak memory; empty where they were not measured. */
@@ -94,6 +124,8 @@ function remarkOn(task: Task, nowMs: number): string {
     return `${waitCauseLabel(task.wait.cause)}${detail}${since}`;
   }
   if (task.skipReason !== "") return task.skipReason;
+  const allowed = task.status === TaskStatus.FAILED && task.allowFailure ? ", which is allowed" : "";
+  const tries = task.try > 1 ? ` (try ${task.try})` : "";
   const again = task.attempts > 1 ? ` (attempt ${task.attempts})` : "";
-  return `${endingLabel(task.ending)}${again}`.trim();
+  return `${endingLabel(task.ending)}${allowed}${tries}${again}`.trim();
 }

@@ -1,20 +1,27 @@
 import { Command } from "commander";
 import { formatProblem } from "../../shared/pipeline/format-problem.ts";
+import type { RefTrigger, Triggers } from "../../shared/pipeline/pipeline.ts";
+import { defaultPipelinePath } from "../../shared/pipeline/pipeline-path.ts";
 import { exitStatus } from "../exit-status.ts";
 import { loadPipelineFile } from "../load-pipeline.ts";
 import { processConsole } from "../output/console.ts";
 import { counted } from "../output/format.ts";
-import { defaultPipelinePath } from "../read-pipeline.ts";
+import { type GivenParams, withParamOption } from "../param-option.ts";
 
 interface ValidateOptions {
+  readonly param: GivenParams;
   readonly json?: boolean;
 }
 
 /** `millrace validate`. */
 export function validateCommand(): Command {
-  return new Command("validate")
+  return withParamOption(new Command("validate"))
     .description("Check a pipeline file and say all that is wrong in it at once. Needs no coordinator.")
-    .argument("[file]", "the pipeline file, or the folder that holds it", defaultPipelinePath)
+    .argument(
+      "[file]",
+      "the pipeline file, the folder that holds it, or the name of one in .millrace/",
+      defaultPipelinePath,
+    )
     .option("--json", "print one JSON object")
     .addHelpText("after", "\nExample:\n  $ millrace validate ci/nightly.yaml")
     .action(validate);
@@ -22,14 +29,33 @@ export function validateCommand(): Command {
 
 async function validate(file: string, options: ValidateOptions): Promise<void> {
   const console = processConsole();
-  const { path, pipeline, problems } = loadPipelineFile(file);
-  const placed = problems.map((problem) => ({ ...problem, file: path }));
+  const { path, pipeline, problems } = loadPipelineFile(file, options.param);
   if (pipeline === undefined) process.exitCode = exitStatus.usage;
-  if (options.json) return console.writeJson({ file: path, valid: pipeline !== undefined, problems: placed });
+  if (options.json) return console.writeJson({ file: path, valid: pipeline !== undefined, problems });
   if (pipeline === undefined) {
-    console.note(`${placed.map(formatProblem).join("\n")}\n${counted(placed.length, "problem")} in ${path}`);
+    console.note(`${problems.map(formatProblem).join("\n")}\n${counted(problems.length, "problem")} in ${path}`);
     return;
   }
   const tasks = pipeline.stages.reduce((count, stage) => count + stage.tasks.length, 0);
-  await console.write(`${path} is valid: ${counted(pipeline.stages.length, "stage")}, ${counted(tasks, "task")}\n`);
+  const summary = `${path} is valid: ${counted(pipeline.stages.length, "stage")}, ${counted(tasks, "task")}`;
+  await console.write([summary, ...triggerLines(pipeline.triggers)].map((line) => `${line}\n`).join(""));
+}
+
+/** What starts runs by itself, which nothing does yet. */
+function triggerLines({ push, pull_request, schedule, upstream }: Triggers): string[] {
+  const lines = [
+    ...(push === undefined ? [] : [`push${refsOf(push)}`]),
+    ...(pull_request === undefined ? [] : [`pull request${refsOf(pull_request)}`]),
+    ...(schedule ?? []).map((times) => `schedule ${times}`),
+    ...(upstream ?? []).map((pipeline) => `success of ${pipeline}`),
+  ];
+  if (lines.length === 0) return [];
+  return [...lines.map((line) => `  on ${line}`), "  (what `on` says is kept; this version starts no run by it)"];
+}
+
+function refsOf({ branches, tags, paths }: RefTrigger): string {
+  const parts = Object.entries({ branches, tags, paths }).flatMap(([what, patterns]) =>
+    patterns === undefined ? [] : [`${what} ${patterns.join(", ")}`],
+  );
+  return parts.length === 0 ? "" : `: ${parts.join("; ")}`;
 }

@@ -78,7 +78,9 @@ function describe(reasons: readonly WaitReason[]): string {
     const standing = queue === undefined ? "" : `: ${describeStanding(queue)}`;
     return [task, code, since, safeText(open === "" ? `${detail}${standing}` : `still open: ${open}`)];
   });
-  return table(["TASK", "WAITS FOR", "SINCE", ""], rows);
+  const advice = [...new Set(reasons.map((reason) => reason.advice))].filter((text) => text !== "");
+  const lines = reasons.length === 1 ? advice.map((text) => `\n${text}\n`) : [];
+  return `${table(["TASK", "WAITS FOR", "SINCE", ""], rows)}${lines.join("")}`;
 }
 
 function nothingWaits(run: Run, task: Task | undefined): string {

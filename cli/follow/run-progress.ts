@@ -46,6 +46,13 @@ export function runProgress(): RunProgress {
         case "taskFinished":
           tasks.set(kind.value.task, kind.value.status);
           break;
+        case "taskRetried":
+        case "taskHeldBack":
+          tasks.set(kind.value.task, TaskStatus.WAITING);
+          break;
+        case "tasksReopened":
+          for (const task of kind.value.tasks) tasks.set(task, TaskStatus.WAITING);
+          break;
         case "taskSkipped":
           tasks.set(kind.value.task, TaskStatus.SKIPPED);
           break;

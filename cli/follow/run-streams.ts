@@ -11,7 +11,10 @@ export interface FollowOptions {
   onInterruption?(error: MillraceError): void;
 }
 
-/** The events of a run, each once and without holes, until it has finished; over restarts of the coordinator. */
+/**
+ * The events of a run, each once and without holes, until it has finished; over restarts of the coordinator. A run that was
+ * re-run has finished more than once: the coordinator ends the stream at its last end so far.
+ */
 export async function* watchRun(
   connection: Pick<Connection, "runs">,
   options: FollowOptions,
@@ -29,13 +32,14 @@ export async function* watchRun(
     sequence = response.sequence;
     finished = response.event?.kind.case === "runFinished";
     yield response;
-    if (finished) return;
   }
 }
 
 export interface ReadRunLogOptions extends FollowOptions {
   /** `stage/task` or `task`; undefined is all. */
   readonly task?: string;
+  /** Of the task; undefined is the last one. */
+  readonly try?: number;
   readonly follow: boolean;
 }
 
@@ -53,7 +57,7 @@ export async function* readRunLog(
     doing: `reading the log of ${options.run}`,
     complete: async () => !options.follow || (await hasFinished(connection, options)),
     async *open(signal) {
-      const request = { run: options.run, task: options.task ?? "", follow: options.follow };
+      const request = { run: options.run, task: options.task ?? "", try: options.try ?? 0, follow: options.follow };
       for await (const response of connection.logs.readLog(request, { signal })) {
         const news = seen(response);
         if (news !== undefined) yield news;
@@ -67,7 +71,7 @@ export function seenOutput(): (response: ReadLogResponse) => ReadLogResponse | u
   const sizes = new Map<string, bigint>();
   const finished = new Set<string>();
   return (response) => {
-    const key = `${response.task}#${response.attempt}`;
+    const key = `${response.task}#${response.try}.${response.attempt}`;
     if (response.finish) {
       if (finished.has(key)) return undefined;
       finished.add(key);

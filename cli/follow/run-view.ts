@@ -32,10 +32,13 @@ export function runView(console: Console, startedMs = performance.now()): RunVie
   const { prefix, announce } = taskPrefixes(colors);
   const splitters = new Map<string, LineSplitter>();
   const endings = new Map<string, string>();
-  /** The last attempt that was started, and the last one whose output is complete; 0 where no process ran. */
-  const started = new Map<string, number>();
-  const logged = new Map<string, number>();
-  const isLogged = (task: string) => (logged.get(task) ?? -1) >= (started.get(task) ?? 0);
+  /** The last attempt whose output must come before its end is said, and the last one whose output is complete. */
+  const awaited = new Map<string, Attempt>();
+  const logged = new Map<string, Attempt>();
+  const isLogged = (task: string) => {
+    const complete = logged.get(task);
+    return complete !== undefined && !isBefore(complete, awaited.get(task) ?? none);
+  };
 
   const line = statusLine(console, () => {
     const nowMs = performance.now();
@@ -80,15 +83,15 @@ export function runView(console: Console, startedMs = performance.now()): RunVie
         }
         break;
       case "taskStarted": {
-        const { task, agent, attempt } = kind.value;
-        started.set(task, attempt);
-        const again = attempt > 1 ? `, attempt ${attempt}` : "";
+        const { task, agent, attempt, try: number } = kind.value;
+        awaited.set(task, { try: number, attempt });
+        const again = `${number > 1 ? `, try ${number}` : ""}${attempt > 1 ? `, attempt ${attempt}` : ""}`;
         await line.write(`${prefix(task)}${colors.dim(`started on ${agent}${again}`)}\n`);
         break;
       }
       case "gateDecided": {
         const { task, decision, comment, timedOut } = kind.value;
-        logged.set(task, 0); // A gate has no output that its end would have to wait for.
+        logged.set(task, noOutput);
         const who = timedOut ? "by its time-out" : `by ${event.principal}`;
         await line.write(
           `${prefix(task)}${decisionLabel(decision)} ${who}${comment === "" ? "" : `: ${safeText(comment)}`}\n`,
@@ -96,7 +99,9 @@ export function runView(console: Console, startedMs = performance.now()): RunVie
         break;
       }
       case "taskFinished": {
-        const { task, status, cached, ending, duration } = kind.value;
+        const { task, status, cached, ending, duration, try: number } = kind.value;
+        if (isBefore(awaited.get(task) ?? none, { try: number, attempt: 0 }))
+          awaited.set(task, { try: number, attempt: 0 });
         const tookMs = millisOf(duration);
         const took = cached ? " from the cache" : tookMs === undefined ? "" : ` in ${formatDuration(tookMs)}`;
         const why = status === TaskStatus.CANCELLED ? (ending?.detail ?? "") : endingLabel(ending);
@@ -106,6 +111,17 @@ export function runView(console: Console, startedMs = performance.now()): RunVie
       }
       case "taskSkipped":
         await line.write(`${prefix(kind.value.task)}${colors.dim(`skipped: ${kind.value.reason}`)}\n`);
+        break;
+      case "taskRetried": {
+        const { task, ending, try: number } = kind.value;
+        await line.write(`${prefix(task)}${colors.yellow(`${endingLabel(ending)}; try ${number} follows`)}\n`);
+        break;
+      }
+      case "tasksReopened":
+      case "runPaused":
+      case "runResumed":
+      case "runCommented":
+        await line.write(`${colors.yellow(safeText(steeringLine(event)))}\n`);
         break;
       case "runCancelRequested":
         await line.write(`${colors.yellow(`cancelling${kind.value.reason === "" ? "" : `: ${kind.value.reason}`}`)}\n`);
@@ -117,7 +133,7 @@ export function runView(console: Console, startedMs = performance.now()): RunVie
   return {
     event,
     async output(chunk) {
-      const key = `${chunk.task}#${chunk.attempt}`;
+      const key = `${chunk.task}#${chunk.try}.${chunk.attempt}`;
       const splitter = splitters.get(key) ?? lineSplitter(limits.logLineChars);
       splitters.set(key, splitter);
       const texts = chunk.finish ? splitter.flush() : splitter.push(chunk.data);
@@ -125,7 +141,7 @@ export function runView(console: Console, startedMs = performance.now()): RunVie
       if (chunk.gap) text += `${prefix(chunk.task)}${colors.yellow(gapLabel)}\n`;
       if (chunk.finish) {
         splitters.delete(key);
-        logged.set(chunk.task, Math.max(chunk.attempt, logged.get(chunk.task) ?? 0));
+        if (isBefore(logged.get(chunk.task) ?? none, chunk)) logged.set(chunk.task, chunk);
         if (isLogged(chunk.task)) {
           text += endings.get(chunk.task) ?? "";
           endings.delete(chunk.task);
@@ -141,6 +157,34 @@ export function runView(console: Console, startedMs = performance.now()): RunVie
       await line.close();
     },
   };
+}
+
+/** Attempts are counted anew in each try. */
+type Attempt = Pick<ReadLogResponse, "try" | "attempt">;
+
+/** Before any output. */
+const none: Attempt = { try: 0, attempt: -1 };
+/** A gate has no output that its end would have to wait for. */
+const noOutput: Attempt = { try: Number.POSITIVE_INFINITY, attempt: 0 };
+
+function isBefore(a: Attempt, b: Attempt): boolean {
+  return a.try < b.try || (a.try === b.try && a.attempt < b.attempt);
+}
+
+/** What somebody did with the run, in a line. */
+function steeringLine({ kind, principal }: Event): string {
+  switch (kind.case) {
+    case "tasksReopened":
+      return `once more, asked for by ${principal}: ${kind.value.tasks.join(", ")}`;
+    case "runPaused":
+      return `paused by ${principal}${kind.value.reason === "" ? "" : `: ${kind.value.reason}`}`;
+    case "runResumed":
+      return `resumed by ${principal}`;
+    case "runCommented":
+      return `${principal}${kind.value.task === "" ? "" : ` on ${kind.value.task}`}: ${kind.value.text}`;
+    default:
+      return "";
+  }
 }
 
 /** The other causes are the ordinary course of things. */

@@ -37,6 +37,11 @@ const waitCauses = new Map<WaitCause, string>([
   [WaitCause.POOL_SCALING, "a pool is starting agents for it"],
   [WaitCause.GATE, "a person has to decide"],
   [WaitCause.PLACING, "is being placed"],
+  [WaitCause.CONCURRENCY, "its concurrency group is full"],
+  [WaitCause.QUOTA, "its project runs as many tasks as it may"],
+  [WaitCause.SECRET, "a secret has no value"],
+  [WaitCause.PAUSED, "the run is paused"],
+  [WaitCause.RETRY_DELAY, "is tried again after a delay"],
 ]);
 const sandboxLevels = new Map<SandboxLevel, string>([
   [SandboxLevel.NONE, "none"],
@@ -50,6 +55,7 @@ const agentStates = new Map<AgentState, string>([
   [AgentState.ONLINE, "online"],
   [AgentState.DRAINING, "draining"],
   [AgentState.LOST, "lost"],
+  [AgentState.ENROLLED, "enrolled"],
 ]);
 
 /** Lower case, as programs read it; what a newer server says and this version does not know is `unknown`. */

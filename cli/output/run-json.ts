@@ -1,5 +1,5 @@
 import { type Artifact, EndingKind, GateDecision } from "../../proto/gen/millrace/v1/event_pb.ts";
-import type { Gate, GateEvidence, Run, Task } from "../../proto/gen/millrace/v1/run_pb.ts";
+import type { Gate, GateEvidence, Run, RunComment, RunPause, Task } from "../../proto/gen/millrace/v1/run_pb.ts";
 import {
   confinementLabels,
   endingLabel,
@@ -13,7 +13,8 @@ import {
 
 /** What `run --json` ends with. Field names are a promise to scripts. */
 export function runResultJson(run: Run) {
-  return { ...runHeadJson(run), tasks: run.tasks.map(taskResultJson) };
+  const { allowedFailures } = run;
+  return { ...runHeadJson(run), allowedFailures, tasks: run.tasks.map(taskResultJson) };
 }
 
 /** A run without its tasks, as in `runs --json`. */
@@ -26,6 +27,7 @@ export function runSummaryJson(run: Run) {
     createTime: isoTime(run.createTime),
     finishTime: isoTime(run.finishTime),
     pinned: run.pinned,
+    allowedFailures: run.allowedFailures,
   };
 }
 
@@ -34,8 +36,16 @@ export function runDetailJson(run: Run) {
   return {
     ...runSummaryJson(run),
     source: digestText(run.source),
+    pause: run.pause === undefined ? undefined : remarkJson(run.pause, run.pause.reason),
+    comments: run.comments.map((it) => ({ ...remarkJson(it, it.text), task: it.task === "" ? undefined : it.task })),
     tasks: run.tasks.map((task) => ({
       ...taskResultJson(task),
+      allowFailure: task.allowFailure,
+      always: task.always,
+      tries: task.tries.map((it) => ({
+        ...{ try: it.try, status: taskStatusLabel(it.status), ending: endingLabel(it.ending) },
+        ...{ agent: it.agent === "" ? null : it.agent, attempts: it.attempts },
+      })),
       needs: task.needs,
       skipReason: task.skipReason === "" ? undefined : task.skipReason,
       wait:
@@ -52,6 +62,11 @@ export function runDetailJson(run: Run) {
       action: digestText(task.actionDigest),
     })),
   };
+}
+
+/** Who said what, and when. */
+function remarkJson({ principal, time }: RunPause | RunComment, text: string) {
+  return { principal, time: isoTime(time), text };
 }
 
 /** A gate: what is asked of whom, what a decision binds, and the decision once there is one. */
@@ -124,6 +139,7 @@ function taskResultJson(task: Task) {
     stage: task.stage,
     status: taskStatusLabel(task.status),
     cached: task.cached,
+    try: task.try,
     attempts: task.attempts,
     agent: task.agent === "" ? null : task.agent,
     durationMs: Math.round(millisOf(task.duration) ?? 0),

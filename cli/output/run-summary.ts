@@ -37,7 +37,12 @@ function outcome(run: Run, colors: Colors): string {
   const saved = savedMs === 0 ? "" : `, which saved ${formatDuration(savedMs)}`;
   const fromCache =
     cached.length === 0 ? "" : `; ${cached.length} of ${counted(run.tasks.length, "task")} from the cache${saved}`;
-  return `${colors.bold(run.name)} ${paintStatus(colors, status)}${took}${fromCache}`;
+  return `${colors.bold(run.name)} ${paintStatus(colors, status)}${allowedFailures(run)}${took}${fromCache}`;
+}
+
+/** `, with 2 allowed failures`; empty without. */
+export function allowedFailures({ allowedFailures: count }: Run): string {
+  return count === 0 ? "" : `, with ${counted(count, "allowed failure")}`;
 }
 
 /** How long the process of a task ran; empty for a task that had none. */

@@ -7,6 +7,7 @@ import type { SchemaPart, Sqlite } from "../../shared/sqlite/sqlite.ts";
 import { type EventStore, emptyStream, type StoredCommit, type StreamToken } from "./event-store.ts";
 import { recentCommits } from "./recent-commits.ts";
 import type { Retirement, StreamKeeping } from "./stream-keeping.ts";
+import { eventVersion, upcast } from "./upcast.ts";
 
 /** For `openSqlite`, before the migrations of others in the same database. */
 export const eventStoreSchema: SchemaPart = {
@@ -71,6 +72,7 @@ export function sqliteEventStore({ sqlite }: { readonly sqlite: Sqlite }): Event
     const count = commit.events.length;
     if (count === 0) throw new MillraceError("invalid_argument", `appending to ${stream}: the commit has no events`);
     const last = sequenceOf(expected, stream);
+    for (const event of commit.events) event.version = eventVersion;
     const data = toBinary(CommitSchema, commit);
     const insert = { sql: insertCommit, params: [stream, last + 1, last + count, data, stream, last] };
     const remove = { sql: deleteStreams, params: [JSON.stringify(retired), stream, last + 1, data] };
@@ -150,7 +152,7 @@ function stored({ stream, position, first_sequence: firstSequence }: Row, commit
 function decoded(row: Row): StoredCommit {
   const { stream, position } = row;
   try {
-    return stored(row, fromBinary(CommitSchema, row.data));
+    return stored(row, upcast(fromBinary(CommitSchema, row.data)));
   } catch (error) {
     const message = `the commit at position ${position} of stream ${stream} cannot be decoded: ${from(error).message}`;
     throw new MillraceError("data_loss", message, { cause: error });

@@ -51,6 +51,8 @@ export const runLimits = {
   keptPlanItems: 200_000,
   /** Needs of all tasks of one run together, stages expanded to tasks. */
   runNeeds: 1_000_000,
+  /** Levels at which tasks write tasks: those of the file are the first, and what is deeper is no pipeline any more. */
+  generatedLevels: 3,
   /** Tasks of one run. */
   runTasks: 20_000,
   /** Stages of one run. */
@@ -97,6 +99,8 @@ export const runLimits = {
   commentChars: 10_000,
   /** Comments of one run: all of them are sent with it. */
   runComments: 1_000,
+  /** Tasks that are named where it is said what another one waits for; the others are counted. */
+  needsNamed: 20,
   /** Agents that one re-run may stay away from. */
   avoidedAgents: 100,
   /** How long tasks that are always executed may take after their run was cancelled; then they end as well. */
@@ -186,6 +190,10 @@ export const runLimits = {
   upgradeTrialMs: 60_000,
   /** For a new program to end after it was tried: it holds nothing. */
   upgradeTrialStopMs: 15_000,
+  /** A tried program that has ended may have left processes that hold its output open: its last words are waited for so long. */
+  upgradeLastWordsMs: 1_000,
+  /** A program that does not join in time is tried so often in all: the coordinator, and not the program, may have been away. */
+  upgradeTrials: 3,
   /** What an agent holds when it is to upgrade may run for this long; the coordinator has the agents take turns. */
   upgradeDrainMs: 24 * 60 * 60 * 1000,
   /** Of what a new program said last, in the reason for going back. */

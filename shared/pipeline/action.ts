@@ -12,6 +12,7 @@ import type { Blob } from "../cas/cas.ts";
 import { type Digest, digestOf, digestToMessage } from "../digest.ts";
 import { compareUtf8 } from "../merkle/tree-path.ts";
 import type { Task } from "./pipeline.ts";
+import { argumentsOf } from "./services.ts";
 import { toolProperty } from "./tool-property.ts";
 
 /**
@@ -48,7 +49,7 @@ export function commandBlob(task: Task): Blob {
   const { generates } = task;
   const paths = task.outputs.map((output) => output.path);
   const command = create(CommandSchema, {
-    arguments: ["/bin/sh", "-e", "-c", task.run],
+    arguments: argumentsOf(task),
     environmentVariables: sortedPairs(
       generates === undefined ? task.env : { ...task.env, MILLRACE_GENERATE: generates },
     ),

@@ -6,7 +6,7 @@ import type { Concurrency, Pipeline, Retry, Stage, Task } from "./pipeline.ts";
 import type { Artifacts } from "./references.ts";
 import type { ConcurrencyShape, DeployShape, ManualShape, PipelineShape, RetryShape } from "./schema.ts";
 import type { TaskShape } from "./schema-task.ts";
-import type { YamlPath, YamlSource } from "./yaml-source.ts";
+import type { YamlPath, YamlSource } from "./yaml-value.ts";
 
 /** A pipeline file whose checks are done. */
 export interface CheckedPipeline {
@@ -149,11 +149,12 @@ function buildTask(
 
 function originFields(
   origin: TaskOrigin | undefined,
-): Pick<Task, "always" | "variant" | "when" | "conditionUnmet" | "madeFrom"> {
-  const { condition = {}, variant = {}, isFinal = false, madeFrom } = origin ?? {};
+): Pick<Task, "always" | "variant" | "conditions" | "when" | "conditionUnmet" | "madeFrom"> {
+  const { condition = { said: [] }, variant = {}, isFinal = false, madeFrom } = origin ?? {};
   return {
     always: isFinal,
     variant: sortedRecord(variant),
+    conditions: condition.said,
     ...(condition.when === undefined ? {} : { when: condition.when }),
     ...(condition.unmet === undefined ? {} : { conditionUnmet: condition.unmet }),
     ...(madeFrom === undefined ? {} : { madeFrom }),

@@ -1,7 +1,7 @@
 import { limits } from "../limits.ts";
 import { pathsOverlap } from "./relative-path.ts";
 import type { PathProblem } from "./shape-problems.ts";
-import type { YamlPath } from "./yaml-source.ts";
+import type { YamlPath } from "./yaml-value.ts";
 
 /** Something of a task that is at a path of its working directory. */
 export interface Place {

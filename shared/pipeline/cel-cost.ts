@@ -32,8 +32,9 @@ function estimate(tree: CelTree | undefined, sizes: Sizes): Estimate {
 function estimateKind(kind: CelTree["exprKind"] | undefined, sizes: Sizes): Estimate {
   switch (kind?.case) {
     case "constExpr": {
-      const { case: type, value } = kind.value.constantKind;
-      return { ...constant, size: type === "stringValue" || type === "bytesValue" ? value.length + 1 : 1 };
+      const { constantKind } = kind.value;
+      const isLong = constantKind.case === "stringValue" || constantKind.case === "bytesValue";
+      return { ...constant, size: isLong ? constantKind.value.length + 1 : 1 };
     }
     case "identExpr":
       return sizes.get(kind.value.name) ?? { size: limits.celTextChars, count: limits.celTextChars, cost: 1 };

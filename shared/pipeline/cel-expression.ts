@@ -1,15 +1,4 @@
-import {
-  type CelInput,
-  CelScalar,
-  type CelValue,
-  celEnv,
-  celFunc,
-  isCelError,
-  isCelUint,
-  listType,
-  parse,
-  plan,
-} from "@bufbuild/cel";
+import { CelScalar, type CelValue, celEnv, celFunc, isCelError, isCelUint, listType, parse, plan } from "@bufbuild/cel";
 import { limits } from "../limits.ts";
 import { type CelTree, celCost } from "./cel-cost.ts";
 import { unknownName, visitCel } from "./cel-names.ts";
@@ -73,7 +62,7 @@ export function readExpression(text: string): Reading<Expression> {
         const large = Object.entries(variables).find(([, value]) => !isBounded(value));
         if (large !== undefined) return { wrong: `has more than ${limits.celTextChars} characters in "${large[0]}"` };
         changed = isChanged;
-        const result = evaluator(variables as Record<string, CelInput>);
+        const result = evaluator(variables);
         return isCelError(result) ? { wrong: `cannot be evaluated: ${firstLine(result.message)}` } : { value: result };
       },
     },

@@ -6,7 +6,12 @@ import type { LocatedReport } from "./located-report.ts";
 import { runEnds, runVariables } from "./run-condition.ts";
 
 /** What planning found out about the conditions of a task. */
-export interface Condition {
+export interface Condition extends Outcome {
+  /** As it stands in the file, for a person: `params.level == 'full'`, `changes of docs/**`. */
+  readonly said: readonly string[];
+}
+
+interface Outcome {
   /** Why the task does not run, in words; undefined when nothing speaks against it. */
   readonly unmet?: string;
   /** What has to be asked again when the run has come so far; see run-condition.ts. */
@@ -28,21 +33,27 @@ export interface ConditionRequest {
 }
 
 /** Asks `when` and `changes` of a stage or task; both must hold. */
-export function conditionOf({ node, scope, isFinal }: ConditionRequest, deps: ConditionsDeps): Condition {
-  const changes = memberOf(node, "changes");
-  const condition = whenOf({ node, scope, isFinal }, deps);
-  if (condition.unmet !== undefined || changes?.kind !== "list") return condition;
-  const patterns = textsOf(changes).map(({ text }) => text);
+export function conditionOf(request: ConditionRequest, deps: ConditionsDeps): Condition {
+  const when = memberOf(request.node, "when");
+  const changes = memberOf(request.node, "changes");
+  const patterns = changes?.kind === "list" ? textsOf(changes).map(({ text }) => text) : undefined;
+  const said = [
+    ...(when?.kind === "text" ? [when.text] : []),
+    ...(patterns === undefined ? [] : [`changes of ${patterns.join(", ")}`]),
+  ];
+  const outcome = whenOf(request, deps);
+  if (outcome.unmet !== undefined || patterns === undefined) return { said, ...outcome };
   try {
-    return deps.isChanged(patterns) ? condition : { unmet: `nothing that changed matches ${patterns.join(", ")}` };
+    const isMet = deps.isChanged(patterns);
+    return isMet ? { said, ...outcome } : { said, unmet: `nothing that changed matches ${patterns.join(", ")}` };
   } catch (error) {
     // What is no glob is said of its shape.
-    if (error instanceof RangeError) return condition;
+    if (error instanceof RangeError) return { said, ...outcome };
     throw error;
   }
 }
 
-function whenOf({ node, scope, isFinal }: ConditionRequest, { expressions, report }: ConditionsDeps): Condition {
+function whenOf({ node, scope, isFinal }: ConditionRequest, { expressions, report }: ConditionsDeps): Outcome {
   const when = memberOf(node, "when");
   if (when?.kind !== "text") return {};
   const { text, at } = when;
@@ -74,7 +85,7 @@ function asksRun(
   { text, roots, callsChanged }: Expression,
   { when, scope }: RunQuestion,
   { expressions, report }: Pick<ConditionsDeps, "expressions" | "report">,
-): Condition {
+): Outcome {
   if (callsChanged) {
     report(when.at, '"when" speaks of "run" and of what changed', "write what must have changed in `changes`");
     return {};

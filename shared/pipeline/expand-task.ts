@@ -55,7 +55,7 @@ export function expandTask({ name, entry, scope, isFinal, taken }: TaskRequest, 
       {
         name,
         entry: { ...entry, value: withoutExpressions(templated.task, deps.expressions) },
-        condition: {},
+        condition: { said: [] },
         variant: {},
       },
     ];

@@ -39,7 +39,7 @@ export interface Expansion {
 }
 
 /** The name of the stage that the tasks of a pipeline's `finally` become. */
-export const finalStage = "finally";
+const finalStage = "finally";
 
 /**
  * Writes out parameters, templates, matrices, shards, expressions and `finally`, by rewriting the tree of the file: what
@@ -193,8 +193,9 @@ function originOf(
   const unmet = stage.unmet ?? condition.unmet;
   const asked = [stage.when, condition.when].filter((when) => when !== undefined);
   const when = asked.length > 1 ? asked.map((one) => `(${one})`).join(" && ") : asked[0];
-  const both = unmet !== undefined ? { unmet } : when === undefined ? {} : { when };
-  return { ...madeFrom, variant, condition: both, isFinal: isLast };
+  const outcome = unmet !== undefined ? { unmet } : when === undefined ? {} : { when };
+  const said = [...stage.said, ...condition.said];
+  return { ...madeFrom, variant, condition: { said, ...outcome }, isFinal: isLast };
 }
 
 interface StageTasks {

@@ -1,5 +1,5 @@
 import type { Position } from "./pipeline.ts";
-import type { YamlPath, YamlSource, YamlValue } from "./yaml-source.ts";
+import type { YamlPath, YamlSource, YamlValue } from "./yaml-value.ts";
 
 // A YAML document as a tree of values that each know where they were written. Rewriting is what templates, includes and
 // matrices do to it: new trees share the nodes of old ones, so whatever is wrong with a value leads to its text.
@@ -18,18 +18,21 @@ export interface PlacedDocument {
 
 export type Located = LocatedText | LocatedList | LocatedMap;
 
+/** A scalar, as it is written. */
 export interface LocatedText {
   readonly kind: "text";
   readonly text: string;
   readonly at: Place;
 }
 
+/** A sequence. */
 export interface LocatedList {
   readonly kind: "list";
   readonly items: readonly Located[];
   readonly at: Place;
 }
 
+/** A mapping. */
 export interface LocatedMap {
   readonly kind: "map";
   /** In file order, which plain objects do not keep for keys such as `2`. */

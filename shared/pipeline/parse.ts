@@ -1,19 +1,25 @@
 import { limits } from "../limits.ts";
 import { buildPipeline } from "./build-pipeline.ts";
 import { expandPipeline } from "./expand.ts";
-import { locatedSource } from "./located.ts";
+import { applyIncludes, type ReadFile } from "./includes.ts";
+import { type Located, locatedSource } from "./located.ts";
 import { locatedReport } from "./located-report.ts";
 import type { Pipeline, Problem } from "./pipeline.ts";
 import { noRun, type PlanContext } from "./plan-context.ts";
 import { checkReferences } from "./references.ts";
 import { pipelineShape } from "./schema.ts";
 import { type PathProblem, shapeProblems } from "./shape-problems.ts";
-import { readYaml, type YamlPath, type YamlSource } from "./yaml-source.ts";
+import { readYaml } from "./yaml-source.ts";
+import type { YamlPath, YamlSource } from "./yaml-value.ts";
 
 /** What a file is read for. */
 export interface ParseOptions {
   /** What the run is about; without it, the file is looked at for its own sake (`noRun`). */
   readonly context?: PlanContext;
+  /** Reads the files that it includes; without it, there is no source to read from. */
+  readonly readFile?: ReadFile;
+  /** Told the file's tree, includes and all, before anything is written out: what tasks wrote comes into it. */
+  readonly extend?: (top: Located) => Located;
 }
 
 /** A pipeline, or everything that is wrong with the file: never both, and never neither. */
@@ -24,7 +30,7 @@ export type ParseResult =
 /**
  * Reads a pipeline file. All problems come at once, in file order, at most `limits.pipelineProblems` of them; only a file
  * that is not YAML at all shows nothing but that.
- * @param file names the file in problems; it is not read.
+ * @param file names the file in problems; it is not read. Those that it includes are named by their paths in the source.
  */
 export function parsePipeline(text: string, file: string, options: ParseOptions = {}): ParseResult {
   if (Buffer.byteLength(text) > limits.pipelineFileBytes) {
@@ -40,7 +46,8 @@ export function parsePipeline(text: string, file: string, options: ParseOptions 
       ),
     };
   const report = locatedReport(file);
-  const expansion = expandPipeline(top, options.context ?? noRun, report);
+  const whole = applyIncludes(top, file, { readFile: options.readFile, report });
+  const expansion = expandPipeline(options.extend?.(whole) ?? whole, options.context ?? noRun, report);
   const atFile = yamlProblems.map((problem) => ({ file, ...problem }));
   if (!expansion.isWhole) return { problems: arranged([...atFile, ...report.problems()], file) };
   const source = locatedSource(expansion.top, file);

@@ -89,6 +89,8 @@ export interface Task {
   readonly generates?: string;
   /** It begins when all that it needs has ended, however. */
   readonly always: boolean;
+  /** Its own and those of its stage as they stand in the file, for a person. */
+  readonly conditions: readonly string[];
   /** What is asked when that has ended; see run-condition.ts. */
   readonly when?: string;
   /** Why it does not run, in words. */

@@ -26,6 +26,8 @@ export interface PlanRequest extends Selection {
   readonly source: readonly TreeEntry[];
   /** What connected agents have; tasks that ask for tools get exact ones from here. */
   readonly offers: readonly ToolOffer[];
+  /** Of the selected tasks only these are planned; default all. */
+  readonly only?: (task: Task) => boolean;
 }
 
 /** What a run will do. With problems there is nothing else in it. */
@@ -55,13 +57,14 @@ export function planRun(request: PlanRequest): RunPlan {
     [...graph.tasks.keys()].filter((id) => selected.has(id)),
     graph.needsOf,
   );
-  const tasks = order.flatMap((id) => graph.tasks.get(id) ?? []);
+  const tasks = order.flatMap((id) => graph.tasks.get(id) ?? []).filter(request.only ?? (() => true));
   const inputs = selectAll(pipeline, source, tasks);
   if (inputs.problems.length > 0) return failed(inputs.problems);
 
   const tools = resolveAll(
     pipeline,
-    tasks.filter(({ gate }) => gate === undefined),
+    // What does not run needs no agent that could run it.
+    tasks.filter(({ gate, conditionUnmet }) => gate === undefined && conditionUnmet === undefined),
     request.offers,
   );
   if (tools.problems.length > 0) return failed(tools.problems);

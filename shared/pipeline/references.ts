@@ -5,7 +5,7 @@ import type { TaskOrigin } from "./expand.ts";
 import { closure, orderByNeeds } from "./order.ts";
 import { pathsOverlap, readRelativePath } from "./relative-path.ts";
 import type { PathProblem } from "./shape-problems.ts";
-import type { YamlPath, YamlSource, YamlValue } from "./yaml-source.ts";
+import type { YamlPath, YamlSource, YamlValue } from "./yaml-value.ts";
 
 // Checks that every name refers to something. It reads the raw values and skips what has the wrong shape, so that a
 // misspelt key does not hide an unknown name elsewhere: all problems come at once.

@@ -67,7 +67,7 @@ export const matrix = z
 export const condition = scalar(readCondition);
 export const changes = items(glob, 1_000);
 
-const ready = z
+export const ready = z
   .strictObject({
     tcp: scalar(readPort)
       .optional()
@@ -92,7 +92,7 @@ export const services = z
 
 export const include = items(scalar(readRelativePath), limits.includedFiles);
 
-const refs = z.strictObject({
+export const refs = z.strictObject({
   branches: items(scalar(readRefPattern)).optional().describe("Patterns of branches; without them, all."),
   tags: items(scalar(readRefPattern)).optional().describe("Patterns of tags."),
   paths: items(glob).optional().describe("Only when something changed that one of these globs names."),
@@ -107,6 +107,3 @@ export const triggers = z.strictObject({
     .describe("At these times, in the five fields of cron."),
   upstream: items(scalar(readName)).optional().describe("When runs of these pipelines have succeeded."),
 });
-
-export type TriggersShape = z.output<typeof triggers>;
-export type ServiceShape = z.output<typeof service>;

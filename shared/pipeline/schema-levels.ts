@@ -1,5 +1,5 @@
 import { defaults, deploy, last, manual, pipelineShape, probe, stage } from "./schema.ts";
-import { param, service, triggers } from "./schema-language.ts";
+import { param, ready, refs, service, triggers } from "./schema-language.ts";
 import { concurrencyGroup, gateField, retryPolicy, secretUse } from "./schema-policies.ts";
 import { task, template, use } from "./schema-task.ts";
 
@@ -12,7 +12,7 @@ export interface Level {
 
 type Kind =
   | ("pipeline" | "defaults" | "stage" | "manual" | "field" | "task" | "retry" | "concurrency" | "secret" | "use")
-  | ("deploy" | "probe" | "template" | "param" | "service" | "last" | "trigger");
+  | ("deploy" | "probe" | "template" | "param" | "service" | "last" | "trigger" | "ready" | "refs");
 
 /** From the outside in. */
 export const levels: { readonly [kind in Kind]: Level } = {
@@ -46,6 +46,8 @@ export const levels: { readonly [kind in Kind]: Level } = {
   template: { title: "a template", keys: Object.keys(template.shape), later: [] },
   param: { title: "a parameter", keys: Object.keys(param.shape), later: [] },
   service: { title: "a service", keys: Object.keys(service.shape), later: ["image"] },
+  ready: { title: "ready", keys: Object.keys(ready.shape), later: [] },
+  refs: { title: "a trigger", keys: Object.keys(refs.shape), later: [] },
   last: { title: "finally", keys: Object.keys(last.shape), later: [] },
   trigger: { title: "on", keys: Object.keys(triggers.shape), later: [] },
   probe: { title: "a probe", keys: Object.keys(probe.shape), later: ["tcp", "exec"] },

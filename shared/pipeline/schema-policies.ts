@@ -8,10 +8,18 @@ import { items, scalar, shorthand } from "./schema-parts.ts";
 // Shapes that say what happens when something fails, is full, is secret or is asked of people.
 
 export const retryPolicy = z.strictObject({
-  times: scalar(wholeNumber(0, limits.taskRetriesMax)).optional(),
-  on: items(scalar(readRetryCause), limits.retryCauses).optional(),
-  delay: scalar(readDelay).optional(),
-  infrastructure: scalar(wholeNumber(0, limits.infrastructureRetriesMax)).optional(),
+  times: scalar(wholeNumber(0, limits.taskRetriesMax)).optional().describe("New tries after failures of its own."),
+  on: items(scalar(readRetryCause), limits.retryCauses)
+    .optional()
+    .describe(
+      "Endings after which it is tried again: exit 75, a signal, timeout, out-of-memory, output-missing; any unless it says otherwise.",
+    ),
+  delay: scalar(readDelay)
+    .optional()
+    .describe("Before the first new try, doubled for each one after it; 1s unless it says otherwise."),
+  infrastructure: scalar(wholeNumber(0, limits.infrastructureRetriesMax))
+    .optional()
+    .describe("Placements after the loss of an agent; the farm's own budget unless it says otherwise."),
 });
 export const retry = shorthand("times", retryPolicy);
 
@@ -22,13 +30,22 @@ function readDelay(text: string): Reading<number> {
 }
 
 export const concurrencyGroup = z.strictObject({
-  group: scalar(readGroup),
-  limit: scalar(wholeNumber(1, limits.concurrencyMax)).optional(),
-  policy: scalar(readPolicy).optional(),
+  group: scalar(readGroup).describe("The name of the group; one in the whole project."),
+  limit: scalar(wholeNumber(1, limits.concurrencyMax))
+    .optional()
+    .describe("How many may run at one time; 1 unless it says otherwise."),
+  policy: scalar(readPolicy)
+    .optional()
+    .describe(
+      "What becomes of the next one when the group is full: queue (it waits), or cancel-superseded (it takes the place of what came before).",
+    ),
 });
 export const concurrency = shorthand("group", concurrencyGroup);
 
-export const secretUse = z.strictObject({ secret: scalar(readName), file: scalar(readBoolean).optional() });
+export const secretUse = z.strictObject({
+  secret: scalar(readName).describe("The name of a secret of the project."),
+  file: scalar(readBoolean).optional().describe("true: it is put into a file, and the variable holds its path."),
+});
 export const secrets = z
   .record(scalar(readVariable), shorthand("secret", secretUse))
   .refine((all) => Object.keys(all).length <= limits.taskSecrets, {
@@ -37,10 +54,10 @@ export const secrets = z
 
 export const gateField = z
   .strictObject({
-    title: scalar(readGateText).optional(),
-    type: scalar(readFieldType).optional(),
-    options: items(scalar(readGateText)).optional(),
-    required: scalar(readBoolean).optional(),
+    title: scalar(readGateText).optional().describe("What is asked; its name unless it says otherwise."),
+    type: scalar(readFieldType).optional().describe("text (the default), number, boolean or choice."),
+    options: items(scalar(readGateText)).optional().describe("Of a choice: what one chooses from."),
+    required: scalar(readBoolean).optional().describe("true: an approver has to fill it in."),
   })
   .refine(({ type, options }) => (type === "choice") === (options !== undefined && options.length > 0), {
     path: ["options"],

@@ -18,7 +18,7 @@ import {
   tools,
 } from "./schema-task.ts";
 
-// The shape of a pipeline file. Scalars arrive as text (see yaml-source.ts); here they get their meaning. Whether names
+// The shape of a pipeline file. Scalars arrive as text (see yaml-value.ts); here they get their meaning. Whether names
 // refer to something is the business of references.ts. What is written out before (expand.ts) has its shape here as well:
 // where that is wrong it was left as it is.
 
@@ -70,7 +70,7 @@ export const stage = z.strictObject({
   manual: manual.optional().describe("A person decides here whether the run goes on."),
   deploy: deploy.optional().describe("An app is deployed here."),
   finally: z
-    .strictObject({ tasks })
+    .strictObject({ tasks: tasks.describe("Its tasks, by name.") })
     .optional()
     .describe("Tasks that run when all others of the stage have ended, however."),
 });

@@ -2,7 +2,7 @@ import type { z } from "zod";
 import { limits } from "../limits.ts";
 import { didYouMean } from "./did-you-mean.ts";
 import { type Level, levels } from "./schema-levels.ts";
-import type { YamlPath } from "./yaml-source.ts";
+import type { YamlPath } from "./yaml-value.ts";
 
 /** Something wrong at a place that is given by its path; parse.ts turns it into line and column. */
 export interface PathProblem {
@@ -58,13 +58,14 @@ function levelOf(path: YamlPath): Level {
   if (first === "concurrency") return levels.concurrency;
   if (first === "params") return levels.param;
   if (first === "templates") return third === "params" ? levels.param : levels.template;
-  if (first === "on") return levels.trigger;
+  if (first === "on") return second === undefined ? levels.trigger : levels.refs;
   if (first === "finally") return second === "tasks" ? levels.task : levels.last;
   if (first !== "stages") return levels.pipeline;
   if (third === "manual") return fourth === "fields" ? levels.field : levels.manual;
   if (third === "deploy") return path.length > 3 ? levels.probe : levels.deploy;
   if (third === "finally") return path.length > 4 ? levels.task : levels.last;
   if (third !== "tasks") return levels.stage;
+  if (fifth === "services" && path.length > 6) return levels.ready;
   return belowTask.get(fifth) ?? levels.task;
 }
 

@@ -1,22 +1,17 @@
-import { type Alias, isAlias, isMap, isScalar, isSeq, LineCounter, parseDocument, type YAMLMap } from "yaml";
+import {
+  type Alias,
+  isAlias,
+  isMap,
+  isScalar,
+  isSeq,
+  LineCounter,
+  parseDocument,
+  type YAMLMap,
+  type YAMLParseError,
+} from "yaml";
 import { limits } from "../limits.ts";
 import type { Located, LocatedEntry, Place, PlacedDocument } from "./located.ts";
 import type { Position } from "./pipeline.ts";
-
-/** Every scalar is text as written: `1.10` stays `1.10`, and what it means is decided by the key it stands under. */
-export type YamlValue = string | readonly YamlValue[] | { readonly [key: string]: YamlValue };
-
-/** Keys and indexes from the top of the file to a value. */
-export type YamlPath = readonly (string | number)[];
-
-/** A YAML file as plain values, and where each of them stands. */
-export interface YamlSource {
-  readonly value: YamlValue;
-  /** Of the key that the path ends in, or of its value; of the nearest one above where that does not exist. */
-  position(path: YamlPath, part: "key" | "value"): Position;
-  /** Keys of the mapping at the path in file order, which plain objects do not keep for keys such as `2`; else none. */
-  keys(path: YamlPath): readonly string[];
-}
 
 export interface YamlProblem extends Position {
   readonly message: string;
@@ -44,8 +39,7 @@ export function readYaml(text: string, file: string): YamlReading {
     return { line: Math.max(1, line), column: Math.max(1, col) };
   };
   if (document.errors.length > 0) {
-    const first = document.errors.slice(0, limits.pipelineProblems);
-    return { problems: first.map((error) => ({ ...at(error.pos[0]), message: syntaxMessage(error.message) })) };
+    return { problems: syntaxProblems(text, document.errors, at) };
   }
   const tags = document.warnings.map((warning) => ({ ...at(warning.pos[0]), message: "tags are not supported" }));
   const top: unknown = document.contents;
@@ -59,6 +53,26 @@ export function readYaml(text: string, file: string): YamlReading {
   const tree = walk.convert(top, { document: placed, offset: 0 }, 0);
   const problems = walk.problems.map(({ offset, ...problem }) => ({ ...at(offset), ...problem }));
   return { top: tree, problems: [...tags, ...problems] };
+}
+
+function syntaxProblems(
+  text: string,
+  errors: readonly YAMLParseError[],
+  at: (offset: number) => Position,
+): YamlProblem[] {
+  const problems: YamlProblem[] = [];
+  const lines = text.split("\n");
+  for (const error of errors.slice(0, limits.pipelineProblems)) {
+    const place = at(error.pos[0]);
+    const problem = { ...place, message: syntaxMessage(error.message) };
+    if (/\$\{\{/.test(lines[place.line - 1] ?? "")) {
+      // The braces of an expression end the mapping that it stands in; what follows from that tells nobody anything.
+      problems.push({ ...problem, hint: 'put a value with ${{ }} into quotes: "${{ … }}"' });
+      break;
+    }
+    problems.push(problem);
+  }
+  return problems;
 }
 
 function syntaxMessage(message: string): string {

@@ -11,8 +11,8 @@ import type { World } from "./world.ts";
 export interface Judge {
   /** The table of one start, with every lease and every end looked at. `scheduler` is that start's. */
   watch(table: ExecutionTable, scheduler: () => FarmScheduler): ExecutionTable;
-  /** A request that may be submitted from now on. */
-  expect(request: ExecutionRequest): void;
+  /** A request that may be submitted from now on; `isTakenBack`: if it is cancelled, then only while no agent has it. */
+  expect(request: ExecutionRequest, isTakenBack: boolean): void;
   agent(id: string, slots: number): void;
   kept(report: Report): void;
   attemptEnded(executionId: string, attempt: number): void;
@@ -40,6 +40,8 @@ export function judge(world: Pick<World, "fail">, arrivals: () => readonly strin
   const ends = new Map<string, string>();
   const told = new Map<string, string>();
   const unfit = new Set<string>();
+  /** They are cancelled only when no agent has them. */
+  const takenBack = new Set<string>();
   /** Leases that are on disk, by execution and epoch, and the last of each request. */
   const leases = new Set<string>();
   const lastLease = new Map<string, string>();
@@ -59,6 +61,7 @@ export function judge(world: Pick<World, "fail">, arrivals: () => readonly strin
     const [id = ""] = ids;
     const request = requests.get(id);
     if (request === undefined) return fail(`${ids.join()} is placed and was never submitted`);
+    if (request.avoidAgents?.includes(agentId)) fail(`${id} is given to ${agentId}, which must not have it`);
     const { heldBy } = scheduler.stats();
     const held = heldBy.get(agentId)?.length ?? 0;
     const slots = slotsOf.get(agentId) ?? 0;
@@ -96,6 +99,8 @@ export function judge(world: Pick<World, "fail">, arrivals: () => readonly strin
       ends.set(id, end);
     }
     if (epoch === undefined) return;
+    if (ending?.kind === EndingKind.CANCELLED && ids.every((id) => takenBack.has(id)))
+      fail(`${executionId} was stopped on ${outcome.agentId} although it was to be taken back only from the queue`);
     const lease = `${epoch.term}.${epoch.number} of ${outcome.agentId}`;
     for (const id of ids) {
       const holds = lastLease.get(id);
@@ -133,8 +138,9 @@ export function judge(world: Pick<World, "fail">, arrivals: () => readonly strin
         checkEnd(ids, outcome);
       },
     }),
-    expect(request) {
+    expect(request, isTakenBack) {
       requests.set(request.id, request);
+      if (isTakenBack) takenBack.add(request.id);
       const key = digestKey(request.actionDigest);
       sharers.set(key, (sharers.get(key) ?? 0) + 1);
     },
@@ -166,6 +172,6 @@ function endOf({ executionId, attempt, epoch, ending, agentId }: Report): string
   return `${executionId}/${attempt}: ${ending?.kind} by ${at}`;
 }
 
-function lineOf({ action }: ExecutionRequest): string {
-  return JSON.stringify(action.platform?.properties.map(({ name, value }) => [name, value]) ?? []);
+function lineOf({ action, avoidAgents = [] }: ExecutionRequest): string {
+  return JSON.stringify([action.platform?.properties.map(({ name, value }) => [name, value]) ?? [], avoidAgents]);
 }

@@ -79,9 +79,12 @@ function wantedOf(chance: Chance, index: number, agents: number): Wanted {
     fairGroup: `run_${fairGroup}`,
     volatileEnvironment: {},
     ...(isOperation ? { hostOperation: create(HostOperationSchema) } : {}),
+    // Never the first agent, which has everything, so nothing waits for ever.
+    ...(isOperation || agents < 2 || index % 5 !== 3 ? {} : { avoidAgents: [`agent-${agents - 1}`] }),
   };
   const fromMs = chance.one(0.5) ? 0 : chance.int(0, 60_000);
-  return { request, fromMs, ...(chance.one(0.1) ? { cancelAtMs: fromMs + chance.int(0, 20_000) } : {}) };
+  if (!chance.one(0.1)) return { request, fromMs };
+  return { request, fromMs, cancelAtMs: fromMs + chance.int(0, 20_000), isTakenBack: index % 2 === 1 };
 }
 
 function blowOf(chance: Chance, agents: number): Blow {

@@ -57,7 +57,7 @@ async function play(seed: number, draw: ReturnType<typeof chance>): Promise<Verd
   const onBusError = (error: Error): void => world.fail(`on the bus: ${from(error).message}`);
   const connectBus = () => faultyBus(broker.connect(onBusError), { clock, chance: draw, weather: world.weather });
   const judged = judge(world, () => coordinator.disk.peek<{ id: string }>(byArrival).map(({ id }) => id));
-  for (const { request } of plan.wanted) judged.expect(request);
+  for (const { request, isTakenBack = false } of plan.wanted) judged.expect(request, isTakenBack);
   for (const { id, slots } of plan.agents) judged.agent(id, slots);
   const wanting = submitter(world, plan.wanted, judged);
   const coordinator: SimCoordinator = simCoordinator(world, {

@@ -10,6 +10,8 @@ export interface Wanted {
   readonly request: ExecutionRequest;
   readonly fromMs: number;
   readonly cancelAtMs?: number;
+  /** It is cancelled only when no agent has it then. */
+  readonly isTakenBack?: boolean;
 }
 
 /** Does what the delivery half does: submits again what has no end yet, after each start, and forgets what has. */
@@ -44,10 +46,11 @@ export function submitter(world: World, wanted: readonly Wanted[], judge: Judge)
     }
 
     function submit(each: Wanted): void {
-      const { request, cancelAtMs } = each;
+      const { request, cancelAtMs, isTakenBack } = each;
       if (!open.has(request.id)) return;
       const due = cancelAtMs === undefined ? Number.POSITIVE_INFINITY : cancelAtMs - process.clock.monotonicMs();
-      const cancel = (): void => scheduler.cancel(request.id, "nobody wants it");
+      const only = isTakenBack === true ? "unbegun" : undefined;
+      const cancel = (): void => scheduler.cancel(request.id, "nobody wants it", only);
       scheduler.submit(request).catch((error: unknown) => {
         judge.error(from(error));
         process.clock.after(1_000, () => submit(each));

@@ -28,7 +28,7 @@ export interface BusAddress {
 
 export interface AgentServiceDeps {
   readonly agents: AgentRegistry;
-  readonly enrolments: Pick<Enrolments, "enrol" | "find" | "revoke">;
+  readonly enrolments: Pick<Enrolments, "enrol" | "find" | "list" | "revoke">;
   readonly scheduler: Pick<Scheduler, "stats">;
   readonly bus: BusAddress;
   readonly lease: LeaseTimes;
@@ -108,10 +108,13 @@ export function agentService({
     },
 
     listAgents(_request, context) {
-      const all = agents.list().map(show);
+      const joined = agents.list();
+      const ids = new Set(joined.map(({ info }) => info.id));
+      const others = enrolments.list().filter(({ id }) => !ids.has(id));
       // Executions name runs and tasks of any project.
       const bound = principalOf(context).projects !== undefined;
-      return { agents: bound ? all.map((agent) => ({ ...agent, executions: [] })) : all };
+      const seen = joined.map(show).map((agent) => (bound ? { ...agent, executions: [] } : agent));
+      return { agents: [...seen, ...others.map(shownEnrolled)] };
     },
 
     async setAgentDraining({ id, draining }) {
@@ -177,4 +180,11 @@ function shown(
       ? {}
       : { enrolTime: timestampFromMs(enrolment.enrolledMs), ephemeral: enrolment.ephemeral }),
   };
+}
+
+/** One that was let in and never joined, or was forgotten since: all that is known of it is its enrolment. */
+function shownEnrolled({ id, hostname, pool, ephemeral, enrolledMs }: Enrolment) {
+  const labels: Record<string, string> = pool === undefined ? {} : { pool };
+  const enrolTime = timestampFromMs(enrolledMs);
+  return { info: { id, hostname, labels }, state: AgentState.ENROLLED, enrolTime, ephemeral };
 }

@@ -21,9 +21,18 @@ import { principalOf } from "../guard.ts";
 
 /** The output of one attempt; attempt 0 is the end of a task that left none of its own. */
 interface TaskLog {
+  readonly try: number;
   readonly attempt: number;
   /** From an offset on. */
   readonly pieces: (offset: number) => AsyncIterable<Piece>;
+}
+
+/** One attempt of one try of a task. */
+interface Attempt {
+  /** `stage/task`. */
+  readonly task: string;
+  readonly try: number;
+  readonly attempt: number;
 }
 
 type Piece = MessageInitShape<typeof ReadLogResponseSchema>;
@@ -119,7 +128,7 @@ function logReader({ logs, runs, cas }: Omit<LogServiceDeps, "writers">, request
 
   /** The output of one attempt from an offset on, and how it ended. */
   async function* attemptLog(
-    { task, attempt, state }: { task: string; attempt: number; state: AttemptState },
+    { task, try: number, attempt, state }: Attempt & { readonly state: AttemptState },
     executionId: string,
     offset: number,
   ): AsyncGenerator<Piece> {
@@ -127,23 +136,24 @@ function logReader({ logs, runs, cas }: Omit<LogServiceDeps, "writers">, request
     const follow = request.follow && state === "open";
     for await (const chunk of logs.read(log, { offset, follow, signal })) {
       const { data, timeMs } = chunk;
-      yield { task, attempt, offset: BigInt(chunk.offset), data, time: timestampFromMs(Math.round(timeMs)) };
+      const time = timestampFromMs(Math.round(timeMs));
+      yield { task, try: number, attempt, offset: BigInt(chunk.offset), data, time };
     }
     const end = await logs.endOf(log);
-    yield { task, attempt, finish: true, gap: end === "gap" || (end === undefined && state === "over") };
+    yield { task, try: number, attempt, finish: true, gap: end === "gap" || (end === undefined && state === "over") };
   }
 
   /** The output that made a cached result: no process ran here, so it comes from the CAS. */
-  async function* cachedLog(task: string, { logDigest }: TaskFinished, offset: number): AsyncGenerator<Piece> {
+  async function* cachedLog({ task, try: number, logDigest }: TaskFinished, offset: number): AsyncGenerator<Piece> {
     let at = offset;
     const digest = logDigest === undefined ? undefined : digestFromMessage(logDigest);
     if (digest !== undefined && offset < digest.sizeBytes) {
       for await (const data of cas.read(digest, { offset }, signal)) {
-        yield { task, offset: BigInt(at), data };
+        yield { task, try: number, offset: BigInt(at), data };
         at += data.byteLength;
       }
     }
-    yield { task, finish: true };
+    yield { task, try: number, finish: true };
   }
 
   /** The run's events: up to now, or until it has finished when the reader follows. */
@@ -166,18 +176,20 @@ function logReader({ logs, runs, cas }: Omit<LogServiceDeps, "writers">, request
       if (kind.case === "taskSubmitted") {
         executions.set(kind.value.task, kind.value.executionId);
       } else if (kind.case === "taskStarted" && wanted(kind.value.task)) {
-        const { task, attempt, executionId } = kind.value;
-        if (opened.has(`${task} ${attempt}`)) continue;
-        opened.add(`${task} ${attempt}`);
+        const { task, try: number, attempt, executionId } = kind.value;
+        const key = `${task} ${number}.${attempt}`;
+        if (opened.has(key)) continue;
+        opened.add(key);
         const ran = executionId || (executions.get(task) ?? "");
-        const state = stateOf(attempt, present.get(task));
-        yield { attempt, pieces: (offset) => attemptLog({ task, attempt, state }, ran, offset) };
+        const state = stateOf(kind.value, present.get(task));
+        const named = { task, try: number, attempt, state };
+        yield { try: number, attempt, pieces: (offset) => attemptLog(named, ran, offset) };
       } else if (kind.case === "taskFinished" && wanted(kind.value.task)) {
-        const { task, cached } = kind.value;
         const finished = kind.value;
-        yield { attempt: 0, pieces: (offset) => (cached ? cachedLog(task, finished, offset) : none()) };
+        const pieces = (offset: number) => (finished.cached ? cachedLog(finished, offset) : none());
+        yield { try: finished.try, attempt: 0, pieces };
       } else if (kind.case === "taskSkipped" && wanted(kind.value.task)) {
-        yield { attempt: 0, pieces: none };
+        yield { try: present.get(kind.value.task)?.try ?? 0, attempt: 0, pieces: none };
       }
     }
   }
@@ -191,20 +203,37 @@ function logReader({ logs, runs, cas }: Omit<LogServiceDeps, "writers">, request
       yield* merge(pieces(), limits.mergedLogs);
     },
 
-    /** The attempt that was asked for, else the last one so far; a follower gets those that come after it, too. */
+    /** The try and the attempt that were asked for, else the last so far; a follower gets those that come after, too. */
     async *oneTask(): AsyncGenerator<Piece> {
-      const { stage, name, attempts } = findTask((await runs.get(run)).tasks, request);
-      const wanted = request.attempt === 0 ? attempts : request.attempt;
+      const task = findTask((await runs.get(run)).tasks, request);
+      const from = beginningOf(task, request);
+      const isAll = request.follow && request.try === 0 && request.attempt === 0;
       let offset = Number(request.offset);
-      for await (const { attempt, pieces } of logsOf((task) => task === `${stage}/${name}`)) {
-        if (attempt !== 0 && attempt < wanted) continue;
-        yield* pieces(offset);
+      for await (const log of logsOf((name) => name === `${task.stage}/${task.name}`)) {
+        const isEnd = log.attempt === 0;
+        if (log.try < from.try || (log.try === from.try && !isEnd && log.attempt < from.attempt)) continue;
+        if (request.try !== 0 && log.try > request.try) return;
+        yield* log.pieces(offset);
         offset = 0; // of the first one alone
-        const isLast = attempt === 0 || request.attempt !== 0 || !request.follow;
-        if (isLast) return;
+        if ((isEnd && log.try >= task.try) || !isAll) return;
       }
     },
   };
+}
+
+/** From where on one task is read. @throws MillraceError not_found for a try that there is not */
+function beginningOf(task: Task, request: ReadLogRequest): { readonly try: number; readonly attempt: number } {
+  const number = request.try === 0 ? task.try : request.try;
+  if (number > task.try || number < 1) {
+    const there = task.try === 1 ? "one try" : `${task.try} tries`;
+    throw new MillraceError(
+      "not_found",
+      `${task.stage}/${task.name} of ${request.run} has had ${there}, not ${number}`,
+    );
+  }
+  const past = task.tries.find((one) => one.try === number);
+  const last = number === task.try ? task.attempts : (past?.attempts ?? 1);
+  return { try: number, attempt: request.attempt === 0 ? last : request.attempt };
 }
 
 async function* none(): AsyncGenerator<Piece> {}
@@ -215,8 +244,10 @@ async function* none(): AsyncGenerator<Piece> {}
  */
 type AttemptState = "open" | "over" | "left";
 
-function stateOf(attempt: number, task: Task | undefined): AttemptState {
-  if (task === undefined || attempt > task.attempts) return "open";
+function stateOf({ try: number, attempt }: Omit<Attempt, "task">, task: Task | undefined): AttemptState {
+  if (task === undefined || number > task.try) return "open";
+  if (number < task.try) return "over";
+  if (attempt > task.attempts) return "open";
   if (attempt < task.attempts) return "over";
   if (task.status === TaskStatus.CANCELLED) return "left";
   const isOpen = [TaskStatus.WAITING, TaskStatus.QUEUED, TaskStatus.RUNNING].some((status) => status === task.status);

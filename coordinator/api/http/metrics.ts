@@ -46,11 +46,21 @@ export function metrics(sources: MetricsSources): Metrics {
       }
     },
   });
-  const runs = new Counter({ name: "millrace_runs_total", help: "Finished runs.", labelNames: ["status"], registers });
+  const runs = new Counter({
+    name: "millrace_runs_total",
+    help: "Ends of runs; a run that is re-run ends once more.",
+    labelNames: ["status"],
+    registers,
+  });
   const tasks = new Counter({
     name: "millrace_tasks_total",
     help: "Finished tasks; cached says whether the action cache answered.",
     labelNames: ["status", "cached"],
+    registers,
+  });
+  const retries = new Counter({
+    name: "millrace_task_retries_total",
+    help: "Tasks that failed by themselves and were given another try by their policy.",
     registers,
   });
   const calls = new Histogram({
@@ -71,6 +81,7 @@ export function metrics(sources: MetricsSources): Metrics {
     calls: { ended: ({ method, code, seconds }) => calls.observe({ method, code }, seconds) },
     onEvent({ kind }) {
       if (kind.case === "runFinished") runs.inc({ status: label(RunStatus, kind.value.status) });
+      else if (kind.case === "taskRetried") retries.inc();
       else if (kind.case === "taskFinished") {
         tasks.inc({ status: label(TaskStatus, kind.value.status), cached: String(kind.value.cached) });
       }

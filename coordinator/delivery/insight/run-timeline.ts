@@ -55,6 +55,8 @@ export function runTimeline(events: readonly Event[], nowMs: number): RunTimelin
   const tasks = new Map<string, OpenTask>();
   const run = { pipeline: "", status: RunStatus.UNSPECIFIED as RunStatus, createMs: nowMs };
   const time = elapsedTime();
+  /** What is said of a run after its end, a comment or a pin, makes it no longer. */
+  let finishedMs: number | undefined;
   for (const event of events) {
     const atMs = time.at(event);
     const { kind } = event;
@@ -74,12 +76,17 @@ export function runTimeline(events: readonly Event[], nowMs: number): RunTimelin
       );
     } else if (kind.case === "runFinished") {
       run.status = kind.value.status;
+      finishedMs = atMs;
+    } else if (kind.case === "tasksReopened") {
+      run.status = RunStatus.RUNNING;
+      finishedMs = undefined;
+      for (const name of kind.value.tasks) reopen(tasks.get(name), atMs);
     } else {
       changeTask(tasks, event, atMs);
     }
   }
   if (run.status === RunStatus.RUNNING) time.until(nowMs);
-  const leadTimeMs = time.elapsedMs();
+  const leadTimeMs = finishedMs ?? time.elapsedMs();
   const closed = [...tasks].map(([name, task]) => [name, closedAt(task, leadTimeMs)] as const);
   return { ...run, leadTimeMs, tasks: new Map(closed) };
 }
@@ -124,6 +131,15 @@ function changeTask(tasks: ReadonlyMap<string, OpenTask>, { kind }: Event, atMs:
       leave(task, atMs, task.wait ?? WaitCause.AGENT_LOST);
       task.wait = undefined;
       return;
+    case "taskRetried":
+      // What the try before did was for nothing, too.
+      leave(task, atMs, task.wait ?? WaitCause.RETRY_DELAY);
+      task.wait = WaitCause.RETRY_DELAY;
+      return;
+    case "taskHeldBack":
+      leave(task, atMs, task.wait);
+      task.wait = WaitCause.PAUSED;
+      return;
     case "taskFinished":
     case "taskSkipped":
       leave(task, atMs, task.wait);
@@ -132,6 +148,15 @@ function changeTask(tasks: ReadonlyMap<string, OpenTask>, { kind }: Event, atMs:
       return;
     default: // Other events of a task do not change what it does.
   }
+}
+
+/** It is wanted once more: until then it had ended, and from now on it waits for its needs until something else is said. */
+function reopen(task: OpenTask | undefined, atMs: number): void {
+  if (task === undefined) return;
+  leave(task, atMs, task.endMs === undefined ? task.wait : WaitCause.RETRY_DELAY);
+  task.wait = WaitCause.NEEDS;
+  task.skipped = false;
+  task.endMs = undefined;
 }
 
 function leave(task: OpenTask, toMs: number, wait: WaitCause | undefined): void {

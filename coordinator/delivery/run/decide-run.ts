@@ -16,8 +16,8 @@ import { isOpen, type TaskState } from "./task-state.ts";
 export function requestRun(decision: Decision, command: RequestRun): void {
   const { state, record } = decision;
   if (state.sequence > 0) throw new MillraceError("already_exists", `${state.run} exists already`);
-  const { pipeline, pipelinePath, source, idempotencyKey, tasks, concurrency } = command;
-  record({ case: "runRequested", value: { pipeline, pipelinePath, source, idempotencyKey } });
+  const { pipeline, pipelinePath, source, idempotencyKey, params = {}, tasks, concurrency } = command;
+  record({ case: "runRequested", value: { pipeline, pipelinePath, source, idempotencyKey, params } });
   record({ case: "runPlanned", value: { tasks: [...tasks], ...(concurrency === undefined ? {} : { concurrency }) } });
   settle(decision, state.tasks.values());
 }
@@ -132,4 +132,10 @@ export function finalStatus(state: Pick<RunState, "tasks">): RunStatus {
   if (hasFailed(state)) return RunStatus.FAILED;
   const isCancelled = [...state.tasks.values()].some(({ status }) => status === TaskStatus.CANCELLED);
   return isCancelled ? RunStatus.CANCELLED : RunStatus.SUCCEEDED;
+}
+
+/** How many tasks have failed that may. */
+export function allowedFailures({ tasks }: Pick<RunState, "tasks">): number {
+  return [...tasks.values()].filter(({ status, planned }) => status === TaskStatus.FAILED && planned.allowFailure)
+    .length;
 }

@@ -17,7 +17,7 @@ import { timeoutOf } from "./gate.ts";
 import { begin, follow, settle } from "./progress.ts";
 import { retryDelayMs } from "./retry-policy.ts";
 import type { ChangeTask } from "./run-command.ts";
-import { isOpen, type TaskState } from "./task-state.ts";
+import { isOpen, isPassed, type TaskState } from "./task-state.ts";
 
 type FinishTask = Extract<ChangeTask, { kind: "finish" }>;
 
@@ -27,7 +27,8 @@ export function changeTask(decision: Decision, command: ChangeTask): void {
   if (state.status !== RunStatus.RUNNING) return;
   const task = state.tasks.get(command.task);
   if (task === undefined) throw new MillraceError("not_found", `${state.run} has no task ${command.task}`);
-  if (!isOpen(task) || (command.round ?? task.round) !== task.round) return;
+  const isLate = !isOpen(task) || (command.round ?? task.round) !== task.round;
+  if (isLate || task.unmetNeeds > 0) return;
   switch (command.kind) {
     case "wait":
       if (task.wait?.cause !== command.cause && !isHeld(task) && isTimely(task, command.cause))
@@ -42,6 +43,7 @@ export function changeTask(decision: Decision, command: ChangeTask): void {
     }
     case "start": {
       const { attempt, agent, executionId } = command;
+      if (task.status === TaskStatus.WAITING) return;
       if (attempt <= task.attempts && task.status === TaskStatus.RUNNING) return;
       record({ case: "taskStarted", value: { task: task.name, attempt, agent, executionId, try: task.try } });
       return;
@@ -91,8 +93,8 @@ function finish(decision: Decision, task: TaskState, { outcome, generated }: Fin
   const delayMs = hasFailed ? retryDelayMs(planned, ending, retries) : undefined;
   if (delayMs === undefined || ending === undefined) {
     record({ case: "taskFinished", value: { ...outcome, task: task.name, try: task.try } });
-    if (generated !== undefined && state.cancelReason === undefined) generate(decision, task, generated);
-    follow(decision, task);
+    const isWanted = generated !== undefined && state.cancelReason === undefined;
+    follow(decision, task, ...(isWanted ? generate(decision, task, generated) : []));
     return;
   }
   const again = task.try + 1;
@@ -103,16 +105,24 @@ function finish(decision: Decision, task: TaskState, { outcome, generated }: Fin
   decision.wait(task, WaitCause.RETRY_DELAY, detail);
 }
 
-/** In the same commit as the end of the task, so that nothing begins that has to wait for what it wrote. */
-function generate(decision: Decision, { name: by }: TaskState, written: readonly PlannedTask[]): void {
+/**
+ * In the same commit as the end of the task, so that nothing begins that has to wait for what it wrote. What needs the task
+ * alone begins when its end is followed; of the others, those are given that were left out.
+ */
+function generate(decision: Decision, { name: by }: TaskState, written: readonly PlannedTask[]): readonly TaskState[] {
   const { state, record } = decision;
-  const hadWritten = [...state.tasks.values()].some(({ generatedBy }) => generatedBy === by);
-  if (written.length === 0 && !hadWritten) return;
+  const own = () => [...state.tasks.values()].filter(({ generatedBy }) => generatedBy === by);
+  if (written.length === 0 && own().length === 0) return [];
   record({ case: "tasksGenerated", value: { by, tasks: [...written] } });
+  const isHeldUp = (name: string): boolean => {
+    const need = state.tasks.get(name);
+    return need === undefined || !isPassed(need);
+  };
   settle(
     decision,
-    [...state.tasks.values()].filter(({ generatedBy }) => generatedBy === by),
+    own().filter(({ planned }) => planned.needs.some(isHeldUp)),
   );
+  return own().filter((task) => !isOpen(task));
 }
 
 /** Its execution is gone, and no agent had it: it waits until the run goes on, or ends with the run. */

@@ -1,5 +1,5 @@
 import { type Event, RunStatus } from "../../../proto/gen/millrace/v1/event_pb.ts";
-import { changeRun, finalStatus, requestRun } from "./decide-run.ts";
+import { allowedFailures, changeRun, finalStatus, requestRun } from "./decide-run.ts";
 import { changeTask } from "./decide-task.ts";
 import { type Decision, decisionOn } from "./decision.ts";
 import { wordAtGate } from "./gate-words.ts";
@@ -16,7 +16,10 @@ export function decide(state: RunState, command: RunCommand, origin: Origin): Ev
   const decision = decisionOn(state, origin);
   answer(decision, command);
   if (state.open === 0 && state.status === RunStatus.RUNNING) {
-    decision.record({ case: "runFinished", value: { status: finalStatus(state) } });
+    decision.record({
+      case: "runFinished",
+      value: { status: finalStatus(state), allowedFailures: allowedFailures(state) },
+    });
   }
   return decision.events;
 }

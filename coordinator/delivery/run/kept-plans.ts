@@ -1,6 +1,7 @@
 import { hash } from "node:crypto";
 import type { ConcurrencyGroup, PlannedTask } from "../../../proto/gen/millrace/v1/event_pb.ts";
 import { type Digest, digestKey } from "../../../shared/digest.ts";
+import type { PlanContext } from "../../../shared/pipeline/plan-context.ts";
 import type { ToolOffer } from "../../../shared/pipeline/resolve-tools.ts";
 
 /** All that a plan follows from. */
@@ -11,12 +12,16 @@ export interface PlanQuestion {
   readonly stages: readonly string[];
   readonly tasks: readonly string[];
   readonly offers: readonly ToolOffer[];
+  /** What conditions and expressions ask, parameters among it. */
+  readonly context: PlanContext;
 }
 
 /** A plan without problems. Shared by all runs that it is the plan of: nobody changes its tasks. */
 export interface KeptPlan {
   /** The pipeline's name. */
   readonly pipeline: string;
+  /** Values of its parameters, by name. */
+  readonly params: Readonly<Record<string, string>>;
   readonly tasks: readonly PlannedTask[];
   readonly concurrency?: ConcurrencyGroup | undefined;
   /** Blobs of the source and of the plan. When one of them is gone, the plan is no longer worth anything. */
@@ -34,8 +39,10 @@ export interface KeptPlans {
 }
 
 /** A short name of the question: equal ones ask the same. The order of selected names and of offers counts, which may cost a plan and never gives a wrong one. */
-export function questionOf({ source, pipelinePath, stages, tasks, offers }: PlanQuestion): string {
-  return hash("sha256", JSON.stringify([digestKey(source), pipelinePath, stages, tasks, offers]));
+export function questionOf({ source, pipelinePath, stages, tasks, offers, context }: PlanQuestion): string {
+  const { params, ...rest } = context;
+  const values = Object.entries(params).sort(([a], [b]) => (a < b ? -1 : 1));
+  return hash("sha256", JSON.stringify([digestKey(source), pipelinePath, stages, tasks, offers, rest, values]));
 }
 
 /** @param itemsMax of all plans together: blobs they rest on, tasks, and what tasks need. */

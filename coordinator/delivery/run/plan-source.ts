@@ -1,6 +1,6 @@
 import { create } from "@bufbuild/protobuf";
 import { BadRequestSchema } from "../../../proto/gen/google/rpc/error_details_pb.ts";
-import type { ConcurrencyGroup, PlannedTask } from "../../../proto/gen/millrace/v1/event_pb.ts";
+import type { ConcurrencyGroup, GitSource, PlannedTask } from "../../../proto/gen/millrace/v1/event_pb.ts";
 import type { RunRequest } from "../../../proto/gen/millrace/v1/run_pb.ts";
 import type { Blob, Cas } from "../../../shared/cas/cas.ts";
 import { distinct } from "../../../shared/cas/distinct.ts";
@@ -12,15 +12,20 @@ import { limits } from "../../../shared/limits.ts";
 import { readTree } from "../../../shared/merkle/load-tree.ts";
 import type { TreeEntry } from "../../../shared/merkle/tree-entry.ts";
 import { formatProblem } from "../../../shared/pipeline/format-problem.ts";
+import { gatherIncludes, type ReadFile } from "../../../shared/pipeline/includes.ts";
 import { parsePipeline } from "../../../shared/pipeline/parse.ts";
 import type { Problem } from "../../../shared/pipeline/pipeline.ts";
+import { pipelinePathOf } from "../../../shared/pipeline/pipeline-path.ts";
 import { planRun } from "../../../shared/pipeline/plan.ts";
+import type { PlanContext } from "../../../shared/pipeline/plan-context.ts";
 import type { ToolOffer } from "../../../shared/pipeline/resolve-tools.ts";
 import { type KeptPlans, questionOf } from "./kept-plans.ts";
 
 export interface SourcePlan {
   readonly pipeline: string;
   readonly pipelinePath: string;
+  /** Values of its parameters, defaults included, by name. */
+  readonly params: Readonly<Record<string, string>>;
   readonly tasks: readonly PlannedTask[];
   readonly concurrency?: ConcurrencyGroup | undefined;
   /** What the plan refers to by digest. */
@@ -31,33 +36,35 @@ export interface PlanSourceDeps {
   readonly cas: Cas;
   readonly offers: () => readonly ToolOffer[];
   readonly kept: KeptPlans;
+  /** Where the source came from; undefined when that was no repository. */
+  readonly git?: GitSource | undefined;
 }
 
 /**
  * Reads the pipeline file out of a source tree and plans it. Throws `invalid_argument` with every problem as a field
  * violation (`field` is file:line:column), `failed_precondition` when blobs of the tree are missing, naming some.
  *
- * What was planned lately is not planned again: the plan follows from the tree, the request and the offers alone. It is
+ * What was planned lately is not planned again: the plan follows from the tree, the request, the offers and what git says. It is
  * taken as it is only while all that it rests on is stored, its own blobs included, so `blobs` is then empty.
  */
 export async function planSource(
-  { cas, offers, kept }: PlanSourceDeps,
+  { cas, offers, kept, git }: PlanSourceDeps,
   request: RunRequest,
   source: Digest,
   signal: AbortSignal,
 ): Promise<SourcePlan> {
-  const pipelinePath = request.pipelinePath || "millrace.yaml";
-  const { stages, tasks: wanted } = request;
-  const asked = { source, pipelinePath, stages, tasks: wanted, offers: offers() };
+  const pipelinePath = pipelinePathOf(request.pipelinePath);
+  const { stages, tasks } = request;
+  const asked = { source, pipelinePath, stages, tasks, offers: offers(), context: contextOf(request, git) };
   const question = questionOf(asked);
   const known = kept.find(question);
   if (known !== undefined && (await cas.findMissing(known.restsOn, signal)).length === 0) {
-    const { pipeline, tasks, concurrency } = known;
-    return { pipeline, pipelinePath, tasks, concurrency, blobs: [] };
+    const { restsOn: _, ...plan } = known;
+    return { ...plan, pipelinePath, blobs: [] };
   }
   const { plan, restsOn } = await planAnew(cas, asked, signal);
-  const { pipeline, concurrency } = plan;
-  kept.keep(question, { pipeline, tasks: plan.tasks, concurrency, restsOn });
+  const { pipeline, params, concurrency } = plan;
+  kept.keep(question, { pipeline, params, tasks: plan.tasks, concurrency, restsOn });
   return plan;
 }
 
@@ -67,32 +74,71 @@ interface Asked {
   readonly stages: readonly string[];
   readonly tasks: readonly string[];
   readonly offers: readonly ToolOffer[];
+  readonly context: PlanContext;
+}
+
+/** What expressions and conditions know of a run. */
+export function contextOf(
+  { project, params }: Pick<RunRequest, "project" | "params">,
+  git: GitSource | undefined,
+): PlanContext {
+  const { branch = "", commit = "", ref = "" } = git ?? {};
+  const isTag = branch === "" && ref !== "" && ref !== commit;
+  return {
+    ...{
+      branch,
+      commit,
+      tag: isTag ? ref.replace(/^refs\/tags\//, "") : "",
+      trigger: "manual",
+      params,
+      isSample: false,
+    },
+    project: project || "default",
+    changedPaths: git?.changedPathsKnown === true ? git.changedPaths : undefined,
+  };
 }
 
 async function planAnew(
   cas: Cas,
-  { source, pipelinePath, ...selection }: Asked,
+  { source, pipelinePath, context, ...selection }: Asked,
   signal: AbortSignal,
 ): Promise<{ readonly plan: SourcePlan; readonly restsOn: readonly Digest[] }> {
   const { entries, directories } = await readTree(cas, source, signal);
   const files = await requireFiles(cas, entries, signal);
-  const file = entries.find(({ path }) => path === pipelinePath);
-  if (file?.node.kind !== "file") {
+  const { text, readFile } = await readPipeline(cas, entries, pipelinePath, signal);
+  const parsed = parsePipeline(text, pipelinePath, { context, readFile });
+  if (parsed.pipeline === undefined) throw invalidPipeline(parsed.problems);
+  const { tasks, concurrency, blobs, problems } = planRun({ pipeline: parsed.pipeline, source: entries, ...selection });
+  if (problems.length > 0) throw invalidPipeline(problems);
+  const restsOn = distinct([...directories, ...files, ...blobs.map(({ digest }) => digest)]);
+  const { name, params } = parsed.pipeline;
+  return { plan: { pipeline: name, pipelinePath, params, tasks, concurrency, blobs }, restsOn };
+}
+
+/** A pipeline file of a source, with the files that it includes. @throws MillraceError invalid_argument */
+export async function readPipeline(
+  cas: Cas,
+  entries: readonly TreeEntry[],
+  pipelinePath: string,
+  signal: AbortSignal,
+): Promise<{ readonly text: string; readonly readFile: ReadFile }> {
+  const byPath = new Map(entries.map(({ path, node }) => [path, node]));
+  const read = async (path: string): Promise<string | undefined> => {
+    const node = byPath.get(path);
+    if (node?.kind !== "file") return undefined;
+    if (node.digest.sizeBytes > limits.pipelineFileBytes)
+      throw new MillraceError("invalid_argument", `${path} is larger than ${limits.pipelineFileBytes} bytes`);
+    return new TextDecoder().decode(await readBlob(cas, node.digest, signal));
+  };
+  const text = await read(pipelinePath);
+  if (text === undefined) {
     throw new MillraceError(
       "invalid_argument",
       `the source has no file ${pipelinePath}: write one with \`millrace init\`, or name another with --pipeline`,
     );
   }
-  if (file.node.digest.sizeBytes > limits.pipelineFileBytes) {
-    throw new MillraceError("invalid_argument", `${pipelinePath} is larger than ${limits.pipelineFileBytes} bytes`);
-  }
-  const text = new TextDecoder().decode(await readBlob(cas, file.node.digest, signal));
-  const parsed = parsePipeline(text, pipelinePath);
-  if (parsed.pipeline === undefined) throw invalidPipeline(parsed.problems);
-  const { tasks, concurrency, blobs, problems } = planRun({ pipeline: parsed.pipeline, source: entries, ...selection });
-  if (problems.length > 0) throw invalidPipeline(problems);
-  const restsOn = distinct([...directories, ...files, ...blobs.map(({ digest }) => digest)]);
-  return { plan: { pipeline: parsed.pipeline.name, pipelinePath, tasks, concurrency, blobs }, restsOn };
+  const included = await gatherIncludes(text, pipelinePath, read);
+  return { text, readFile: (path) => included.get(path) };
 }
 
 /**

@@ -23,6 +23,7 @@ import { graftArtifacts } from "../../../shared/pipeline/graft.ts";
 import type { ActionCache } from "../../farm/action-cache/action-cache.ts";
 import type { Environments } from "../environment/environments.ts";
 import type { ProjectView } from "../project/projects.ts";
+import { type GenerateDeps, withGeneratedTasks } from "./generate-tasks.ts";
 import { outcomeOfResult } from "./outcome.ts";
 import type { ChangeTask } from "./run-command.ts";
 import type { RunState } from "./run-state.ts";
@@ -35,8 +36,7 @@ export interface PreparedAction {
   readonly command: Command;
 }
 
-export interface PrepareDeps {
-  readonly cas: Cas;
+export interface PrepareDeps extends GenerateDeps {
   readonly actionCache: ActionCache;
   readonly environments: Pick<Environments, "bind">;
   readonly projects: Pick<ProjectView, "cacheZoneOf">;
@@ -62,12 +62,11 @@ export async function prepareTask(
   const { action, digest, blob } = actionFor(planned, inputRoot, deps.projects.cacheZoneOf(state.project));
   const entry = action.doNotCache || task.bypassCache ? undefined : await actionCache.get(digest, signal);
   if (entry !== undefined) {
-    const outcome = await outcomeOfResult(cas, task.planned, entry.result, signal);
-    const command = {
-      kind: "finish",
-      task: task.name,
-      outcome: { ...outcome, cached: true, actionDigest: digestToMessage(digest) },
-    } as const;
+    const { result } = entry;
+    const outcome = { ...(await outcomeOfResult(cas, task.planned, result, signal)), cached: true };
+    const made = { outcome: { ...outcome, actionDigest: digestToMessage(digest) }, result };
+    const done = await withGeneratedTasks(deps, state, task, made, signal);
+    const command = { kind: "finish", task: task.name, ...done } as const;
     return { kind: "cached", command };
   }
   const [command] = await Promise.all([

@@ -1,5 +1,6 @@
 import { TaskStatus, WaitCause } from "../../../proto/gen/millrace/v1/event_pb.ts";
 import { from } from "../../../shared/errors.ts";
+import { limits } from "../../../shared/limits.ts";
 import { runCondition } from "../../../shared/pipeline/run-condition.ts";
 import type { Decision } from "./decision.ts";
 import { openingOf } from "./gate.ts";
@@ -22,8 +23,14 @@ export function settle(decision: Decision, tasks: Iterable<TaskState>): void {
   for (const task of tasks) {
     const ended = task.planned.needs.flatMap((name) => decision.state.tasks.get(name) ?? []);
     if (!isOpen(task) || isLeftOut(decision, task, ended) || task.unmetNeeds === 0) continue;
-    decision.wait(task, WaitCause.NEEDS, `needs ${task.planned.needs.join(", ")}`);
+    decision.wait(task, WaitCause.NEEDS, `needs ${someOf(task.planned.needs)}`);
   }
+}
+
+/** What tidies up may need every task of a run. */
+function someOf(needs: readonly string[]): string {
+  const more = needs.length - limits.needsNamed;
+  return `${needs.slice(0, limits.needsNamed).join(", ")}${more > 0 ? ` and ${more} more` : ""}`;
 }
 
 /** What the ends of tasks mean for those that need them. */

@@ -19,10 +19,9 @@ export function reopenTasks(decision: Decision, command: ReopenTasks): void {
   if (state.status === RunStatus.RUNNING && state.cancelReason !== undefined) {
     throw refuse("is being cancelled: wait for its end");
   }
-  const named = chosen(state, command);
+  const { named, again } = tasksToReopen(state, command);
   if (named.size === 0) throw refuse("has no task that failed or was cancelled: name those that are wanted");
   for (const task of named) requireAgain(state, task);
-  const again = withDependants(state, named);
   const busy = [...again].find((task) => task.status === TaskStatus.QUEUED || task.status === TaskStatus.RUNNING);
   if (busy !== undefined)
     throw refuse(`cannot open what ${busy.name} needs while that is ${doing(busy)}: wait for its end`);
@@ -37,7 +36,12 @@ export function reopenTasks(decision: Decision, command: ReopenTasks): void {
   settle(decision, again);
 }
 
-/** In the order of the plan. */
+/** Those that are wanted, and with them all that need one of them; both in the order of the plan. */
+export function tasksToReopen(state: RunState, command: ReopenTasks) {
+  const named = chosen(state, command);
+  return { named, again: withDependants(state, named) };
+}
+
 function chosen(state: RunState, { tasks }: ReopenTasks): Set<TaskState> {
   const asked = new Set(tasks.map((name) => taskNamed(state, name)));
   const isWanted = (task: TaskState) => (tasks.length === 0 ? isToMend(task) : asked.has(task));
@@ -56,7 +60,7 @@ function requireAgain({ run }: RunState, task: TaskState): void {
   throw new MillraceError("resource_exhausted", `${task.name} of ${run} was tried ${task.try} times: start a new run`);
 }
 
-/** In the order of the plan, in which needs come before those that need them. */
+/** In the plan, needs come before those that need them. */
 function withDependants(state: RunState, named: ReadonlySet<TaskState>): Set<TaskState> {
   const again = new Set<TaskState>();
   for (const task of state.tasks.values()) {

@@ -19,6 +19,8 @@ export interface RequestRun {
   readonly pipelinePath: string;
   readonly source: Digest;
   readonly idempotencyKey: string;
+  /** As planned, by name; undefined is none. */
+  readonly params?: Readonly<Record<string, string>>;
   readonly tasks: readonly PlannedTask[];
   /** The run as a whole is a member of this group. */
   readonly concurrency?: ConcurrencyGroup | undefined;

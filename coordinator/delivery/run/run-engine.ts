@@ -19,6 +19,7 @@ import { defaultProject, type ProjectView } from "../project/projects.ts";
 import { type Candidate, type Candidates, candidateOf } from "./candidates.ts";
 import { type KeptPlans, keptPlans } from "./kept-plans.ts";
 import { planSource } from "./plan-source.ts";
+import { requireInputs } from "./require-inputs.ts";
 import { RunActor } from "./run-actor.ts";
 import type { ChangeRun, Origin, RunCommand } from "./run-command.ts";
 import type { RunState } from "./run-state.ts";
@@ -171,7 +172,10 @@ export class RunEngine implements Runs, RunProjects, RunSteering, Gates, RunPins
   }
 
   async retry(asker: Asker, run: string, wanted: Retry): Promise<readonly string[]> {
-    const events = await this.#changeAny(asker, run, { kind: "reopen", ...wanted });
+    const command = { kind: "reopen", ...wanted } as const;
+    const events = await this.#changeAny(asker, run, command, async (actor) => {
+      if (actor.finished) await requireInputs(this.#deps.cas, actor.state, command);
+    });
     const reopened = new Set(events.flatMap(({ kind }) => (kind.case === "tasksReopened" ? kind.value.tasks : [])));
     return [...(await this.#find(run)).state.tasks.keys()].filter((task) => reopened.has(task));
   }
@@ -252,9 +256,15 @@ export class RunEngine implements Runs, RunProjects, RunSteering, Gates, RunPins
    * A change of a run that may have finished. In turn, so that two words at once about it do not meet in the log, and it is
    * not removed meanwhile.
    */
-  async #changeAny(asker: Asker, run: string, command: ChangeRun): Promise<readonly Event[]> {
+  async #changeAny(
+    asker: Asker,
+    run: string,
+    command: ChangeRun,
+    check?: (actor: RunActor) => Promise<void>,
+  ): Promise<readonly Event[]> {
     return await this.#deps.pinning.take(async () => {
       const actor = await this.#find(run);
+      await check?.(actor);
       return await actor.do(command, this.#origin(asker, actor.state.project));
     });
   }
@@ -281,13 +291,12 @@ export class RunEngine implements Runs, RunProjects, RunSteering, Gates, RunPins
   async #start(asker: Asker, request: RunRequest, source: Digest, signal: AbortSignal): Promise<string> {
     const project = projectOf(request);
     const deps = { ...this.#deps, kept: this.#kept };
-    const { pipeline, pipelinePath, tasks, concurrency, blobs } = await planSource(deps, request, source, signal);
+    const { blobs, ...plan } = await planSource(deps, request, source, signal);
     await this.#deps.cas.writeMany(blobs, signal);
     const run = runName(++this.#lastNumber);
     const actor = this.#actor(run);
     const { idempotencyKey } = request;
-    const about = { pipeline, pipelinePath, source: digestToMessage(source), idempotencyKey };
-    const command = { kind: "request", ...about, tasks, concurrency } as const;
+    const command = { kind: "request", ...plan, source: digestToMessage(source), idempotencyKey } as const;
     await actor.do(command, this.#origin(asker, project));
     return run;
   }

@@ -40,7 +40,8 @@ export interface CommentState {
 export interface RunState {
   readonly run: string;
   pipeline: string;
-  pipelinePath: string;
+  /** What was asked for; undefined before that. */
+  request: RunRequested | undefined;
   project: string;
   principal: string;
   traceparent: string;
@@ -48,6 +49,8 @@ export interface RunState {
   source: Digest | undefined;
   createTime: Timestamp | undefined;
   finishTime: Timestamp | undefined;
+  /** When it finished last; 0 while it goes on. */
+  allowedFailures: number;
   cancelReason: string | undefined;
   /** How often its end was asked for: from the second time on, what is always executed ends, too. */
   cancels: number;
@@ -73,7 +76,7 @@ export function emptyRun(run: string): RunState {
   return {
     run,
     pipeline: "",
-    pipelinePath: "",
+    request: undefined,
     project: "",
     principal: "",
     traceparent: "",
@@ -81,6 +84,7 @@ export function emptyRun(run: string): RunState {
     source: undefined,
     createTime: undefined,
     finishTime: undefined,
+    allowedFailures: 0,
     cancelReason: undefined,
     cancels: 0,
     cancelTime: undefined,
@@ -114,6 +118,7 @@ export function evolve(state: RunState, event: Event): void {
     case "runFinished":
       state.status = kind.value.status;
       state.finishTime = event.time;
+      state.allowedFailures = kind.value.allowedFailures;
       state.pause = undefined;
       return;
     case "runPinned":
@@ -165,10 +170,10 @@ export function evolve(state: RunState, event: Event): void {
   }
 }
 
-function requested(state: RunState, { pipeline, pipelinePath, source }: RunRequested, event: Event): void {
-  state.pipeline = pipeline;
-  state.pipelinePath = pipelinePath;
-  state.source = source;
+function requested(state: RunState, request: RunRequested, event: Event): void {
+  state.pipeline = request.pipeline;
+  state.request = request;
+  state.source = request.source;
   state.project = event.project;
   state.principal = event.principal;
   state.traceparent = event.traceparent;
@@ -244,6 +249,7 @@ function reopen(state: RunState, { tasks, named, avoidAgents, bypassCache }: Tas
   }
   state.status = RunStatus.RUNNING;
   state.finishTime = undefined;
+  state.allowedFailures = 0;
   const isNamed = new Set(named);
   for (const name of tasks) {
     change(state, name, (task) => {

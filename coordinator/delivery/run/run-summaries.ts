@@ -22,7 +22,7 @@ export interface RunSummaries {
   unfinished(): Promise<string[]>;
   /** The run of an idempotency key, if there is one. */
   byKey(project: string, key: string): Promise<string | undefined>;
-  /** The greatest number so far; 0 when there is none. */
+  /** The greatest number that may have been given so far; 0 when there is none. */
   lastNumber(): Promise<number>;
   /** Folds all lines anew from the log. Readers see the old ones until the new ones take their place, all at once. */
   rebuild(): Promise<RebuiltSummaries>;
@@ -61,6 +61,11 @@ export const runSummarySchema: SchemaPart = {
     "CREATE INDEX run_summary_rebuilt_run ON run_summary_rebuilt (run)",
     "ALTER TABLE run_summary ADD COLUMN pinned INTEGER NOT NULL DEFAULT 0",
     "ALTER TABLE run_summary_rebuilt ADD COLUMN pinned INTEGER NOT NULL DEFAULT 0",
+    "ALTER TABLE run_summary ADD COLUMN allowed_failures INTEGER NOT NULL DEFAULT 0",
+    "ALTER TABLE run_summary_rebuilt ADD COLUMN allowed_failures INTEGER NOT NULL DEFAULT 0",
+    // No run has a number up to it any more, or anew: a restore raises it.
+    "CREATE TABLE run_number_floor (floor INTEGER NOT NULL) STRICT",
+    "INSERT INTO run_number_floor (floor) VALUES (0)",
   ],
 };
 
@@ -77,6 +82,7 @@ interface Row {
   created_ms: number;
   finished_ms: number | null;
   pinned: number;
+  allowed_failures: number;
 }
 
 export interface RunSummariesDeps {
@@ -170,8 +176,8 @@ export function runSummaries({ sqlite, store, clock, onError }: RunSummariesDeps
     },
 
     async lastNumber() {
-      const rows = await sqlite.query<{ last: number | null }>("SELECT max(number) AS last FROM run_summary");
-      return rows[0]?.last ?? 0;
+      const sql = `SELECT max(floor, coalesce((SELECT max(number) FROM run_summary), 0)) AS last FROM run_number_floor`;
+      return (await sqlite.query<{ last: number }>(sql))[0]?.last ?? 0;
     },
 
     async rebuild() {
@@ -256,11 +262,11 @@ function changeOf(run: string, { kind, time, project, principal }: Event, table:
     ];
   }
   if (kind.case === "runFinished") {
-    const sql = `UPDATE ${table} SET status = ?, finished_ms = ? WHERE run = ?`;
-    return [{ sql, params: [kind.value.status, timeMs, run] }];
+    const sql = `UPDATE ${table} SET status = ?, finished_ms = ?, allowed_failures = ? WHERE run = ?`;
+    return [{ sql, params: [kind.value.status, timeMs, kind.value.allowedFailures, run] }];
   }
   if (kind.case === "tasksReopened") {
-    const sql = `UPDATE ${table} SET status = ?, finished_ms = NULL WHERE run = ?`;
+    const sql = `UPDATE ${table} SET status = ?, finished_ms = NULL, allowed_failures = 0 WHERE run = ?`;
     return [{ sql, params: [RunStatus.RUNNING, run] }];
   }
   if (kind.case === "runPinned" || kind.case === "runUnpinned") {
@@ -279,6 +285,7 @@ function toRun(row: Row): Run {
     source: digestToMessage(parseDigestKey(row.source)),
     status: row.status,
     pinned: row.pinned === 1,
+    allowedFailures: row.allowed_failures,
     createTime: timestampFromMs(row.created_ms),
     ...(row.finished_ms === null ? {} : { finishTime: timestampFromMs(row.finished_ms) }),
   });

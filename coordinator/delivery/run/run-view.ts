@@ -1,6 +1,5 @@
 import { create } from "@bufbuild/protobuf";
 import type { Timestamp } from "@bufbuild/protobuf/wkt";
-import { TaskStatus } from "../../../proto/gen/millrace/v1/event_pb.ts";
 import {
   type Gate,
   type GateEvidence,
@@ -17,6 +16,7 @@ import {
   type TaskTry,
   TaskTrySchema,
 } from "../../../proto/gen/millrace/v1/run_pb.ts";
+import { allowedFailures } from "./decide-run.ts";
 import { bindingOf } from "./gate-binding.ts";
 import type { GateState } from "./gate-state.ts";
 import { countingVotes, missingOf } from "./gate-words.ts";
@@ -31,9 +31,7 @@ export function runView(state: RunState): Run {
   line.comments = state.comments.map(({ task, text, by, time }) =>
     create(RunCommentSchema, { task, text, principal: by, ...(time === undefined ? {} : { time }) }),
   );
-  line.allowedFailures = tasks.filter(
-    ({ status, planned }) => status === TaskStatus.FAILED && planned.allowFailure,
-  ).length;
+  line.allowedFailures = allowedFailures(state);
   return line;
 }
 
@@ -50,6 +48,7 @@ export function runLine(state: RunState): Run {
     ...(state.finishTime === undefined ? {} : { finishTime: state.finishTime }),
     sequence: BigInt(state.sequence),
     pinned: state.pinned,
+    allowedFailures: state.allowedFailures,
     ...(state.pause === undefined ? {} : { pause: pauseView(state.pause) }),
   });
 }

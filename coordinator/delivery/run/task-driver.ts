@@ -10,6 +10,7 @@ import type { Clock } from "../../../shared/clock.ts";
 import { digestFromMessage, digestToMessage } from "../../../shared/digest.ts";
 import { from, MillraceError } from "../../../shared/errors.ts";
 import { limits } from "../../../shared/limits.ts";
+import type { ToolOffer } from "../../../shared/pipeline/resolve-tools.ts";
 import { patiently, retry } from "../../../shared/retry.ts";
 import type { ActionCache } from "../../farm/action-cache/action-cache.ts";
 import type { ExecutionOutcome, ExecutionUpdate, Scheduler } from "../../farm/scheduler/scheduler.ts";
@@ -19,6 +20,7 @@ import type { ProjectView } from "../project/projects.ts";
 import { type BoundedWork, boundedWork } from "./bounded-work.ts";
 import { couldBegin, isToEnd } from "./decide-run.ts";
 import { executionIdOf, executionRequest, isOfRun } from "./execution-request.ts";
+import { withGeneratedTasks } from "./generate-tasks.ts";
 import { outcomeOfExecution } from "./outcome.ts";
 import { type PreparedAction, prepareTask, readPrepared } from "./prepare-task.ts";
 import type { RunActor } from "./run-actor.ts";
@@ -31,6 +33,8 @@ export interface TaskDriverDeps {
   readonly scheduler: Scheduler;
   readonly environments: Environments;
   readonly projects: Pick<ProjectView, "cacheZoneOf">;
+  /** What connected agents have at this moment. */
+  readonly offers: () => readonly ToolOffer[];
   readonly quotasOf: (project: string) => ProjectQuotas;
   readonly clock: Clock;
   /** Whom the events are due to that follow from what the farm tells. */
@@ -219,6 +223,8 @@ export class TaskDriver {
       // While it waited for its turn it may have ended, or begun anew.
       if (task.round !== round || !couldBegin(task)) return;
       await this.#do(actor, { ...(await this.#nextStep(actor, task)), round });
+      // What was not submitted then is never asked for: it is prepared again.
+      this.#prepared.delete(executionIdOf(actor.state, { name: task.name, round }));
     });
   }
 
@@ -303,11 +309,10 @@ export class TaskDriver {
     const { name, planned, actionDigest } = task;
     try {
       const outcome = await outcomeOfExecution(this.#deps.cas, planned, execution, this.#stopped.signal);
-      return {
-        kind: "finish",
-        task: name,
-        outcome: { ...outcome, ...(actionDigest === undefined ? {} : { actionDigest }) },
-      };
+      const about = { ...outcome, ...(actionDigest === undefined ? {} : { actionDigest }) };
+      const made = { outcome: about, result: execution.result };
+      const done = await withGeneratedTasks(this.#deps, actor.state, task, made, this.#stopped.signal);
+      return { kind: "finish", task: name, ...done };
     } catch (error) {
       return unrunnable(name, from(error, `reading the result of ${name} of ${actor.state.run}`));
     }

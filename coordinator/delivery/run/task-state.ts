@@ -108,7 +108,8 @@ export function isPassed({ status, planned, passed }: TaskState): boolean {
 
 /** The present try is over and another one comes. A task that nothing was tried of goes on with the same number. */
 export function leaveTry(task: TaskState, status: TaskStatus, ending: Ending | undefined): void {
-  if (task.executionId === "" && task.outcome === undefined) return;
+  const isUntried = task.outcome === undefined || status === TaskStatus.CANCELLED;
+  if (task.executionId === "" && isUntried) return;
   const { try: number, agent, attempts, executionId } = task;
   task.tries.push({ number, status, ending, agent, attempts, executionId });
   if (task.tries.length > limits.taskTriesKept) task.tries.shift();

@@ -44,7 +44,7 @@ export function rankBlobs({ cas, actionCache, runs }: RankBlobsDeps): RankBlobs 
     for (const { run, pinned, finishedMs = 0 } of artifactsKept) {
       signal.throwIfAborted();
       const rank = pinned ? neededRank : keptRank(finishedMs);
-      for (const root of await remembered(run)) await rankRoot(root, rank);
+      for (const root of await remembered(run, finishedMs)) await rankRoot(root, rank);
     }
     return await rankCached(ranking, actionCache.closures(signal), cacheUsedAfterMs);
   };
@@ -63,16 +63,22 @@ async function rankCached(
   return broken;
 }
 
-/** A finished run has made what it has made, so its events are read once; the latest are remembered. */
-function rememberedRoots(runs: Pick<KeptRuns, "stateOf">): (run: string) => Promise<readonly BlobRoot[]> {
+/**
+ * A finished run has made what it has made, so its events are read once for each time that it has finished; the latest are
+ * remembered.
+ */
+function rememberedRoots(
+  runs: Pick<KeptRuns, "stateOf">,
+): (run: string, finishedMs: number) => Promise<readonly BlobRoot[]> {
   const known = new Map<string, readonly BlobRoot[]>();
   let count = 0;
-  return async (run) => {
-    const before = known.get(run);
+  return async (run, finishedMs) => {
+    const key = `${run} ${finishedMs}`;
+    const before = known.get(key);
     if (before !== undefined) return before;
     const state = await runs.stateOf(run);
     const roots = state === undefined ? [] : keptRoots(state);
-    known.set(run, roots);
+    known.set(key, roots);
     count += 1 + roots.length;
     for (const [oldest, old] of known) {
       if (count <= limits.keptRootsRemembered) break;

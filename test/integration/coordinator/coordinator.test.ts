@@ -8,6 +8,7 @@ import { digestOf } from "../../../shared/digest.ts";
 import { busAgent } from "../../support/bus-agent.ts";
 import { type Clients, startTestCoordinator } from "../../support/coordinator.ts";
 import { archive, submitText, tarOf, work } from "../../support/runs.ts";
+import { tempDir } from "../../support/temp-dir.ts";
 
 const pipeline = "name: p\nstages: { s: { tasks: { t: { run: echo hi } } } }\n";
 
@@ -114,13 +115,22 @@ test("every problem of a pipeline file comes back at once, each with file, line 
   for (const { field } of fields) expect(field).toMatch(/^millrace\.yaml:\d+:\d+$/);
 });
 
-test("fifty submits at once with one idempotency key give one run, also after a restart of the client", async () => {
-  const coordinator = await startTestCoordinator();
+test("fifty submits at once with one idempotency key give one run, also while the coordinator is started again", async () => {
+  const data = tempDir();
+  const coordinator = await startTestCoordinator(data);
   const person = coordinator.as("admin");
-  const names = await Promise.all(Array.from({ length: 50 }, () => submit(person, { idempotencyKey: "k" })));
-  expect(new Set(names)).toEqual(new Set(["run_1"]));
+  const many = (clients: Clients) => Array.from({ length: 50 }, () => submit(clients, { idempotencyKey: "k" }));
+  expect(new Set(await Promise.all(many(person)))).toEqual(new Set(["run_1"]));
   expect(await submit(coordinator.as("admin"), { idempotencyKey: "k" })).toBe("run_1");
   expect(await submit(person, { idempotencyKey: "other" })).toBe("run_2");
+
+  const interrupted = Array.from({ length: 50 }, () => submit(person, { idempotencyKey: "interrupted" }));
+  await Promise.any(interrupted);
+  await Promise.all([coordinator.stop(), Promise.allSettled(interrupted)]);
+  const again = (await startTestCoordinator(data)).as("admin");
+  const retried = Array.from({ length: 50 }, () => submit(again, { idempotencyKey: "interrupted" }));
+  expect(new Set(await Promise.all([...retried, ...many(again)]))).toEqual(new Set(["run_1", "run_3"]));
+  expect((await again.runs.listRuns({})).runs).toHaveLength(3);
 });
 
 test("runs are listed newest first, in pages", async () => {
@@ -180,7 +190,7 @@ test("an agent of another version, or with an impossible name, is told why it ca
   expect((await join({ version: "9.0.0" })).code).toBe(Code.FailedPrecondition);
   expect((await join({ id: "../a" })).code).toBe(Code.InvalidArgument);
   expect((await join({ slots: 0 })).code).toBe(Code.InvalidArgument);
-  expect((await coordinator.as("admin").agents.listAgents({})).agents).toEqual([]);
+  expect((await coordinator.as("admin").agents.listAgents({})).agents).toMatchObject([{ state: AgentState.ENROLLED }]);
 });
 
 test("agents are shown with their state and what they hold", async () => {

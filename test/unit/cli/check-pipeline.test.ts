@@ -1,4 +1,4 @@
-import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, readFileSync, symlinkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { expect, test } from "vitest";
 import { checkPipeline } from "../../../cli/check-pipeline.ts";
@@ -38,6 +38,30 @@ test("what is remembered is not parsed again", async () => {
   const { check, file } = checker();
   knownPipelines(file).add(wrong); // a lie, which only a parser could find out
   expect(await check(wrong)).toEqual([]);
+});
+
+test("a file with parameters or includes is checked each time, with what it is given and includes now", async () => {
+  const { check, dir, file } = checker();
+  const text = `${right}params: { level: { options: [quick, full] } }\n`;
+  expect((await check(text)).map(({ message }) => message)).toEqual(['parameter "level" has no value']);
+  const options = { dir, path: "millrace.yaml", known: knownPipelines(file), onProblem: () => undefined };
+  expect(await checkPipeline({ ...options, params: { level: "full" } })).toEqual([]);
+  expect(existsSync(file)).toBe(false);
+
+  writeFileSync(join(dir, "more.yaml"), "defaults: { timeout: 1m }\n");
+  expect(await check(`${right}include: [more.yaml]\n`)).toEqual([]);
+  writeFileSync(join(dir, "more.yaml"), "defaults:\n  timout: 1m\n");
+  const [problem] = await check(`${right}include: [more.yaml]\n`);
+  expect(problem).toMatchObject({ file: "more.yaml", line: 2, column: 3, hint: 'did you mean "timeout"?' });
+});
+
+test("nothing outside the folder is included, wherever links lead", async () => {
+  const { check, dir } = checker();
+  writeFileSync(join(dir, "../outside.yaml"), "defaults: { timeout: 1m }\n");
+  symlinkSync("../outside.yaml", join(dir, "link.yaml"));
+  for (const path of ["link.yaml", "../outside.yaml", "/etc/passwd"]) {
+    expect(await check(`${right}include: [${path}]\n`), path).not.toEqual([]);
+  }
 });
 
 test("where nothing can be remembered, the file is checked all the same, and it is said", async () => {

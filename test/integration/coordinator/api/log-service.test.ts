@@ -47,7 +47,7 @@ async function setup() {
   onTestFinished(() => logs.close());
   const events: Event[] = [];
   const told = changes();
-  const task = { stage: "s", name: "t", status: TaskStatus.RUNNING as TaskStatus, attempts: 0 };
+  const task = { stage: "s", name: "t", status: TaskStatus.RUNNING as TaskStatus, try: 1, attempts: 0 };
   const runs: Pick<Runs, "get" | "watch"> = {
     get: async () => create(RunSchema, { tasks: [task], sequence: BigInt(events.length) }),
     async *watch(_run, after, signal) {
@@ -79,12 +79,14 @@ async function setup() {
     enrolled,
     start(attempt: number) {
       task.attempts = attempt;
-      const value = { task: "s/t", attempt, agent: "a", executionId: "run_1.s.t" };
+      const value = { task: "s/t", try: 1, attempt, agent: "a", executionId: "run_1.s.t" };
       tell(create(EventSchema, { kind: { case: "taskStarted", value } }));
     },
     finish(status: TaskStatus = TaskStatus.SUCCEEDED) {
       task.status = status;
-      tell(create(EventSchema, { kind: { case: "taskFinished", value: { task: "s/t", status: task.status } } }));
+      tell(
+        create(EventSchema, { kind: { case: "taskFinished", value: { task: "s/t", try: 1, status: task.status } } }),
+      );
     },
     async append(request: MessageInitShape<typeof AppendLogRequestSchema>) {
       async function* one() {

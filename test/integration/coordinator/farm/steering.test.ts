@@ -135,3 +135,55 @@ test("the queue tells where each waits and behind what, also those that share an
     merged: { position: 1, ...busy },
   });
 });
+
+test("what no agent has is taken back, and what one has goes on", async () => {
+  const farm = await startSchedulerFarm();
+  const agent = await farm.agent({ id: "a" });
+  await farm.scheduler.submit(execution("held"));
+  const held = await agent.nextAssign();
+  await farm.next("held", "started");
+  await farm.scheduler.submit(execution("queued"));
+  for (const id of ["held", "queued", "unknown"]) farm.scheduler.cancel(id, "not now", "unbegun");
+  expect((await farm.next("queued", "finished")).outcome.ending).toMatchObject({
+    ...{ kind: EndingKind.CANCELLED, detail: "not now" },
+  });
+  expect(await agent.report(held)).toBe(ReportOutcome.ACCEPTED);
+  expect((await farm.next("held", "finished")).outcome.ending).toMatchObject({ kind: EndingKind.EXITED });
+});
+
+test("an execution never goes to an agent that it must not have, also after a restart, and shares nothing with others", async () => {
+  const dir = tempDir();
+  const broker = inProcessBus();
+  const before = await startSchedulerFarm({ dir, broker });
+  const first = await before.agent({ id: "a", slots: 4 });
+  const actionDigest = digestOf(Buffer.from("same"));
+  await before.scheduler.submit(execution("anywhere", { actionDigest }));
+  await first.nextAssign();
+  await before.scheduler.submit(execution("elsewhere", { actionDigest, avoidAgents: ["a"] }));
+  expect(await before.next("elsewhere", "waiting")).toMatchObject({
+    cause: WaitCause.NO_AGENT_MATCHES,
+    detail: "no agent is connected (not counting a, which must not have it)",
+  });
+  await before.stop();
+  const after = await startSchedulerFarm({ dir, broker });
+  first.heartbeat();
+  const other = await after.agent({ id: "b" });
+  expect(await other.nextAssign()).toMatchObject({ executionId: "elsewhere", attempt: 1 });
+});
+
+test("a request may have fewer placements than the farm gives, and keeps that over a restart", async () => {
+  const dir = tempDir();
+  const broker = inProcessBus();
+  const before = await startSchedulerFarm({ dir, broker });
+  await before.agent({ id: "a" });
+  await before.scheduler.submit(execution("x", { attemptsMax: 1 }));
+  await before.next("x", "started");
+  await before.stop();
+  const after = await startSchedulerFarm({ dir, broker });
+  await after.scheduler.submit(execution("x", { attemptsMax: 1 }));
+  await after.agents.remove("a");
+  expect((await after.next("x", "finished")).outcome).toMatchObject({
+    attempt: 1,
+    ending: { kind: EndingKind.AGENT_LOST },
+  });
+});

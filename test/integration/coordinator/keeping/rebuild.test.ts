@@ -1,17 +1,20 @@
 import { join } from "node:path";
 import { create, type MessageInitShape } from "@bufbuild/protobuf";
-import { timestampFromMs } from "@bufbuild/protobuf/wkt";
+import { timestampFromMs, timestampMs } from "@bufbuild/protobuf/wkt";
 import fc from "fast-check";
 import { expect, onTestFinished, test } from "vitest";
 import { runSummaries, runSummarySchema } from "../../../../coordinator/delivery/run/run-summaries.ts";
 import { emptyStream, type StreamToken } from "../../../../coordinator/store/event-store.ts";
 import { eventStoreSchema, sqliteEventStore } from "../../../../coordinator/store/sqlite-event-store.ts";
-import { CommitSchema, EventSchema, RunStatus } from "../../../../proto/gen/millrace/v1/event_pb.ts";
+import { CommitSchema, type Event, EventSchema, RunStatus } from "../../../../proto/gen/millrace/v1/event_pb.ts";
 import { digestToMessage } from "../../../../shared/digest.ts";
+import { from } from "../../../../shared/errors.ts";
 import { openSqlite } from "../../../../shared/sqlite/open.ts";
 import { textBlob } from "../../../support/blobs.ts";
 import { fakeClock } from "../../../support/fake-clock.ts";
 import { runs as cases } from "../../../support/property-runs.ts";
+import { randomStories } from "../../../support/random-stories.ts";
+import { startStory } from "../../../support/story.ts";
 import { tempDir } from "../../../support/temp-dir.ts";
 
 type Kind = NonNullable<MessageInitShape<typeof EventSchema>["kind"]>;
@@ -78,6 +81,12 @@ async function open() {
       } else await store.append(stream, expected, commitOf(kindsOf(what, n)));
       tokens.set(stream, (await store.read(stream)).token);
     },
+    /** Appends what was decided of run `n`. */
+    async record(n: number, events: readonly Event[]): Promise<void> {
+      const stream = `run/run_${n}`;
+      const commit = create(CommitSchema, { events: [...events] });
+      tokens.set(stream, await store.append(stream, tokens.get(stream) ?? emptyStream, commit));
+    },
     lines: () => sqlite.query("SELECT * FROM run_summary ORDER BY number"),
     /** When everything is folded that has happened. */
     async folded(): Promise<void> {
@@ -107,6 +116,34 @@ test("what is folded anew is what was there, whatever has happened, and while mo
     }),
     { numRuns: cases(25) },
   );
+});
+
+test("runs whose tasks are re-run, paused and cancelled have lines that say how they stand, and the same ones anew", async () => {
+  const { summaries, record, happen, lines, folded } = await open();
+  const expected: object[] = [];
+  const stories = fc.sample(randomStories, { numRuns: cases(40), seed: 5 });
+  for (const [index, { tasks, commands }] of stories.entries()) {
+    const story = startStory(tasks);
+    await record(index + 1, story.events);
+    for (const [step, command] of commands.entries()) {
+      let followed: readonly Event[] = [];
+      try {
+        followed = story.do(command, 2_000 + step * 3_600_000);
+      } catch (error) {
+        expect(from(error).code).not.toBe("internal"); // it was refused
+      }
+      if (followed.length > 0) await record(index + 1, followed);
+    }
+    const { status, finishTime, pinned, allowedFailures } = story.state;
+    const finishedMs = finishTime === undefined ? null : timestampMs(finishTime);
+    expected.push({ status, finished_ms: finishedMs, pinned: Number(pinned), allowed_failures: allowedFailures });
+  }
+  await happen("request", 1 + stories.length); // one that is always folded
+  await folded();
+  const before = await lines();
+  expect(before.slice(0, -1)).toMatchObject(expected);
+  expect(await summaries.rebuild()).toMatchObject({ runs: before.length, changed: 0 });
+  expect(await lines()).toEqual(before);
 });
 
 test("a line that had gone wrong is mended, and counted", async () => {

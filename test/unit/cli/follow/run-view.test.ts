@@ -96,4 +96,48 @@ describe("a run on the screen", () => {
     await view.event(wait(WaitCause.NO_AGENT_MATCHES, "wants gpu=yes"));
     expect(console.text()).toBe("a/b │ waits: no agent matches: wants gpu=yes\n");
   });
+
+  it("keeps the tries of a task apart, each with its own output, and tells who steered the run", async () => {
+    const console = recordingConsole();
+    const view = runView(console);
+    const by = (kind: Kind) => create(EventSchema, { kind, principal: "token:anna" });
+    const started = (number: number) =>
+      event({ case: "taskStarted", value: { task: "a/b", agent: "x", attempt: 1, try: number } });
+    const said = (number: number, text: string) =>
+      create(ReadLogResponseSchema, { task: "a/b", try: number, attempt: 1, data: Buffer.from(text) });
+    const ended = (number: number) =>
+      create(ReadLogResponseSchema, { task: "a/b", try: number, attempt: 1, finish: true });
+    await view.event(started(1));
+    await view.output(said(1, "one\n"));
+    const ending = { kind: EndingKind.EXITED, exitCode: 75 };
+    await view.event(event({ case: "taskRetried", value: { task: "a/b", ending, try: 2 } }));
+    await view.event(by({ case: "runPaused", value: { reason: "lunch" } }));
+    await view.event(by({ case: "runResumed", value: {} }));
+    await view.event(started(2));
+    await view.event(event({ case: "taskFinished", value: { task: "a/b", status: TaskStatus.SUCCEEDED, try: 2 } }));
+    await view.output(ended(1)); // the end of the output of the try before is not the end of this one's
+    await view.output(said(2, "two\n"));
+    await view.output(ended(2));
+    await view.event(by({ case: "tasksReopened", value: { tasks: ["a/b"], named: ["a/b"] } }));
+    await view.event(by({ case: "runCommented", value: { task: "a/b", text: "flaky" } }));
+    await view.close();
+    expect(
+      console
+        .text()
+        .split("\n")
+        .map((line) => line.replace("a/b │ ", "")),
+    ).toEqual([
+      "started on x",
+      "one",
+      "exited with 75; try 2 follows",
+      "paused by token:anna: lunch",
+      "resumed by token:anna",
+      "started on x, try 2",
+      "two",
+      "succeeded",
+      "once more, asked for by token:anna: a/b",
+      "token:anna on a/b: flaky",
+      "",
+    ]);
+  });
 });

@@ -17,6 +17,7 @@ function task(stage: string, name: string, more: Partial<Task> = {}): Task {
       secrets: [],
       always: false,
       variant: {},
+      conditions: [],
       services: [],
       position: { line: 1, column: 1 },
       ...more,

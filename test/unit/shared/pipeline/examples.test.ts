@@ -82,12 +82,12 @@ describe("the guide to the pipeline language", () => {
   it("shows an example that is right", () => {
     const examples = [...guide.matchAll(/```yaml\n(.*?)```/gs)].map(([, text = ""]) => text);
     expect(examples.length).toBeGreaterThan(0);
-    for (const text of examples) expect(parsePipeline(text, "guide").problems).toEqual([]);
+    for (const text of examples) expect(parsePipeline(text, "guide").problems.map(formatProblem), text).toEqual([]);
   });
 
   it("calls everything not yet supported that the parser calls so", () => {
     const later = [...(guide.split("## Not yet")[1] ?? "").matchAll(/`([a-z_]+)`/g)].map(([, key = ""]) => key);
-    expect(later.length).toBeGreaterThan(10);
+    expect(later.length).toBeGreaterThan(5);
     for (const key of later) {
       const inPipeline = `${key}: x\nname: a\nstages: {}\n`;
       const inStage = `name: a\nstages: { s: { ${key}: x } }\n`;

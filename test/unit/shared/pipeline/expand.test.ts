@@ -1,30 +1,6 @@
 import { describe, expect, it } from "vitest";
-import type { PlannedTask } from "../../../../proto/gen/millrace/v1/event_pb.ts";
-import { formatProblem } from "../../../../shared/pipeline/format-problem.ts";
 import { parsePipeline } from "../../../../shared/pipeline/parse.ts";
-import type { Pipeline } from "../../../../shared/pipeline/pipeline.ts";
-import { planRun } from "../../../../shared/pipeline/plan.ts";
-import { noRun, type PlanContext } from "../../../../shared/pipeline/plan-context.ts";
-
-const someRun: PlanContext = { ...noRun, isSample: false, branch: "main", commit: "c0ffee" };
-
-function parsed(text: string, context: Partial<PlanContext> = {}): Pipeline {
-  const { pipeline, problems } = parsePipeline(text, "millrace.yaml", { context: { ...someRun, ...context } });
-  if (pipeline === undefined) throw new Error(problems.map(formatProblem).join("\n"));
-  return pipeline;
-}
-
-function planned(text: string, context: Partial<PlanContext> = {}): readonly PlannedTask[] {
-  const pipeline = parsed(text, context);
-  return planRun({ pipeline, source: [], offers: [], stages: [], tasks: [] }).tasks;
-}
-
-function problemsOf(text: string, context: Partial<PlanContext> = {}): string[] {
-  return parsePipeline(text, "millrace.yaml", { context: { ...someRun, ...context } }).problems.map(formatProblem);
-}
-
-const tasksOf = (pipeline: Pipeline) => pipeline.stages.flatMap(({ tasks }) => tasks);
-const withTask = (task: string, top = "") => `name: p\n${top}stages:\n  s:\n    tasks:\n      t: ${task}\n`;
+import { parsed, planned, problemsOf, tasksOf, withTask } from "../../../support/pipelines.ts";
 
 describe("parameters", () => {
   const text = `
@@ -106,6 +82,11 @@ describe("expressions", () => {
     expect(problemsOf(withTask(task)).join("\n")).toContain(message);
   });
 
+  it("without quotes in braces are said to need them, once", () => {
+    const problems = problemsOf(withTask("{ run: make ${{ branch }}, inputs: [] }\n      u: { run: x }"));
+    expect(problems).toEqual([expect.stringMatching(/^millrace.yaml:5:.*\n {2}hint: put a value with .* into quotes/)]);
+  });
+
   it("stand in names of artifacts, tools, labels and groups, too", () => {
     const task = tasksOf(
       parsed(
@@ -120,47 +101,6 @@ describe("expressions", () => {
       concurrency: { group: "db/main" },
       needs: [],
     });
-  });
-});
-
-describe("conditions", () => {
-  const text = `
-name: p
-params: { level: { options: [quick, full], default: quick } }
-stages:
-  build: { tasks: { compile: { run: x } } }
-  verify:
-    needs: [build]
-    tasks:
-      unit: { run: x }
-      load: { run: x, when: "params.level == 'full' || branch == 'release'" }
-      docs: { run: x, changes: ["docs/**", "!docs/old/**"] }
-      code: { run: x, when: "changed('src/**')" }
-  ship: { needs: [verify], when: "branch == 'main'", manual: { title: Ship it? } }
-  place: { needs: [verify], changes: ["deploy/"], tasks: { a: { run: x, when: "false" } } }
-`;
-  const unmet = (context: Partial<PlanContext> = {}) =>
-    Object.fromEntries(
-      planned(text, context)
-        .filter(({ conditionUnmet }) => conditionUnmet !== "")
-        .map(({ stage, name, conditionUnmet }) => [`${stage}/${name}`, conditionUnmet]),
-    );
-
-  it("that are false say so in the plan, with the reason", () => {
-    expect(unmet({ branch: "topic", changedPaths: ["docs/old/a.md", "README.md"] })).toEqual({
-      "verify/load": "params.level == 'full' || branch == 'release' is false",
-      "verify/docs": "nothing that changed matches docs/**, !docs/old/**",
-      "verify/code": "changed('src/**') is false",
-      "ship/approval": "branch == 'main' is false",
-      "place/a": "nothing that changed matches deploy/",
-    });
-    expect(unmet({ params: { level: "full" }, changedPaths: ["docs/a.md", "src/b.js", "deploy/x/y"] })).toEqual({
-      "place/a": "false is false",
-    });
-  });
-
-  it("count everything as changed where nobody knows", () => {
-    expect(unmet({ params: { level: "full" } })).toEqual({ "place/a": "false is false" });
   });
 });
 
@@ -321,73 +261,6 @@ describe("a template", () => {
   ])("%s says what is wrong", (task, top, message) => {
     const problems = problemsOf(withTask(task, top));
     expect(problems.join("\n")).toContain(message);
-  });
-});
-
-describe("finally", () => {
-  const text = `
-name: p
-params: { level: full }
-stages:
-  build:
-    tasks: { compile: { run: x, matrix: { a: [1, 2] } }, pack: { run: x, needs: [compile] } }
-    finally: { tasks: { clean: { run: x } } }
-  verify: { needs: [build], tasks: { unit: { run: x } } }
-finally:
-  when: "!run.cancelled"
-  tasks:
-    tell: { run: x, when: "run.failed && params.level == 'full'" }
-    sum: { run: x, needs: [tell] }
-    never: { run: x, when: "branch == 'nothing'" }
-`;
-  const plan = new Map(planned(text).map((task) => [`${task.stage}/${task.name}`, task]));
-
-  it("are tasks that wait for all others, however they end", () => {
-    expect(plan.get("build/clean")).toMatchObject({
-      always: true,
-      needs: ["build/compile-1", "build/compile-2", "build/pack"],
-    });
-    expect(plan.get("finally/tell")?.needs).toEqual([
-      ...["build/compile-1", "build/compile-2", "build/pack", "build/clean"],
-      "verify/unit",
-    ]);
-    expect(plan.get("finally/sum")?.needs).toContain("finally/tell");
-    expect([...plan.values()].filter(({ always }) => always).map(({ name }) => name)).toEqual([
-      "clean",
-      "tell",
-      "sum",
-      "never",
-    ]);
-  });
-
-  it("ask the run when it has come so far, with what was known before in the condition", () => {
-    expect(plan.get("finally/tell")?.when).toBe(
-      `(!run.cancelled) && ([{"level": "full"}].all(params, run.failed && params.level == 'full'))`,
-    );
-    expect(plan.get("finally/sum")?.when).toBe("!run.cancelled");
-    expect(plan.get("finally/never")).toMatchObject({ when: "", conditionUnmet: "branch == 'nothing' is false" });
-  });
-
-  it.each([
-    [
-      "stages: { finally: { tasks: { a: { run: x } } } }\nfinally: { tasks: { b: { run: x } } }\n",
-      'a stage cannot be called "finally"',
-    ],
-    [
-      "stages: { a: { tasks: { a: { run: x } }, finally: { tasks: { a: { run: x } } } } }\n",
-      'there is a task "a" in this stage already',
-    ],
-    ["stages: { a: { tasks: { a: { run: x } } } }\nfinally: { taks: {} }\n", 'unknown key "taks" in finally'],
-    [
-      "stages: { a: { tasks: { a: { run: x } } } }\nfinally: { tasks: { b: { run: x, when: run.status } } }\n",
-      '"when" is neither true nor false',
-    ],
-    [
-      "stages: { a: { tasks: { a: { run: x } } } }\nfinally: { tasks: { b: { run: x, when: \"run.failed && changed('a')\" } } }\n",
-      "write what must have changed in `changes`",
-    ],
-  ])("%s says what is wrong", (rest, message) => {
-    expect(problemsOf(`name: p\n${rest}`).join("\n")).toContain(message);
   });
 });
 

@@ -19,9 +19,7 @@ describe("a condition on the end of a run", () => {
 
   it("is refused where it is no condition on a run", () => {
     for (const text of ["run.status", "params.level == 'full'", "run.faild", "run.failed &&", ""]) {
-      expect(() => runCondition(text, failed), text).toThrowError(
-        expect.objectContaining({ code: "invalid_argument" }),
-      );
+      expect(() => runCondition(text, failed), text).toThrow(expect.objectContaining({ code: "invalid_argument" }));
     }
   });
 });

@@ -1,15 +1,13 @@
-import { create, type MessageInitShape } from "@bufbuild/protobuf";
+import { create } from "@bufbuild/protobuf";
 import { timestampFromMs } from "@bufbuild/protobuf/wkt";
 import fc from "fast-check";
 import { expect, test } from "vitest";
-import { pipelineFlow } from "../../../../../coordinator/delivery/insight/pipeline-flow.ts";
 import { runFlow } from "../../../../../coordinator/delivery/insight/run-flow.ts";
 import { decide } from "../../../../../coordinator/delivery/run/decide.ts";
 import type { RunCommand } from "../../../../../coordinator/delivery/run/run-command.ts";
 import { emptyRun } from "../../../../../coordinator/delivery/run/run-state.ts";
 import {
   type Event,
-  EventSchema,
   GateDecision,
   type PlannedTask,
   PlannedTaskSchema,
@@ -19,40 +17,24 @@ import {
 } from "../../../../../proto/gen/millrace/v1/event_pb.ts";
 import type { RunFlow } from "../../../../../proto/gen/millrace/v1/flow_pb.ts";
 import { digestToMessage, emptyDigest } from "../../../../../shared/digest.ts";
+import { from } from "../../../../../shared/errors.ts";
 import { runs } from "../../../../support/property-runs.ts";
+import { randomStories } from "../../../../support/random-stories.ts";
+import { startStory } from "../../../../support/story.ts";
+import {
+  ended,
+  finished,
+  type Kind,
+  plan,
+  requested,
+  started,
+  startMs,
+  submitted,
+  told,
+  waits,
+} from "../../../../support/told-run.ts";
 
-const startMs = Date.UTC(2026, 0, 1);
 const digest = digestToMessage(emptyDigest);
-type Kind = NonNullable<MessageInitShape<typeof EventSchema>["kind"]>;
-
-/** One event after another, each so many milliseconds after the one before. */
-function told(...steps: readonly (readonly [stepMs: number, kind: Kind])[]): Event[] {
-  let timeMs = startMs;
-  return steps.map(([stepMs, kind]) => {
-    timeMs += stepMs;
-    return create(EventSchema, { time: timestampFromMs(timeMs), kind });
-  });
-}
-
-const requested: Kind = { case: "runRequested", value: { pipeline: "shop" } };
-const plan = (tasks: Readonly<Record<string, readonly string[]>>): Kind => ({
-  case: "runPlanned",
-  value: {
-    tasks: Object.entries(tasks).map(([id, needs]) => {
-      const [stage = "", name = ""] = id.split("/");
-      return { stage, name, needs: [...needs] };
-    }),
-  },
-});
-const waits = (task: string, cause: WaitCause): Kind => ({ case: "taskWaiting", value: { task, wait: { cause } } });
-const submitted = (task: string): Kind => ({ case: "taskSubmitted", value: { task } });
-const started = (task: string): Kind => ({ case: "taskStarted", value: { task, attempt: 1, agent: "a" } });
-const finished = (task: string, status: TaskStatus = TaskStatus.SUCCEEDED): Kind => ({
-  case: "taskFinished",
-  value: { task, status },
-});
-const ended: Kind = { case: "runFinished", value: { status: RunStatus.SUCCEEDED } };
-
 /** `task what durationMs` of each segment. */
 function shown({ segments }: RunFlow): string[] {
   return segments.map(({ task, process, wait, durationMs }) => {
@@ -124,6 +106,55 @@ test("what an agent did before it was lost is no process time but the wait for a
   );
   expect(shown(flow).slice(2)).toEqual(["s/t AGENT_LOST 60", "s/t AGENT_LOST 5", "s/t process 30"]);
   expect(flow.bottleneck).toMatchObject({ stage: "s", wait: WaitCause.AGENT_LOST, durationMs: 65n });
+});
+
+test("what a try did that another one followed, and the time until then, is the wait for the retry", () => {
+  const flow = runFlow(
+    "run_1",
+    told(
+      [0, requested],
+      [0, plan({ "s/t": [] })],
+      [1, submitted("s/t")],
+      [1, started("s/t")],
+      [60, { case: "taskRetried", value: { task: "s/t", try: 2 } }],
+      [0, waits("s/t", WaitCause.RETRY_DELAY)],
+      [500, waits("s/t", WaitCause.PREPARING)],
+      [2, submitted("s/t")],
+      [3, started("s/t")],
+      [30, finished("s/t")],
+      [0, ended],
+    ),
+    0,
+  );
+  const tries = ["s/t RETRY_DELAY 60", "s/t RETRY_DELAY 500", "s/t PREPARING 2", "s/t PLACING 3", "s/t process 30"];
+  expect(shown(flow).slice(2)).toEqual(tries);
+});
+
+test("a run that is re-run is as long as until its last end, and no comment makes it longer", () => {
+  const events = told(
+    [0, requested],
+    [0, plan({ "s/a": [], "s/b": ["s/a"] })],
+    [1, started("s/a")],
+    [10, finished("s/a")],
+    [0, started("s/b")],
+    [5, finished("s/b", TaskStatus.FAILED)],
+    [0, { case: "runFinished", value: { status: RunStatus.FAILED } }],
+    [40, { case: "runCommented", value: { text: "the mirror was down" } }],
+  );
+  expect(runFlow("run_1", events, startMs + 1_000)).toMatchObject({ leadTimeMs: 16n, status: RunStatus.FAILED });
+  const again = told(
+    [56, { case: "tasksReopened", value: { tasks: ["s/b"], named: ["s/b"] } }],
+    [0, waits("s/b", WaitCause.PREPARING)],
+    [2, started("s/b")],
+    [7, finished("s/b")],
+    [0, ended],
+    [99, { case: "runPinned", value: {} }],
+  );
+  const flow = runFlow("run_1", [...events, ...again], startMs + 1_000);
+  expect(flow).toMatchObject({ leadTimeMs: 65n, status: RunStatus.SUCCEEDED });
+  const [waited, ...tail] = shown(flow).slice(-4);
+  expect([waited, ...tail]).toEqual(["s/b process 5", "s/b RETRY_DELAY 40", "s/b PREPARING 2", "s/b process 7"]);
+  expectExact(flow);
 });
 
 test("a gate that people took long to decide is the bottleneck", () => {
@@ -244,6 +275,25 @@ interface Story {
   readonly restMs: number;
 }
 
+test("segments sum exactly to the lead time of runs that are paused, retried, skipped and re-run", () => {
+  fc.assert(
+    fc.property(randomStories, fc.array(fc.nat({ max: 5_000 }), { minLength: 1, maxLength: 20 }), (story, steps) => {
+      const { do: perform, events } = startStory(story.tasks);
+      let nowMs = 1_000;
+      for (const [index, command] of story.commands.entries()) {
+        nowMs += steps[index % steps.length] ?? 0;
+        try {
+          perform(command, nowMs);
+        } catch (error) {
+          expect(from(error).code).not.toBe("internal"); // it was refused
+        }
+      }
+      expectExact(runFlow("run_1", events, nowMs));
+    }),
+    { numRuns: runs(300) },
+  );
+});
+
 /** The events of a story as the run itself decides them, and its last moment. */
 function eventsOf({ tasks, happenings, restMs }: Story): { events: Event[]; nowMs: number } {
   const state = emptyRun("run_1");
@@ -308,28 +358,4 @@ test("and for events in an order that no run would give, with tasks that nobody 
     }),
     { numRuns: runs(500) },
   );
-});
-
-test("a pipeline shows medians over its runs, where a stage that a path does not touch counts as 0", () => {
-  const run = (name: string, buildMs: number, waitMs: number) =>
-    runFlow(
-      name,
-      told(
-        [0, requested],
-        [0, plan({ "build/app": [] })],
-        [0, waits("build/app", WaitCause.AGENTS_BUSY)],
-        [waitMs, started("build/app")],
-        [buildMs, finished("build/app")],
-        [0, ended],
-      ),
-      0,
-    );
-  const flow = pipelineFlow("shop", [run("run_3", 100, 0), run("run_2", 300, 900), run("run_1", 110, 90)]);
-  expect(flow).toMatchObject({ runs: ["run_3", "run_2", "run_1"], leadTimeMs: 200n, processMs: 110n });
-  expect(flow.efficiency).toBeCloseTo(0.55);
-  expect(flow.stages).toMatchObject([
-    { stage: "build", processMs: 110n, waits: [{ cause: WaitCause.AGENTS_BUSY, durationMs: 90n }] },
-  ]);
-  expect(flow.bottleneck).toMatchObject({ stage: "build", process: true, durationMs: 110n });
-  expect(pipelineFlow("shop", [])).toMatchObject({ leadTimeMs: 0n, runs: [] });
 });

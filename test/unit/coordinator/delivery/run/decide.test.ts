@@ -1,11 +1,8 @@
-import { create, equals } from "@bufbuild/protobuf";
-import fc from "fast-check";
+import { create } from "@bufbuild/protobuf";
 import { expect, test } from "vitest";
 import { decide } from "../../../../../coordinator/delivery/run/decide.ts";
 import type { Origin, RunCommand } from "../../../../../coordinator/delivery/run/run-command.ts";
-import { emptyRun, evolve, type RunState } from "../../../../../coordinator/delivery/run/run-state.ts";
-import { runView } from "../../../../../coordinator/delivery/run/run-view.ts";
-import { isOpen } from "../../../../../coordinator/delivery/run/task-state.ts";
+import { emptyRun, type RunState } from "../../../../../coordinator/delivery/run/run-state.ts";
 import {
   EndingKind,
   type Event,
@@ -15,7 +12,6 @@ import {
   TaskStatus,
   WaitCause,
 } from "../../../../../proto/gen/millrace/v1/event_pb.ts";
-import { RunSchema } from "../../../../../proto/gen/millrace/v1/run_pb.ts";
 import { digestToMessage, emptyDigest } from "../../../../../shared/digest.ts";
 
 const origin: Origin = { principal: "token:test", project: "default", traceparent: "00-aa-bb-01", nowMs: 1_000 };
@@ -119,55 +115,4 @@ test("a task whose agent was lost is queued again and starts a second attempt", 
   expect(state.tasks.get("s/a")?.status).toBe(TaskStatus.QUEUED);
   decide(state, start("s/a", 2), origin);
   expect(state.tasks.get("s/a")).toMatchObject({ status: TaskStatus.RUNNING, attempts: 2 });
-});
-
-/** A random graph whose edges go back only, and a random story that happens to it. */
-const stories = fc
-  .array(fc.array(fc.nat(), { maxLength: 3 }), { minLength: 1, maxLength: 12 })
-  .map((edges) =>
-    edges.map((needs, index) =>
-      planned(`t${index}`, [...new Set(index === 0 ? [] : needs.map((need) => `t${need % index}`))]),
-    ),
-  )
-  .chain((tasks) => {
-    const task = fc.constantFrom(...tasks.map(({ name }) => `s/${name}`));
-    const status = fc.constantFrom(TaskStatus.SUCCEEDED, TaskStatus.FAILED, TaskStatus.CANCELLED);
-    const command = fc.oneof(
-      task.map(submit),
-      fc.tuple(task, fc.integer({ min: 1, max: 3 })).map(([name, attempt]) => start(name, attempt)),
-      fc.tuple(task, status).map(([name, outcome]) => finish(name, outcome)),
-      task.map((name): RunCommand => ({ kind: "wait", task: name, cause: WaitCause.AGENTS_BUSY, detail: "" })),
-      fc.constant<RunCommand>({ kind: "cancel", reason: "enough" }),
-    );
-    return fc.record({ tasks: fc.constant(tasks), commands: fc.array(command, { maxLength: 60 }) });
-  });
-
-test("folding the events anew gives the same run, whatever happened", () => {
-  fc.assert(
-    fc.property(stories, ({ tasks, commands }) => {
-      const { state, events } = requested(tasks);
-      for (const command of commands) events.push(...decide(state, command, origin));
-      const again = emptyRun("run_1");
-      for (const event of events) evolve(again, event);
-      expect(equals(RunSchema, runView(again), runView(state))).toBe(true);
-    }),
-  );
-});
-
-test("a run is finished exactly when no task is open, and nothing starts before its needs have succeeded", () => {
-  fc.assert(
-    fc.property(stories, ({ tasks, commands }) => {
-      const { state } = requested(tasks);
-      for (const command of commands) {
-        decide(state, command, origin);
-        const open = [...state.tasks.values()].filter(isOpen);
-        expect(state.open).toBe(open.length);
-        expect(state.status === RunStatus.RUNNING).toBe(open.length > 0);
-        for (const { planned: plan, wait } of state.tasks.values()) {
-          if (wait?.cause !== WaitCause.PREPARING) continue;
-          for (const need of plan.needs) expect(state.tasks.get(need)?.status).toBe(TaskStatus.SUCCEEDED);
-        }
-      }
-    }),
-  );
 });

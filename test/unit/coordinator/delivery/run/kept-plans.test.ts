@@ -2,10 +2,12 @@ import fc from "fast-check";
 import { expect, test } from "vitest";
 import { keptPlans, questionOf } from "../../../../../coordinator/delivery/run/kept-plans.ts";
 import { digestOf } from "../../../../../shared/digest.ts";
+import { noRun } from "../../../../../shared/pipeline/plan-context.ts";
 
 function planOf(items: number) {
   return {
     pipeline: `of ${items}`,
+    params: {},
     tasks: [],
     restsOn: Array.from({ length: items }, (_, n) => digestOf(Buffer.of(n))),
   };
@@ -40,7 +42,9 @@ test("the plans used last are kept, as many as fit", () => {
 });
 
 test("whatever a plan follows from makes it another question", () => {
-  const asked = { source: digestOf(Buffer.of(1)), pipelinePath: "millrace.yaml", stages: [], tasks: [], offers: [] };
+  const context = { ...noRun, params: { a: "1", b: "2" } };
+  const nothing = { stages: [], tasks: [], offers: [] };
+  const asked = { source: digestOf(Buffer.of(1)), pipelinePath: "millrace.yaml", context, ...nothing };
   const tools = [{ name: "node", version: "24.1.0", fingerprint: "f" }];
   const others = [
     asked,
@@ -53,7 +57,12 @@ test("whatever a plan follows from makes it another question", () => {
     { ...asked, offers: [{ labels: {}, tools: [] }] },
     { ...asked, offers: [{ labels: { os: "linux" }, tools: [] }] },
     { ...asked, offers: [{ labels: {}, tools }] },
+    { ...asked, context: { ...context, params: { a: "1" } } },
+    { ...asked, context: { ...context, branch: "main" } },
+    { ...asked, context: { ...context, changedPaths: [] } },
+    { ...asked, context: { ...context, project: "other" } },
   ];
   expect(new Set(others.map(questionOf)).size).toBe(others.length);
-  expect(questionOf({ ...asked })).toBe(questionOf(asked));
+  const sameParams = { ...context, params: { b: "2", a: "1" } };
+  expect(questionOf({ ...asked, context: sameParams })).toBe(questionOf(asked));
 });

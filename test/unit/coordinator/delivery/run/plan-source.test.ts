@@ -1,8 +1,9 @@
-import { create } from "@bufbuild/protobuf";
+import { create, type MessageInitShape } from "@bufbuild/protobuf";
 import fc from "fast-check";
 import { expect, test } from "vitest";
 import { keptPlans } from "../../../../../coordinator/delivery/run/kept-plans.ts";
 import { planSource } from "../../../../../coordinator/delivery/run/plan-source.ts";
+import { GitSourceSchema } from "../../../../../proto/gen/millrace/v1/event_pb.ts";
 import { RunRequestSchema } from "../../../../../proto/gen/millrace/v1/run_pb.ts";
 import type { Blob } from "../../../../../shared/cas/cas.ts";
 import { memoryCas } from "../../../../../shared/cas/memory-cas.ts";
@@ -37,6 +38,9 @@ const node = (version: string): ToolOffer => ({ labels: {}, tools: [{ name: "nod
 interface Asked {
   readonly offers?: readonly ToolOffer[];
   readonly stages?: readonly string[];
+  readonly params?: Record<string, string>;
+  readonly git?: MessageInitShape<typeof GitSourceSchema>;
+  readonly pipelinePath?: string;
 }
 
 /** A coordinator's part of a submit: planned, and the plan's blobs stored. */
@@ -53,11 +57,11 @@ function planner(kept = keptPlans(1_000)) {
   return {
     cas,
     reads: () => reads,
-    async plan(root: Digest, { offers = [node("24.1")], stages = [] }: Asked = {}) {
-      const deps = { cas: counting, offers: () => offers, kept };
+    async plan(root: Digest, { offers = [node("24.1")], stages = [], git, ...request }: Asked = {}) {
+      const deps = { cas: counting, offers: () => offers, kept, git: git && create(GitSourceSchema, git) };
       const { blobs, ...plan } = await planSource(
         deps,
-        create(RunRequestSchema, { stages: [...stages] }),
+        create(RunRequestSchema, { stages: [...stages], ...request }),
         root,
         signal,
       );
@@ -128,4 +132,44 @@ test("keeping plans changes no plan and no refusal", async () => {
       }
     }),
   );
+});
+
+const asking = sourceOf({
+  ".millrace/nightly.yaml": `
+name: nightly
+include: [ci/common.yaml]
+stages:
+  s:
+    tasks:
+      t: { run: "make \${{ params.level }}", when: "branch == 'main'" }
+      d: { run: x, changes: ["docs/**"] }
+      r: { run: x, when: "tag == 'v1'" }
+`,
+  "ci/common.yaml": "params: { level: { options: [quick, full], default: quick } }\n",
+});
+
+test("a plan follows from parameters and from what git says, and is kept for those alone", async () => {
+  const { cas, plan } = planner();
+  await cas.writeMany(asking.blobs, signal);
+  const pipelinePath = "nightly";
+  const skipped = async (asked: Asked) => {
+    const { tasks, params } = await plan(asking.root, { pipelinePath, ...asked });
+    return [params.level, ...tasks.map(({ conditionUnmet }) => conditionUnmet)];
+  };
+  const branchFalse = "branch == 'main' is false";
+  const tagFalse = "tag == 'v1' is false";
+  const docs = "nothing that changed matches docs/**";
+  const commit = "c".repeat(40);
+  expect(await skipped({})).toEqual(["quick", branchFalse, "", tagFalse]);
+  expect(await skipped({ params: { level: "full" } })).toEqual(["full", branchFalse, "", tagFalse]);
+  const main = { branch: "main", ref: "main", commit, changedPaths: ["src/a"] };
+  expect(await skipped({ git: main })).toEqual(["quick", "", "", tagFalse]);
+  expect(await skipped({ git: { ...main, changedPathsKnown: true } })).toEqual(["quick", "", docs, tagFalse]);
+  expect(await skipped({ git: { ref: "refs/tags/v1", commit } })).toEqual(["quick", branchFalse, "", ""]);
+  expect(await skipped({ git: { ref: commit, commit } })).toEqual(["quick", branchFalse, "", tagFalse]);
+  expect(await skipped({})).toEqual(["quick", branchFalse, "", tagFalse]);
+  await expect(plan(asking.root, { pipelinePath, params: { lvel: "full" } })).rejects.toMatchObject({
+    code: "invalid_argument",
+    message: expect.stringContaining('ci/common.yaml:1:1: there is no parameter "lvel"'),
+  });
 });

@@ -1,0 +1,58 @@
+import { Command } from "commander";
+import { MillraceError } from "../../shared/errors.ts";
+import { withConnection } from "../connection.ts";
+import { type ConnectionOptions, withConnectionOptions } from "../connection-options.ts";
+import { processConsole } from "../output/console.ts";
+import { counted } from "../output/format.ts";
+import { parseRunName } from "../run-name.ts";
+
+interface RetryOptions extends ConnectionOptions {
+  readonly failed?: boolean;
+  readonly from: readonly string[];
+  readonly otherAgent?: boolean;
+  readonly avoid: readonly string[];
+  /** Commander turns `--no-cache` into `cache: false`. */
+  readonly cache: boolean;
+  readonly json?: boolean;
+}
+
+/** `millrace retry`. */
+export function retryCommand(): Command {
+  return withConnectionOptions(new Command("retry"))
+    .description(
+      "Execute tasks of a run once more, and all that need them; what succeeded before stays. At any time, also while the\n" +
+        "run goes on and when it has finished: then it goes on under its name.",
+    )
+    .argument("<run>", "the run, as 12 or run_12")
+    .option("--failed", "all that failed or were cancelled; so it is without --from")
+    .option("--from <task>", "this task (stage/task or task), whatever it came to; may be repeated", collect, [])
+    .option("--other-agent", "not on the agent that had it last")
+    .option("--avoid <agent>", "not on this agent; may be repeated", collect, [])
+    .option("--no-cache", "also if the cache has a result")
+    .option("--json", "print one JSON object")
+    .addHelpText(
+      "after",
+      "\nExample:\n  $ millrace retry 12 --other-agent\n  $ millrace retry 12 --from build/compile --no-cache",
+    )
+    .action(retryRun);
+}
+
+async function retryRun(name: string, options: RetryOptions): Promise<void> {
+  const console = processConsole();
+  const run = parseRunName(name);
+  if (options.failed === true && options.from.length > 0) {
+    throw new MillraceError("invalid_argument", "--failed and --from say two things: give one of them");
+  }
+  const { tasks } = await withConnection(options, (connection) =>
+    connection.runs.retryRun({
+      ...{ run, tasks: [...options.from], avoidAgents: [...options.avoid] },
+      ...{ avoidLastAgent: options.otherAgent === true, bypassCache: !options.cache },
+    }),
+  );
+  if (options.json) return console.writeJson({ run, tasks });
+  await console.write(`${counted(tasks.length, "task")} of ${run} once more: ${tasks.join(", ")}\n`);
+}
+
+function collect(value: string, values: readonly string[]): readonly string[] {
+  return [...values, value];
+}
