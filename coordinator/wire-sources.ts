@@ -1,4 +1,5 @@
 import { randomUUID } from "node:crypto";
+import type { ProjectView } from "./delivery/project/projects.ts";
 import { type FarmImportsDeps, farmImports } from "./delivery/source/farm-imports.ts";
 import { type GitSubmitsDeps, gitSubmits } from "./delivery/source/git-submits.ts";
 import { isImport } from "./delivery/source/source-imports.ts";
@@ -7,14 +8,18 @@ import type { LogStore } from "./farm/logs/log-store.ts";
 export interface SourceParts extends Omit<FarmImportsDeps, "newId"> {
   readonly runs: GitSubmitsDeps["runs"];
   readonly summaries: Pick<GitSubmitsDeps, "lastCommits">;
+  readonly projects: Pick<ProjectView, "find">;
 }
 
 /** Runs of git commits, and the part that is started for them. */
-export function wireSources({ runs, summaries, ...farm }: SourceParts) {
+export function wireSources({ runs, summaries, projects, ...farm }: SourceParts) {
   const imports = farmImports({ ...farm, newId: randomUUID });
   const lastCommits: GitSubmitsDeps["lastCommits"] = (of) => summaries.lastCommits(of);
-  // Until projects are kept, none has a repository.
-  return { imports, gits: gitSubmits({ runs, imports, repositoryOf: async () => undefined, lastCommits }) };
+  const repositoryOf: GitSubmitsDeps["repositoryOf"] = (name) => {
+    const { repository = "", defaultBranch = "" } = projects.find(name) ?? {};
+    return repository === "" ? undefined : { url: repository, defaultBranch };
+  };
+  return { imports, gits: gitSubmits({ runs, imports, repositoryOf, lastCommits }) };
 }
 
 /** Ends the log of an attempt that writes no more; imports have none. */

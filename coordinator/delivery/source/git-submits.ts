@@ -33,7 +33,7 @@ export interface GitSubmitsDeps {
   readonly runs: Pick<Runs, "submit">;
   readonly imports: SourceImports;
   /** The repository of a project; undefined when it has none. */
-  readonly repositoryOf: (project: string) => Promise<ProjectRepository | undefined>;
+  readonly repositoryOf: (project: string) => ProjectRepository | undefined;
   /** What the last runs of a pipeline on each branch of a repository were about, the newest first. */
   readonly lastCommits: (of: PipelineOfRepository) => Promise<readonly BranchCommit[]>;
 }
@@ -47,8 +47,8 @@ export interface PipelineOfRepository {
 
 export function gitSubmits({ runs, imports, repositoryOf, lastCommits }: GitSubmitsDeps): GitSubmits {
   /** The address and the ref that are meant. */
-  async function complete({ url, ref }: GitRef, project: string): Promise<{ url: string; ref: string }> {
-    const own = await repositoryOf(project);
+  function complete({ url, ref }: GitRef, project: string): { url: string; ref: string } {
+    const own = repositoryOf(project);
     if (url === "" && own === undefined) {
       throw new MillraceError("invalid_argument", `the project ${project} has no repository: name one with --git URL`);
     }
@@ -62,7 +62,7 @@ export function gitSubmits({ runs, imports, repositoryOf, lastCommits }: GitSubm
   return {
     async submit(asker, { request, git, onProgress = () => {} }, signal) {
       const project = request.project || "default";
-      const { url, ref } = await complete(git, project);
+      const { url, ref } = complete(git, project);
       const pipelinePath = pipelinePathOf(request.pipelinePath);
       const supply = async (whole: boolean) => {
         onProgress(ImportState.WAITING, "");

@@ -18,7 +18,7 @@ import type { Message, UnknownEnum } from "@bufbuild/protobuf";
  * Describes the file millrace/v1/run.proto.
  */
 export const file_millrace_v1_run: GenFile = /*@__PURE__*/
-  fileDesc("ChVtaWxscmFjZS92MS9ydW4ucHJvdG8SC21pbGxyYWNlLnYxItABCgpSdW5SZXF1ZXN0EhUKDXBpcGVsaW5lX3BhdGgYASABKAkSFwoPaWRlbXBvdGVuY3lfa2V5GAIgASgJEg4KBnN0YWdlcxgDIAMoCRINCgV0YXNrcxgEIAMoCRIPCgdwcm9qZWN0GAUgASgJEjMKBnBhcmFtcxgKIAMoCzIjLm1pbGxyYWNlLnYxLlJ1blJlcXVlc3QuUGFyYW1zRW50cnkaLQoLUGFyYW1zRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4ASK9AQoQU3VibWl0UnVuUmVxdWVzdBIkCgNydW4YASABKAsyFy5taWxscmFjZS52MS5SdW5SZXF1ZXN0EjcKBnNvdXJjZRgCIAEoCzInLmJ1aWxkLmJhemVsLnJlbW90ZS5leGVjdXRpb24udjIuRGlnZXN0EiAKA2dpdBgDIAEoCzITLm1pbGxyYWNlLnYxLkdpdFJlZhIoCghjaGVja291dBgEIAEoCzIWLm1pbGxyYWNlLnYxLkdpdFNvdXJjZSIiCgZHaXRSZWYSCwoDdXJsGAEgASgJEgsKA3JlZhgCIAEoCSJNChxTdWJtaXRSdW5XaXRoUHJvZ3Jlc3NSZXF1ZXN0Ei0KBnN1Ym1pdBgBIAEoCzIdLm1pbGxyYWNlLnYxLlN1Ym1pdFJ1blJlcXVlc3QiZwodU3VibWl0UnVuV2l0aFByb2dyZXNzUmVzcG9uc2USLwoIcHJvZ3Jlc3MYASABKAsyGy5taWxscmFjZS52MS5JbXBvcnRQcm9ncmVzc0gAEg0KA3J1bhgCIAEoCUgAQgYKBHBhcnQiSQoOSW1wb3J0UHJvZ3Jlc3MSJwoFc3RhdGUYASABKA4yGC5taWxscmFjZS52MS5JbXBvcnRTdGF0ZRIOCgZkZXRhaWwYAiABKAkiIAoRU3VibWl0UnVuUmVzcG9uc2USCwoDcnVuGAEgASgJIocBChdTdWJtaXRSdW5BcmNoaXZlUmVxdWVzdBIoCgVzdGFydBgBIAEoCzIXLm1pbGxyYWNlLnYxLlJ1blJlcXVlc3RIABIPCgVjaHVuaxgCIAEoDEgAEikKBmZpbmlzaBgDIAEoCzIXLm1pbGxyYWNlLnYxLkFyY2hpdmVFbmRIAEIGCgRwYXJ0IiEKCkFyY2hpdmVFbmQSEwoLdG90YWxfYnl0ZXMYASABKAMiJwoYU3VibWl0UnVuQXJjaGl2ZVJlc3BvbnNlEgsKA3J1bhgBIAEoCSIcCg1HZXRSdW5SZXF1ZXN0EgsKA3J1bhgBIAEoCSIvCg5HZXRSdW5SZXNwb25zZRIdCgNydW4YASABKAsyEC5taWxscmFjZS52MS5SdW4iOAoPTGlzdFJ1bnNSZXF1ZXN0EhEKCXBhZ2Vfc2l6ZRgBIAEoBRISCgpwYWdlX3Rva2VuGAIgASgJIksKEExpc3RSdW5zUmVzcG9uc2USHgoEcnVucxgBIAMoCzIQLm1pbGxyYWNlLnYxLlJ1bhIXCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAkiNgoPV2F0Y2hSdW5SZXF1ZXN0EgsKA3J1bhgBIAEoCRIWCg5hZnRlcl9zZXF1ZW5jZRgCIAEoAyJHChBXYXRjaFJ1blJlc3BvbnNlEhAKCHNlcXVlbmNlGAEgASgDEiEKBWV2ZW50GAIgASgLMhIubWlsbHJhY2UudjEuRXZlbnQiLwoQQ2FuY2VsUnVuUmVxdWVzdBILCgNydW4YASABKAkSDgoGcmVhc29uGAIgASgJIjsKEUNhbmNlbFJ1blJlc3BvbnNlEiYKBnN0YXR1cxgBIAEoDjIWLm1pbGxyYWNlLnYxLlJ1blN0YXR1cyJzCg9SZXRyeVJ1blJlcXVlc3QSCwoDcnVuGAEgASgJEg0KBXRhc2tzGAIgAygJEhQKDGF2b2lkX2FnZW50cxgDIAMoCRIYChBhdm9pZF9sYXN0X2FnZW50GAQgASgIEhQKDGJ5cGFzc19jYWNoZRgFIAEoCCIhChBSZXRyeVJ1blJlc3BvbnNlEg0KBXRhc2tzGAEgAygJIi4KD1BhdXNlUnVuUmVxdWVzdBILCgNydW4YASABKAkSDgoGcmVhc29uGAIgASgJIhIKEFBhdXNlUnVuUmVzcG9uc2UiHwoQUmVzdW1lUnVuUmVxdWVzdBILCgNydW4YASABKAkiEwoRUmVzdW1lUnVuUmVzcG9uc2UiPAoPU2tpcFRhc2tSZXF1ZXN0EgsKA3J1bhgBIAEoCRIMCgR0YXNrGAIgASgJEg4KBnJlYXNvbhgDIAEoCSISChBTa2lwVGFza1Jlc3BvbnNlIjwKEUNvbW1lbnRSdW5SZXF1ZXN0EgsKA3J1bhgBIAEoCRIMCgR0YXNrGAIgASgJEgwKBHRleHQYAyABKAkiFAoSQ29tbWVudFJ1blJlc3BvbnNlIn4KEURlY2lkZUdhdGVSZXF1ZXN0EgsKA3J1bhgBIAEoCRINCgVzdGFnZRgCIAEoCRIrCghkZWNpc2lvbhgDIAEoDjIZLm1pbGxyYWNlLnYxLkdhdGVEZWNpc2lvbhIPCgdjb21tZW50GAQgASgJEg8KB2JpbmRpbmcYBSABKAkiFAoSRGVjaWRlR2F0ZVJlc3BvbnNlIiUKFkxpc3RRdWV1ZVBsYWNlc1JlcXVlc3QSCwoDcnVuGAEgASgJIkIKF0xpc3RRdWV1ZVBsYWNlc1Jlc3BvbnNlEicKBnBsYWNlcxgBIAMoCzIXLm1pbGxyYWNlLnYxLlF1ZXVlUGxhY2UimQEKClF1ZXVlUGxhY2USDAoEdGFzaxgBIAEoCRIQCghwb3NpdGlvbhgCIAEoBRIPCgd3YWl0aW5nGAMgASgFEg0KBXNsb3RzGAQgASgFEhIKCnNsb3RzX3VzZWQYBSABKAUSKAoHaG9sZGVycxgGIAMoCzIXLm1pbGxyYWNlLnYxLlNsb3RIb2xkZXISDQoFcG9vbHMYFCADKAkiMQoKU2xvdEhvbGRlchIUCgxleGVjdXRpb25faWQYASABKAkSDQoFYWdlbnQYAiABKAkiOAoXRG93bmxvYWRBcnRpZmFjdFJlcXVlc3QSCwoDcnVuGAEgASgJEhAKCGFydGlmYWN0GAIgASgJIl4KGERvd25sb2FkQXJ0aWZhY3RSZXNwb25zZRIPCgVjaHVuaxgBIAEoDEgAEikKBmZpbmlzaBgCIAEoCzIXLm1pbGxyYWNlLnYxLkFyY2hpdmVFbmRIAEIGCgRwYXJ0IuADCgNSdW4SDAoEbmFtZRgBIAEoCRIQCghwaXBlbGluZRgCIAEoCRIPCgdwcm9qZWN0GAMgASgJEhEKCXByaW5jaXBhbBgEIAEoCRImCgZzdGF0dXMYBSABKA4yFi5taWxscmFjZS52MS5SdW5TdGF0dXMSNwoGc291cmNlGAYgASgLMicuYnVpbGQuYmF6ZWwucmVtb3RlLmV4ZWN1dGlvbi52Mi5EaWdlc3QSLwoLY3JlYXRlX3RpbWUYByABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEi8KC2ZpbmlzaF90aW1lGAggASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIgCgV0YXNrcxgJIAMoCzIRLm1pbGxyYWNlLnYxLlRhc2sSEAoIc2VxdWVuY2UYCiABKAMSDgoGcGlubmVkGAsgASgIEiQKBXBhdXNlGBQgASgLMhUubWlsbHJhY2UudjEuUnVuUGF1c2USKQoIY29tbWVudHMYFSADKAsyFy5taWxscmFjZS52MS5SdW5Db21tZW50EhgKEGFsbG93ZWRfZmFpbHVyZXMYFiABKAUSIwoDZ2l0GB4gASgLMhYubWlsbHJhY2UudjEuR2l0U291cmNlIlcKCFJ1blBhdXNlEg4KBnJlYXNvbhgBIAEoCRIRCglwcmluY2lwYWwYAiABKAkSKAoEdGltZRgDIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAiZQoKUnVuQ29tbWVudBIMCgR0YXNrGAEgASgJEgwKBHRleHQYAiABKAkSEQoJcHJpbmNpcGFsGAMgASgJEigKBHRpbWUYBCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wIugECgRUYXNrEg0KBXN0YWdlGAEgASgJEgwKBG5hbWUYAiABKAkSJwoGc3RhdHVzGAMgASgOMhcubWlsbHJhY2UudjEuVGFza1N0YXR1cxIOCgZjYWNoZWQYBCABKAgSEAoIYXR0ZW1wdHMYBSABKAUSDQoFYWdlbnQYBiABKAkSKwoIZHVyYXRpb24YByABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SIwoGZW5kaW5nGAggASgLMhMubWlsbHJhY2UudjEuRW5kaW5nEh8KBHdhaXQYCSABKAsyES5taWxscmFjZS52MS5XYWl0Eg0KBW5lZWRzGAogAygJEigKCWFydGlmYWN0cxgLIAMoCzIVLm1pbGxyYWNlLnYxLkFydGlmYWN0Ej4KDWFjdGlvbl9kaWdlc3QYDCABKAsyJy5idWlsZC5iYXplbC5yZW1vdGUuZXhlY3V0aW9uLnYyLkRpZ2VzdBIUCgxleGVjdXRpb25faWQYDSABKAkSEwoLc2tpcF9yZWFzb24YDiABKAkSKQoFdXNhZ2UYDyABKAsyGi5taWxscmFjZS52MS5SZXNvdXJjZVVzYWdlEi0KC2NvbmZpbmVtZW50GBAgASgLMhgubWlsbHJhY2UudjEuQ29uZmluZW1lbnQSHwoEZ2F0ZRgUIAEoCzIRLm1pbGxyYWNlLnYxLkdhdGUSCwoDdHJ5GB4gASgFEiMKBXRyaWVzGB8gAygLMhQubWlsbHJhY2UudjEuVGFza1RyeRIVCg1hbGxvd19mYWlsdXJlGCAgASgIEg4KBmFsd2F5cxghIAEoCCKbAQoHVGFza1RyeRILCgN0cnkYASABKAUSJwoGc3RhdHVzGAIgASgOMhcubWlsbHJhY2UudjEuVGFza1N0YXR1cxIjCgZlbmRpbmcYAyABKAsyEy5taWxscmFjZS52MS5FbmRpbmcSDQoFYWdlbnQYBCABKAkSEAoIYXR0ZW1wdHMYBSABKAUSFAoMZXhlY3V0aW9uX2lkGAYgASgJIrECCgRHYXRlEigKB3BsYW5uZWQYASABKAsyFy5taWxscmFjZS52MS5NYW51YWxHYXRlEjgKB2JpbmRpbmcYAiABKAsyJy5idWlsZC5iYXplbC5yZW1vdGUuZXhlY3V0aW9uLnYyLkRpZ2VzdBInCgVib3VuZBgDIAEoCzIYLm1pbGxyYWNlLnYxLkdhdGVCaW5kaW5nEiwKCGRlYWRsaW5lGAQgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIpCgdkZWNpZGVkGAUgASgLMhgubWlsbHJhY2UudjEuR2F0ZURlY2lkZWQSEgoKZGVjaWRlZF9ieRgGIAEoCRIvCgtkZWNpZGVfdGltZRgHIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAiLAoNUGluUnVuUmVxdWVzdBILCgNydW4YASABKAkSDgoGcmVhc29uGAIgASgJIhAKDlBpblJ1blJlc3BvbnNlIh4KD1VucGluUnVuUmVxdWVzdBILCgNydW4YASABKAkiEgoQVW5waW5SdW5SZXNwb25zZSp8CgtJbXBvcnRTdGF0ZRIcChhJTVBPUlRfU1RBVEVfVU5TUEVDSUZJRUQQABIYChRJTVBPUlRfU1RBVEVfV0FJVElORxABEhkKFUlNUE9SVF9TVEFURV9GRVRDSElORxACEhoKFklNUE9SVF9TVEFURV9VUExPQURJTkcQAzLiCgoKUnVuU2VydmljZRJKCglTdWJtaXRSdW4SHS5taWxscmFjZS52MS5TdWJtaXRSdW5SZXF1ZXN0Gh4ubWlsbHJhY2UudjEuU3VibWl0UnVuUmVzcG9uc2UScAoVU3VibWl0UnVuV2l0aFByb2dyZXNzEikubWlsbHJhY2UudjEuU3VibWl0UnVuV2l0aFByb2dyZXNzUmVxdWVzdBoqLm1pbGxyYWNlLnYxLlN1Ym1pdFJ1bldpdGhQcm9ncmVzc1Jlc3BvbnNlMAESYQoQU3VibWl0UnVuQXJjaGl2ZRIkLm1pbGxyYWNlLnYxLlN1Ym1pdFJ1bkFyY2hpdmVSZXF1ZXN0GiUubWlsbHJhY2UudjEuU3VibWl0UnVuQXJjaGl2ZVJlc3BvbnNlKAESQQoGR2V0UnVuEhoubWlsbHJhY2UudjEuR2V0UnVuUmVxdWVzdBobLm1pbGxyYWNlLnYxLkdldFJ1blJlc3BvbnNlEkcKCExpc3RSdW5zEhwubWlsbHJhY2UudjEuTGlzdFJ1bnNSZXF1ZXN0Gh0ubWlsbHJhY2UudjEuTGlzdFJ1bnNSZXNwb25zZRJJCghXYXRjaFJ1bhIcLm1pbGxyYWNlLnYxLldhdGNoUnVuUmVxdWVzdBodLm1pbGxyYWNlLnYxLldhdGNoUnVuUmVzcG9uc2UwARJKCglDYW5jZWxSdW4SHS5taWxscmFjZS52MS5DYW5jZWxSdW5SZXF1ZXN0Gh4ubWlsbHJhY2UudjEuQ2FuY2VsUnVuUmVzcG9uc2USTQoKRGVjaWRlR2F0ZRIeLm1pbGxyYWNlLnYxLkRlY2lkZUdhdGVSZXF1ZXN0Gh8ubWlsbHJhY2UudjEuRGVjaWRlR2F0ZVJlc3BvbnNlElwKD0xpc3RRdWV1ZVBsYWNlcxIjLm1pbGxyYWNlLnYxLkxpc3RRdWV1ZVBsYWNlc1JlcXVlc3QaJC5taWxscmFjZS52MS5MaXN0UXVldWVQbGFjZXNSZXNwb25zZRJBCgZQaW5SdW4SGi5taWxscmFjZS52MS5QaW5SdW5SZXF1ZXN0GhsubWlsbHJhY2UudjEuUGluUnVuUmVzcG9uc2USRwoIVW5waW5SdW4SHC5taWxscmFjZS52MS5VbnBpblJ1blJlcXVlc3QaHS5taWxscmFjZS52MS5VbnBpblJ1blJlc3BvbnNlEkcKCFJldHJ5UnVuEhwubWlsbHJhY2UudjEuUmV0cnlSdW5SZXF1ZXN0Gh0ubWlsbHJhY2UudjEuUmV0cnlSdW5SZXNwb25zZRJHCghQYXVzZVJ1bhIcLm1pbGxyYWNlLnYxLlBhdXNlUnVuUmVxdWVzdBodLm1pbGxyYWNlLnYxLlBhdXNlUnVuUmVzcG9uc2USSgoJUmVzdW1lUnVuEh0ubWlsbHJhY2UudjEuUmVzdW1lUnVuUmVxdWVzdBoeLm1pbGxyYWNlLnYxLlJlc3VtZVJ1blJlc3BvbnNlEkcKCFNraXBUYXNrEhwubWlsbHJhY2UudjEuU2tpcFRhc2tSZXF1ZXN0Gh0ubWlsbHJhY2UudjEuU2tpcFRhc2tSZXNwb25zZRJNCgpDb21tZW50UnVuEh4ubWlsbHJhY2UudjEuQ29tbWVudFJ1blJlcXVlc3QaHy5taWxscmFjZS52MS5Db21tZW50UnVuUmVzcG9uc2USYQoQRG93bmxvYWRBcnRpZmFjdBIkLm1pbGxyYWNlLnYxLkRvd25sb2FkQXJ0aWZhY3RSZXF1ZXN0GiUubWlsbHJhY2UudjEuRG93bmxvYWRBcnRpZmFjdFJlc3BvbnNlMAFiBnByb3RvMw", [file_build_bazel_remote_execution_v2_remote_execution, file_google_protobuf_duration, file_google_protobuf_timestamp, file_millrace_v1_event]);
+  fileDesc("ChVtaWxscmFjZS92MS9ydW4ucHJvdG8SC21pbGxyYWNlLnYxItABCgpSdW5SZXF1ZXN0EhUKDXBpcGVsaW5lX3BhdGgYASABKAkSFwoPaWRlbXBvdGVuY3lfa2V5GAIgASgJEg4KBnN0YWdlcxgDIAMoCRINCgV0YXNrcxgEIAMoCRIPCgdwcm9qZWN0GAUgASgJEjMKBnBhcmFtcxgKIAMoCzIjLm1pbGxyYWNlLnYxLlJ1blJlcXVlc3QuUGFyYW1zRW50cnkaLQoLUGFyYW1zRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4ASK9AQoQU3VibWl0UnVuUmVxdWVzdBIkCgNydW4YASABKAsyFy5taWxscmFjZS52MS5SdW5SZXF1ZXN0EjcKBnNvdXJjZRgCIAEoCzInLmJ1aWxkLmJhemVsLnJlbW90ZS5leGVjdXRpb24udjIuRGlnZXN0EiAKA2dpdBgDIAEoCzITLm1pbGxyYWNlLnYxLkdpdFJlZhIoCghjaGVja291dBgEIAEoCzIWLm1pbGxyYWNlLnYxLkdpdFNvdXJjZSIiCgZHaXRSZWYSCwoDdXJsGAEgASgJEgsKA3JlZhgCIAEoCSJNChxTdWJtaXRSdW5XaXRoUHJvZ3Jlc3NSZXF1ZXN0Ei0KBnN1Ym1pdBgBIAEoCzIdLm1pbGxyYWNlLnYxLlN1Ym1pdFJ1blJlcXVlc3QiZwodU3VibWl0UnVuV2l0aFByb2dyZXNzUmVzcG9uc2USLwoIcHJvZ3Jlc3MYASABKAsyGy5taWxscmFjZS52MS5JbXBvcnRQcm9ncmVzc0gAEg0KA3J1bhgCIAEoCUgAQgYKBHBhcnQiSQoOSW1wb3J0UHJvZ3Jlc3MSJwoFc3RhdGUYASABKA4yGC5taWxscmFjZS52MS5JbXBvcnRTdGF0ZRIOCgZkZXRhaWwYAiABKAkiIAoRU3VibWl0UnVuUmVzcG9uc2USCwoDcnVuGAEgASgJIocBChdTdWJtaXRSdW5BcmNoaXZlUmVxdWVzdBIoCgVzdGFydBgBIAEoCzIXLm1pbGxyYWNlLnYxLlJ1blJlcXVlc3RIABIPCgVjaHVuaxgCIAEoDEgAEikKBmZpbmlzaBgDIAEoCzIXLm1pbGxyYWNlLnYxLkFyY2hpdmVFbmRIAEIGCgRwYXJ0IiEKCkFyY2hpdmVFbmQSEwoLdG90YWxfYnl0ZXMYASABKAMiJwoYU3VibWl0UnVuQXJjaGl2ZVJlc3BvbnNlEgsKA3J1bhgBIAEoCSIcCg1HZXRSdW5SZXF1ZXN0EgsKA3J1bhgBIAEoCSIvCg5HZXRSdW5SZXNwb25zZRIdCgNydW4YASABKAsyEC5taWxscmFjZS52MS5SdW4iOAoPTGlzdFJ1bnNSZXF1ZXN0EhEKCXBhZ2Vfc2l6ZRgBIAEoBRISCgpwYWdlX3Rva2VuGAIgASgJIksKEExpc3RSdW5zUmVzcG9uc2USHgoEcnVucxgBIAMoCzIQLm1pbGxyYWNlLnYxLlJ1bhIXCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAkiNgoPV2F0Y2hSdW5SZXF1ZXN0EgsKA3J1bhgBIAEoCRIWCg5hZnRlcl9zZXF1ZW5jZRgCIAEoAyJHChBXYXRjaFJ1blJlc3BvbnNlEhAKCHNlcXVlbmNlGAEgASgDEiEKBWV2ZW50GAIgASgLMhIubWlsbHJhY2UudjEuRXZlbnQiLwoQQ2FuY2VsUnVuUmVxdWVzdBILCgNydW4YASABKAkSDgoGcmVhc29uGAIgASgJIjsKEUNhbmNlbFJ1blJlc3BvbnNlEiYKBnN0YXR1cxgBIAEoDjIWLm1pbGxyYWNlLnYxLlJ1blN0YXR1cyJzCg9SZXRyeVJ1blJlcXVlc3QSCwoDcnVuGAEgASgJEg0KBXRhc2tzGAIgAygJEhQKDGF2b2lkX2FnZW50cxgDIAMoCRIYChBhdm9pZF9sYXN0X2FnZW50GAQgASgIEhQKDGJ5cGFzc19jYWNoZRgFIAEoCCIhChBSZXRyeVJ1blJlc3BvbnNlEg0KBXRhc2tzGAEgAygJIi4KD1BhdXNlUnVuUmVxdWVzdBILCgNydW4YASABKAkSDgoGcmVhc29uGAIgASgJIhIKEFBhdXNlUnVuUmVzcG9uc2UiHwoQUmVzdW1lUnVuUmVxdWVzdBILCgNydW4YASABKAkiEwoRUmVzdW1lUnVuUmVzcG9uc2UiPAoPU2tpcFRhc2tSZXF1ZXN0EgsKA3J1bhgBIAEoCRIMCgR0YXNrGAIgASgJEg4KBnJlYXNvbhgDIAEoCSISChBTa2lwVGFza1Jlc3BvbnNlIjwKEUNvbW1lbnRSdW5SZXF1ZXN0EgsKA3J1bhgBIAEoCRIMCgR0YXNrGAIgASgJEgwKBHRleHQYAyABKAkiFAoSQ29tbWVudFJ1blJlc3BvbnNlIvoBChFEZWNpZGVHYXRlUmVxdWVzdBILCgNydW4YASABKAkSDQoFc3RhZ2UYAiABKAkSKwoIZGVjaXNpb24YAyABKA4yGS5taWxscmFjZS52MS5HYXRlRGVjaXNpb24SDwoHY29tbWVudBgEIAEoCRIPCgdiaW5kaW5nGAUgASgJEjoKBmZpZWxkcxgGIAMoCzIqLm1pbGxyYWNlLnYxLkRlY2lkZUdhdGVSZXF1ZXN0LkZpZWxkc0VudHJ5Eg8KB2NoZWNrZWQYByADKAUaLQoLRmllbGRzRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4ASI1ChJEZWNpZGVHYXRlUmVzcG9uc2USHwoEZ2F0ZRgBIAEoCzIRLm1pbGxyYWNlLnYxLkdhdGUiMQoTV2l0aGRyYXdWb3RlUmVxdWVzdBILCgNydW4YASABKAkSDQoFc3RhZ2UYAiABKAkiFgoUV2l0aGRyYXdWb3RlUmVzcG9uc2UihQEKEkFkZEV2aWRlbmNlUmVxdWVzdBIrCgVzdGFydBgBIAEoCzIaLm1pbGxyYWNlLnYxLkV2aWRlbmNlU3RhcnRIABIPCgVjaHVuaxgCIAEoDEgAEikKBmZpbmlzaBgDIAEoCzIXLm1pbGxyYWNlLnYxLkFyY2hpdmVFbmRIAEIGCgRwYXJ0IjkKDUV2aWRlbmNlU3RhcnQSCwoDcnVuGAEgASgJEg0KBXN0YWdlGAIgASgJEgwKBG5hbWUYAyABKAkiTgoTQWRkRXZpZGVuY2VSZXNwb25zZRI3CgZkaWdlc3QYASABKAsyJy5idWlsZC5iYXplbC5yZW1vdGUuZXhlY3V0aW9uLnYyLkRpZ2VzdCIlChZMaXN0UXVldWVQbGFjZXNSZXF1ZXN0EgsKA3J1bhgBIAEoCSJCChdMaXN0UXVldWVQbGFjZXNSZXNwb25zZRInCgZwbGFjZXMYASADKAsyFy5taWxscmFjZS52MS5RdWV1ZVBsYWNlIpkBCgpRdWV1ZVBsYWNlEgwKBHRhc2sYASABKAkSEAoIcG9zaXRpb24YAiABKAUSDwoHd2FpdGluZxgDIAEoBRINCgVzbG90cxgEIAEoBRISCgpzbG90c191c2VkGAUgASgFEigKB2hvbGRlcnMYBiADKAsyFy5taWxscmFjZS52MS5TbG90SG9sZGVyEg0KBXBvb2xzGBQgAygJIjEKClNsb3RIb2xkZXISFAoMZXhlY3V0aW9uX2lkGAEgASgJEg0KBWFnZW50GAIgASgJIjgKF0Rvd25sb2FkQXJ0aWZhY3RSZXF1ZXN0EgsKA3J1bhgBIAEoCRIQCghhcnRpZmFjdBgCIAEoCSJeChhEb3dubG9hZEFydGlmYWN0UmVzcG9uc2USDwoFY2h1bmsYASABKAxIABIpCgZmaW5pc2gYAiABKAsyFy5taWxscmFjZS52MS5BcmNoaXZlRW5kSABCBgoEcGFydCLgAwoDUnVuEgwKBG5hbWUYASABKAkSEAoIcGlwZWxpbmUYAiABKAkSDwoHcHJvamVjdBgDIAEoCRIRCglwcmluY2lwYWwYBCABKAkSJgoGc3RhdHVzGAUgASgOMhYubWlsbHJhY2UudjEuUnVuU3RhdHVzEjcKBnNvdXJjZRgGIAEoCzInLmJ1aWxkLmJhemVsLnJlbW90ZS5leGVjdXRpb24udjIuRGlnZXN0Ei8KC2NyZWF0ZV90aW1lGAcgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIvCgtmaW5pc2hfdGltZRgIIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASIAoFdGFza3MYCSADKAsyES5taWxscmFjZS52MS5UYXNrEhAKCHNlcXVlbmNlGAogASgDEg4KBnBpbm5lZBgLIAEoCBIkCgVwYXVzZRgUIAEoCzIVLm1pbGxyYWNlLnYxLlJ1blBhdXNlEikKCGNvbW1lbnRzGBUgAygLMhcubWlsbHJhY2UudjEuUnVuQ29tbWVudBIYChBhbGxvd2VkX2ZhaWx1cmVzGBYgASgFEiMKA2dpdBgeIAEoCzIWLm1pbGxyYWNlLnYxLkdpdFNvdXJjZSJXCghSdW5QYXVzZRIOCgZyZWFzb24YASABKAkSEQoJcHJpbmNpcGFsGAIgASgJEigKBHRpbWUYAyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wImUKClJ1bkNvbW1lbnQSDAoEdGFzaxgBIAEoCRIMCgR0ZXh0GAIgASgJEhEKCXByaW5jaXBhbBgDIAEoCRIoCgR0aW1lGAQgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCLoBAoEVGFzaxINCgVzdGFnZRgBIAEoCRIMCgRuYW1lGAIgASgJEicKBnN0YXR1cxgDIAEoDjIXLm1pbGxyYWNlLnYxLlRhc2tTdGF0dXMSDgoGY2FjaGVkGAQgASgIEhAKCGF0dGVtcHRzGAUgASgFEg0KBWFnZW50GAYgASgJEisKCGR1cmF0aW9uGAcgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEiMKBmVuZGluZxgIIAEoCzITLm1pbGxyYWNlLnYxLkVuZGluZxIfCgR3YWl0GAkgASgLMhEubWlsbHJhY2UudjEuV2FpdBINCgVuZWVkcxgKIAMoCRIoCglhcnRpZmFjdHMYCyADKAsyFS5taWxscmFjZS52MS5BcnRpZmFjdBI+Cg1hY3Rpb25fZGlnZXN0GAwgASgLMicuYnVpbGQuYmF6ZWwucmVtb3RlLmV4ZWN1dGlvbi52Mi5EaWdlc3QSFAoMZXhlY3V0aW9uX2lkGA0gASgJEhMKC3NraXBfcmVhc29uGA4gASgJEikKBXVzYWdlGA8gASgLMhoubWlsbHJhY2UudjEuUmVzb3VyY2VVc2FnZRItCgtjb25maW5lbWVudBgQIAEoCzIYLm1pbGxyYWNlLnYxLkNvbmZpbmVtZW50Eh8KBGdhdGUYFCABKAsyES5taWxscmFjZS52MS5HYXRlEgsKA3RyeRgeIAEoBRIjCgV0cmllcxgfIAMoCzIULm1pbGxyYWNlLnYxLlRhc2tUcnkSFQoNYWxsb3dfZmFpbHVyZRggIAEoCBIOCgZhbHdheXMYISABKAgimwEKB1Rhc2tUcnkSCwoDdHJ5GAEgASgFEicKBnN0YXR1cxgCIAEoDjIXLm1pbGxyYWNlLnYxLlRhc2tTdGF0dXMSIwoGZW5kaW5nGAMgASgLMhMubWlsbHJhY2UudjEuRW5kaW5nEg0KBWFnZW50GAQgASgJEhAKCGF0dGVtcHRzGAUgASgFEhQKDGV4ZWN1dGlvbl9pZBgGIAEoCSKsAwoER2F0ZRIoCgdwbGFubmVkGAEgASgLMhcubWlsbHJhY2UudjEuTWFudWFsR2F0ZRI4CgdiaW5kaW5nGAIgASgLMicuYnVpbGQuYmF6ZWwucmVtb3RlLmV4ZWN1dGlvbi52Mi5EaWdlc3QSJwoFYm91bmQYAyABKAsyGC5taWxscmFjZS52MS5HYXRlQmluZGluZxIsCghkZWFkbGluZRgEIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASKQoHZGVjaWRlZBgFIAEoCzIYLm1pbGxyYWNlLnYxLkdhdGVEZWNpZGVkEhIKCmRlY2lkZWRfYnkYBiABKAkSLwoLZGVjaWRlX3RpbWUYByABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEiQKBXZvdGVzGAggAygLMhUubWlsbHJhY2UudjEuR2F0ZVZvdGUSKwoIZXZpZGVuY2UYCSADKAsyGS5taWxscmFjZS52MS5HYXRlRXZpZGVuY2USDwoHbWlzc2luZxgKIAMoCRIVCg1zdXBlcnNlZGVkX2J5GAsgASgJIssBCghHYXRlVm90ZRIRCglwcmluY2lwYWwYASABKAkSKAoEdGltZRgCIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASDwoHY29tbWVudBgDIAEoCRIxCgZmaWVsZHMYBCADKAsyIS5taWxscmFjZS52MS5HYXRlVm90ZS5GaWVsZHNFbnRyeRIPCgdjaGVja2VkGAUgAygFGi0KC0ZpZWxkc0VudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCToCOAEikgEKDEdhdGVFdmlkZW5jZRIMCgRuYW1lGAEgASgJEjcKBmRpZ2VzdBgCIAEoCzInLmJ1aWxkLmJhemVsLnJlbW90ZS5leGVjdXRpb24udjIuRGlnZXN0EhEKCXByaW5jaXBhbBgDIAEoCRIoCgR0aW1lGAQgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCIsCg1QaW5SdW5SZXF1ZXN0EgsKA3J1bhgBIAEoCRIOCgZyZWFzb24YAiABKAkiEAoOUGluUnVuUmVzcG9uc2UiHgoPVW5waW5SdW5SZXF1ZXN0EgsKA3J1bhgBIAEoCSISChBVbnBpblJ1blJlc3BvbnNlKnwKC0ltcG9ydFN0YXRlEhwKGElNUE9SVF9TVEFURV9VTlNQRUNJRklFRBAAEhgKFElNUE9SVF9TVEFURV9XQUlUSU5HEAESGQoVSU1QT1JUX1NUQVRFX0ZFVENISU5HEAISGgoWSU1QT1JUX1NUQVRFX1VQTE9BRElORxADMosMCgpSdW5TZXJ2aWNlEkoKCVN1Ym1pdFJ1bhIdLm1pbGxyYWNlLnYxLlN1Ym1pdFJ1blJlcXVlc3QaHi5taWxscmFjZS52MS5TdWJtaXRSdW5SZXNwb25zZRJwChVTdWJtaXRSdW5XaXRoUHJvZ3Jlc3MSKS5taWxscmFjZS52MS5TdWJtaXRSdW5XaXRoUHJvZ3Jlc3NSZXF1ZXN0GioubWlsbHJhY2UudjEuU3VibWl0UnVuV2l0aFByb2dyZXNzUmVzcG9uc2UwARJhChBTdWJtaXRSdW5BcmNoaXZlEiQubWlsbHJhY2UudjEuU3VibWl0UnVuQXJjaGl2ZVJlcXVlc3QaJS5taWxscmFjZS52MS5TdWJtaXRSdW5BcmNoaXZlUmVzcG9uc2UoARJBCgZHZXRSdW4SGi5taWxscmFjZS52MS5HZXRSdW5SZXF1ZXN0GhsubWlsbHJhY2UudjEuR2V0UnVuUmVzcG9uc2USRwoITGlzdFJ1bnMSHC5taWxscmFjZS52MS5MaXN0UnVuc1JlcXVlc3QaHS5taWxscmFjZS52MS5MaXN0UnVuc1Jlc3BvbnNlEkkKCFdhdGNoUnVuEhwubWlsbHJhY2UudjEuV2F0Y2hSdW5SZXF1ZXN0Gh0ubWlsbHJhY2UudjEuV2F0Y2hSdW5SZXNwb25zZTABEkoKCUNhbmNlbFJ1bhIdLm1pbGxyYWNlLnYxLkNhbmNlbFJ1blJlcXVlc3QaHi5taWxscmFjZS52MS5DYW5jZWxSdW5SZXNwb25zZRJNCgpEZWNpZGVHYXRlEh4ubWlsbHJhY2UudjEuRGVjaWRlR2F0ZVJlcXVlc3QaHy5taWxscmFjZS52MS5EZWNpZGVHYXRlUmVzcG9uc2USUwoMV2l0aGRyYXdWb3RlEiAubWlsbHJhY2UudjEuV2l0aGRyYXdWb3RlUmVxdWVzdBohLm1pbGxyYWNlLnYxLldpdGhkcmF3Vm90ZVJlc3BvbnNlElIKC0FkZEV2aWRlbmNlEh8ubWlsbHJhY2UudjEuQWRkRXZpZGVuY2VSZXF1ZXN0GiAubWlsbHJhY2UudjEuQWRkRXZpZGVuY2VSZXNwb25zZSgBElwKD0xpc3RRdWV1ZVBsYWNlcxIjLm1pbGxyYWNlLnYxLkxpc3RRdWV1ZVBsYWNlc1JlcXVlc3QaJC5taWxscmFjZS52MS5MaXN0UXVldWVQbGFjZXNSZXNwb25zZRJBCgZQaW5SdW4SGi5taWxscmFjZS52MS5QaW5SdW5SZXF1ZXN0GhsubWlsbHJhY2UudjEuUGluUnVuUmVzcG9uc2USRwoIVW5waW5SdW4SHC5taWxscmFjZS52MS5VbnBpblJ1blJlcXVlc3QaHS5taWxscmFjZS52MS5VbnBpblJ1blJlc3BvbnNlEkcKCFJldHJ5UnVuEhwubWlsbHJhY2UudjEuUmV0cnlSdW5SZXF1ZXN0Gh0ubWlsbHJhY2UudjEuUmV0cnlSdW5SZXNwb25zZRJHCghQYXVzZVJ1bhIcLm1pbGxyYWNlLnYxLlBhdXNlUnVuUmVxdWVzdBodLm1pbGxyYWNlLnYxLlBhdXNlUnVuUmVzcG9uc2USSgoJUmVzdW1lUnVuEh0ubWlsbHJhY2UudjEuUmVzdW1lUnVuUmVxdWVzdBoeLm1pbGxyYWNlLnYxLlJlc3VtZVJ1blJlc3BvbnNlEkcKCFNraXBUYXNrEhwubWlsbHJhY2UudjEuU2tpcFRhc2tSZXF1ZXN0Gh0ubWlsbHJhY2UudjEuU2tpcFRhc2tSZXNwb25zZRJNCgpDb21tZW50UnVuEh4ubWlsbHJhY2UudjEuQ29tbWVudFJ1blJlcXVlc3QaHy5taWxscmFjZS52MS5Db21tZW50UnVuUmVzcG9uc2USYQoQRG93bmxvYWRBcnRpZmFjdBIkLm1pbGxyYWNlLnYxLkRvd25sb2FkQXJ0aWZhY3RSZXF1ZXN0GiUubWlsbHJhY2UudjEuRG93bmxvYWRBcnRpZmFjdFJlc3BvbnNlMAFiBnByb3RvMw", [file_build_bazel_remote_execution_v2_remote_execution, file_google_protobuf_duration, file_google_protobuf_timestamp, file_millrace_v1_event]);
 
 /**
  * What to run.
@@ -797,6 +797,20 @@ export type DecideGateRequest = Message<"millrace.v1.DecideGateRequest"> & {
    * @generated from field: string binding = 5;
    */
   binding: string;
+
+  /**
+   * What was filled in, by the name of the field. At most 2,000 characters each.
+   *
+   * @generated from field: map<string, string> fields = 6;
+   */
+  fields: { [key: string]: string };
+
+  /**
+   * Items of the checklist that were ticked, from 0.
+   *
+   * @generated from field: repeated int32 checked = 7;
+   */
+  checked: number[];
 };
 
 /**
@@ -812,6 +826,12 @@ export const DecideGateRequestSchema: GenMessage<DecideGateRequest> = /*@__PURE_
  * @generated from message millrace.v1.DecideGateResponse
  */
 export type DecideGateResponse = Message<"millrace.v1.DecideGateResponse"> & {
+  /**
+   * The gate after it: decided, or with what is missing.
+   *
+   * @generated from field: millrace.v1.Gate gate = 1;
+   */
+  gate?: Gate | undefined;
 };
 
 /**
@@ -820,6 +840,144 @@ export type DecideGateResponse = Message<"millrace.v1.DecideGateResponse"> & {
  */
 export const DecideGateResponseSchema: GenMessage<DecideGateResponse> = /*@__PURE__*/
   messageDesc(file_millrace_v1_run, 29);
+
+/**
+ * See RunService.WithdrawVote.
+ *
+ * @generated from message millrace.v1.WithdrawVoteRequest
+ */
+export type WithdrawVoteRequest = Message<"millrace.v1.WithdrawVoteRequest"> & {
+  /**
+   * @generated from field: string run = 1;
+   */
+  run: string;
+
+  /**
+   * The manual stage.
+   *
+   * @generated from field: string stage = 2;
+   */
+  stage: string;
+};
+
+/**
+ * Describes the message millrace.v1.WithdrawVoteRequest.
+ * Use `create(WithdrawVoteRequestSchema)` to create a new message.
+ */
+export const WithdrawVoteRequestSchema: GenMessage<WithdrawVoteRequest> = /*@__PURE__*/
+  messageDesc(file_millrace_v1_run, 30);
+
+/**
+ * See RunService.WithdrawVote.
+ *
+ * @generated from message millrace.v1.WithdrawVoteResponse
+ */
+export type WithdrawVoteResponse = Message<"millrace.v1.WithdrawVoteResponse"> & {
+};
+
+/**
+ * Describes the message millrace.v1.WithdrawVoteResponse.
+ * Use `create(WithdrawVoteResponseSchema)` to create a new message.
+ */
+export const WithdrawVoteResponseSchema: GenMessage<WithdrawVoteResponse> = /*@__PURE__*/
+  messageDesc(file_millrace_v1_run, 31);
+
+/**
+ * One message of an upload; see RunService.AddEvidence.
+ *
+ * @generated from message millrace.v1.AddEvidenceRequest
+ */
+export type AddEvidenceRequest = Message<"millrace.v1.AddEvidenceRequest"> & {
+  /**
+   * @generated from oneof millrace.v1.AddEvidenceRequest.part
+   */
+  part: {
+    /**
+     * First message.
+     *
+     * @generated from field: millrace.v1.EvidenceStart start = 1;
+     */
+    value: EvidenceStart;
+    case: "start";
+  } | {
+    /**
+     * Up to 1 MiB; 16 MiB together.
+     *
+     * @generated from field: bytes chunk = 2;
+     */
+    value: Uint8Array;
+    case: "chunk";
+  } | {
+    /**
+     * Last message.
+     *
+     * @generated from field: millrace.v1.ArchiveEnd finish = 3;
+     */
+    value: ArchiveEnd;
+    case: "finish";
+  } | { case: undefined; value?: undefined };
+};
+
+/**
+ * Describes the message millrace.v1.AddEvidenceRequest.
+ * Use `create(AddEvidenceRequestSchema)` to create a new message.
+ */
+export const AddEvidenceRequestSchema: GenMessage<AddEvidenceRequest> = /*@__PURE__*/
+  messageDesc(file_millrace_v1_run, 32);
+
+/**
+ * What a file is evidence for.
+ *
+ * @generated from message millrace.v1.EvidenceStart
+ */
+export type EvidenceStart = Message<"millrace.v1.EvidenceStart"> & {
+  /**
+   * @generated from field: string run = 1;
+   */
+  run: string;
+
+  /**
+   * The manual stage.
+   *
+   * @generated from field: string stage = 2;
+   */
+  stage: string;
+
+  /**
+   * For example `screenshot.png`: 1 to 128 characters without a slash. One of the same name takes the place of the former.
+   *
+   * @generated from field: string name = 3;
+   */
+  name: string;
+};
+
+/**
+ * Describes the message millrace.v1.EvidenceStart.
+ * Use `create(EvidenceStartSchema)` to create a new message.
+ */
+export const EvidenceStartSchema: GenMessage<EvidenceStart> = /*@__PURE__*/
+  messageDesc(file_millrace_v1_run, 33);
+
+/**
+ * See RunService.AddEvidence.
+ *
+ * @generated from message millrace.v1.AddEvidenceResponse
+ */
+export type AddEvidenceResponse = Message<"millrace.v1.AddEvidenceResponse"> & {
+  /**
+   * Where it is in the CAS.
+   *
+   * @generated from field: build.bazel.remote.execution.v2.Digest digest = 1;
+   */
+  digest?: Digest | undefined;
+};
+
+/**
+ * Describes the message millrace.v1.AddEvidenceResponse.
+ * Use `create(AddEvidenceResponseSchema)` to create a new message.
+ */
+export const AddEvidenceResponseSchema: GenMessage<AddEvidenceResponse> = /*@__PURE__*/
+  messageDesc(file_millrace_v1_run, 34);
 
 /**
  * See RunService.ListQueuePlaces.
@@ -838,7 +996,7 @@ export type ListQueuePlacesRequest = Message<"millrace.v1.ListQueuePlacesRequest
  * Use `create(ListQueuePlacesRequestSchema)` to create a new message.
  */
 export const ListQueuePlacesRequestSchema: GenMessage<ListQueuePlacesRequest> = /*@__PURE__*/
-  messageDesc(file_millrace_v1_run, 30);
+  messageDesc(file_millrace_v1_run, 35);
 
 /**
  * See RunService.ListQueuePlaces.
@@ -859,7 +1017,7 @@ export type ListQueuePlacesResponse = Message<"millrace.v1.ListQueuePlacesRespon
  * Use `create(ListQueuePlacesResponseSchema)` to create a new message.
  */
 export const ListQueuePlacesResponseSchema: GenMessage<ListQueuePlacesResponse> = /*@__PURE__*/
-  messageDesc(file_millrace_v1_run, 31);
+  messageDesc(file_millrace_v1_run, 36);
 
 /**
  * Where a task stands among all that wait for the same agents.
@@ -920,7 +1078,7 @@ export type QueuePlace = Message<"millrace.v1.QueuePlace"> & {
  * Use `create(QueuePlaceSchema)` to create a new message.
  */
 export const QueuePlaceSchema: GenMessage<QueuePlace> = /*@__PURE__*/
-  messageDesc(file_millrace_v1_run, 32);
+  messageDesc(file_millrace_v1_run, 37);
 
 /**
  * An execution that holds a slot.
@@ -946,7 +1104,7 @@ export type SlotHolder = Message<"millrace.v1.SlotHolder"> & {
  * Use `create(SlotHolderSchema)` to create a new message.
  */
 export const SlotHolderSchema: GenMessage<SlotHolder> = /*@__PURE__*/
-  messageDesc(file_millrace_v1_run, 33);
+  messageDesc(file_millrace_v1_run, 38);
 
 /**
  * See RunService.DownloadArtifact.
@@ -970,7 +1128,7 @@ export type DownloadArtifactRequest = Message<"millrace.v1.DownloadArtifactReque
  * Use `create(DownloadArtifactRequestSchema)` to create a new message.
  */
 export const DownloadArtifactRequestSchema: GenMessage<DownloadArtifactRequest> = /*@__PURE__*/
-  messageDesc(file_millrace_v1_run, 34);
+  messageDesc(file_millrace_v1_run, 39);
 
 /**
  * One message of a download.
@@ -1001,7 +1159,7 @@ export type DownloadArtifactResponse = Message<"millrace.v1.DownloadArtifactResp
  * Use `create(DownloadArtifactResponseSchema)` to create a new message.
  */
 export const DownloadArtifactResponseSchema: GenMessage<DownloadArtifactResponse> = /*@__PURE__*/
-  messageDesc(file_millrace_v1_run, 35);
+  messageDesc(file_millrace_v1_run, 40);
 
 /**
  * A view of a run: a pure fold over its events.
@@ -1106,7 +1264,7 @@ export type Run = Message<"millrace.v1.Run"> & {
  * Use `create(RunSchema)` to create a new message.
  */
 export const RunSchema: GenMessage<Run> = /*@__PURE__*/
-  messageDesc(file_millrace_v1_run, 36);
+  messageDesc(file_millrace_v1_run, 41);
 
 /**
  * That nothing new of a run begins.
@@ -1139,7 +1297,7 @@ export type RunPause = Message<"millrace.v1.RunPause"> & {
  * Use `create(RunPauseSchema)` to create a new message.
  */
 export const RunPauseSchema: GenMessage<RunPause> = /*@__PURE__*/
-  messageDesc(file_millrace_v1_run, 37);
+  messageDesc(file_millrace_v1_run, 42);
 
 /**
  * What somebody said about a run.
@@ -1175,7 +1333,7 @@ export type RunComment = Message<"millrace.v1.RunComment"> & {
  * Use `create(RunCommentSchema)` to create a new message.
  */
 export const RunCommentSchema: GenMessage<RunComment> = /*@__PURE__*/
-  messageDesc(file_millrace_v1_run, 38);
+  messageDesc(file_millrace_v1_run, 43);
 
 /**
  * A task of a run, as it stands.
@@ -1322,7 +1480,7 @@ export type Task = Message<"millrace.v1.Task"> & {
  * Use `create(TaskSchema)` to create a new message.
  */
 export const TaskSchema: GenMessage<Task> = /*@__PURE__*/
-  messageDesc(file_millrace_v1_run, 39);
+  messageDesc(file_millrace_v1_run, 44);
 
 /**
  * How one try of a task ended, which another one followed.
@@ -1370,7 +1528,7 @@ export type TaskTry = Message<"millrace.v1.TaskTry"> & {
  * Use `create(TaskTrySchema)` to create a new message.
  */
 export const TaskTrySchema: GenMessage<TaskTry> = /*@__PURE__*/
-  messageDesc(file_millrace_v1_run, 40);
+  messageDesc(file_millrace_v1_run, 45);
 
 /**
  * A gate, as it stands.
@@ -1420,6 +1578,32 @@ export type Gate = Message<"millrace.v1.Gate"> & {
    * @generated from field: google.protobuf.Timestamp decide_time = 7;
    */
   decideTime?: Timestamp | undefined;
+
+  /**
+   * Approvals of what is bound now, one a person, in the order in which they were given.
+   *
+   * @generated from field: repeated millrace.v1.GateVote votes = 8;
+   */
+  votes: GateVote[];
+
+  /**
+   * @generated from field: repeated millrace.v1.GateEvidence evidence = 9;
+   */
+  evidence: GateEvidence[];
+
+  /**
+   * What has to come before the gate is approved, each for a person; empty when it is decided.
+   *
+   * @generated from field: repeated string missing = 10;
+   */
+  missing: string[];
+
+  /**
+   * A newer run of the same pipeline that was approved at this stage: this gate cannot be approved any more.
+   *
+   * @generated from field: string superseded_by = 11;
+   */
+  supersededBy: string;
 };
 
 /**
@@ -1427,7 +1611,86 @@ export type Gate = Message<"millrace.v1.Gate"> & {
  * Use `create(GateSchema)` to create a new message.
  */
 export const GateSchema: GenMessage<Gate> = /*@__PURE__*/
-  messageDesc(file_millrace_v1_run, 41);
+  messageDesc(file_millrace_v1_run, 46);
+
+/**
+ * A person's approval at a gate.
+ *
+ * @generated from message millrace.v1.GateVote
+ */
+export type GateVote = Message<"millrace.v1.GateVote"> & {
+  /**
+   * @generated from field: string principal = 1;
+   */
+  principal: string;
+
+  /**
+   * @generated from field: google.protobuf.Timestamp time = 2;
+   */
+  time?: Timestamp | undefined;
+
+  /**
+   * @generated from field: string comment = 3;
+   */
+  comment: string;
+
+  /**
+   * @generated from field: map<string, string> fields = 4;
+   */
+  fields: { [key: string]: string };
+
+  /**
+   * Items of the checklist, from 0.
+   *
+   * @generated from field: repeated int32 checked = 5;
+   */
+  checked: number[];
+};
+
+/**
+ * Describes the message millrace.v1.GateVote.
+ * Use `create(GateVoteSchema)` to create a new message.
+ */
+export const GateVoteSchema: GenMessage<GateVote> = /*@__PURE__*/
+  messageDesc(file_millrace_v1_run, 47);
+
+/**
+ * A file that somebody laid beside a gate.
+ *
+ * @generated from message millrace.v1.GateEvidence
+ */
+export type GateEvidence = Message<"millrace.v1.GateEvidence"> & {
+  /**
+   * @generated from field: string name = 1;
+   */
+  name: string;
+
+  /**
+   * In the CAS.
+   *
+   * @generated from field: build.bazel.remote.execution.v2.Digest digest = 2;
+   */
+  digest?: Digest | undefined;
+
+  /**
+   * Who added it.
+   *
+   * @generated from field: string principal = 3;
+   */
+  principal: string;
+
+  /**
+   * @generated from field: google.protobuf.Timestamp time = 4;
+   */
+  time?: Timestamp | undefined;
+};
+
+/**
+ * Describes the message millrace.v1.GateEvidence.
+ * Use `create(GateEvidenceSchema)` to create a new message.
+ */
+export const GateEvidenceSchema: GenMessage<GateEvidence> = /*@__PURE__*/
+  messageDesc(file_millrace_v1_run, 48);
 
 /**
  * See RunService.PinRun.
@@ -1453,7 +1716,7 @@ export type PinRunRequest = Message<"millrace.v1.PinRunRequest"> & {
  * Use `create(PinRunRequestSchema)` to create a new message.
  */
 export const PinRunRequestSchema: GenMessage<PinRunRequest> = /*@__PURE__*/
-  messageDesc(file_millrace_v1_run, 42);
+  messageDesc(file_millrace_v1_run, 49);
 
 /**
  * See RunService.PinRun.
@@ -1468,7 +1731,7 @@ export type PinRunResponse = Message<"millrace.v1.PinRunResponse"> & {
  * Use `create(PinRunResponseSchema)` to create a new message.
  */
 export const PinRunResponseSchema: GenMessage<PinRunResponse> = /*@__PURE__*/
-  messageDesc(file_millrace_v1_run, 43);
+  messageDesc(file_millrace_v1_run, 50);
 
 /**
  * See RunService.UnpinRun.
@@ -1487,7 +1750,7 @@ export type UnpinRunRequest = Message<"millrace.v1.UnpinRunRequest"> & {
  * Use `create(UnpinRunRequestSchema)` to create a new message.
  */
 export const UnpinRunRequestSchema: GenMessage<UnpinRunRequest> = /*@__PURE__*/
-  messageDesc(file_millrace_v1_run, 44);
+  messageDesc(file_millrace_v1_run, 51);
 
 /**
  * See RunService.UnpinRun.
@@ -1502,7 +1765,7 @@ export type UnpinRunResponse = Message<"millrace.v1.UnpinRunResponse"> & {
  * Use `create(UnpinRunResponseSchema)` to create a new message.
  */
 export const UnpinRunResponseSchema: GenMessage<UnpinRunResponse> = /*@__PURE__*/
-  messageDesc(file_millrace_v1_run, 45);
+  messageDesc(file_millrace_v1_run, 52);
 
 /**
  * Where an import stands.
@@ -1551,7 +1814,7 @@ export const ImportStateSchema: GenEnum<ImportState> = /*@__PURE__*/
   enumDesc(file_millrace_v1_run, 0);
 
 /**
- * Submits runs and follows them. Every call needs a token with the role `admin` or `developer`.
+ * Submits runs and follows them. To look needs any role of people; what else each call needs is in docs/guides/access.md.
  *
  * @generated from service millrace.v1.RunService
  */
@@ -1635,8 +1898,12 @@ export const RunService: GenService<{
     output: typeof CancelRunResponseSchema;
   },
   /**
-   * Approves or rejects at the gate of a manual stage. FAILED_PRECONDITION with the reason when the gate is not open or
-   * now binds something else than `binding`; PERMISSION_DENIED for who is no approver. Saying the same again changes nothing.
+   * Approves or rejects at the gate of a manual stage. One rejection decides it; an approval does when as many different
+   * people have approved as the gate asks for, and may be changed by its person until then. FAILED_PRECONDITION with the
+   * reason when the gate is not open, now binds something else than `binding`, lacks evidence, or when a newer run of the
+   * same pipeline was approved at this stage (`superseded`); PERMISSION_DENIED for who is no approver, and for who asked for
+   * the run where the gate wants others; INVALID_ARGUMENT for a form that is not filled in right. Saying the same again
+   * changes nothing.
    *
    * @generated from rpc millrace.v1.RunService.DecideGate
    */
@@ -1644,6 +1911,27 @@ export const RunService: GenService<{
     methodKind: "unary";
     input: typeof DecideGateRequestSchema;
     output: typeof DecideGateResponseSchema;
+  },
+  /**
+   * Takes back one's own approval at a gate that is not decided yet; without one nothing changes.
+   *
+   * @generated from rpc millrace.v1.RunService.WithdrawVote
+   */
+  withdrawVote: {
+    methodKind: "unary";
+    input: typeof WithdrawVoteRequestSchema;
+    output: typeof WithdrawVoteResponseSchema;
+  },
+  /**
+   * Lays a file beside an open gate for others to look at: one `start`, any number of `chunk`, one `finish`. A stream that
+   * ends without `finish` adds nothing. FAILED_PRECONDITION when the gate is not open, RESOURCE_EXHAUSTED beyond its bounds.
+   *
+   * @generated from rpc millrace.v1.RunService.AddEvidence
+   */
+  addEvidence: {
+    methodKind: "client_streaming";
+    input: typeof AddEvidenceRequestSchema;
+    output: typeof AddEvidenceResponseSchema;
   },
   /**
    * Where those tasks of a run stand that wait for an agent, at this moment. It costs more than GetRun: ask when a person does.

@@ -6,7 +6,8 @@ import { actionFor } from "../../../../shared/pipeline/action.ts";
 
 const task = (secrets: readonly { secret: string; env: string; file?: boolean }[] = []): PlannedTask =>
   create(PlannedTaskSchema, { secrets: [...secrets] });
-const keyOf = (planned: PlannedTask, project?: string) => digestKey(actionFor(planned, emptyDigest, project).digest);
+const keyOf = (planned: PlannedTask, project = "default") =>
+  digestKey(actionFor(planned, emptyDigest, { project, cacheZone: "" }).digest);
 const token = { secret: "token", env: "TOKEN" };
 
 test("which secrets a task uses, and as what, is part of the key of its Action", () => {

@@ -57,7 +57,7 @@ async function importOf(git: { url?: string; ref?: string }, own?: { url: string
         return source;
       },
     },
-    repositoryOf: async () => own,
+    repositoryOf: () => own,
     lastCommits: async () => [],
   };
   const asker = { principal: { name: "token:ann", role: "developer" as const }, traceparent: "" };
