@@ -117,6 +117,7 @@ export async function wireAgent(
 
   const { mode, runner } = await wireRunner({ data, folder, clock, onError, opened });
   const secrets = await openTaskSecrets({ agentId: id, name: runnerName(data), folder });
+  opened.defer(() => secrets.close());
   const { logs, bounded, leftovers } = await wireLogs({ config, transport, folder, secrets, clock, onError, opened });
 
   const confined = await confine(config, runner, data);

@@ -11,6 +11,8 @@ export interface SecretFiles {
   /** One folder for one attempt, which only this user can enter. */
   place(attempt: string, files: ReadonlyMap<string, Uint8Array>): Promise<string>;
   remove(folder: string): Promise<void>;
+  /** Takes all of them away. */
+  close(): Promise<void>;
 }
 
 /**
@@ -30,6 +32,7 @@ export async function openSecretFiles(name: string, otherwise: string): Promise<
       return folder;
     },
     remove: (folder) => rm(folder, { recursive: true, force: true }),
+    close: () => rm(root, { recursive: true, force: true }),
   };
 }
 

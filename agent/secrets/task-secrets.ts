@@ -11,6 +11,8 @@ export interface TaskSecrets {
   readonly envelopes: Envelopes;
   /** Opens the secrets of what it is given for the layers below. */
   unsealing(base: Executor<Assignment>): Executor<Assignment>;
+  /** Leaves nothing of them outside of the agent's folder. */
+  close(): Promise<void>;
 }
 
 export interface TaskSecretsOptions {
@@ -30,5 +32,6 @@ export async function openTaskSecrets({ agentId, name, folder }: TaskSecretsOpti
     publicKey: key.publicKey,
     envelopes: kept,
     unsealing: (base) => unsealingExecutor(base, { envelopes: kept, files, spools: folder("spool") }),
+    close: () => files.close(),
   };
 }
