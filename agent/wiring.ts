@@ -59,6 +59,7 @@ import { operationJournaling } from "./operations/operating-executor.ts";
 import { openOutbox } from "./outbox/outbox.ts";
 import { type Patiently, patience } from "./retry.ts";
 import { openRunner } from "./runner/runner.ts";
+import { openTaskSecrets, type TaskSecrets } from "./secrets/task-secrets.ts";
 import { attempts } from "./session/attempts.ts";
 import { busLoginOf, busServersOf, busTrustOf, type ReachedCoordinator } from "./session/bus-servers.ts";
 import { agentIdentity } from "./session/identity.ts";
@@ -115,7 +116,8 @@ export async function wireAgent(
   const farm = grpcCas({ transport });
 
   const { mode, runner } = await wireRunner({ data, folder, clock, onError, opened });
-  const { logs, bounded, leftovers } = await wireLogs({ config, transport, folder, clock, onError, opened });
+  const secrets = await openTaskSecrets({ agentId: id, name: runnerName(data), folder });
+  const { logs, bounded, leftovers } = await wireLogs({ config, transport, folder, secrets, clock, onError, opened });
 
   const confined = await confine(config, runner, data);
   const tools = await openTools({
@@ -143,19 +145,20 @@ export async function wireAgent(
   const read = readingExecutor(layOut, store);
   const conclude = concludingExecutor(read, own);
   const kept = { logs: bounded, farm, folder: folder("spool"), patiently, ending: ending.signal };
-  const log = loggingExecutor(conclude, kept);
+  const log = secrets.unsealing(loggingExecutor(conclude, kept));
 
   // Beside it, what outlives its task: the same two ends, and between them no input root and no runner.
   const hosting = { logs, shelf, store, onStep, unitsEnd, ending: ending.signal };
   const { journal, operation } = await wireOperations({ ...parts, ...hosting });
   const imports = await wireSource({ ...parts, path: confined.path, allowedPaths: config.sourcePath, own });
-  const choices = { actions: log, operations: operation, imports };
+  const choices = { actions: log, operations: operation, imports: secrets.unsealing(imports) };
   const executor = reportingExecutor(choosingExecutor(choices), { agentId: id, own });
 
   const found = [`input-root:${mode.kind}`, runner.feature, `sandbox:${confined.sandbox}`];
   if (upgrades !== undefined) found.push(upgradeFeature);
   const features = () => [...found, ...sourceFeatures(tools.list())];
-  const info = describeAgent(id, config, { features: features(), tools: tools.list(), upgrades });
+  const described = { features: features(), tools: tools.list(), upgrades, sealingKey: secrets.publicKey };
+  const info = describeAgent(id, config, described);
   // These three know each other: what runs ends in the outbox, which sends by way of the session, which names both.
   const onChange = () => membership.announce();
   const send = (...call: Parameters<typeof membership.report>) => membership.report(...call);
@@ -294,13 +297,17 @@ interface RunnerParts extends Pick<StoreParts, "folder" | "clock" | "onError" | 
   readonly data: string;
 }
 
+/** Of the folder and not of the id: two farms on one machine may both have an "agent-1". */
+function runnerName(data: string): string {
+  return `millrace-${hash("sha256", data).slice(0, 16)}`;
+}
+
 /** What runs processes, and how it lays out their inputs; the folder of the input roots is empty then. */
 async function wireRunner({ data, folder, clock, onError, opened }: RunnerParts) {
   mkdirSync(folder("work"), { recursive: true });
   const mode = await probeInputRootMode(folder("work"));
   const runner = await openRunner({
-    // Of the folder and not of the id: two farms on one machine may both have an "agent-1".
-    name: `millrace-${hash("sha256", data).slice(0, 16)}`,
+    name: runnerName(data),
     stateFile: folder("containment"),
     startsFile: folder("process-starts.log"),
     namespace: mode.kind === "overlay" ? mode.namespace : [],
@@ -315,10 +322,11 @@ async function wireRunner({ data, folder, clock, onError, opened }: RunnerParts)
 
 interface LogParts extends Pick<StoreParts, "config" | "folder" | "clock" | "onError" | "opened"> {
   readonly transport: Transport;
+  readonly secrets: TaskSecrets;
 }
 
 /** The logs of this start (`bounded`: for tasks), and what an earlier one left of its own. */
-async function wireLogs({ config, transport, folder, clock, onError, opened }: LogParts) {
+async function wireLogs({ config, transport, folder, secrets, clock, onError, opened }: LogParts) {
   const client = createClient(LogService, transport);
   const open = () => {
     const logs = logStreamer({ client, clock, onError });
@@ -326,7 +334,7 @@ async function wireLogs({ config, transport, folder, clock, onError, opened }: L
     return logs;
   };
   const aside = { spoolFolder: folder("spool"), folder: folder("leftovers"), logs: open() };
-  const leftovers = await setAsideLeftovers({ ...aside, clock, onError });
+  const leftovers = await setAsideLeftovers({ ...aside, ...secrets, clock, onError });
   const logs = open();
   const bounds = { spoolBytes: config.spoolBytes, cutOffMs: limits.logCutOffMs, awayMs: limits.farmAwayMs };
   const bounded = boundedLogs(logs, { clock, bounds, onError });
@@ -374,9 +382,10 @@ async function wireStore({ config, folder, database, farm, patiently, clock, onE
 interface Offered extends Pick<AgentDependencies, "upgrades"> {
   readonly features: readonly string[];
   readonly tools: readonly FoundTool[];
+  readonly sealingKey: Uint8Array;
 }
 
-function describeAgent(id: string, config: AgentConfig, { features, tools, upgrades }: Offered): AgentInfo {
+function describeAgent(id: string, config: AgentConfig, { features, tools, upgrades, sealingKey }: Offered): AgentInfo {
   return create(AgentInfoSchema, {
     id,
     session: randomUUID(),
@@ -388,5 +397,6 @@ function describeAgent(id: string, config: AgentConfig, { features, tools, upgra
     tools: tools.map(toolMessage),
     ...(upgrades?.failed === undefined ? {} : { failedUpgrade: upgrades.failed }),
     ephemeral: config.ephemeral,
+    sealingKey,
   });
 }

@@ -18,6 +18,7 @@ const benches: Readonly<Record<string, () => Promise<Measured>>> = {
   scale: async () => (await import("./scale.ts")).scale(),
   recover: async () => (await import("./recover.ts")).recover(),
   sandbox: async () => (await import("./sandbox.ts")).sandbox(),
+  masking: async () => (await import("./masking.ts")).masks(),
 };
 
 /** What docs/performance.md tells; only `all` writes it, so that its figures are of one machine and one hour. */

@@ -107,6 +107,11 @@ const entries: readonly CommandEntry[] = [
     load: async () => (await import("../cli/commands/token.ts")).tokenCommand(),
   },
   {
+    name: "secret",
+    summary: "set, list and remove secrets of projects",
+    load: async () => (await import("../cli/commands/secret.ts")).secretCommand(),
+  },
+  {
     name: "admin",
     summary: "back up and restore a farm, and keep it in order",
     load: async () => {

@@ -2,6 +2,7 @@ import { diskCasSchema } from "../shared/cas/disk-index.ts";
 import type { SchemaPart } from "../shared/sqlite/sqlite.ts";
 import { tokenSchema } from "./delivery/access/tokens.ts";
 import { runSummarySchema } from "./delivery/run/run-summaries.ts";
+import { secretSchema } from "./delivery/secret/stored-secrets.ts";
 import { actionCacheSchema } from "./farm/action-cache/sqlite-action-cache.ts";
 import { agentSchema } from "./farm/agents/bus-agent-registry.ts";
 import { enrolmentSchema } from "./farm/agents/sqlite-enrolments.ts";
@@ -20,4 +21,5 @@ export const coordinatorSchema: readonly SchemaPart[] = [
   poolSchema,
   tokenSchema,
   runSummarySchema,
+  secretSchema,
 ];

@@ -19,6 +19,7 @@ import { FlowService } from "../proto/gen/millrace/v1/flow_pb.ts";
 import { LogService } from "../proto/gen/millrace/v1/log_pb.ts";
 import { PoolService } from "../proto/gen/millrace/v1/pool_pb.ts";
 import { RunService } from "../proto/gen/millrace/v1/run_pb.ts";
+import { SecretService } from "../proto/gen/millrace/v1/secret_pb.ts";
 import { connectNatsBus } from "../shared/bus/nats-bus.ts";
 import { boundedCas } from "../shared/cas/bounded-cas.ts";
 import { openDiskCas } from "../shared/cas/disk-cas.ts";
@@ -49,6 +50,7 @@ import { type LogWriters, logService } from "./api/grpc/log-service.ts";
 import { poolService } from "./api/grpc/pool-service.ts";
 import { reflectionService } from "./api/grpc/reflection-service.ts";
 import { runService } from "./api/grpc/run-service.ts";
+import { secretService } from "./api/grpc/secret-service.ts";
 import { guarded, principalOf } from "./api/guard.ts";
 import { healthPages } from "./api/http/health-pages.ts";
 import { type HttpServerOptions, httpServer } from "./api/http/http-server.ts";
@@ -64,6 +66,8 @@ import { storedEnvironments } from "./delivery/environment/environments.ts";
 import { flows } from "./delivery/insight/flows.ts";
 import { RunEngine } from "./delivery/run/run-engine.ts";
 import { runSummaries } from "./delivery/run/run-summaries.ts";
+import { agentSealer } from "./delivery/secret/agent-sealer.ts";
+import { openStoredSecrets } from "./delivery/secret/stored-secrets.ts";
 import { completenessCheckingActionCache } from "./farm/action-cache/completeness-checking-action-cache.ts";
 import { keepResults } from "./farm/action-cache/keep-results.ts";
 import { sqliteActionCache } from "./farm/action-cache/sqlite-action-cache.ts";
@@ -114,6 +118,7 @@ export async function startCoordinator(config: CoordinatorConfig, log: Logger): 
     // store
     const sqlite = await openDatabase(config.data, own, onError);
     const store = sqliteEventStore({ sqlite });
+    const secrets = await openStoredSecrets({ sqlite, store, ...secretSettings(config), clock });
     const bus = own("bus", await firstConnection({ ...config.bus, name: "coordinator", clock, onError }));
 
     // farm
@@ -132,7 +137,7 @@ export async function startCoordinator(config: CoordinatorConfig, log: Logger): 
     const pools = await wirePools({ config, ...known, scheduler: () => scheduler, grpcPort: () => ports.grpc });
     const scheduler: FarmScheduler = new FarmScheduler({
       ...{ bus, agents, pools, clock, term, lease: config.lease },
-      dispatcher: busDispatcher(bus),
+      dispatcher: busDispatcher(bus, agentSealer({ values: secrets, agents })),
       table: sqliteExecutionTable(sqlite),
       keep: keepResults({ cas, actionCache }),
       attemptEnded: endLogsIn(logs),
@@ -146,7 +151,7 @@ export async function startCoordinator(config: CoordinatorConfig, log: Logger): 
     const meters = metrics({ scheduler: () => scheduler.stats(), agents });
     const pinning = turns();
     const runs = new RunEngine({
-      ...{ store, summaries, cas, actionCache, scheduler, environments, clock, pinning },
+      ...{ store, summaries, cas, actionCache, scheduler, environments, secrets, clock, pinning },
       quotasOf: () => create(ProjectQuotasSchema),
       offers: () => [...agents.list().filter(isConnected).map(offerOf), ...pools.offers()],
       onEvent: meters.onEvent,
@@ -179,6 +184,7 @@ export async function startCoordinator(config: CoordinatorConfig, log: Logger): 
         mounted(LogService, logService({ logs, writers: letIn.logWriters, runs, cas })),
         mounted(EnvironmentService, environmentService(environments)),
         mounted(PoolService, poolService(pools)),
+        mounted(SecretService, secretService(secrets)),
         mounted(AgentService, agentService(joined)),
         mounted(AdminService, adminService(administered)),
       ],
@@ -238,6 +244,10 @@ function keepingSettings(config: KeepingConfig): KeepingSettings {
     artifactAgeMs: config.keepArtifactsFor,
   };
   return { casBytesMax: config.casMaxBytes, cacheAgeMs: config.keepCacheFor, policyOf: () => policy };
+}
+
+function secretSettings({ secretKeyFile, forgetSecrets }: CoordinatorConfig) {
+  return { keyFile: secretKeyFile, forget: forgetSecrets };
 }
 
 type Own = ReturnType<typeof ownedBy>;

@@ -254,6 +254,7 @@ function assignmentFrom(message: Assign, clock: Clock): Assignment {
     time: taskTime(clock),
     ...(message.namedCaches === undefined ? {} : { caches: message.namedCaches }),
     ...(message.hostOperation === undefined ? {} : { operation: message }),
+    ...(message.sealedSecrets === undefined ? {} : { sealedSecrets: message.sealedSecrets }),
   };
 }
 

@@ -25,6 +25,7 @@ const byService = new Map<string, readonly Role[] | undefined>([
 
 const byMethod = new Map<string, readonly Role[]>([
   ["millrace.v1.LogService/AppendLog", agents],
+  ["millrace.v1.SecretService/ListSecrets", people],
   ["millrace.v1.AgentService/EnrolAgent", newcomers],
   ["millrace.v1.AgentService/JoinFarm", agents],
   ["millrace.v1.AgentService/FetchProgram", agents],

@@ -109,6 +109,24 @@ export const runLimits = {
   concurrencyMax: 1_000,
   /** Secrets of one task. */
   taskSecrets: 50,
+  /** A secret's value: a key with its whole chain of certificates fits many times over. */
+  secretBytes: 64 * 1024,
+  /** Secrets of one project: all of them are read when its key is rotated. */
+  projectSecrets: 1_000,
+  /** Values that are encrypted anew in one write while the key is rotated: some 6 MiB. */
+  secretsRotated: 100,
+  /** A value, a line of one, or what is left of it in base64, that is shorter is not masked: it would be found everywhere. */
+  maskedFormBytesMin: 4,
+  /** A value, or a line of one, that is shorter is warned about: it is masked where it means something else, too. */
+  maskedValueBytesMin: 8,
+  /** A form of a secret that is longer is recognised by pieces of this length: so much of a log may wait for its next bytes. */
+  maskedPieceBytes: 64,
+  /** Of a text, before what is masked next: a piece whose every byte is written as `\u0000`, and a wrapped line. */
+  maskingContextBytes: 512,
+  /** An output file is searched for secrets up to here: a third of a second; what is larger is no text that people look at. */
+  searchedFileBytes: 64 * 1024 * 1024,
+  /** All output files of a task together. */
+  searchedOutputBytes: 512 * 1024 * 1024,
   /** Runs of a pipeline that its flow is taken from, unless told otherwise. */
   flowRuns: 20,
   /** The most: each has its events read from the log. */

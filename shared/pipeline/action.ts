@@ -18,24 +18,33 @@ import { toolProperty } from "./tool-property.ts";
 /**
  * The Action of a planned task on its final input root: the declared inputs, with used artifacts in place. Its digest is
  * the key of the action cache, so everything in it is canonical and nothing in it names a run or a task.
+ * @param project part of the key of a task that uses secrets: what one project's gave is no result for another
  */
-export function actionFor(planned: PlannedTask, inputRoot: Digest): { action: Action; digest: Digest; blob: Blob } {
+export function actionFor(
+  planned: PlannedTask,
+  inputRoot: Digest,
+  project = "default",
+): { action: Action; digest: Digest; blob: Blob } {
+  const salt = saltOf(planned, project);
   const action = create(ActionSchema, {
     inputRootDigest: digestToMessage(inputRoot),
     doNotCache: planned.doNotCache,
     ...(planned.commandDigest === undefined ? {} : { commandDigest: planned.commandDigest }),
     ...(planned.timeout === undefined ? {} : { timeout: planned.timeout }),
     ...(planned.platform === undefined ? {} : { platform: planned.platform }),
-    // What the caches are called and where they are, never what is in them.
-    ...(planned.caches.length === 0 ? {} : { salt: toBinary(ActionSaltSchema, saltOf(planned)) }),
+    ...(salt === undefined ? {} : { salt: toBinary(ActionSaltSchema, salt) }),
   });
   const blob = messageBlob(ActionSchema, action);
   return { action, digest: blob.digest, blob };
 }
 
-function saltOf({ caches }: Pick<PlannedTask, "caches">): ActionSalt {
-  const sorted = [...caches].sort((a, b) => compareUtf8(a.name, b.name));
-  return create(ActionSaltSchema, { caches: sorted });
+/** What caches and secrets are called and where they are, never what is in them. */
+function saltOf({ caches, secrets }: PlannedTask, project: string): ActionSalt | undefined {
+  if (caches.length === 0 && secrets.length === 0) return undefined;
+  return create(ActionSaltSchema, {
+    caches: [...caches].sort((a, b) => compareUtf8(a.name, b.name)),
+    ...(secrets.length === 0 ? {} : { project, secrets: secrets.toSorted((a, b) => compareUtf8(a.env, b.env)) }),
+  });
 }
 
 /** What a task runs, where it does not depend on the source. Lists are sorted, as REAPI asks for of canonical Commands. */

@@ -57,7 +57,7 @@ export async function prepareTask(
   const { cas, actionCache } = deps;
   const inputRoot = await inputRootOf(cas, state, task, signal);
   const planned = await placed(deps, state, task, signal);
-  const { action, digest, blob } = actionFor(planned, inputRoot);
+  const { action, digest, blob } = actionFor(planned, inputRoot, state.project);
   const entry = action.doNotCache || task.bypassCache ? undefined : await actionCache.get(digest, signal);
   if (entry !== undefined) {
     const { result } = entry;

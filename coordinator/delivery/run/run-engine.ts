@@ -14,6 +14,7 @@ import type { EventStore } from "../../store/event-store.ts";
 import { withPresentWaits } from "../concurrency/present-waits.ts";
 import { type RunRoom, runRoom } from "../concurrency/project-quotas.ts";
 import type { Environments } from "../environment/environments.ts";
+import type { SecretValues } from "../secret/secret-values.ts";
 import { planSupplied, type RunSource, type SourceSupplier } from "../source/run-source.ts";
 import { type KeptPlans, keptPlans } from "./kept-plans.ts";
 import { planSource } from "./plan-source.ts";
@@ -46,6 +47,7 @@ export interface RunEngineDeps {
   readonly actionCache: ActionCache;
   readonly scheduler: Scheduler;
   readonly environments: Environments;
+  readonly secrets: Pick<SecretValues, "missing" | "subscribe">;
   readonly clock: Clock;
   /** In which runs are changed that may have finished, and removed: a run that was just pinned must not go. */
   readonly pinning: Turns;

@@ -16,6 +16,8 @@ import type { ActionCache } from "../../farm/action-cache/action-cache.ts";
 import type { ExecutionOutcome, ExecutionUpdate, Scheduler } from "../../farm/scheduler/scheduler.ts";
 import { type Admissions, type AdmissionWait, admissions } from "../concurrency/admissions.ts";
 import type { Environments } from "../environment/environments.ts";
+import type { SecretValues } from "../secret/secret-values.ts";
+import { type SecretWaits, secretWaits } from "../secret/secret-waits.ts";
 import { type BoundedWork, boundedWork } from "./bounded-work.ts";
 import { couldBegin, isToEnd } from "./decide-run.ts";
 import { executionIdOf, executionRequest, isOfRun } from "./execution-request.ts";
@@ -33,6 +35,7 @@ export interface TaskDriverDeps {
   readonly environments: Environments;
   /** What connected agents have at this moment. */
   readonly offers: () => readonly ToolOffer[];
+  readonly secrets: Pick<SecretValues, "missing" | "subscribe">;
   readonly quotasOf: (project: string) => ProjectQuotas;
   readonly clock: Clock;
   /** Whom the events are due to that follow from what the farm tells. */
@@ -66,11 +69,13 @@ export class TaskDriver {
   readonly #admissions: Admissions<RunActor>;
   /** Executions that are to end because a newer run takes their place, with what is said of it. */
   readonly #superseded = new Map<string, string>();
+  readonly #secretWaits: SecretWaits;
   readonly #stopped = new AbortController();
   #unsubscribe = (): void => {};
 
   constructor(deps: TaskDriverDeps) {
     this.#deps = deps;
+    this.#secretWaits = secretWaits(deps.secrets);
     this.#preparing = boundedWork(limits.preparingTasks, deps.onError);
     this.#admissions = admissions({
       quotasOf: deps.quotasOf,
@@ -85,6 +90,7 @@ export class TaskDriver {
 
   async stop(): Promise<void> {
     this.#unsubscribe();
+    this.#secretWaits.close();
     this.#stopped.abort();
   }
 
@@ -161,6 +167,7 @@ export class TaskDriver {
       const id = executionIdOf(actor.state, { name, round });
       this.#prepared.delete(id);
       this.#superseded.delete(id);
+      this.#secretWaits.leave(id);
       const isOver = round < task.round || !isOpen(task);
       if (isOver && this.#executions.delete(id)) this.#background(this.#deps.scheduler.forget(id));
     }
@@ -168,7 +175,9 @@ export class TaskDriver {
 
   /** It was skipped: what the farm has of it is stopped, and forgotten when that is over. */
   #release(actor: RunActor, { name, round, executionId, skipReason }: TaskState): void {
-    this.#prepared.delete(executionIdOf(actor.state, { name, round }));
+    const id = executionIdOf(actor.state, { name, round });
+    this.#prepared.delete(id);
+    this.#secretWaits.leave(id);
     if (executionId === "") return;
     this.#executions.set(executionId, { actor, task: name, round });
     this.#deps.scheduler.cancel(executionId, skipReason);
@@ -189,11 +198,23 @@ export class TaskDriver {
 
   /** It asks whether it may; when it was told to wait, it has done so. */
   #begin(actor: RunActor, task: TaskState): void {
-    if (isAdmissionWait(task)) {
+    const lacking = this.#secretWaits.reason({ project: actor.state.project, planned: task.planned });
+    if (lacking !== undefined) this.#background(this.#awaitSecret(actor, task, lacking));
+    else if (isAdmissionWait(task)) {
       const hasTurn = this.#admissions.waitOf(actor.state.run, task.name) === undefined;
       if (hasTurn) this.#takeTurn(actor, task.name); // it was given its place before this was written down
     } else if (this.#admissions.mayPrepare(actor, task)) this.#prepare(actor, task);
     else this.#background(this.#do(actor, { ...this.#waiting(actor, task), round: task.round }));
+  }
+
+  /** Watched only once the wait is in the log: what is said of its end must come after it. */
+  async #awaitSecret(actor: RunActor, { name, round, planned }: TaskState, detail: string): Promise<void> {
+    await this.#do(actor, { kind: "wait", task: name, round, cause: WaitCause.SECRET, detail });
+    const user = { project: actor.state.project, planned };
+    this.#secretWaits.watch(executionIdOf(actor.state, { name, round }), user, () => {
+      const waitsStill = actor.state.tasks.get(name)?.wait?.cause === WaitCause.SECRET;
+      if (waitsStill) this.#takeTurn(actor, name);
+    });
   }
 
   #takeTurn(actor: RunActor, task: string): void {

@@ -5,7 +5,12 @@ import {
   type Command,
   CommandSchema,
 } from "../../../proto/gen/build/bazel/remote/execution/v2/remote_execution_pb.ts";
-import type { HostOperation, NamedCaches, SourceImport } from "../../../proto/gen/millrace/v1/dispatch_pb.ts";
+import type {
+  HostOperation,
+  NamedCaches,
+  SourceImport,
+  TaskSecrets,
+} from "../../../proto/gen/millrace/v1/dispatch_pb.ts";
 import type { Digest } from "../../../shared/digest.ts";
 import type { ExecutionRequest } from "./scheduler.ts";
 
@@ -21,6 +26,7 @@ class PackedRequest implements ExecutionRequest {
   readonly fairGroup: string;
   readonly volatileEnvironment: Readonly<Record<string, string>>;
   readonly namedCaches?: NamedCaches;
+  readonly secrets?: TaskSecrets;
   readonly hostOperation?: HostOperation;
   readonly atMostOnce?: boolean;
   readonly avoidAgents?: readonly string[];
@@ -37,6 +43,7 @@ class PackedRequest implements ExecutionRequest {
     this.fairGroup = request.fairGroup;
     this.volatileEnvironment = request.volatileEnvironment;
     if (request.namedCaches !== undefined) this.namedCaches = request.namedCaches;
+    if (request.secrets !== undefined) this.secrets = request.secrets;
     if (request.hostOperation !== undefined) this.hostOperation = request.hostOperation;
     if (request.atMostOnce !== undefined) this.atMostOnce = request.atMostOnce;
     if (request.avoidAgents !== undefined) this.avoidAgents = request.avoidAgents;

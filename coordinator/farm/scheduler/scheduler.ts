@@ -3,7 +3,12 @@ import type {
   ActionResult,
   Command,
 } from "../../../proto/gen/build/bazel/remote/execution/v2/remote_execution_pb.ts";
-import type { HostOperation, NamedCaches, SourceImport } from "../../../proto/gen/millrace/v1/dispatch_pb.ts";
+import type {
+  HostOperation,
+  NamedCaches,
+  SourceImport,
+  TaskSecrets,
+} from "../../../proto/gen/millrace/v1/dispatch_pb.ts";
 import type {
   Confinement,
   DeploymentOutcome,
@@ -28,6 +33,8 @@ export interface ExecutionRequest {
   readonly volatileEnvironment: Readonly<Record<string, string>>;
   /** Folders that the agent keeps between its tasks. The declaration is in the Action's salt, too. */
   readonly namedCaches?: NamedCaches;
+  /** What its process is given of its project's secrets: names. The declaration is in the Action's salt, too. */
+  readonly secrets?: TaskSecrets;
   /**
    * Set for what outlives its task. Such an execution is never given to a second agent, whatever becomes of the first: its
    * platform names the agent (label `agent`), and it waits for that one to come back.

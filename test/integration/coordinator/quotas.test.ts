@@ -39,6 +39,7 @@ async function startRuns(quotas: MessageInitShape<typeof ProjectQuotasSchema>, d
   const watchers = new Set<() => void>();
   const runs = new RunEngine({
     ...{ store, summaries, cas, actionCache, scheduler, environments, clock, onError, pinning: turns() },
+    secrets: { missing: () => [], subscribe: () => () => undefined },
     offers: () => [],
     quotasOf: () => create(ProjectQuotasSchema, quotas),
     onEvent: () => queueMicrotask(() => watchers.forEach((look) => look())),

@@ -10,6 +10,7 @@ import {
   HostOperationSchema,
   NamedCachesSchema,
   SourceImportSchema,
+  TaskSecretsSchema,
 } from "../../../../../proto/gen/millrace/v1/dispatch_pb.ts";
 import { digestOf } from "../../../../../shared/digest.ts";
 
@@ -23,6 +24,7 @@ const full: Required<ExecutionRequest> = {
   fairGroup: "run",
   volatileEnvironment: { MILLRACE_RUN: "run" },
   namedCaches: create(NamedCachesSchema, { caches: [{ name: "npm", path: ".npm" }] }),
+  secrets: create(TaskSecretsSchema, { project: "shop", secrets: [{ secret: "token", env: "TOKEN" }] }),
   hostOperation: create(HostOperationSchema, {}),
   atMostOnce: true,
   avoidAgents: ["a"],
