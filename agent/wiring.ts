@@ -36,7 +36,7 @@ import { folderCaches } from "./caches/folder-caches.ts";
 import type { AgentConfig } from "./config.ts";
 import { confine } from "./confine.ts";
 import { openAgentDatabase } from "./database.ts";
-import { type KeyFile, openKeyFile } from "./enrolment/agent-keys.ts";
+import { type KeyFile, keyFileOf, openKeyFile } from "./enrolment/agent-keys.ts";
 import { enrollingCoordinator, enrolment } from "./enrolment/enrolment.ts";
 import { choosingExecutor } from "./executor/choosing-executor.ts";
 import { collectingExecutor } from "./executor/collecting-executor.ts";
@@ -264,11 +264,6 @@ function connectBus(answer: BusAddress, { id, keys, reached, onError, onRefused 
       if (error.code === "unauthenticated") onRefused();
     },
   });
-}
-
-/** A file for each coordinator: an agent shows none of them what it has for another. */
-function keyFileOf(coordinator: string): string {
-  return join("enrolments", `${hash("sha256", coordinator).slice(0, 16)}.json`);
 }
 
 /** What the farm of this agent does for its upgrades. */
