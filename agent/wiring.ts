@@ -36,7 +36,7 @@ import { folderCaches } from "./caches/folder-caches.ts";
 import type { AgentConfig } from "./config.ts";
 import { confine } from "./confine.ts";
 import { openAgentDatabase } from "./database.ts";
-import { type KeyFile, openKeyFile } from "./enrolment/agent-keys.ts";
+import { type KeyFile, keyFileOf, openKeyFile } from "./enrolment/agent-keys.ts";
 import { enrollingCoordinator, enrolment } from "./enrolment/enrolment.ts";
 import { choosingExecutor } from "./executor/choosing-executor.ts";
 import { collectingExecutor } from "./executor/collecting-executor.ts";
@@ -152,7 +152,7 @@ export async function wireAgent(
   const hosting = { logs, shelf, store, onStep, unitsEnd, ending: ending.signal };
   const { journal, operation } = await wireOperations({ ...parts, ...hosting });
   const imports = await wireSource({ ...parts, path: confined.path, allowedPaths: config.sourcePath, own });
-  const choices = { actions: log, operations: operation, imports };
+  const choices = { actions: log, operations: operation, imports: secrets.unsealing(imports) };
   const executor = reportingExecutor(choosingExecutor(choices), { agentId: id, own });
 
   const found = [`input-root:${mode.kind}`, runner.feature, `sandbox:${confined.sandbox}`];
@@ -265,11 +265,6 @@ function connectBus(answer: BusAddress, { id, keys, reached, onError, onRefused 
       if (error.code === "unauthenticated") onRefused();
     },
   });
-}
-
-/** A file for each coordinator: an agent shows none of them what it has for another. */
-function keyFileOf(coordinator: string): string {
-  return join("enrolments", `${hash("sha256", coordinator).slice(0, 16)}.json`);
 }
 
 /** What the farm of this agent does for its upgrades. */

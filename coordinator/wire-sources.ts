@@ -16,8 +16,8 @@ export function wireSources({ runs, summaries, projects, ...farm }: SourceParts)
   const imports = farmImports({ ...farm, newId: randomUUID });
   const lastCommits: GitSubmitsDeps["lastCommits"] = (of) => summaries.lastCommits(of);
   const repositoryOf: GitSubmitsDeps["repositoryOf"] = (name) => {
-    const { repository = "", defaultBranch = "" } = projects.find(name) ?? {};
-    return repository === "" ? undefined : { url: repository, defaultBranch };
+    const { repository = "", defaultBranch = "", credentialsSecret = "" } = projects.find(name) ?? {};
+    return repository === "" ? undefined : { url: repository, defaultBranch, credentialsSecret };
   };
   return { imports, gits: gitSubmits({ runs, imports, repositoryOf, lastCommits }) };
 }

@@ -124,11 +124,10 @@ export async function startCoordinator(config: CoordinatorConfig, log: Logger): 
     const results = sqliteActionCache({ sqlite, clock });
     const actionCache = completenessCheckingActionCache(results, cas);
     const logs = own("logs", await openFileLogStore({ dir: join(config.data, "logs"), clock }));
-    const term = await nextTerm(sqlite);
-    const lostKeptMs = config.keeping.keepLostAgentsFor;
+    const [term, lostKeptMs] = [await nextTerm(sqlite), config.keeping.keepLostAgentsFor];
     const agents = busAgentRegistry({ bus, sqlite, clock, term, lease: config.lease, lostKeptMs, onError });
-    const letIn = await wireEnrolment(config, { sqlite, clock, own, agents, onError });
-    const { enrolments, enrolmentTokens } = letIn;
+    const enrolling = { sqlite, clock, own, agents, onError };
+    const { enrolments, enrolmentTokens, ...letIn } = await wireEnrolment(config, enrolling);
     const programs = filePrograms({ dist: config.dist ?? ownDist(), own: ownExecutable(), version });
     const upgrades = rollingUpgrades({ agents, programs, bus, version, clock, onError });
     const known = { agents, enrolments, fingerprint, sqlite, clock, onError };

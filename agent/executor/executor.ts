@@ -69,6 +69,12 @@ export interface Assignment {
   readonly secrets?: OpenSecrets;
 }
 
+/** An import of a source, and whom to tell how far it is. */
+export interface Importing {
+  readonly request: SourceImport;
+  readonly tell: (phase: ImportPhase) => void;
+}
+
 /** The secrets of an attempt. Nothing of it may leave the process but by the ways that it names. */
 export interface OpenSecrets {
   /** Hides them in whatever leaves the agent. */
@@ -77,12 +83,6 @@ export interface OpenSecrets {
   readonly environment: Readonly<Record<string, string>>;
   /** Absolute: holds those that the process reads from files. */
   readonly folder?: string;
-}
-
-/** An import of a source, and whom to tell how far it is. */
-export interface Importing {
-  readonly request: SourceImport;
-  readonly tell: (phase: ImportPhase) => void;
 }
 
 /** What an attempt needs to know whose process may have effects that must not happen twice. */

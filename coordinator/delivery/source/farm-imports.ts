@@ -4,7 +4,7 @@ import {
   ActionSchema,
   CommandSchema,
 } from "../../../proto/gen/build/bazel/remote/execution/v2/remote_execution_pb.ts";
-import { ImportPhase, SourceImportSchema } from "../../../proto/gen/millrace/v1/dispatch_pb.ts";
+import { ImportPhase, SourceImportSchema, TaskSecretsSchema } from "../../../proto/gen/millrace/v1/dispatch_pb.ts";
 import { EndingKind, GitSourceSchema } from "../../../proto/gen/millrace/v1/event_pb.ts";
 import { ImportState } from "../../../proto/gen/millrace/v1/run_pb.ts";
 import type { Cas } from "../../../shared/cas/cas.ts";
@@ -13,7 +13,7 @@ import { digestFromMessage, digestOf, digestToMessage, emptyDigest } from "../..
 import { MillraceError } from "../../../shared/errors.ts";
 import type { Component } from "../../../shared/lifecycle.ts";
 import { limits } from "../../../shared/limits.ts";
-import { importProperty } from "../../../shared/source/import-property.ts";
+import { importProperty, repositoryCredentials } from "../../../shared/source/import-property.ts";
 import type { AgentChange, AgentRegistry } from "../../farm/agents/agent-registry.ts";
 import type { ExecutionOutcome, ExecutionRequest, ExecutionUpdate, Scheduler } from "../../farm/scheduler/scheduler.ts";
 import type { RunSource } from "./run-source.ts";
@@ -111,7 +111,7 @@ function stateOf(phase: ImportPhase): ImportState | undefined {
 }
 
 /** An Action only in form: what to do is in the SourceImport, and no process is started for it. */
-function executionOf(id: string, { url, ref, previous, whole }: ImportRequest): ExecutionRequest {
+function executionOf(id: string, { url, ref, previous, whole, ...of }: ImportRequest): ExecutionRequest {
   const command = create(CommandSchema, { arguments: ["import", url, ref] });
   const action = create(ActionSchema, {
     commandDigest: digestToMessage(digestOf(toBinary(CommandSchema, command))),
@@ -125,8 +125,15 @@ function executionOf(id: string, { url, ref, previous, whole }: ImportRequest): 
     priority: limits.importPriority,
     fairGroup: "imports",
     volatileEnvironment: {},
+    ...secretsOf(of),
     sourceImport: create(SourceImportSchema, { url, ref, previous: [...previous], whole }),
   };
+}
+
+/** Sealed to the agent when it is chosen, like those of tasks. */
+function secretsOf({ project, credentialsSecret: secret }: Pick<ImportRequest, "project" | "credentialsSecret">) {
+  if (secret === "") return {};
+  return { secrets: create(TaskSecretsSchema, { project, secrets: [{ secret, env: repositoryCredentials }] }) };
 }
 
 async function sourceOf(

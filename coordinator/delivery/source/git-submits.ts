@@ -27,6 +27,8 @@ export interface ProjectRepository {
   readonly url: string;
   /** Empty: the repository's own. */
   readonly defaultBranch: string;
+  /** The secret of the project that opens it; empty: none is needed. */
+  readonly credentialsSecret: string;
 }
 
 export interface GitSubmitsDeps {
@@ -47,13 +49,15 @@ export interface PipelineOfRepository {
 
 export function gitSubmits({ runs, imports, repositoryOf, lastCommits }: GitSubmitsDeps): GitSubmits {
   /** The address and the ref that are meant. */
-  function complete({ url, ref }: GitRef, project: string): { url: string; ref: string } {
+  function complete({ url, ref }: GitRef, project: string) {
     const own = repositoryOf(project);
     if (url === "" && own === undefined) {
       throw new MillraceError("invalid_argument", `the project ${project} has no repository: name one with --git URL`);
     }
     const isOwn = own !== undefined && (url === "" || url === own.url);
-    const meant = { url: url || (own?.url ?? ""), ref: ref || (isOwn ? own.defaultBranch : "") };
+    // They open the project's own repository, and are shown to no other.
+    const credentialsSecret = isOwn ? own.credentialsSecret : "";
+    const meant = { url: url || (own?.url ?? ""), ref: ref || (isOwn ? own.defaultBranch : ""), credentialsSecret };
     parseRepository(meant.url);
     if (meant.ref !== "") checkRef(meant.ref);
     return meant;
@@ -62,12 +66,12 @@ export function gitSubmits({ runs, imports, repositoryOf, lastCommits }: GitSubm
   return {
     async submit(asker, { request, git, onProgress = () => {} }, signal) {
       const project = request.project || "default";
-      const { url, ref } = complete(git, project);
+      const { url, ref, credentialsSecret } = complete(git, project);
       const pipelinePath = pipelinePathOf(request.pipelinePath);
       const supply = async (whole: boolean) => {
         onProgress(ImportState.WAITING, "");
         const previous = await lastCommits({ project, pipelinePath, url });
-        return await imports.import({ project, url, ref, previous, whole }, signal, onProgress);
+        return await imports.import({ project, url, ref, credentialsSecret, previous, whole }, signal, onProgress);
       };
       return await runs.submit(asker, request, supply, signal);
     },

@@ -11,6 +11,8 @@ export interface ImportRequest {
   readonly whole: boolean;
   /** Whose repository it is. */
   readonly project: string;
+  /** The secret of the project that opens it; empty: none is needed. */
+  readonly credentialsSecret: string;
 }
 
 /** Told how far an import is; the state may be told again with another detail. */

@@ -15,7 +15,7 @@ import { type SchedulerFarm, startSchedulerFarm } from "../../support/scheduler-
 import { tempDir } from "../../support/temp-dir.ts";
 
 const request: ImportRequest = {
-  ...{ url: "https://example.org/shop.git", ref: "main", whole: false, project: "default" },
+  ...{ url: "https://example.org/shop.git", ref: "main", whole: false, project: "default", credentialsSecret: "" },
   previous: [create(BranchCommitSchema, { branch: "main", commit: "a".repeat(40) })],
 };
 const withGit = { features: [importProperty] };

@@ -19,7 +19,7 @@ import type { Message, UnknownEnum } from "@bufbuild/protobuf";
  * Describes the file millrace/v1/dispatch.proto.
  */
 export const file_millrace_v1_dispatch: GenFile = /*@__PURE__*/
-  fileDesc("ChptaWxscmFjZS92MS9kaXNwYXRjaC5wcm90bxILbWlsbHJhY2UudjEiJQoFRXBvY2gSDAoEdGVybRgBIAEoAxIOCgZudW1iZXIYAiABKAMiUwoKSW5saW5lQmxvYhI3CgZkaWdlc3QYASABKAsyJy5idWlsZC5iYXplbC5yZW1vdGUuZXhlY3V0aW9uLnYyLkRpZ2VzdBIMCgRkYXRhGAIgASgMIqIECgZBc3NpZ24SFAoMZXhlY3V0aW9uX2lkGAEgASgJEiEKBWVwb2NoGAIgASgLMhIubWlsbHJhY2UudjEuRXBvY2gSDwoHYXR0ZW1wdBgDIAEoBRI+Cg1hY3Rpb25fZGlnZXN0GAQgASgLMicuYnVpbGQuYmF6ZWwucmVtb3RlLmV4ZWN1dGlvbi52Mi5EaWdlc3QSJgoFYmxvYnMYBSADKAsyFy5taWxscmFjZS52MS5JbmxpbmVCbG9iEkoKFHZvbGF0aWxlX2Vudmlyb25tZW50GAYgAygLMiwubWlsbHJhY2UudjEuQXNzaWduLlZvbGF0aWxlRW52aXJvbm1lbnRFbnRyeRIuCgxuYW1lZF9jYWNoZXMYByABKAsyGC5taWxscmFjZS52MS5OYW1lZENhY2hlcxIyCg5ob3N0X29wZXJhdGlvbhgUIAEoCzIaLm1pbGxyYWNlLnYxLkhvc3RPcGVyYXRpb24SFAoMYXRfbW9zdF9vbmNlGBUgASgIEjAKDXNvdXJjZV9pbXBvcnQYHiABKAsyGS5taWxscmFjZS52MS5Tb3VyY2VJbXBvcnQSMgoOc2VhbGVkX3NlY3JldHMYKCABKAsyGi5taWxscmFjZS52MS5TZWFsZWRTZWNyZXRzGjoKGFZvbGF0aWxlRW52aXJvbm1lbnRFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBIkcKC1Rhc2tTZWNyZXRzEg8KB3Byb2plY3QYASABKAkSJwoHc2VjcmV0cxgCIAMoCzIWLm1pbGxyYWNlLnYxLlNlY3JldFVzZSJBCg1TZWFsZWRTZWNyZXRzEhwKFGVwaGVtZXJhbF9wdWJsaWNfa2V5GAEgASgMEhIKCmNpcGhlcnRleHQYAiABKAwiOAoMU2VjcmV0VmFsdWVzEigKBnZhbHVlcxgBIAMoCzIYLm1pbGxyYWNlLnYxLlNlY3JldFZhbHVlIkEKC1NlY3JldFZhbHVlEiMKA3VzZRgBIAEoCzIWLm1pbGxyYWNlLnYxLlNlY3JldFVzZRINCgV2YWx1ZRgCIAEoDCJkCgxTb3VyY2VJbXBvcnQSCwoDdXJsGAEgASgJEgsKA3JlZhgCIAEoCRIrCghwcmV2aW91cxgDIAMoCzIZLm1pbGxyYWNlLnYxLkJyYW5jaENvbW1pdBINCgV3aG9sZRgEIAEoCCIuCgxCcmFuY2hDb21taXQSDgoGYnJhbmNoGAEgASgJEg4KBmNvbW1pdBgCIAEoCSJHCgtOYW1lZENhY2hlcxIPCgdwcm9qZWN0GAEgASgJEicKBmNhY2hlcxgCIAMoCzIXLm1pbGxyYWNlLnYxLk5hbWVkQ2FjaGUiQgoNSG9zdE9wZXJhdGlvbhIpCgZkZXBsb3kYASABKAsyFy5taWxscmFjZS52MS5EZXBsb3ltZW50SABCBgoEa2luZCIwCgtBc3NpZ25SZXBseRIQCghhY2NlcHRlZBgBIAEoCBIPCgdyZWZ1c2FsGAIgASgJIlEKBkNhbmNlbBIUCgxleGVjdXRpb25faWQYASABKAkSIQoFZXBvY2gYAiABKAsyEi5taWxscmFjZS52MS5FcG9jaBIOCgZyZWFzb24YAyABKAkiHAoLQ2FuY2VsUmVwbHkSDQoFa25vd24YASABKAgikAEKCUhlYXJ0YmVhdBIQCghhZ2VudF9pZBgBIAEoCRIPCgdzZXNzaW9uGAIgASgJEhAKCGRyYWluaW5nGAMgASgIEigKBGhlbGQYBCADKAsyGi5taWxscmFjZS52MS5IZWxkRXhlY3V0aW9uEiQKBGRpc2sYBSABKAsyFi5taWxscmFjZS52MS5EaXNrU3BhY2UiEAoOSGVhcnRiZWF0UmVwbHkieAoNSGVsZEV4ZWN1dGlvbhIUCgxleGVjdXRpb25faWQYASABKAkSIQoFZXBvY2gYAiABKAsyEi5taWxscmFjZS52MS5FcG9jaBIuCgxpbXBvcnRfcGhhc2UYAyABKA4yGC5taWxscmFjZS52MS5JbXBvcnRQaGFzZSLlAgoGUmVwb3J0EhAKCGFnZW50X2lkGAEgASgJEhQKDGV4ZWN1dGlvbl9pZBgCIAEoCRIhCgVlcG9jaBgDIAEoCzISLm1pbGxyYWNlLnYxLkVwb2NoEg8KB2F0dGVtcHQYBCABKAUSIwoGZW5kaW5nGAUgASgLMhMubWlsbHJhY2UudjEuRW5kaW5nEj0KBnJlc3VsdBgGIAEoCzItLmJ1aWxkLmJhemVsLnJlbW90ZS5leGVjdXRpb24udjIuQWN0aW9uUmVzdWx0EikKBXVzYWdlGAcgASgLMhoubWlsbHJhY2UudjEuUmVzb3VyY2VVc2FnZRItCgtjb25maW5lbWVudBgIIAEoCzIYLm1pbGxyYWNlLnYxLkNvbmZpbmVtZW50EjIKCmRlcGxveW1lbnQYFCABKAsyHi5taWxscmFjZS52MS5EZXBsb3ltZW50T3V0Y29tZRINCgViZWd1bhgVIAEoCCI6CgtSZXBvcnRSZXBseRIrCgdvdXRjb21lGAEgASgOMhoubWlsbHJhY2UudjEuUmVwb3J0T3V0Y29tZSIYCghSb2xsQ2FsbBIMCgR0ZXJtGAEgASgDIggKBlJlam9pbiIsCgdHb29kYnllEhAKCGFnZW50X2lkGAEgASgJEg8KB3Nlc3Npb24YAiABKAkiGQoFRHJhaW4SEAoIZHJhaW5pbmcYASABKAgqYgoLSW1wb3J0UGhhc2USHAoYSU1QT1JUX1BIQVNFX1VOU1BFQ0lGSUVEEAASGQoVSU1QT1JUX1BIQVNFX0ZFVENISU5HEAESGgoWSU1QT1JUX1BIQVNFX1VQTE9BRElORxACKmcKDVJlcG9ydE91dGNvbWUSHgoaUkVQT1JUX09VVENPTUVfVU5TUEVDSUZJRUQQABIbChdSRVBPUlRfT1VUQ09NRV9BQ0NFUFRFRBABEhkKFVJFUE9SVF9PVVRDT01FX0ZFTkNFRBACYgZwcm90bzM", [file_build_bazel_remote_execution_v2_remote_execution, file_millrace_v1_agent, file_millrace_v1_event]);
+  fileDesc("ChptaWxscmFjZS92MS9kaXNwYXRjaC5wcm90bxILbWlsbHJhY2UudjEiJQoFRXBvY2gSDAoEdGVybRgBIAEoAxIOCgZudW1iZXIYAiABKAMiUwoKSW5saW5lQmxvYhI3CgZkaWdlc3QYASABKAsyJy5idWlsZC5iYXplbC5yZW1vdGUuZXhlY3V0aW9uLnYyLkRpZ2VzdBIMCgRkYXRhGAIgASgMIqIECgZBc3NpZ24SFAoMZXhlY3V0aW9uX2lkGAEgASgJEiEKBWVwb2NoGAIgASgLMhIubWlsbHJhY2UudjEuRXBvY2gSDwoHYXR0ZW1wdBgDIAEoBRI+Cg1hY3Rpb25fZGlnZXN0GAQgASgLMicuYnVpbGQuYmF6ZWwucmVtb3RlLmV4ZWN1dGlvbi52Mi5EaWdlc3QSJgoFYmxvYnMYBSADKAsyFy5taWxscmFjZS52MS5JbmxpbmVCbG9iEkoKFHZvbGF0aWxlX2Vudmlyb25tZW50GAYgAygLMiwubWlsbHJhY2UudjEuQXNzaWduLlZvbGF0aWxlRW52aXJvbm1lbnRFbnRyeRIuCgxuYW1lZF9jYWNoZXMYByABKAsyGC5taWxscmFjZS52MS5OYW1lZENhY2hlcxIyCg5ob3N0X29wZXJhdGlvbhgUIAEoCzIaLm1pbGxyYWNlLnYxLkhvc3RPcGVyYXRpb24SFAoMYXRfbW9zdF9vbmNlGBUgASgIEjAKDXNvdXJjZV9pbXBvcnQYHiABKAsyGS5taWxscmFjZS52MS5Tb3VyY2VJbXBvcnQSMgoOc2VhbGVkX3NlY3JldHMYKCABKAsyGi5taWxscmFjZS52MS5TZWFsZWRTZWNyZXRzGjoKGFZvbGF0aWxlRW52aXJvbm1lbnRFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBImQKDFNvdXJjZUltcG9ydBILCgN1cmwYASABKAkSCwoDcmVmGAIgASgJEisKCHByZXZpb3VzGAMgAygLMhkubWlsbHJhY2UudjEuQnJhbmNoQ29tbWl0Eg0KBXdob2xlGAQgASgIIi4KDEJyYW5jaENvbW1pdBIOCgZicmFuY2gYASABKAkSDgoGY29tbWl0GAIgASgJIkcKC1Rhc2tTZWNyZXRzEg8KB3Byb2plY3QYASABKAkSJwoHc2VjcmV0cxgCIAMoCzIWLm1pbGxyYWNlLnYxLlNlY3JldFVzZSJBCg1TZWFsZWRTZWNyZXRzEhwKFGVwaGVtZXJhbF9wdWJsaWNfa2V5GAEgASgMEhIKCmNpcGhlcnRleHQYAiABKAwiOAoMU2VjcmV0VmFsdWVzEigKBnZhbHVlcxgBIAMoCzIYLm1pbGxyYWNlLnYxLlNlY3JldFZhbHVlIkEKC1NlY3JldFZhbHVlEiMKA3VzZRgBIAEoCzIWLm1pbGxyYWNlLnYxLlNlY3JldFVzZRINCgV2YWx1ZRgCIAEoDCJHCgtOYW1lZENhY2hlcxIPCgdwcm9qZWN0GAEgASgJEicKBmNhY2hlcxgCIAMoCzIXLm1pbGxyYWNlLnYxLk5hbWVkQ2FjaGUiQgoNSG9zdE9wZXJhdGlvbhIpCgZkZXBsb3kYASABKAsyFy5taWxscmFjZS52MS5EZXBsb3ltZW50SABCBgoEa2luZCIwCgtBc3NpZ25SZXBseRIQCghhY2NlcHRlZBgBIAEoCBIPCgdyZWZ1c2FsGAIgASgJIlEKBkNhbmNlbBIUCgxleGVjdXRpb25faWQYASABKAkSIQoFZXBvY2gYAiABKAsyEi5taWxscmFjZS52MS5FcG9jaBIOCgZyZWFzb24YAyABKAkiHAoLQ2FuY2VsUmVwbHkSDQoFa25vd24YASABKAgikAEKCUhlYXJ0YmVhdBIQCghhZ2VudF9pZBgBIAEoCRIPCgdzZXNzaW9uGAIgASgJEhAKCGRyYWluaW5nGAMgASgIEigKBGhlbGQYBCADKAsyGi5taWxscmFjZS52MS5IZWxkRXhlY3V0aW9uEiQKBGRpc2sYBSABKAsyFi5taWxscmFjZS52MS5EaXNrU3BhY2UiEAoOSGVhcnRiZWF0UmVwbHkieAoNSGVsZEV4ZWN1dGlvbhIUCgxleGVjdXRpb25faWQYASABKAkSIQoFZXBvY2gYAiABKAsyEi5taWxscmFjZS52MS5FcG9jaBIuCgxpbXBvcnRfcGhhc2UYAyABKA4yGC5taWxscmFjZS52MS5JbXBvcnRQaGFzZSLlAgoGUmVwb3J0EhAKCGFnZW50X2lkGAEgASgJEhQKDGV4ZWN1dGlvbl9pZBgCIAEoCRIhCgVlcG9jaBgDIAEoCzISLm1pbGxyYWNlLnYxLkVwb2NoEg8KB2F0dGVtcHQYBCABKAUSIwoGZW5kaW5nGAUgASgLMhMubWlsbHJhY2UudjEuRW5kaW5nEj0KBnJlc3VsdBgGIAEoCzItLmJ1aWxkLmJhemVsLnJlbW90ZS5leGVjdXRpb24udjIuQWN0aW9uUmVzdWx0EikKBXVzYWdlGAcgASgLMhoubWlsbHJhY2UudjEuUmVzb3VyY2VVc2FnZRItCgtjb25maW5lbWVudBgIIAEoCzIYLm1pbGxyYWNlLnYxLkNvbmZpbmVtZW50EjIKCmRlcGxveW1lbnQYFCABKAsyHi5taWxscmFjZS52MS5EZXBsb3ltZW50T3V0Y29tZRINCgViZWd1bhgVIAEoCCI6CgtSZXBvcnRSZXBseRIrCgdvdXRjb21lGAEgASgOMhoubWlsbHJhY2UudjEuUmVwb3J0T3V0Y29tZSIYCghSb2xsQ2FsbBIMCgR0ZXJtGAEgASgDIggKBlJlam9pbiIsCgdHb29kYnllEhAKCGFnZW50X2lkGAEgASgJEg8KB3Nlc3Npb24YAiABKAkiGQoFRHJhaW4SEAoIZHJhaW5pbmcYASABKAgqYgoLSW1wb3J0UGhhc2USHAoYSU1QT1JUX1BIQVNFX1VOU1BFQ0lGSUVEEAASGQoVSU1QT1JUX1BIQVNFX0ZFVENISU5HEAESGgoWSU1QT1JUX1BIQVNFX1VQTE9BRElORxACKmcKDVJlcG9ydE91dGNvbWUSHgoaUkVQT1JUX09VVENPTUVfVU5TUEVDSUZJRUQQABIbChdSRVBPUlRfT1VUQ09NRV9BQ0NFUFRFRBABEhkKFVJFUE9SVF9PVVRDT01FX0ZFTkNFRBACYgZwcm90bzM", [file_build_bazel_remote_execution_v2_remote_execution, file_millrace_v1_agent, file_millrace_v1_event]);
 
 /**
  * Fences an attempt: of two reports for one execution only the one with the current epoch counts. Ordered by term, then
@@ -157,107 +157,6 @@ export const AssignSchema: GenMessage<Assign> = /*@__PURE__*/
   messageDesc(file_millrace_v1_dispatch, 2);
 
 /**
- * Which secrets a task uses: their names, never a value.
- *
- * @generated from message millrace.v1.TaskSecrets
- */
-export type TaskSecrets = Message<"millrace.v1.TaskSecrets"> & {
-  /**
-   * Secrets of different projects are different ones, whatever their names.
-   *
-   * @generated from field: string project = 1;
-   */
-  project: string;
-
-  /**
-   * Sorted by the variable.
-   *
-   * @generated from field: repeated millrace.v1.SecretUse secrets = 2;
-   */
-  secrets: SecretUse[];
-};
-
-/**
- * Describes the message millrace.v1.TaskSecrets.
- * Use `create(TaskSecretsSchema)` to create a new message.
- */
-export const TaskSecretsSchema: GenMessage<TaskSecrets> = /*@__PURE__*/
-  messageDesc(file_millrace_v1_dispatch, 3);
-
-/**
- * Values of secrets that one agent alone can read, for one attempt. The key is HKDF-SHA-256 of the X25519 secret shared by
- * the agent's sealing key and a key that was made for this message; its info, and the associated data, name the agent, the
- * execution and the epoch, so that the message is worth nothing in another place.
- *
- * @generated from message millrace.v1.SealedSecrets
- */
-export type SealedSecrets = Message<"millrace.v1.SealedSecrets"> & {
-  /**
-   * X25519, 32 bytes.
-   *
-   * @generated from field: bytes ephemeral_public_key = 1;
-   */
-  ephemeralPublicKey: Uint8Array;
-
-  /**
-   * AES-256-GCM of a SecretValues, with a nonce of zeros as no key is used twice; the last 16 bytes are its tag.
-   *
-   * @generated from field: bytes ciphertext = 2;
-   */
-  ciphertext: Uint8Array;
-};
-
-/**
- * Describes the message millrace.v1.SealedSecrets.
- * Use `create(SealedSecretsSchema)` to create a new message.
- */
-export const SealedSecretsSchema: GenMessage<SealedSecrets> = /*@__PURE__*/
-  messageDesc(file_millrace_v1_dispatch, 4);
-
-/**
- * What is inside of SealedSecrets.
- *
- * @generated from message millrace.v1.SecretValues
- */
-export type SecretValues = Message<"millrace.v1.SecretValues"> & {
-  /**
-   * @generated from field: repeated millrace.v1.SecretValue values = 1;
-   */
-  values: SecretValue[];
-};
-
-/**
- * Describes the message millrace.v1.SecretValues.
- * Use `create(SecretValuesSchema)` to create a new message.
- */
-export const SecretValuesSchema: GenMessage<SecretValues> = /*@__PURE__*/
-  messageDesc(file_millrace_v1_dispatch, 5);
-
-/**
- * A secret as its task uses it.
- *
- * @generated from message millrace.v1.SecretValue
- */
-export type SecretValue = Message<"millrace.v1.SecretValue"> & {
-  /**
-   * @generated from field: millrace.v1.SecretUse use = 1;
-   */
-  use?: SecretUse | undefined;
-
-  /**
-   * @generated from field: bytes value = 2;
-   */
-  value: Uint8Array;
-};
-
-/**
- * Describes the message millrace.v1.SecretValue.
- * Use `create(SecretValueSchema)` to create a new message.
- */
-export const SecretValueSchema: GenMessage<SecretValue> = /*@__PURE__*/
-  messageDesc(file_millrace_v1_dispatch, 6);
-
-/**
  * A git commit is to be put into the CAS as a tree. The result has the tree as the output directory `source` and a
  * GitSource as the output file `git`. No process of the repository's is started: nothing of it is executed.
  *
@@ -299,7 +198,7 @@ export type SourceImport = Message<"millrace.v1.SourceImport"> & {
  * Use `create(SourceImportSchema)` to create a new message.
  */
 export const SourceImportSchema: GenMessage<SourceImport> = /*@__PURE__*/
-  messageDesc(file_millrace_v1_dispatch, 7);
+  messageDesc(file_millrace_v1_dispatch, 3);
 
 /**
  * The commit that the last run on a branch was about.
@@ -325,6 +224,107 @@ export type BranchCommit = Message<"millrace.v1.BranchCommit"> & {
  * Use `create(BranchCommitSchema)` to create a new message.
  */
 export const BranchCommitSchema: GenMessage<BranchCommit> = /*@__PURE__*/
+  messageDesc(file_millrace_v1_dispatch, 4);
+
+/**
+ * Which secrets a task uses: their names, never a value.
+ *
+ * @generated from message millrace.v1.TaskSecrets
+ */
+export type TaskSecrets = Message<"millrace.v1.TaskSecrets"> & {
+  /**
+   * Secrets of different projects are different ones, whatever their names.
+   *
+   * @generated from field: string project = 1;
+   */
+  project: string;
+
+  /**
+   * Sorted by the variable.
+   *
+   * @generated from field: repeated millrace.v1.SecretUse secrets = 2;
+   */
+  secrets: SecretUse[];
+};
+
+/**
+ * Describes the message millrace.v1.TaskSecrets.
+ * Use `create(TaskSecretsSchema)` to create a new message.
+ */
+export const TaskSecretsSchema: GenMessage<TaskSecrets> = /*@__PURE__*/
+  messageDesc(file_millrace_v1_dispatch, 5);
+
+/**
+ * Values of secrets that one agent alone can read, for one attempt. The key is HKDF-SHA-256 of the X25519 secret shared by
+ * the agent's sealing key and a key that was made for this message; its info, and the associated data, name the agent, the
+ * execution and the epoch, so that the message is worth nothing in another place.
+ *
+ * @generated from message millrace.v1.SealedSecrets
+ */
+export type SealedSecrets = Message<"millrace.v1.SealedSecrets"> & {
+  /**
+   * X25519, 32 bytes.
+   *
+   * @generated from field: bytes ephemeral_public_key = 1;
+   */
+  ephemeralPublicKey: Uint8Array;
+
+  /**
+   * AES-256-GCM of a SecretValues, with a nonce of zeros as no key is used twice; the last 16 bytes are its tag.
+   *
+   * @generated from field: bytes ciphertext = 2;
+   */
+  ciphertext: Uint8Array;
+};
+
+/**
+ * Describes the message millrace.v1.SealedSecrets.
+ * Use `create(SealedSecretsSchema)` to create a new message.
+ */
+export const SealedSecretsSchema: GenMessage<SealedSecrets> = /*@__PURE__*/
+  messageDesc(file_millrace_v1_dispatch, 6);
+
+/**
+ * What is inside of SealedSecrets.
+ *
+ * @generated from message millrace.v1.SecretValues
+ */
+export type SecretValues = Message<"millrace.v1.SecretValues"> & {
+  /**
+   * @generated from field: repeated millrace.v1.SecretValue values = 1;
+   */
+  values: SecretValue[];
+};
+
+/**
+ * Describes the message millrace.v1.SecretValues.
+ * Use `create(SecretValuesSchema)` to create a new message.
+ */
+export const SecretValuesSchema: GenMessage<SecretValues> = /*@__PURE__*/
+  messageDesc(file_millrace_v1_dispatch, 7);
+
+/**
+ * A secret as its task uses it.
+ *
+ * @generated from message millrace.v1.SecretValue
+ */
+export type SecretValue = Message<"millrace.v1.SecretValue"> & {
+  /**
+   * @generated from field: millrace.v1.SecretUse use = 1;
+   */
+  use?: SecretUse | undefined;
+
+  /**
+   * @generated from field: bytes value = 2;
+   */
+  value: Uint8Array;
+};
+
+/**
+ * Describes the message millrace.v1.SecretValue.
+ * Use `create(SecretValueSchema)` to create a new message.
+ */
+export const SecretValueSchema: GenMessage<SecretValue> = /*@__PURE__*/
   messageDesc(file_millrace_v1_dispatch, 8);
 
 /**

@@ -1,7 +1,11 @@
 import { create } from "@bufbuild/protobuf";
 import { expect, test } from "vitest";
 import { withProgress } from "../../../../../coordinator/api/grpc/submit-source.ts";
-import { type GitSubmitsDeps, gitSubmits } from "../../../../../coordinator/delivery/source/git-submits.ts";
+import {
+  type GitSubmitsDeps,
+  gitSubmits,
+  type ProjectRepository,
+} from "../../../../../coordinator/delivery/source/git-submits.ts";
 import {
   planSupplied,
   type RunSource,
@@ -42,7 +46,7 @@ test("another failure of a plan, and a source that was sent, are tried once", as
 });
 
 /** What an import is asked for by a submit. */
-async function importOf(git: { url?: string; ref?: string }, own?: { url: string; defaultBranch: string }) {
+async function importOf(git: { url?: string; ref?: string }, own?: ProjectRepository) {
   const requests: ImportRequest[] = [];
   const deps: GitSubmitsDeps = {
     runs: {
@@ -67,7 +71,7 @@ async function importOf(git: { url?: string; ref?: string }, own?: { url: string
 }
 
 test("the repository and the branch are those of the project where none are named", async () => {
-  const own = { url: "https://example.org/shop.git", defaultBranch: "trunk" };
+  const own = { url: "https://example.org/shop.git", defaultBranch: "trunk", credentialsSecret: "deploy-key" };
   expect(await importOf({}, own)).toEqual([[own.url, "trunk"]]);
   expect(await importOf({ ref: "topic" }, own)).toEqual([[own.url, "topic"]]);
   expect(await importOf({ url: "https://example.org/other.git" }, own)).toEqual([
