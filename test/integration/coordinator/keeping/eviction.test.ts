@@ -48,6 +48,19 @@ test("over its bound the store gives up the least recently used results, then ar
   expect(disk.usage().diskBytes).toBeLessThanOrEqual(1_000_000);
 });
 
+test("what a run has made in a re-run is kept like what it made before, and what that took the place of is not", async () => {
+  const { isThere, clock, keeper, cas, finished } = await keptFarm({ cacheAgeMs: 10 * hour });
+  const [first, second] = [blob(30), blob(31)];
+  await cas.writeMany([first, second]);
+  finished.push(runWith("run_1", [first], clock.nowMs()));
+  await keeper.collect(false);
+  clock.advance(hour);
+  finished.splice(0, 1, runWith("run_1", [second], clock.nowMs()));
+  clock.advance(30 * 24 * hour);
+  await keeper.collect(false);
+  expect([await isThere(first), await isThere(second)]).toEqual([false, true]);
+});
+
 test("when nothing may go, who writes is refused, and accepted once what is there has been idle", async () => {
   const { put, clock, cas } = await keptFarm({ bytesMax: 500_000 });
   await put(1, [blob(1, 450_000)]);
