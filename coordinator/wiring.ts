@@ -195,10 +195,8 @@ export async function startCoordinator(config: CoordinatorConfig, log: Logger): 
     const listening = listeners(config, { services, pages, onError, ports });
     // From here on the lifecycle closes what was opened, also when a part does not start.
     const farm = [...letIn.parts, agents, upgrades, scheduler, imports];
-    const parts = lifecycle([
-      ...[...opened.splice(0), ...farm, summaries, candidates, runs, keeper.collector],
-      ...[...listening, pools],
-    ]);
+    const delivery = [summaries, candidates, runs, keeper.collector];
+    const parts = lifecycle([...opened.splice(0), ...farm, ...delivery, ...listening, pools]);
     await parts.start();
     return { grpcPort: ports.grpc, httpPort: ports.http, stop: () => stop(stopping, parts) };
   } catch (error) {
