@@ -9,7 +9,7 @@ import { tempDir } from "../support/temp-dir.ts";
 
 let farm: TestFarm;
 beforeAll(async () => {
-  farm = await startFarm({ agents: 1, slots: 2 });
+  farm = await startFarm({ agents: 1, slots: 2, env: { MILLRACE_ONLY_NAMED_TOOLS: "false" } });
 });
 afterAll(() => farm.remove());
 

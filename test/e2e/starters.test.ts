@@ -70,7 +70,7 @@ const fixtures: readonly Fixture[] = [
 describe("millrace init", () => {
   let farm: TestFarm;
   beforeAll(async () => {
-    farm = await startFarm({ agents: 1, slots: 2 });
+    farm = await startFarm({ agents: 1, slots: 2, env: { MILLRACE_ONLY_NAMED_TOOLS: "false" } });
   });
   afterAll(() => farm.remove());
 

@@ -68,7 +68,7 @@ const asked = process.env["MILLRACE_PROJECTS"] === "1";
 describe.skipIf(!asked)("a pipeline that init wrote, unedited,", () => {
   let farm: TestFarm;
   beforeAll(async () => {
-    farm = await startFarm({ agents: 1, slots: 2 });
+    farm = await startFarm({ agents: 1, slots: 2, env: { MILLRACE_ONLY_NAMED_TOOLS: "false" } });
   });
   afterAll(() => farm.remove());
 
