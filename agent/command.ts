@@ -33,6 +33,7 @@ export function agentCommand(): Command {
     .option("--slots <n>", "tasks to run at a time (default: one a processor)")
     .option("--label <name=value...>", "label that tasks can ask for, besides os and arch")
     .option("--tool <tool...>", "tool that tasks can ask for, besides the usual ones: name, or name=/path/to/name")
+    .option("--only-named-tools", "look for no tools but those that --tool names: an agent starts half a second sooner")
     .option("--sandbox <level>", "bubblewrap or none (default: bubblewrap where it works)")
     .option("--hide <dir...>", "folder that tasks in a sandbox do not see, besides the agent's own")
     .option("--ephemeral", "run one task, then end and be forgotten")

@@ -30,6 +30,8 @@ export interface AgentConfig {
   readonly spoolBytes: number;
   /** Tools to announce beside the usual ones: absolute paths, or names that are looked for. */
   readonly tools: readonly string[];
+  /** Those alone: the usual ones are not looked for. */
+  readonly onlyNamedTools?: boolean;
   /** Undefined is bubblewrap where it works. */
   readonly sandbox: SandboxLevel | undefined;
   /** Folders that tasks in a sandbox do not see, beside `data`; absolute. */
@@ -94,6 +96,11 @@ const schema = z.object({
       "output of running tasks that may wait while the coordinator is away, in bytes; beyond it the task with the most of it ends",
     ),
   tool: list(z.string().regex(toolPattern, "not a name, or name=/path/to/name")),
+  onlyNamedTools: z
+    .stringbool()
+    .or(z.boolean())
+    .default(false)
+    .describe("true or false: look for no tools but those that --tool names"),
   sandbox: z.enum(["bubblewrap", "none"], "neither bubblewrap nor none").optional(),
   hide: list(z.string()),
   readyFile: z.string().optional(),
@@ -128,6 +135,7 @@ export function readAgentConfig(sources: ConfigSources): AgentConfig {
     labels: { ...labels, pool },
     data: resolve(data),
     tools: tool.map((one) => one.slice(one.indexOf("=") + 1)),
+    onlyNamedTools: rest.onlyNamedTools,
     sandbox: rest.sandbox,
     hide: hide.map((folder) => resolve(folder)),
     readyFile: rest.readyFile === undefined ? undefined : resolve(rest.readyFile),

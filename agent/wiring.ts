@@ -118,7 +118,7 @@ export async function wireAgent(
 
   const confined = await confine(config, runner, data);
   const tools = await openTools({
-    ...{ named: config.tools, path: confined.path, clock, onError },
+    ...{ named: config.tools, onlyNamed: config.onlyNamedTools === true, path: confined.path, clock, onError },
     onChange: () => {
       info.tools = tools.list().map(toolMessage);
       membership.renew();

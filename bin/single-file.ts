@@ -3,10 +3,8 @@
 import { createRequire } from "node:module";
 import { dirname } from "node:path";
 import { Script, constants as vm } from "node:vm";
+import { agentEnvironment, agentFlags } from "../shared/agent-process.ts";
 import { asset, assetNames, nodeOptions, runnerRole, textAsset } from "../shared/single-file.ts";
-
-/** As in bin/millrace: a small young generation makes an agent 50 MB smaller, and no slower. */
-const agentFlags = ["--max-semi-space-size=1"];
 
 function start(): void {
   const role = process.argv[2];
@@ -18,7 +16,8 @@ function start(): void {
   // The heap's shape is fixed when a process starts. A child of ours has a channel, which would not live through this,
   // and its flags already.
   if (role === "agent" && !process.execArgv.includes(agentFlags[0] ?? "") && process.send === undefined) {
-    process.execve?.(process.execPath, [process.execPath, ...nodeOptions(agentFlags), ...process.argv.slice(2)]);
+    const args = [process.execPath, ...nodeOptions(agentFlags), ...process.argv.slice(2)];
+    process.execve?.(process.execPath, args, agentEnvironment(process.env));
   }
   run();
 }

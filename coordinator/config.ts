@@ -48,6 +48,7 @@ export interface KeepingConfig {
   readonly keepLogsFor: number;
   readonly keepArtifactsFor: number;
   readonly keepCacheFor: number;
+  readonly keepLostAgentsFor: number;
 }
 
 const unbounded = z.literal("unbounded").transform(() => Number.POSITIVE_INFINITY);
@@ -79,6 +80,7 @@ const keepingSettings = {
   keepLogsFor: keptFor(limits.keptLogsMs, "the logs of finished runs are kept"),
   keepArtifactsFor: keptFor(limits.keptArtifactsMs, "artifacts are kept after their run has finished"),
   keepCacheFor: keptFor(limits.keptCacheMs, "cached results and blobs are kept after their last use"),
+  keepLostAgentsFor: keptFor(limits.lostAgentKeptMs, "agents that are lost stay enrolled"),
 };
 
 function keptFor(defaultMs: number, what: string) {

@@ -1,6 +1,7 @@
 import { randomBytes } from "node:crypto";
 import { arch, platform } from "node:os";
 import { join } from "node:path";
+import { agentEnvironment, agentFlags } from "../shared/agent-process.ts";
 import type { Clock } from "../shared/clock.ts";
 import { MillraceError } from "../shared/errors.ts";
 import { poolLimits } from "../shared/limits/pools.ts";
@@ -16,9 +17,6 @@ import { localProcessProvider } from "./farm/pools/local-process-provider.ts";
 import type { PoolProvider } from "./farm/pools/pool-provider.ts";
 import { sqlitePoolTable } from "./farm/pools/pool-table.ts";
 import type { PoolSettings } from "./farm/pools/pools.ts";
-
-/** Thrifty, as those that `up` starts. */
-const agentFlags = ["--max-semi-space-size=1"];
 
 export interface WirePoolsDeps extends Pick<FarmPoolsDeps, "scheduler" | "onError"> {
   readonly config: CoordinatorConfig;
@@ -42,7 +40,7 @@ export async function wirePools(deps: WirePoolsDeps): Promise<FarmPools> {
         return localProcessProvider({
           folder: join(data, "pools", name),
           self: ownProgram(agentFlags),
-          env: process.env,
+          env: agentEnvironment(process.env),
           hide: [data],
           clock,
         });

@@ -67,9 +67,10 @@ import { completenessCheckingActionCache } from "./farm/action-cache/completenes
 import { keepResults } from "./farm/action-cache/keep-results.ts";
 import { sqliteActionCache } from "./farm/action-cache/sqlite-action-cache.ts";
 import { admittingEnrolments } from "./farm/agents/admitting-enrolments.ts";
-import { isConnected, offerOf } from "./farm/agents/agent-registry.ts";
+import { type AgentRegistry, isConnected, offerOf } from "./farm/agents/agent-registry.ts";
 import { busAgentRegistry } from "./farm/agents/bus-agent-registry.ts";
 import type { BusUsers } from "./farm/agents/bus-users.ts";
+import { enrolmentExpiry } from "./farm/agents/enrolment-expiry.ts";
 import { filePrograms } from "./farm/agents/file-programs.ts";
 import { natsBusUsers } from "./farm/agents/nats-bus-users.ts";
 import { sharedBusUser } from "./farm/agents/shared-bus-user.ts";
@@ -119,8 +120,9 @@ export async function startCoordinator(config: CoordinatorConfig, log: Logger): 
     const actionCache = completenessCheckingActionCache(results, cas);
     const logs = own("logs", await openFileLogStore({ dir: join(config.data, "logs"), clock }));
     const term = await nextTerm(sqlite);
-    const agents = busAgentRegistry({ bus, sqlite, clock, term, lease: config.lease, onError });
-    const letIn = await wireEnrolment(config, { sqlite, clock, own, onError });
+    const lostKeptMs = config.keeping.keepLostAgentsFor;
+    const agents = busAgentRegistry({ bus, sqlite, clock, term, lease: config.lease, lostKeptMs, onError });
+    const letIn = await wireEnrolment(config, { sqlite, clock, own, agents, onError });
     const { enrolments, enrolmentTokens } = letIn;
     const programs = filePrograms({ dist: config.dist ?? ownDist(), own: ownExecutable(), version });
     const upgrades = rollingUpgrades({ agents, programs, bus, version, clock, onError });
@@ -281,11 +283,12 @@ interface EnrolmentParts {
   readonly sqlite: Sqlite;
   readonly clock: Clock;
   readonly own: Own;
+  readonly agents: AgentRegistry;
   readonly onError: (error: unknown) => void;
 }
 
 /** Which agents are let in, on disk and on the bus. When its parts have started, those who are enrolled may connect. */
-async function wireEnrolment(config: CoordinatorConfig, { sqlite, clock, own, onError }: EnrolmentParts) {
+async function wireEnrolment(config: CoordinatorConfig, { sqlite, clock, own, agents, onError }: EnrolmentParts) {
   const enrolled = await openEnrolments({ sqlite, clock });
   const busUsers = await openBusUsers(config, { clock, own, onError });
   const enrolments = admittingEnrolments(enrolled.enrolments, busUsers, onError);
@@ -294,13 +297,15 @@ async function wireEnrolment(config: CoordinatorConfig, { sqlite, clock, own, on
     wasGiven: async (agentId, log) => (await placedOn(sqlite, log)) === agentId,
   };
   const admission: Component = { name: "enrolments", start: () => enrolments.admitAll() };
-  return { enrolments, enrolmentTokens: enrolled.tokens, logWriters, parts: [busUsers, admission] };
+  const keptMs = config.keeping.keepLostAgentsFor;
+  const expiry = enrolmentExpiry({ enrolments, agents, keptMs, clock, onError });
+  return { enrolments, enrolmentTokens: enrolled.tokens, logWriters, parts: [busUsers, admission, expiry] };
 }
 
 /** The users of an embedded server are ours to say, those of a server of others are not. */
 async function openBusUsers(
   { bus, managedNats: nats }: CoordinatorConfig,
-  { clock, own, onError }: Omit<EnrolmentParts, "sqlite">,
+  { clock, own, onError }: Omit<EnrolmentParts, "sqlite" | "agents">,
 ): Promise<BusUsers & Component> {
   if (nats === undefined) return { ...sharedBusUser(), name: "users of the bus" };
   const monitor = await connectNatsBus({ ...bus, ...nats.monitor, name: "coordinator, users", onError });

@@ -7,6 +7,7 @@ export const keepingFlags = [
   ["--keep-logs-for <time>", "how long their logs are kept, or unbounded (default 90d)"],
   ["--keep-artifacts-for <time>", "how long their artifacts are kept, or unbounded (default 30d)"],
   ["--keep-cache-for <time>", "how long what is unused stays in the cache, or unbounded (default 30d)"],
+  ["--keep-lost-agents-for <time>", "how long an agent that is lost stays enrolled, or unbounded (default 30d)"],
 ] as const;
 
 /** As a command line, of the options of a command that took the flags. */

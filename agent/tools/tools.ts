@@ -16,6 +16,8 @@ export interface Tools {
 export interface ToolsOptions {
   /** Names of tools to look for beside the usual ones, or their files. */
   readonly named: readonly string[];
+  /** The usual ones are not looked for. */
+  readonly onlyNamed?: boolean;
   /** As tasks have it. */
   readonly path: string;
   readonly clock: Clock;
@@ -25,8 +27,9 @@ export interface ToolsOptions {
 }
 
 /** Looks for the tools, and then again whenever one of their files is another one than before. */
-export async function openTools({ named, path, clock, onChange, onError }: ToolsOptions): Promise<Tools> {
-  const names = [...new Set([...usualTools, ...named.map((tool) => basename(tool))])];
+export async function openTools(options: ToolsOptions): Promise<Tools> {
+  const { named, onlyNamed = false, path, clock, onChange, onError } = options;
+  const names = [...new Set([...(onlyNamed ? [] : usualTools), ...named.map((tool) => basename(tool))])];
   let found = await probeAll();
   let cancel = clock.after(limits.toolCheckMs, check);
   let closed = false;

@@ -19,37 +19,57 @@ export interface TrialOptions {
 /** The option by which an agent knows that it is tried: it joins, takes nothing, says so on a line of JSON, and waits for its end. */
 export const trialOption = "--trial";
 
+/** What a trial came to. One that is `late` may have found nobody to join: that says nothing of the program. */
+export type Verdict =
+  | { readonly kind: "joined" }
+  | { readonly kind: "late"; readonly reason: string }
+  | { readonly kind: "failed"; readonly reason: string };
+
 /**
  * Runs a new program in our place until it has joined the farm, and ends it. It ends with us, too: the channel to it is
  * closed then.
- * @returns why it is of no use; undefined when it has joined
  */
-export async function tryProgram({ file, args, withinMs, clock, signal }: TrialOptions): Promise<string | undefined> {
+export async function tryProgram({ file, args, withinMs, clock, signal }: TrialOptions): Promise<Verdict> {
   const child = spawn(file, [...args, trialOption, "--json"], {
     stdio: ["ignore", "pipe", "pipe", "ipc"],
   }) as ChildProcessByStdio<null, Readable, Readable>; // Node's types know no channel beside pipes
-  const verdict = Promise.withResolvers<string | undefined>();
+  const verdict = Promise.withResolvers<Verdict>();
+  const fail = (reason: string) => verdict.resolve({ kind: "failed", reason });
+  const { stdout, stderr } = child;
   let lastWords = "";
+  let cancelLastWords = (): void => {};
   const ended = new Promise<void>((resolve) => {
     child.once("error", (error) => {
-      verdict.resolve(`it could not be started: ${error.message}`);
+      fail(`it could not be started: ${error.message}`);
       if (child.pid === undefined) resolve();
     });
-    child.once("close", (code, killedBy) => {
-      verdict.resolve(`it ended with ${killedBy ?? `exit code ${code}`}${lastWords === "" ? "" : `: ${lastWords}`}`);
-      resolve();
+    child.once("exit", (code, killedBy) => {
+      const conclude = () => {
+        cancelLastWords();
+        fail(`it ended with ${killedBy ?? `exit code ${code}`}${lastWords === "" ? "" : `: ${lastWords}`}`);
+        resolve();
+      };
+      child.once("close", conclude);
+      // Whoever else holds its pipes is not waited for.
+      cancelLastWords = clock.after(limits.upgradeLastWordsMs, () => {
+        stdout.destroy();
+        stderr.destroy();
+        if (child.connected) child.disconnect();
+        conclude();
+      });
     });
   });
-  const { stdout, stderr } = child;
   createInterface({ input: stdout }).on("line", (line) => {
-    if (saysTrial(line)) verdict.resolve(undefined);
+    if (saysTrial(line)) verdict.resolve({ kind: "joined" });
   });
   createInterface({ input: stderr }).on("line", (line) => {
     process.stderr.write(`${line}\n`); // its log is part of ours
     lastWords = line.slice(0, limits.upgradeReasonCharacters);
   });
-  const late = clock.after(withinMs, () => verdict.resolve(`it had not joined the farm after ${withinMs / 1000} s`));
-  const onAbort = () => verdict.resolve("the agent was told to end");
+  const late = clock.after(withinMs, () =>
+    verdict.resolve({ kind: "late", reason: `it had not joined the farm after ${withinMs / 1000} s` }),
+  );
+  const onAbort = () => fail("the agent was told to end");
   signal.addEventListener("abort", onAbort);
   if (signal.aborted) onAbort();
   try {

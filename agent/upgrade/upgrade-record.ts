@@ -8,6 +8,8 @@ const program = z.object({ version: z.string(), sha256: z.string() });
 const schema = z.object({
   /** Is being tried; still there at a start when the try was cut off. */
   trying: program.optional(),
+  /** Did not join in time when it was tried, so often. */
+  late: program.extend({ times: z.number() }).optional(),
   /** The last one that was not taken. */
   failed: program.extend({ reason: z.string(), timeMs: z.number() }).optional(),
 });
@@ -38,7 +40,7 @@ export function readUpgradeRecord(data: string): UpgradeRecord {
 /** Whole or not at all. */
 export function writeUpgradeRecord(data: string, record: UpgradeRecord): void {
   const file = fileOf(data);
-  if (record.trying === undefined && record.failed === undefined) return rmSync(file, { force: true });
+  if (Object.values(record).every((part) => part === undefined)) return rmSync(file, { force: true });
   writeFileSync(`${file}.new`, JSON.stringify(record), { mode: 0o600, flush: true });
   renameSync(`${file}.new`, file);
 }

@@ -20,11 +20,12 @@ export interface FailedProgram extends Pick<OfferedProgram, "version" | "sha256"
  *        ▲                  │                  │                 │
  *        ├──────lost────────┤                  │                 │
  *        └──────failed──────┘                  │                 └──failed──▶ kept
- *              (any of them) ──────────────ending─────────────▶ over
+ *              (any of them) ──────────────ending─────────────▶ over     trying ──late──▶ postponed
  *
  * The new program is tried before it takes the old one's name: until it has joined the farm, the file that the next start
- * of this machine runs is the old one, whatever ends us. `taken`, `kept` and `over` are ends: the agent has closed, and
- * what runs next is the new program, the old one, or nothing.
+ * of this machine runs is the old one, whatever ends us. `taken`, `kept`, `postponed` and `over` are ends: the agent has
+ * closed, and what runs next is the new program, the old one, or nothing. One that is postponed is tried again when the
+ * old one has joined, for the farm is there then.
  */
 export type UpgradeState =
   | { readonly kind: "current"; readonly failed: FailedProgram | undefined }
@@ -33,6 +34,7 @@ export type UpgradeState =
   | { readonly kind: "trying"; readonly program: OfferedProgram }
   | { readonly kind: "taken"; readonly program: OfferedProgram }
   | { readonly kind: "kept"; readonly failed: FailedProgram }
+  | { readonly kind: "postponed"; readonly program: OfferedProgram }
   | { readonly kind: "over" };
 
 export type UpgradeEvent =
@@ -46,6 +48,8 @@ export type UpgradeEvent =
   | { readonly kind: "drained" }
   /** The new program has joined the farm with our settings and data. */
   | { readonly kind: "joined" }
+  /** It did not join in time, and may yet another time. */
+  | { readonly kind: "late" }
   /** It is of no use here. */
   | { readonly kind: "failed"; readonly reason: string }
   /** The agent was told to end. */
@@ -66,9 +70,11 @@ export function advance(state: UpgradeState, event: UpgradeEvent, ownVersion: st
       return event.kind === "drained" ? { kind: "trying", program: state.program } : state;
     case "trying":
       if (event.kind === "joined") return { kind: "taken", program: state.program };
+      if (event.kind === "late") return { kind: "postponed", program: state.program };
       return event.kind === "failed" ? { kind: "kept", failed: failedOf(state.program, event.reason) } : state;
     case "taken":
     case "kept":
+    case "postponed":
     case "over":
       return state;
     default:
@@ -77,7 +83,7 @@ export function advance(state: UpgradeState, event: UpgradeEvent, ownVersion: st
 }
 
 function isEnd({ kind }: UpgradeState): boolean {
-  return kind === "taken" || kind === "kept" || kind === "over";
+  return kind === "taken" || kind === "kept" || kind === "postponed" || kind === "over";
 }
 
 /** One that has failed here is not tried again; another of the same version may be. */

@@ -87,11 +87,17 @@ export function upgrader(options: UpgraderOptions): Upgrader {
     record.write({ ...record.read(), trying: { version, sha256 } });
     options.database.make();
     say(`trying version ${version}`);
-    const reason = await tryProgram({
+    const verdict = await tryProgram({
       ...{ file: installation.offered, args: options.args, clock, signal: ending.signal },
       withinMs: limits.upgradeTrialMs,
     });
-    return to(reason === undefined ? { kind: "joined" } : { kind: "failed", reason });
+    if (verdict.kind !== "late") return to(verdict);
+    const before = record.read().late;
+    const times = (before?.sha256 === sha256 ? before.times : 0) + 1;
+    if (times >= limits.upgradeTrials) return to({ kind: "failed", reason: `${verdict.reason}, ${times} times` });
+    record.write({ ...record.read(), late: { version, sha256, times } });
+    say(`staying with ${ownVersion} for now: version ${version} is tried again, ${verdict.reason}`);
+    return to(verdict);
   }
 
   return {
@@ -114,8 +120,8 @@ export function upgrader(options: UpgraderOptions): Upgrader {
       }
       options.database.restore();
       if (state.kind === "kept") remember(state.failed);
-      else record.write({ failed: record.read().failed });
-      return state.kind === "kept" ? "old" : undefined;
+      else record.write({ ...record.read(), trying: undefined });
+      return state.kind === "kept" || state.kind === "postponed" ? "old" : undefined;
     },
   };
 }

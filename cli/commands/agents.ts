@@ -19,7 +19,9 @@ interface RemoveOptions extends AgentsOptions {
 /** `millrace agents`. */
 export function agentsCommand(): Command {
   const command = withConnectionOptions(new Command("agents"))
-    .description("List the agents of the farm, also those that were lost; or drain, resume and remove one.")
+    .description(
+      "List the agents of the farm, also those that were lost or never joined; or drain, resume and remove one.",
+    )
     .option("--json", "print one JSON object")
     .addHelpText("after", "\nExample:\n  $ millrace agents\n  $ millrace agents drain agent-2")
     .action(listAgents);

@@ -93,8 +93,10 @@ export function judgeVersion(check: string, theirs: string, coordinator: string)
 /** Who is there, whether their versions fit, whether they have room, and what their machines cannot do. */
 export function judgeAgents(agents: readonly Agent[], coordinator: string): Finding[] {
   const online = agents.filter(({ state }) => state === AgentState.ONLINE);
-  const others = agents.length - online.length;
-  const detail = `${online.length} online${others === 0 ? "" : `, ${others} lost or draining`}`;
+  const enrolled = agents.filter(({ state }) => state === AgentState.ENROLLED).length;
+  const others = agents.length - online.length - enrolled;
+  const lost = others === 0 ? "" : `, ${others} lost or draining`;
+  const detail = `${online.length} online${lost}${enrolled === 0 ? "" : `, ${enrolled} enrolled that never joined`}`;
   const findings: Finding[] = [];
   if (online.length === 0) {
     const fix = "start one with `millrace agent`, or resume one with `millrace agents resume ID`";

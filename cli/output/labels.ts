@@ -55,6 +55,7 @@ const agentStates = new Map<AgentState, string>([
   [AgentState.ONLINE, "online"],
   [AgentState.DRAINING, "draining"],
   [AgentState.LOST, "lost"],
+  [AgentState.ENROLLED, "enrolled"],
 ]);
 
 /** Lower case, as programs read it; what a newer server says and this version does not know is `unknown`. */

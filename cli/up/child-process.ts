@@ -10,6 +10,8 @@ export interface ChildCommand {
   readonly args: readonly string[];
   /** With a channel to us, whose end tells the child that we are gone. Only Node can use it. */
   readonly channel: boolean;
+  /** Default ours. */
+  readonly env?: NodeJS.ProcessEnv;
 }
 
 export interface LaunchOptions<Ready> {
@@ -52,6 +54,7 @@ export function launchChild<Ready>(command: ChildCommand, options: LaunchOptions
 
   const child = spawn(command.file, command.args, {
     detached: true,
+    env: command.env ?? process.env,
     stdio: command.channel ? ["ignore", "pipe", "pipe", "ipc"] : ["ignore", "pipe", "pipe"],
   });
   const { pid } = child;

@@ -1,5 +1,6 @@
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
+import { agentEnvironment, agentFlags } from "../../shared/agent-process.ts";
 import { from, MillraceError } from "../../shared/errors.ts";
 import { nestingOf } from "../../shared/nesting.ts";
 import { hostPort, isAnyAddress, localHost } from "../../shared/network-address.ts";
@@ -59,9 +60,6 @@ export interface ExternalNats {
   /** Who vouches for it, with tls://: `system` or a file. */
   readonly ca: string | undefined;
 }
-
-/** Of Node, as in bin/millrace: a small young generation makes an agent 50 MB smaller, and no slower. */
-const agentFlags = ["--max-semi-space-size=1"];
 
 /** A farm on this machine. */
 export interface Farm {
@@ -180,7 +178,7 @@ function localAgent(options: FarmOptions, { number, address, tlsCa }: LocalAgent
   ];
   return {
     name,
-    command: () => ownCommand(options, args, agentFlags),
+    command: () => ({ ...ownCommand(options, args, agentFlags), env: agentEnvironment(process.env) }),
     readyFrom: (line) => (isReadyLine(line) ? true : undefined),
   };
 }

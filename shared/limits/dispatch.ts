@@ -16,6 +16,10 @@ export const dispatchLimits = {
   leaseMaxMs: 10 * 60 * 1000,
   /** An agent that is lost for this long is forgotten: a machine that is gone for a month will not come back as it was. */
   lostAgentKeptMs: 30 * 24 * 60 * 60 * 1000,
+  /** Between looks for enrolments that nobody will use any more. The first is as long after a start: who was away may join. */
+  enrolmentLookMs: 60 * 60 * 1000,
+  /** An ephemeral agent that was let in and did not join within this time will not: it joins in seconds, or its machine is gone. */
+  ephemeralEnrolmentMs: 60 * 60 * 1000,
   /** An enrolment token that states no time: long enough to walk to a machine. */
   enrolmentTokenMs: 60 * 60 * 1000,
   /** A token that was used or is expired is known for this long, so that whoever tries it hears what is wrong with it. */

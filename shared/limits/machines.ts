@@ -209,6 +209,8 @@ export const machineLimits = {
   casRoomWaitMs: 10_000,
   /** When a writer that was refused for want of room should try again. */
   casRetryMs: 30_000,
+  /** Numbers of runs that a restore leaves out at least, and of which it begins with a round multiple. */
+  restoredRunGap: 1_000,
   /** Damaged files of a backup that a refusal names. */
   damagedNamed: 20,
   /** Between two messages on how far a backup or a restore is: a person sees it move. */

@@ -162,6 +162,10 @@ export const runLimits = {
   upgradeTrialMs: 60_000,
   /** For a new program to end after it was tried: it holds nothing. */
   upgradeTrialStopMs: 15_000,
+  /** A tried program that has ended may have left processes that hold its output open: its last words are waited for so long. */
+  upgradeLastWordsMs: 1_000,
+  /** A program that does not join in time is tried so often in all: the coordinator, and not the program, may have been away. */
+  upgradeTrials: 3,
   /** What an agent holds when it is to upgrade may run for this long; the coordinator has the agents take turns. */
   upgradeDrainMs: 24 * 60 * 60 * 1000,
   /** Of what a new program said last, in the reason for going back. */

@@ -6,11 +6,13 @@ import {
   type StoredCommit,
   type StreamToken,
 } from "../../coordinator/store/event-store.ts";
+import { eventVersion } from "../../coordinator/store/upcast.ts";
 import { type Commit, CommitSchema } from "../../proto/gen/millrace/v1/event_pb.ts";
 
-/** A commit of events that are told apart by their principals. */
+/** A commit of events that are told apart by their principals, in the newest form, as every store gives them. */
 export function commitOf(...principals: string[]): Commit {
-  return create(CommitSchema, { events: principals.map((principal) => ({ principal, project: "test" })) });
+  const events = principals.map((principal) => ({ principal, project: "test", version: eventVersion }));
+  return create(CommitSchema, { events });
 }
 
 const principalsOf = (commits: readonly StoredCommit[]) =>

@@ -17,7 +17,7 @@ function installTool(version: string): void {
 }
 
 beforeAll(async () => {
-  farm = await startFarm({ agents: 1 });
+  farm = await startFarm({ agents: 1, env: { MILLRACE_ONLY_NAMED_TOOLS: "false" } });
   mkdirSync(toolFolder());
   installTool("1.4.0");
   agent = farm.startCli([
@@ -55,6 +55,7 @@ async function announced(version: string): Promise<void> {
 
 describe("a task that names its tools", () => {
   it("runs where they are, is cached, and runs again when one was replaced by another version", async () => {
+    expect((await knownAgents()).flatMap(({ tools }) => tools.map(({ name }) => name))).toContain("git");
     const dir = project(pipeline('{ run: "squeeze", tools: { squeeze: "1" } }'));
     const first = await farm.run(dir);
     expect(first.tasks).toMatchObject([{ status: "succeeded", cached: false, agent: "own" }]);

@@ -49,6 +49,7 @@ const keepAll: KeepingConfig = {
   keepLogsFor: Number.POSITIVE_INFINITY,
   keepArtifactsFor: Number.POSITIVE_INFINITY,
   keepCacheFor: Number.POSITIVE_INFINITY,
+  keepLostAgentsFor: Number.POSITIVE_INFINITY,
 };
 
 export interface TestCoordinatorOptions {

@@ -28,7 +28,7 @@ export interface BusAddress {
 
 export interface AgentServiceDeps {
   readonly agents: AgentRegistry;
-  readonly enrolments: Pick<Enrolments, "enrol" | "find" | "revoke">;
+  readonly enrolments: Pick<Enrolments, "enrol" | "find" | "list" | "revoke">;
   readonly scheduler: Pick<Scheduler, "stats">;
   readonly bus: BusAddress;
   readonly lease: LeaseTimes;
@@ -107,7 +107,12 @@ export function agentService({
       for await (const data of programs.read(program)) yield { data };
     },
 
-    listAgents: () => ({ agents: agents.list().map(show) }),
+    listAgents() {
+      const joined = agents.list();
+      const ids = new Set(joined.map(({ info }) => info.id));
+      const others = enrolments.list().filter(({ id }) => !ids.has(id));
+      return { agents: [...joined.map(show), ...others.map(shownEnrolled)] };
+    },
 
     async setAgentDraining({ id, draining }) {
       return { agent: show(await agents.drain(id, draining)) };
@@ -172,4 +177,11 @@ function shown(
       ? {}
       : { enrolTime: timestampFromMs(enrolment.enrolledMs), ephemeral: enrolment.ephemeral }),
   };
+}
+
+/** One that was let in and never joined, or was forgotten since: all that is known of it is its enrolment. */
+function shownEnrolled({ id, hostname, pool, ephemeral, enrolledMs }: Enrolment) {
+  const labels: Record<string, string> = pool === undefined ? {} : { pool };
+  const enrolTime = timestampFromMs(enrolledMs);
+  return { info: { id, hostname, labels }, state: AgentState.ENROLLED, enrolTime, ephemeral };
 }

@@ -22,7 +22,7 @@ export interface RunSummaries {
   unfinished(): Promise<string[]>;
   /** The run of an idempotency key, if there is one. */
   byKey(project: string, key: string): Promise<string | undefined>;
-  /** The greatest number so far; 0 when there is none. */
+  /** The greatest number that may have been given so far; 0 when there is none. */
   lastNumber(): Promise<number>;
   /** Folds all lines anew from the log. Readers see the old ones until the new ones take their place, all at once. */
   rebuild(): Promise<RebuiltSummaries>;
@@ -63,6 +63,9 @@ export const runSummarySchema: SchemaPart = {
     "ALTER TABLE run_summary_rebuilt ADD COLUMN pinned INTEGER NOT NULL DEFAULT 0",
     "ALTER TABLE run_summary ADD COLUMN allowed_failures INTEGER NOT NULL DEFAULT 0",
     "ALTER TABLE run_summary_rebuilt ADD COLUMN allowed_failures INTEGER NOT NULL DEFAULT 0",
+    // No run has a number up to it any more, or anew: a restore raises it.
+    "CREATE TABLE run_number_floor (floor INTEGER NOT NULL) STRICT",
+    "INSERT INTO run_number_floor (floor) VALUES (0)",
   ],
 };
 
@@ -171,8 +174,8 @@ export function runSummaries({ sqlite, store, clock, onError }: RunSummariesDeps
     },
 
     async lastNumber() {
-      const rows = await sqlite.query<{ last: number | null }>("SELECT max(number) AS last FROM run_summary");
-      return rows[0]?.last ?? 0;
+      const sql = `SELECT max(floor, coalesce((SELECT max(number) FROM run_summary), 0)) AS last FROM run_number_floor`;
+      return (await sqlite.query<{ last: number }>(sql))[0]?.last ?? 0;
     },
 
     async rebuild() {

@@ -47,6 +47,8 @@ export interface BusAgentRegistryDeps {
   readonly term: number;
   /** Default that of limits.ts. */
   readonly lease?: LeaseTimes;
+  /** An agent that is lost for so long is forgotten; default that of limits.ts. */
+  readonly lostKeptMs?: number;
   readonly onError: (error: unknown) => void;
 }
 
@@ -80,7 +82,7 @@ interface Entry extends Started {
  * task a second time.
  */
 export function busAgentRegistry(deps: BusAgentRegistryDeps): AgentRegistry & Component {
-  const { bus, clock, lease: { leaseMs, heartbeatMs } = leaseTimes() } = deps;
+  const { bus, clock, lease: { leaseMs, heartbeatMs } = leaseTimes(), lostKeptMs = limits.lostAgentKeptMs } = deps;
   const agents = new Map<string, Entry>();
   const listeners = new Set<(change: AgentChange) => void>();
   const ends: (() => void)[] = [];
@@ -123,7 +125,7 @@ export function busAgentRegistry(deps: BusAgentRegistryDeps): AgentRegistry & Co
 
   /** An agent that nobody has heard for so long will not come back; if it does, it joins again. */
   function dropForgotten(): void {
-    const before = clock.nowMs() - limits.lostAgentKeptMs;
+    const before = clock.nowMs() - lostKeptMs;
     for (const { info, lostAtMs } of agents.values()) {
       if (lostAtMs !== undefined && lostAtMs < before) drop(info.id).catch(deps.onError);
     }

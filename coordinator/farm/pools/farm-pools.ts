@@ -60,7 +60,7 @@ export async function openFarmPools(deps: FarmPoolsDeps): Promise<FarmPools> {
     const keeper = poolKeeper(pool, {
       ...deps,
       provider: deps.providerOf(settings),
-      heldBy: () => deps.scheduler().stats().heldBy,
+      heldBy,
       onChange: () => lookWithin(poolLimits.kickMs),
       onMember(id) {
         for (const watcher of watchers) watcher.leavingChanged(id);
@@ -147,15 +147,24 @@ export async function openFarmPools(deps: FarmPoolsDeps): Promise<FarmPools> {
     return found;
   }
 
+  /** With what they may have beside it: until they say that they have it not, they are not idle. */
+  function heldBy(): ReadonlyMap<string, readonly string[]> {
+    const stats = deps.scheduler().stats();
+    if (stats.strays.size === 0) return stats.heldBy;
+    const all = new Map(stats.heldBy);
+    for (const [id, strays] of stats.strays) all.set(id, [...new Set([...(all.get(id) ?? []), ...strays])]);
+    return all;
+  }
+
   function list(): readonly PoolNow[] {
-    const heldBy = deps.scheduler().stats().heldBy;
+    const held = heldBy();
     const byPool = Map.groupBy(agents.list(), ({ info }) => info.labels.pool ?? "");
     const named = [...byPool.keys()].filter((name) => name !== "" && !keepers.has(name) && !statics.has(name));
     const fixed = [...[...statics.values()].map(({ settings }) => settings), ...named.map(staticPool)];
     const all = [
       ...[...keepers.values()].map((keeper) => keeper.now()),
       ...fixed.map((settings) =>
-        staticNow(settings, byPool.get(settings.name) ?? [], (id) => heldBy.get(id)?.length ?? 0),
+        staticNow(settings, byPool.get(settings.name) ?? [], (id) => held.get(id)?.length ?? 0),
       ),
     ];
     return all.sort((a, b) => (a.settings.name < b.settings.name ? -1 : 1));

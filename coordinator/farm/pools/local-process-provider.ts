@@ -122,9 +122,9 @@ function agentArguments(order: AgentOrder, id: string, own: string, hide: readon
   ];
 }
 
-/** The coordinator's own settings are not the agent's; how deep it is inside of other farms is. */
+/** The coordinator's own settings are not the agent's. How deep it is inside of other farms is, and which tools are looked for. */
 function settingsLess(env: LocalProcessOptions["env"]): NodeJS.ProcessEnv {
-  const entries = Object.entries(env).filter(([name]) => !/^MILLRACE_(?!NESTING$)/.test(name));
+  const entries = Object.entries(env).filter(([name]) => !/^MILLRACE_(?!(NESTING|ONLY_NAMED_TOOLS)$)/.test(name));
   return Object.fromEntries(entries);
 }
 

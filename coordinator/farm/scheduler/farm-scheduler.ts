@@ -30,6 +30,7 @@ import { finishAll, isWorthSharing, merging, priorityOf, standingOf, waitingIds 
 import { type Placing, placing } from "./placing.ts";
 import type { QueueView } from "./queue-view.ts";
 import type { ExecutionRequest, ExecutionUpdate, Scheduler, SchedulerStats } from "./scheduler.ts";
+import { strays } from "./strays.ts";
 import { submitters } from "./submitters.ts";
 
 /** The scheduler of a farm: the only writer of leases. Its states are told in execution.ts, sharing in merging.ts. */
@@ -42,6 +43,7 @@ export class FarmScheduler implements Scheduler, Component {
   readonly #durably: Durably;
   readonly #stopped = new AbortController();
   readonly #submitters = submitters();
+  readonly #strays = strays();
   readonly #ends: (() => void)[] = [];
   #epochs = 0;
 
@@ -156,7 +158,8 @@ export class FarmScheduler implements Scheduler, Component {
   }
 
   stats(): SchedulerStats {
-    return { queued: this.#placing.waiting, concluded: this.#merging.concluded(), ...this.#placing.slots.stats() };
+    const [queued, concluded] = [this.#placing.waiting, this.#merging.concluded()];
+    return { queued, concluded, strays: this.#strays.byAgent(), ...this.#placing.slots.stats() };
   }
 
   #enqueue(execution: Execution): void {
@@ -185,6 +188,7 @@ export class FarmScheduler implements Scheduler, Component {
       return this.#started(execution, lease);
     this.#placing.places.refused(agentId, answer.kind === "refused");
     if (answer.kind === "refused") execution.attempts -= 1;
+    else this.#strays.add(agentId, execution.request.id);
     const why = `${agentId} did not answer: ${answer.why}`;
     this.#giveBack(execution, lease, answer.kind === "refused" ? undefined : { why });
   }
@@ -233,6 +237,7 @@ export class FarmScheduler implements Scheduler, Component {
       return this.#reconcile(id, change.held);
     }
     this.#placing.places.gone(id);
+    this.#strays.gone(id);
     this.#allGone(id, change.kind);
   }
 
@@ -264,11 +269,14 @@ export class FarmScheduler implements Scheduler, Component {
       else if (word === "back") this.#started(execution, lease);
       else if (execution.cancelReason !== undefined) this.#sendCancel(execution);
     }
+    const named: string[] = [];
     for (const { executionId, epoch } of held) {
       if (epoch === undefined || !isStray(this.#merging.execution(executionId), epoch)) continue;
+      named.push(executionId);
       const why = "another attempt took its place";
       this.#background(this.#deps.dispatcher.cancel(agentId, executionId, epochOf(epoch), why));
     }
+    this.#strays.named(agentId, named);
   }
 
   #sendCancel({ request, phase, cancelReason = "cancelled" }: Execution): void {

@@ -78,6 +78,8 @@ export interface SchedulerStats {
   readonly running: number;
   /** Ids of executions by the agent that holds them. */
   readonly heldBy: ReadonlyMap<string, readonly string[]>;
+  /** Ids of executions by an agent that has them, or may have them, although they are placed there no more. */
+  readonly strays: ReadonlyMap<string, readonly string[]>;
   /** Ids of requests that have ended and were not forgotten; to be read at once, if at all. */
   readonly concluded: Iterable<string>;
 }

@@ -38,7 +38,8 @@ export interface RestoreSummary extends Manifest {
  *
  * The restored farm must not take what happened after the backup for its own: an agent may still hold a lease of a later
  * time. So the term of its epochs jumps beyond every term that the lost coordinator can have given out: a term grows by
- * one with each start, thus never faster than the seconds, which are where it jumps to.
+ * one with each start, thus never faster than the seconds, which are where it jumps to. The numbers of runs leave a gap for
+ * those that were given after the backup: what is written of them elsewhere must not come to mean other runs.
  * @throws MillraceError data_loss naming damaged and missing files; failed_precondition when the folder is not empty, or
  * the backup is unfinished or of a newer program
  */
@@ -137,7 +138,14 @@ function damagedBackup(damaged: readonly string[]): MillraceError {
   return new MillraceError("data_loss", message);
 }
 
-async function settleDatabase({ lost }: Manifest, { data, schema, clock }: RestoreOptions): Promise<void> {
+/** The last number that may have been given: as if there had been a run each second since the backup. */
+export function numbersGiven(last: number, { createdMs, nowMs }: { createdMs: number; nowMs: number }): number {
+  const { restoredRunGap } = limits;
+  const gap = Math.max(restoredRunGap, (nowMs - createdMs) / 1000);
+  return Math.ceil((last + gap) / restoredRunGap) * restoredRunGap;
+}
+
+async function settleDatabase({ lost, createdMs }: Manifest, { data, schema, clock }: RestoreOptions): Promise<void> {
   const sqlite = await openSqlite({ path: join(data, "coordinator.db"), schema });
   try {
     const [check] = await sqlite.query<{ quick_check: string }>("PRAGMA quick_check");
@@ -147,10 +155,16 @@ async function settleDatabase({ lost }: Manifest, { data, schema, clock }: Resto
         `the database of the backup is damaged (${check?.quick_check}): take another`,
       );
     }
+    const nowMs = clock.nowMs();
+    const [given] = await sqlite.query<{ last: number | null }>("SELECT max(number) AS last FROM run_summary");
     await sqlite.write([
       {
+        sql: "UPDATE run_number_floor SET floor = max(floor, ?)",
+        params: [numbersGiven(given?.last ?? 0, { createdMs, nowMs })],
+      },
+      {
         sql: "UPDATE term SET current = max(current, ?)",
-        params: [Math.floor(clock.nowMs() / 1000)],
+        params: [Math.floor(nowMs / 1000)],
       },
       {
         sql: `DELETE FROM cas_blob WHERE (hash, size) IN

@@ -49,7 +49,7 @@ export async function collectGarbage(deps: CollectDeps, options: CollectOptions)
   const beganMs = clock.nowMs();
   const { runs: neededRuns, releases } = await neededByEnvironments(deps.store);
   const choice = await expiry.choose(new Set(neededRuns));
-  const runs = dryRun ? choice.expired.map(({ run }) => run) : await expiry.expire(choice.expired);
+  const runs = await (dryRun ? expiry.wouldExpire(choice.expired) : expiry.expire(choice.expired));
   const runLogs = await (dryRun ? expiry.countLogs(choice.logsExpired) : expiry.removeLogs(choice.logsExpired));
 
   const stale = cachedRank(beganMs - deps.cacheAgeMs) - 1;

@@ -30,9 +30,11 @@ export interface ExpireRuns {
    * as long as the run is listed, a removal that broke off is done again.
    */
   expire(runs: readonly RunAge[]): Promise<string[]>;
+  /** Those that `expire` would remove at this moment: the list that they were chosen from may not know the last pins yet. */
+  wouldExpire(runs: readonly RunAge[]): Promise<string[]>;
   /** But for those that were pinned meanwhile; resolves with how many had logs. */
   removeLogs(runs: readonly RunAge[]): Promise<number>;
-  /** How many of these runs have logs. */
+  /** How many of these runs have logs, but for those that were pinned meanwhile. */
   countLogs(runs: readonly RunAge[]): Promise<number>;
 }
 
@@ -53,13 +55,18 @@ export function expireRuns({ store, summaries, runs, logs, clock, pinning, polic
     }
   }
 
+  async function wouldExpire(chosen: readonly RunAge[]): Promise<string[]> {
+    const going: string[] = [];
+    for (const { run } of chosen) {
+      const state = await runs.stateOf(run);
+      if (state !== undefined && !state.pinned && state.status !== RunStatus.RUNNING) going.push(run);
+    }
+    return going;
+  }
+
   /** No run is pinned while its state is looked at and it goes. */
   async function expireSome(batch: readonly RunAge[]): Promise<string[]> {
-    const gone: string[] = [];
-    for (const { run } of batch) {
-      const state = await runs.stateOf(run);
-      if (state !== undefined && !state.pinned && state.status !== RunStatus.RUNNING) gone.push(run);
-    }
+    const gone = await wouldExpire(batch);
     if (gone.length === 0) return [];
     for (const run of gone) await logs.remove(run);
     const { token } = await store.read(keepingStream);
@@ -83,6 +90,7 @@ export function expireRuns({ store, summaries, runs, logs, clock, pinning, polic
     async choose(needed) {
       return chooseByAge(await ages(needed), policyOf, clock.nowMs());
     },
+    wouldExpire,
     async expire(chosen) {
       const gone: string[] = [];
       for (let start = 0; start < chosen.length; start += limits.expiredRuns) {
@@ -102,6 +110,10 @@ export function expireRuns({ store, summaries, runs, logs, clock, pinning, polic
       }
       return removed;
     },
-    countLogs: async (chosen) => (await withLogs(chosen)).length,
+    async countLogs(chosen) {
+      let count = 0;
+      for (const run of await withLogs(chosen)) if ((await runs.stateOf(run))?.pinned !== true) count += 1;
+      return count;
+    },
   };
 }

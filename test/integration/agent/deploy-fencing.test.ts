@@ -1,25 +1,15 @@
-import { durationFromMs } from "@bufbuild/protobuf/wkt";
 import { expect, test } from "vitest";
 import { EndingKind } from "../../../proto/gen/millrace/v1/event_pb.ts";
-import type { ActionSpec } from "./farm.ts";
-import { deployed, type Host, host, id, killed } from "./host.ts";
-
-/** A release that would be probed for a minute. */
-function probedForLong(on: Host, version: string): ActionSpec {
-  const spec = on.release(version, "bad");
-  const kind = spec.operation?.kind;
-  if (kind?.case === "deploy" && kind.value.probe !== undefined) kind.value.probe.timeout = durationFromMs(60_000);
-  return spec;
-}
+import { deployed, host, id, killed, probedFor } from "./host.ts";
 
 test.each(["killed", "frozen"] as const)(
   "an agent that a %s NATS cuts off in mid-deploy goes back when its own lease runs out, and says so when it can",
   async (how) => {
     const it = await host({ hostOperationLeaseMs: 1_500 });
     const { nats } = it.farm;
-    const agent = await it.agent();
+    await it.agent();
     await deployed(it, "exe_1", it.release("one"));
-    expect((await it.farm.assign(id, "exe_2", probedForLong(it, "two"))).accepted).toBe(true);
+    expect((await it.farm.assign(id, "exe_2", probedFor(it.release("two", "bad"), 60_000))).accepted).toBe(true);
     await it.farm.until(() => it.farm.log("exe_2").text.includes("probe: 503"));
     if (how === "killed") await nats.kill();
     else nats.freeze();
@@ -37,19 +27,17 @@ test.each(["killed", "frozen"] as const)(
       detail: expect.stringContaining("no word of the farm"),
     });
     expect(report.deployment).toMatchObject({ wentBack: true, healthy: true });
-    await killed(agent.child);
   },
 );
 
 test("a deployment that takes longer than the lease goes on as long as the farm answers", async () => {
   const it = await host({ hostOperationLeaseMs: 1_000 });
-  const agent = await it.agent();
+  await it.agent();
   const slow = it.release("one");
   const command = slow.command.map((part) => part.replace(/^node /, "sleep 3; exec node "));
   const report = await deployed(it, "exe_1", { ...slow, command });
   expect(report.ending).toMatchObject({ kind: EndingKind.EXITED, exitCode: 0 });
   expect(await it.served()).toBe("one");
-  await killed(agent.child);
 });
 
 test("a deployment that comes late is refused by its epoch, also after the agent's restart, and changes nothing", async () => {
@@ -70,10 +58,9 @@ test("a deployment that comes late is refused by its epoch, also after the agent
   expect(late.deployment).toBeUndefined();
   expect(await it.served()).toBe("three");
   await killed(first.child);
-  const second = await it.agent();
+  await it.agent();
   expect((await deploy("exe_4", "two", 6)).ending?.kind).toBe(EndingKind.INFRASTRUCTURE);
   expect(await it.served()).toBe("three");
   expect((await deploy("exe_5", "five", 8)).ending?.kind).toBe(EndingKind.EXITED);
   expect(await it.served()).toBe("five");
-  await killed(second.child);
 });

@@ -1,16 +1,15 @@
 import { once } from "node:events";
 import { readdirSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { durationFromMs } from "@bufbuild/protobuf/wkt";
 import { expect, test } from "vitest";
 import type { DeployStep } from "../../../agent/operations/deploy-state.ts";
 import { EndingKind } from "../../../proto/gen/millrace/v1/event_pb.ts";
 import { processesAbout } from "../../support/process-state.ts";
-import { deployed, host, id, killed } from "./host.ts";
+import { deployed, host, id, killed, probedFor } from "./host.ts";
 
 test("a release is laid out read-only, started, probed and reported; the same bytes again move nothing", async () => {
   const it = await host();
-  const agent = await it.agent();
+  await it.agent();
   const first = await deployed(it, "exe_1", it.release("one"));
   expect(first.ending).toMatchObject({ kind: EndingKind.EXITED, exitCode: 0 });
   const { deployment } = first;
@@ -48,7 +47,6 @@ test("a release is laid out read-only, started, probed and reported; the same by
     expect(log.text.indexOf(step, from), step).toBeGreaterThanOrEqual(from);
     from = log.text.indexOf(step, from);
   }
-  await killed(agent.child);
 });
 
 test.each([
@@ -56,7 +54,7 @@ test.each([
   ["crashing", "its process exited with 7"],
 ] as const)("a %s release goes back by itself, without moving a byte, and says why", async (health, why) => {
   const it = await host();
-  const agent = await it.agent();
+  await it.agent();
   const first = await deployed(it, "exe_1", it.release("one"));
   const bad = await deployed(it, "exe_2", it.release("two", health));
   expect(bad.ending?.kind).toBe(EndingKind.DEPLOYMENT_FAILED);
@@ -66,34 +64,30 @@ test.each([
   expect(it.current()).toBe(first.deployment?.current?.hash);
   expect(await it.served()).toBe("one");
   expect(it.processes()).toHaveLength(1);
-  await killed(agent.child);
 });
 
 test("a first release that fails leaves nothing behind", async () => {
   const it = await host();
-  const agent = await it.agent();
+  await it.agent();
   const report = await deployed(it, "exe_1", it.release("one", "bad"));
   expect(report.ending?.detail).toContain("no release is in place");
   expect(report.deployment).toMatchObject({ wentBack: true, healthy: false });
   expect(report.deployment?.current).toBeUndefined();
   expect(it.processes()).toEqual([]);
   expect(readdirSync(join(it.data, "environments/local/app"))).toEqual(["releases"]);
-  await killed(agent.child);
 });
 
 test("an agent that is killed at any step of a good deployment finishes it when it comes back", async () => {
   const it = await host();
-  const first = await it.agent();
+  let agent = await it.mortalAgent();
   await deployed(it, "exe_0", it.release("zero"));
-  await killed(first.child);
   const steps: DeployStep[] = ["fetching", "stopping", "flipping", "starting", "probing", "succeeded"];
   for (const step of steps) {
-    const dying = await it.agentDyingAt(step);
-    expect(await it.served(), `before ${step}`).not.toBe(step);
-    const exit = once(dying, "exit");
+    it.dieAt(step);
+    const exit = once(agent, "exit");
     expect((await it.farm.assign(id, `exe_${step}`, it.release(step))).accepted).toBe(true);
     expect(await exit).toEqual([null, "SIGKILL"]);
-    const agent = await it.agent();
+    agent = await it.mortalAgent();
     const report = await it.farm.report(`exe_${step}`);
     expect(report.ending, step).toMatchObject({ kind: EndingKind.EXITED, exitCode: 0 });
     expect(await it.served()).toBe(step);
@@ -101,40 +95,33 @@ test("an agent that is killed at any step of a good deployment finishes it when 
     expect(it.processes(), step).toHaveLength(1);
     expect(it.farm.log(`exe_${step}`)).toMatchObject({ finished: true });
     expect(it.farm.log(`exe_${step}`).text).toMatch(/^release [^]*app in local is deployed\n$/);
-    await killed(agent.child);
   }
 }, 120_000);
 
 test("an agent that is killed at any step of going back goes back when it comes back", async () => {
   const it = await host();
-  const first = await it.agent();
+  let agent = await it.mortalAgent();
   const good = await deployed(it, "exe_0", it.release("zero"));
-  await killed(first.child);
   const steps: DeployStep[] = ["probing", "back-stopping", "back-flipping", "back-starting", "back-probing", "failed"];
   for (const step of steps) {
-    const dying = await it.agentDyingAt(step);
-    const exit = once(dying, "exit");
-    expect((await it.farm.assign(id, `exe_${step}`, it.release(step, "bad"))).accepted).toBe(true);
+    it.dieAt(step);
+    const exit = once(agent, "exit");
+    expect((await it.farm.assign(id, `exe_${step}`, probedFor(it.release(step, "bad"), 300))).accepted).toBe(true);
     expect(await exit).toEqual([null, "SIGKILL"]);
-    const agent = await it.agent();
+    agent = await it.mortalAgent();
     const report = await it.farm.report(`exe_${step}`);
     expect(report.ending?.kind, step).toBe(EndingKind.DEPLOYMENT_FAILED);
     expect(report.deployment).toMatchObject({ wentBack: true, healthy: true, current: good.deployment?.current });
     expect(await it.served(), step).toBe("zero");
     expect(it.processes(), step).toHaveLength(1);
-    await killed(agent.child);
   }
 }, 120_000);
 
 test("a deployment that is cancelled while it is probed goes back", async () => {
   const it = await host();
-  const agent = await it.agent();
+  await it.agent();
   await deployed(it, "exe_1", it.release("one"));
-  const never = it.release("two", "bad");
-  const deploy = never.operation?.kind;
-  if (deploy?.case === "deploy" && deploy.value.probe !== undefined)
-    deploy.value.probe.timeout = durationFromMs(60_000);
-  await it.farm.assign(id, "exe_2", never);
+  await it.farm.assign(id, "exe_2", probedFor(it.release("two", "bad"), 60_000));
   await it.farm.until(() => it.farm.log("exe_2").text.includes("probe: 503"));
   expect(await it.farm.cancel(id, "exe_2", "not today")).toBe(true);
   const report = await it.farm.report("exe_2");
@@ -142,7 +129,6 @@ test("a deployment that is cancelled while it is probed goes back", async () => 
   expect(report.ending?.detail).toContain("not today");
   expect(report.deployment).toMatchObject({ wentBack: true, healthy: true });
   expect(await it.served()).toBe("one");
-  await killed(agent.child);
 });
 
 test("a unit lives through its agent, is taken up by the next one, and is started again when it ends", async () => {
@@ -152,17 +138,16 @@ test("a unit lives through its agent, is taken up by the next one, and is starte
   const [before] = processesAbout("serve-").filter(({ command }) => command.startsWith("node"));
   await killed(first.child);
   expect(await it.served()).toBe("one");
-  const second = await it.agent();
+  await it.agent();
   const [after] = processesAbout("serve-").filter(({ command }) => command.startsWith("node"));
   expect(after).toEqual(before);
   process.kill(before?.pid ?? 0, "SIGKILL");
   await expect.poll(() => it.served().catch(() => ""), { timeout: 10_000 }).toBe("one");
-  await killed(second.child);
 });
 
 test("a damaged release is brought again before it runs", async () => {
   const it = await host();
-  const agent = await it.agent();
+  await it.agent();
   await deployed(it, "exe_1", it.release("one"));
   await deployed(it, "exe_2", it.release("two"));
   const [damaged] = readdirSync(join(it.data, "environments/local/app/releases")).filter(
@@ -175,5 +160,4 @@ test("a damaged release is brought again before it runs", async () => {
   expect(it.current()).toBe(damaged);
   expect(statSync(file).size).toBe("one".length);
   expect(await it.served()).toBe("one");
-  await killed(agent.child);
 });

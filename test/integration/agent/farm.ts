@@ -150,9 +150,7 @@ export async function fakeFarm({ hostOperationLeaseMs = 30_000 } = {}): Promise<
       };
     },
     async *fetchProgram() {},
-    listAgents: () => ({}),
-    setAgentDraining: () => ({}),
-    removeAgent: () => ({}),
+    ...{ listAgents: () => ({}), setAgentDraining: () => ({}), removeAgent: () => ({}) },
   };
   const logService: ServiceImpl<typeof LogService> = {
     async *appendLog(requests) {
@@ -345,6 +343,7 @@ export interface AgentProcessOptions {
   readonly slots?: number;
   readonly storeBytes?: number;
   readonly sandbox?: "bubblewrap" | "none";
+  readonly tools?: readonly string[];
   /** With an IPC channel, as a supervisor does. */
   readonly channel?: boolean;
 }
@@ -361,6 +360,7 @@ export async function startAgent(
       ...["bin/main.ts", "agent", "--coordinator", farm.address, "--token", "test"],
       ...["--data", data, "--name", id, "--slots", String(slots), "--json"],
       ...(options.storeBytes === undefined ? [] : ["--store-bytes", String(options.storeBytes)]),
+      ...(options.tools ?? []).flatMap((tool) => ["--tool", tool]),
       ...(options.sandbox === undefined ? [] : ["--sandbox", options.sandbox]),
     ],
     { stdio: ["ignore", "pipe", "pipe", ...(options.channel === true ? (["ipc"] as const) : [])] },

@@ -1,6 +1,6 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
-import { readlinkSync } from "node:fs";
+import { readlinkSync, writeFileSync } from "node:fs";
 import { createServer } from "node:net";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -11,16 +11,18 @@ import { processesAbout } from "../../support/process-state.ts";
 import { tempDir } from "../../support/temp-dir.ts";
 import { type ActionSpec, type AgentProcess, type FakeFarm, fakeFarm, startAgent } from "./farm.ts";
 
-const dyingAgent = fileURLToPath(new URL("./fixtures/dying-agent.ts", import.meta.url));
+const mortalAgent = fileURLToPath(new URL("./fixtures/mortal-agent.ts", import.meta.url));
 
 /** One machine whose agent comes and goes, and a service on it. */
 export interface Host {
   readonly farm: FakeFarm;
   readonly data: string;
-  /** The agent's program; killed at the end of the test with all units. */
+  /** The agent's program; ended after the test with all units. */
   agent(): Promise<AgentProcess>;
-  /** Resolves when it has joined; it is killed when the step is in its journal. */
-  agentDyingAt(step: DeployStep): Promise<ChildProcess>;
+  /** The same agent, which is killed at the step that `dieAt` names. Resolves when it has joined. */
+  mortalAgent(): Promise<ChildProcess>;
+  /** The agent is killed when it has this step in its journal next. */
+  dieAt(step: DeployStep): void;
   /** What a release does: serve its version, or fail its probe. */
   release(version: string, health?: "good" | "bad" | "crashing"): ActionSpec;
   /** The version that is served now. */
@@ -42,25 +44,27 @@ export async function host(options: Parameters<typeof fakeFarm>[0] = {}): Promis
   const port = await freePort();
   // The name of its script tells the service's processes from all others.
   const script = `serve-${port}.mjs`;
+  const due = join(dir, "due");
   onTestFinished(async () => {
-    // The last agent ends with its supervisor's channel and takes the units with it.
-    const last = await startAgent(farm, { id, data, channel: true });
-    last.child.kill("SIGTERM");
-    await once(last.child, "exit");
+    // An agent that has a supervisor takes the units with it when it ends. Here the one that ran last has ended already.
+    if (processesAbout(script).length > 0) await ended(await startAgent(farm, { id, data, channel: true }));
     expect(processesAbout(script)).toEqual([]);
   });
   return {
     farm,
     data,
-    agent: () => startAgent(farm, { id, data }),
-    async agentDyingAt(step) {
-      const child = spawn(process.execPath, [dyingAgent, farm.address, data, id, step], {
+    agent: () => startAgent(farm, { id, data, channel: true }),
+    async mortalAgent() {
+      const child = spawn(process.execPath, [mortalAgent, farm.address, data, id, due], {
         stdio: ["ignore", "pipe", "inherit"],
       });
-      onTestFinished(() => void child.kill("SIGKILL"));
+      onTestFinished(async () => {
+        if (child.exitCode === null && child.signalCode === null) await ended({ child });
+      });
       await once(child.stdout, "data");
       return child;
     },
+    dieAt: (step) => writeFileSync(due, step),
     release(version, health = "good") {
       const body = health === "crashing" ? "process.exit(7)" : serve(port, version, health === "good" ? 200 : 503);
       return {
@@ -104,6 +108,12 @@ async function freePort(): Promise<number> {
   return typeof address === "object" && address !== null ? address.port : 0;
 }
 
+/** SIGTERM, resolved when it is gone. */
+async function ended({ child }: Pick<AgentProcess, "child">): Promise<void> {
+  child.kill("SIGTERM");
+  await once(child, "exit");
+}
+
 /** kill -9, resolved when it is gone. */
 export async function killed(child: ChildProcess): Promise<void> {
   child.kill("SIGKILL");
@@ -114,4 +124,11 @@ export async function killed(child: ChildProcess): Promise<void> {
 export async function deployed(on: Host, name: string, spec: ActionSpec) {
   expect((await on.farm.assign(id, name, spec)).refusal).toBe("");
   return await on.farm.report(name);
+}
+
+/** The same deployment, probed for so long. */
+export function probedFor(spec: ActionSpec, timeoutMs: number): ActionSpec {
+  const kind = spec.operation?.kind;
+  if (kind?.case === "deploy" && kind.value.probe !== undefined) kind.value.probe.timeout = durationFromMs(timeoutMs);
+  return spec;
 }

@@ -117,12 +117,13 @@ test("two tasks at once both begin with what was kept, see nothing of each other
 
 test("a cache belongs to a project, a name, a path and the tools of the task", async () => {
   const farm = await fakeFarm();
-  const agent = await startAgent(farm);
+  const agent = await startAgent(farm, { tools: ["perl"] });
   await run(farm, agent, "echo 1 > .npm/file");
   expect(await run(farm, agent, list, { project: "other" })).toBe("");
   expect(await run(farm, agent, list, { caches: { pnpm: ".npm" } })).toBe("");
   expect(await run(farm, agent, "ls -A npm", { caches: { npm: "npm" } })).toBe("");
   const [tool] = farm.joined[0]?.tools ?? [];
+  expect(tool?.name).toBe("perl");
   const platform = { [`tool:${tool?.name}`]: tool?.fingerprint ?? "" };
   expect(await run(farm, agent, list, { platform })).toBe("");
   expect(await run(farm, agent, list, { platform: { os: "linux" } })).toBe(".npm/file=1\n");

@@ -31,6 +31,26 @@ test("a tool is known by what it says of its version, on either stream, and by i
   expect((await probeTool("mute", path))?.fingerprint).not.toBe(mute?.fingerprint);
 });
 
+test("an agent that is told so looks for the tools that were named, and for no others", async () => {
+  const folder = tempDir();
+  install(folder, "node", "echo v24.1.0");
+  install(folder, "squeeze", "echo 1.4.0");
+  const rest = {
+    path: folder,
+    clock: fakeClock(),
+    onChange: () => undefined,
+    onError: (error: Error) => expect.unreachable(error.message),
+  };
+  for (const [onlyNamed, names] of [
+    [true, ["squeeze"]],
+    [false, ["node", "squeeze"]],
+  ] as const) {
+    const tools = await openTools({ ...rest, named: ["squeeze"], onlyNamed });
+    expect(tools.list().map(({ name }) => name)).toEqual(names);
+    tools.close();
+  }
+});
+
 test("a replaced, removed or relinked tool is noticed, at the latest at the next look", async () => {
   const folder = tempDir();
   install(folder, "node-24", "echo v24.1.0");

@@ -1,7 +1,7 @@
 import { createHash } from "node:crypto";
-import { chmodSync, existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { chmodSync, existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { describe, expect, test, vi } from "vitest";
+import { describe, expect, onTestFinished, test, vi } from "vitest";
 import { databaseCopy } from "../../../agent/upgrade/database-copy.ts";
 import { installation } from "../../../agent/upgrade/installation.ts";
 import { readUpgradeRecord, type UpgradeRecord, writeUpgradeRecord } from "../../../agent/upgrade/upgrade-record.ts";
@@ -36,6 +36,7 @@ function setup() {
   writeFileSync(executable, oldText, { mode: 0o755 });
   writeFileSync(join(data, "agent.sqlite"), "older");
   const drained = Promise.withResolvers<void>();
+  let drains = 0;
   const failures: FailedProgram[] = [];
   const errors: MillraceError[] = [];
   const clock = fakeClock();
@@ -50,12 +51,16 @@ function setup() {
     upgrader({
       ...common,
       args: ["agent", data],
-      drain: () => drained.resolve(),
+      drain() {
+        drains += 1;
+        drained.resolve();
+      },
       say: () => undefined,
       onError: (error) => errors.push(error),
     });
   return {
     ...{ data, executable, record, clock, failures, errors, common, subject, drained: drained.promise },
+    drains: () => drains,
     farm: (bytes: Uint8Array) => ({
       async *fetch() {
         yield bytes.subarray(0, 10);
@@ -99,22 +104,61 @@ describe("an upgrade", () => {
     expect(file("tries")).toBe("tried\n");
   });
 
-  test("goes back from a program that does not join within its time, and ends it", async () => {
-    const { subject, farm, drained, file, data, clock, record } = setup();
-    const one = subject();
+  test("goes back from a program that does not join within its time, and ends it; after the third time it has failed", async () => {
+    const { subject, farm, drains, file, data, clock, record, installedText } = setup();
     const { bytes, offer } = program("trap '' TERM; echo $$ >pid.new; mv pid.new pid; while :; do sleep 1; done");
+    for (let trial = 1; trial <= limits.upgradeTrials; trial += 1) {
+      const one = subject(); // a start of the old program, which has joined
+      one.offered(offer, farm(bytes));
+      await vi.waitFor(() => expect(drains()).toBe(trial), { timeout: 10_000 });
+      const concluded = one.conclude();
+      await vi.waitFor(() => expect(existsSync(join(data, "pid"))).toBe(true), { timeout: 10_000 });
+      clock.advance(limits.upgradeTrialMs);
+      // It is asked first, and is given its time for that.
+      await vi.waitFor(() => {
+        clock.advance(limits.upgradeTrialStopMs);
+        expect(existsSync(`/proc/${file("pid").trim()}`)).toBe(false);
+      });
+      rmSync(join(data, "pid"));
+      expect(await concluded).toBe("old");
+      expect([installedText(), file("agent.sqlite")]).toEqual([oldText, "older"]);
+      const { trying, late, failed } = record.read();
+      expect(trying).toBeUndefined();
+      if (trial < limits.upgradeTrials) expect([late?.times, failed]).toEqual([trial, undefined]);
+      else expect(failed?.reason).toBe("it had not joined the farm after 60 s, 3 times");
+    }
+  });
+
+  test("takes a program that joins when it is tried again, and forgets that it was late", async () => {
+    const { subject, farm, drained, record, common } = setup();
+    const { bytes, offer } = program(joins);
+    record.write({ late: { version: offer.version, sha256: offer.sha256, times: 2 } });
+    const one = subject();
+    one.offered(offer, farm(bytes));
+    await drained;
+    expect(await one.conclude()).toBe("new");
+    settleUpgrade({ ...common, ownVersion: offer.version }); // the start after it
+    expect(record.read()).toEqual({});
+  });
+
+  test("does not wait for what a tried program leaves behind with its pipes", async () => {
+    const { subject, farm, drained, data, clock, record } = setup();
+    const one = subject();
+    const { bytes, offer } = program("sleep 600 & echo $! >pid; echo no use >&2; exit 9");
     one.offered(offer, farm(bytes));
     await drained;
     const concluded = one.conclude();
-    await vi.waitFor(() => expect(existsSync(join(data, "pid"))).toBe(true), { timeout: 10_000 });
-    clock.advance(limits.upgradeTrialMs);
-    // It is asked first, and is given its time for that.
+    await vi.waitFor(() => expect(readFileSync(join(data, "pid"), "utf8")).toMatch(/\n/), { timeout: 10_000 });
+    const left = Number(readFileSync(join(data, "pid"), "utf8"));
+    onTestFinished(() => void process.kill(left));
+    let over = false;
+    void concluded.then(() => (over = true));
     await vi.waitFor(() => {
-      clock.advance(limits.upgradeTrialStopMs);
-      expect(existsSync(`/proc/${file("pid").trim()}`)).toBe(false);
+      clock.advance(limits.upgradeLastWordsMs); // far below the time of a trial
+      expect(over).toBe(true);
     });
     expect(await concluded).toBe("old");
-    expect(record.read().failed?.reason).toBe("it had not joined the farm after 60 s");
+    expect(record.read().failed?.reason).toBe("it ended with exit code 9: no use");
   });
 
   test("does not begin with a program that says another version, and tells the farm", async () => {

@@ -67,6 +67,14 @@ describe("bin/millrace", () => {
     expect(kept({})).toBe("");
   });
 
+  it("gives an agent few memory pools, unless it is told otherwise, and nothing else any", () => {
+    const { spawn } = install({ "node_modules/node/bin/node": 'echo "$MALLOC_ARENA_MAX"' });
+    const pools = (args: string[], env = {}) => spawn(args, { env }).stdout.trim();
+    expect(pools(["agent"])).toBe("2");
+    expect(pools(["agent"], { MALLOC_ARENA_MAX: "8" })).toBe("8");
+    expect(pools(["coordinator"])).toBe("");
+  });
+
   it("takes the Node of the machine where nothing is pinned and it is new enough", () => {
     const node = (version: string) => `[ "$1" = --version ] && echo ${version} || echo "machine $*"`;
     const { call } = install({ "path/node": node("v24.0.0") });

@@ -1,6 +1,7 @@
 import { durationFromMs, timestampMs } from "@bufbuild/protobuf/wkt";
 import { expect, onTestFinished, test, vi } from "vitest";
 import { Role } from "../../../proto/gen/millrace/v1/admin_pb.ts";
+import { AgentState } from "../../../proto/gen/millrace/v1/agent_pb.ts";
 import { connectNatsBus } from "../../../shared/bus/nats-bus.ts";
 import { inboxOf } from "../../../shared/bus/subjects.ts";
 import { digestOf } from "../../../shared/digest.ts";
@@ -142,15 +143,20 @@ test("an agent that is removed is refused at once and everywhere, and comes back
   await farm.letIn("a");
 });
 
-test("an id that is taken is refused with the way out; one that never joined can be removed", async () => {
+test("an id that is taken is refused with the way out; one that never joined is listed and can be removed", async () => {
   const farm = await setup();
-  await enrol(farm.withToken(await farm.enrolmentToken()).agents, { id: "a" });
+  await enrol(farm.withToken(await farm.enrolmentToken({ pool: "linux" })).agents, { id: "a" });
+  const { agents } = farm.as("admin");
+  expect((await agents.listAgents({})).agents).toMatchObject([
+    { info: { id: "a", hostname: "test", labels: { pool: "linux" } }, state: AgentState.ENROLLED, slotsUsed: 0 },
+  ]);
   const token = await farm.enrolmentToken();
   expect(await failureOf(enrol(farm.withToken(token).agents, { id: "a" }))).toMatchObject({
     code: "already_exists",
     message: expect.stringMatching(/enrolled from test at .*--name.*millrace agents remove a/),
   });
-  await farm.as("admin").agents.removeAgent({ id: "a" });
+  await agents.removeAgent({ id: "a" });
+  expect((await agents.listAgents({})).agents).toEqual([]);
   await enrol(farm.withToken(token).agents, { id: "a" }); // it was not used up
 });
 

@@ -78,7 +78,7 @@ test("a task whose report is accepted while its Action is still being read back 
       tell = listener;
       return () => {};
     },
-    stats: () => ({ queued: 0, running: 0, heldBy: new Map(), concluded: [] }),
+    stats: () => ({ queued: 0, running: 0, heldBy: new Map(), strays: new Map(), concluded: [] }),
   };
   const driver = new TaskDriver({
     ...{ cas, scheduler, clock: fakeClock(), origin: () => origin },

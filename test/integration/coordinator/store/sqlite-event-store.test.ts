@@ -3,10 +3,12 @@ import { once } from "node:events";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
+import { create, fromBinary, toBinary } from "@bufbuild/protobuf";
 import { expect, onTestFinished, test, vi } from "vitest";
 import { emptyStream } from "../../../../coordinator/store/event-store.ts";
 import { eventStoreSchema, sqliteEventStore } from "../../../../coordinator/store/sqlite-event-store.ts";
-import type { Commit } from "../../../../proto/gen/millrace/v1/event_pb.ts";
+import { eventVersion } from "../../../../coordinator/store/upcast.ts";
+import { type Commit, CommitSchema } from "../../../../proto/gen/millrace/v1/event_pb.ts";
 import { limits } from "../../../../shared/limits.ts";
 import { openSqlite } from "../../../../shared/sqlite/open.ts";
 import type { Sqlite, SqlValue } from "../../../../shared/sqlite/sqlite.ts";
@@ -86,6 +88,19 @@ test("a commit that cannot be decoded is data loss, and its place is named", asy
     code: "data_loss",
     message: expect.stringContaining("position 1 of stream run-1"),
   });
+});
+
+test("events are written in the newest form, and what an older version wrote is lifted to it", async () => {
+  const { store, sqlite } = await openAt(join(tempDir(), "events.db"));
+  const kind = { case: "taskStarted", value: { task: "s/t", attempt: 1 } } as const;
+  const older = toBinary(CommitSchema, create(CommitSchema, { events: [{ kind }] }));
+  const sql = "INSERT INTO commits (stream, first_sequence, last_sequence, data) VALUES ('run-1', 1, 1, ?)";
+  await sqlite.write([{ sql, params: [older] }]);
+  const { commits, token } = await store.read("run-1");
+  expect(commits).toMatchObject([{ commit: { events: [{ version: eventVersion, kind: { value: { try: 1 } } }] } }]);
+  await store.append("run-1", token, create(CommitSchema, { events: [{ principal: "p" }] }));
+  const rows = await sqlite.query<{ data: Uint8Array }>("SELECT data FROM commits ORDER BY first_sequence");
+  expect(rows.map(({ data }) => fromBinary(CommitSchema, data).events[0]?.version)).toEqual([0, eventVersion]);
 });
 
 test("watchers who keep up get the commits themselves, and those who come later get equal ones", async () => {

@@ -23,6 +23,7 @@ const event: fc.Arbitrary<UpgradeEvent> = fc.oneof(
   { weight: 1, arbitrary: fc.constant({ kind: "lost" as const }) },
   { weight: 3, arbitrary: fc.constant({ kind: "drained" as const }) },
   { weight: 2, arbitrary: fc.constant({ kind: "joined" as const }) },
+  { weight: 1, arbitrary: fc.constant({ kind: "late" as const }) },
   { weight: 2, arbitrary: fc.string().map((reason) => ({ kind: "failed" as const, reason })) },
   { weight: 1, arbitrary: fc.constant({ kind: "ending" as const }) },
 );
@@ -78,11 +79,11 @@ describe("an upgrade", () => {
   test("begins nothing after the agent was told to end, and stays at an end that it has reached", () => {
     fc.assert(
       fc.property(steps, (walked) => {
-        const ends = walked.filter(({ state }) => ["taken", "kept", "over"].includes(state.kind));
+        const ends = walked.filter(({ state }) => ["taken", "kept", "postponed", "over"].includes(state.kind));
         const [first] = ends;
         for (const { state } of ends) expect(state).toEqual(first?.state);
         const told = walked.findIndex(({ event: cause }) => cause.kind === "ending");
-        if (told !== -1) expect(["taken", "kept", "over"]).toContain(walked[told]?.state.kind);
+        if (told !== -1) expect(["taken", "kept", "postponed", "over"]).toContain(walked[told]?.state.kind);
       }),
     );
   });

@@ -1,7 +1,8 @@
+import { create } from "@bufbuild/protobuf";
 import { expect, test } from "vitest";
 import type { PoolSettings } from "../../../../../coordinator/farm/pools/pools.ts";
 import { AgentState } from "../../../../../proto/gen/millrace/v1/agent_pb.ts";
-import { ReportOutcome } from "../../../../../proto/gen/millrace/v1/dispatch_pb.ts";
+import { AssignSchema, ReportOutcome } from "../../../../../proto/gen/millrace/v1/dispatch_pb.ts";
 import { WaitCause } from "../../../../../proto/gen/millrace/v1/event_pb.ts";
 import { inProcessBus } from "../../../../../shared/bus/in-process-bus.ts";
 import { from } from "../../../../../shared/errors.ts";
@@ -75,6 +76,29 @@ test("an agent that is not needed drains, is given nothing more, ends what it ha
   await until(() => farm.agents.list().length === 0);
   expect(await table.load()).toMatchObject([{ members: [] }]);
   expect((await farm.next("x", "finished")).outcome).toMatchObject({ attempt: 1 });
+});
+
+test("an agent whose answer to an assignment was lost is not taken away as idle before it says that it is", async () => {
+  const { provider, calls } = recordingProvider();
+  const { farm, pools, until, untilMs } = await startPoolFarm(provider);
+  await pools.set({ ...linux, min: 1 });
+  await until(() => calls.includes("add linux-00000000"));
+  const agent = await farm.agent({ id: "linux-00000000", labels: linux.labels });
+  agent.answer = "silence";
+  await farm.scheduler.submit(execution("x", onLinux));
+  await until(() => farm.scheduler.stats().queued === 1);
+  farm.scheduler.cancel("x", "not wanted");
+  expect(farm.scheduler.stats().strays.get("linux-00000000")).toEqual(["x"]);
+  await pools.scale("linux", { min: 0, max: 0 });
+  await until(() => pools.list()[0]?.leaving === 1);
+  await untilMs(2_000);
+  const named = create(AssignSchema, { executionId: "x", epoch: { term: 1n, number: 1n } });
+  agent.heartbeat([named]); // it does have it
+  expect((await agent.nextCancel()).executionId).toBe("x");
+  await untilMs(2_000);
+  expect(calls.filter((call) => call.startsWith("remove"))).toEqual([]);
+  agent.heartbeat([]);
+  await until(() => calls.includes("remove linux-00000000"));
 });
 
 test("an agent that is wanted again while it still ends something takes work again", async () => {

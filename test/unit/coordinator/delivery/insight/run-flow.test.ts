@@ -1,15 +1,13 @@
-import { create, type MessageInitShape } from "@bufbuild/protobuf";
+import { create } from "@bufbuild/protobuf";
 import { timestampFromMs } from "@bufbuild/protobuf/wkt";
 import fc from "fast-check";
 import { expect, test } from "vitest";
-import { pipelineFlow } from "../../../../../coordinator/delivery/insight/pipeline-flow.ts";
 import { runFlow } from "../../../../../coordinator/delivery/insight/run-flow.ts";
 import { decide } from "../../../../../coordinator/delivery/run/decide.ts";
 import type { RunCommand } from "../../../../../coordinator/delivery/run/run-command.ts";
 import { emptyRun } from "../../../../../coordinator/delivery/run/run-state.ts";
 import {
   type Event,
-  EventSchema,
   GateDecision,
   type PlannedTask,
   PlannedTaskSchema,
@@ -23,39 +21,20 @@ import { from } from "../../../../../shared/errors.ts";
 import { runs } from "../../../../support/property-runs.ts";
 import { randomStories } from "../../../../support/random-stories.ts";
 import { startStory } from "../../../../support/story.ts";
+import {
+  ended,
+  finished,
+  type Kind,
+  plan,
+  requested,
+  started,
+  startMs,
+  submitted,
+  told,
+  waits,
+} from "../../../../support/told-run.ts";
 
-const startMs = Date.UTC(2026, 0, 1);
 const digest = digestToMessage(emptyDigest);
-type Kind = NonNullable<MessageInitShape<typeof EventSchema>["kind"]>;
-
-/** One event after another, each so many milliseconds after the one before. */
-function told(...steps: readonly (readonly [stepMs: number, kind: Kind])[]): Event[] {
-  let timeMs = startMs;
-  return steps.map(([stepMs, kind]) => {
-    timeMs += stepMs;
-    return create(EventSchema, { time: timestampFromMs(timeMs), kind });
-  });
-}
-
-const requested: Kind = { case: "runRequested", value: { pipeline: "shop" } };
-const plan = (tasks: Readonly<Record<string, readonly string[]>>): Kind => ({
-  case: "runPlanned",
-  value: {
-    tasks: Object.entries(tasks).map(([id, needs]) => {
-      const [stage = "", name = ""] = id.split("/");
-      return { stage, name, needs: [...needs] };
-    }),
-  },
-});
-const waits = (task: string, cause: WaitCause): Kind => ({ case: "taskWaiting", value: { task, wait: { cause } } });
-const submitted = (task: string): Kind => ({ case: "taskSubmitted", value: { task } });
-const started = (task: string): Kind => ({ case: "taskStarted", value: { task, attempt: 1, agent: "a" } });
-const finished = (task: string, status: TaskStatus = TaskStatus.SUCCEEDED): Kind => ({
-  case: "taskFinished",
-  value: { task, status },
-});
-const ended: Kind = { case: "runFinished", value: { status: RunStatus.SUCCEEDED } };
-
 /** `task what durationMs` of each segment. */
 function shown({ segments }: RunFlow): string[] {
   return segments.map(({ task, process, wait, durationMs }) => {
@@ -379,28 +358,4 @@ test("and for events in an order that no run would give, with tasks that nobody 
     }),
     { numRuns: runs(500) },
   );
-});
-
-test("a pipeline shows medians over its runs, where a stage that a path does not touch counts as 0", () => {
-  const run = (name: string, buildMs: number, waitMs: number) =>
-    runFlow(
-      name,
-      told(
-        [0, requested],
-        [0, plan({ "build/app": [] })],
-        [0, waits("build/app", WaitCause.AGENTS_BUSY)],
-        [waitMs, started("build/app")],
-        [buildMs, finished("build/app")],
-        [0, ended],
-      ),
-      0,
-    );
-  const flow = pipelineFlow("shop", [run("run_3", 100, 0), run("run_2", 300, 900), run("run_1", 110, 90)]);
-  expect(flow).toMatchObject({ runs: ["run_3", "run_2", "run_1"], leadTimeMs: 200n, processMs: 110n });
-  expect(flow.efficiency).toBeCloseTo(0.55);
-  expect(flow.stages).toMatchObject([
-    { stage: "build", processMs: 110n, waits: [{ cause: WaitCause.AGENTS_BUSY, durationMs: 90n }] },
-  ]);
-  expect(flow.bottleneck).toMatchObject({ stage: "build", process: true, durationMs: 110n });
-  expect(pipelineFlow("shop", [])).toMatchObject({ leadTimeMs: 0n, runs: [] });
 });
