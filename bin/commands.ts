@@ -137,6 +137,11 @@ const entries: readonly CommandEntry[] = [
     load: async () => (await import("../cli/commands/init.ts")).initCommand(),
   },
   {
+    name: "schema",
+    summary: "print the JSON Schema of pipeline files",
+    load: async () => (await import("../cli/commands/schema.ts")).schemaCommand(),
+  },
+  {
     name: "up",
     summary: "start a coordinator, NATS and agents on this machine",
     load: async () => (await import("../cli/commands/up.ts")).upCommand(),

@@ -54,6 +54,7 @@ import { healthPages } from "./api/http/health-pages.ts";
 import { type HttpServerOptions, httpServer } from "./api/http/http-server.ts";
 import { installPages } from "./api/http/install-pages.ts";
 import { type Metrics, metrics } from "./api/http/metrics.ts";
+import { schemaPage } from "./api/http/schema-page.ts";
 import { installerAddress } from "./api/install/installer-address.ts";
 import { ownDist, ownExecutable, readInstaller } from "./api/install/own-files.ts";
 import type { CoordinatorConfig, KeepingConfig } from "./config.ts";
@@ -182,7 +183,7 @@ export async function startCoordinator(config: CoordinatorConfig, log: Logger): 
     );
     const caPem = config.tls?.authority?.caPem;
     const installing = installPages({ programs, installer: readInstaller(), grpcPort: () => ports.grpc, caPem });
-    const pages = [meters.page, ...healthPages(stopping.signal), ...installing];
+    const pages = [meters.page, ...healthPages(stopping.signal), ...installing, schemaPage()];
     const listening = listeners(config, { services, pages, onError, ports });
     // From here on the lifecycle closes what was opened, also when a part does not start.
     const farm = [...letIn.parts, agents, upgrades, scheduler];

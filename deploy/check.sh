@@ -33,6 +33,12 @@ generated_is_current() {
   return "$status"
 }
 
+reference_is_current() {
+  bin/millrace schema --reference | diff docs/guides/pipeline-reference.md - && return
+  echo "run: npm run reference"
+  return 1
+}
+
 step format biome check .
 step lint oxlint --type-aware
 step types tsc -p .
@@ -40,6 +46,7 @@ step unused knip
 step proto-lint buf lint
 step proto-breaking buf breaking --against proto/image.binpb
 step proto-generated generated_is_current
+step reference reference_is_current
 step unit-tests vitest run test/architecture.test.ts test/tidy.test.ts test/unit
 
 if [ -n "$failed" ]; then

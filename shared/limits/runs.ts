@@ -2,6 +2,10 @@
 export const runLimits = {
   /** A pipeline file. */
   pipelineFileBytes: 1024 * 1024,
+  /** Files of a project that `init` looks at before it writes a starter: enough to see what kind it is, within a second. */
+  starterFiles: 50_000,
+  /** A file that a starter is decided by; of a larger one it knows nothing. */
+  starterFileBytes: 1024 * 1024,
   /** Problems that are reported for one pipeline file; nobody reads more. */
   pipelineProblems: 100,
   /** Values of a pipeline file after its aliases are expanded: what a real file of the greatest size may have. */

@@ -123,7 +123,7 @@ function scopeOf(
   );
   const how = (name: string) => `give it one: with: { ${name}: … }`;
   const request = { declared: params, given: new Map(texts), at: given?.at ?? task.at, how, isSample: false };
-  return { ...inner, with: resolveParams(request, deps.report) };
+  return { ...inner, with: resolveParams(request, deps.report).values };
 }
 
 /** Without what has had its effect; conditions stay as they are, for the check of shapes. */

@@ -11,10 +11,11 @@ import {
   type LocatedMap,
   locatedText,
   memberOf,
+  type Place,
   withEntries,
 } from "./located.ts";
 import type { LocatedReport } from "./located-report.ts";
-import { type GivenParam, type ParamValues, resolveParams } from "./params.ts";
+import { type GivenParam, type ParamValues, type ResolvedParams, resolveParams } from "./params.ts";
 import type { PlanContext } from "./plan-context.ts";
 import { expandUses } from "./use-patterns.ts";
 
@@ -36,6 +37,8 @@ export interface Expansion {
   readonly params: ParamValues;
   /** False when there is more than may be, which was reported: the tree then lacks tasks. */
   readonly isWhole: boolean;
+  /** Hints for values that rest on examples of parameters, by their places. */
+  readonly doubts: ReadonlyMap<Place, string>;
 }
 
 /** The name of the stage that the tasks of a pipeline's `finally` become. */
@@ -47,12 +50,12 @@ const finalStage = "finally";
  * another shape than it should is left as it is, for the check of shapes to find.
  */
 export function expandPipeline(top: Located, context: PlanContext, report: LocatedReport): Expansion {
-  if (top.kind !== "map") return { top, origins: new Map(), params: new Map(), isWhole: true };
-  const params = paramsOf(top, context, report);
+  if (top.kind !== "map") return { top, origins: new Map(), params: new Map(), isWhole: true, doubts: new Map() };
+  const { values: params, examples } = paramsOf(top, context, report);
   const afford = budget(report);
   let isWhole = true;
   const isChanged = changedIn(context.changedPaths);
-  const evaluator = expressions({ report, isChanged });
+  const evaluator = expressions({ report, isChanged, examples });
   const { branch, tag, commit, project, trigger, isSample } = context;
   const scope: Variables = { params, branch, tag, commit, project, trigger };
   const deps: ExpandTaskDeps = {
@@ -78,10 +81,10 @@ export function expandPipeline(top: Located, context: PlanContext, report: Locat
   const stagesEntry = rest.get("stages");
   if (stagesEntry?.value.kind === "map")
     rest.set("stages", { ...stagesEntry, value: { ...stagesEntry.value, entries: expandUses(stages) } });
-  return { top: { ...withFinal, entries: rest }, origins, params, isWhole };
+  return { top: { ...withFinal, entries: rest }, origins, params, isWhole, doubts: evaluator.doubts };
 }
 
-function paramsOf(top: LocatedMap, { params, isSample }: PlanContext, report: LocatedReport): ParamValues {
+function paramsOf(top: LocatedMap, { params, isSample }: PlanContext, report: LocatedReport): ResolvedParams {
   const entry = top.entries.get("params");
   const at = entry?.key ?? top.at;
   const given = Object.entries(params).map(([name, text]): [string, GivenParam] => [name, { text, at }]);

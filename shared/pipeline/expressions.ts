@@ -20,11 +20,15 @@ export interface Expressions {
    */
   interpolate(node: Located, scope: Variables, isScript?: boolean): Located;
   embeds(node: Located): boolean;
+  /** Hints for values that rest on examples of parameters, by their places. */
+  readonly doubts: ReadonlyMap<Place, string>;
 }
 
 export interface ExpressionsDeps {
   readonly report: LocatedReport;
   readonly isChanged: IsChanged;
+  /** Parameters whose values are examples, as nobody gave them one. */
+  readonly examples: ReadonlySet<string>;
 }
 
 /** Keys whose text a shell reads. */
@@ -33,10 +37,11 @@ const scripts: ReadonlySet<string> = new Set(["run", "start", "exec"]);
 const foreign: readonly string[] = ["params", "branch", "tag"];
 const plainWord = /^[\w./:@%+=,~-]*$/;
 
-export function expressions({ report, isChanged }: ExpressionsDeps): Expressions {
+export function expressions({ report, isChanged, examples }: ExpressionsDeps): Expressions {
   const readings = new Map<string, Reading<Expression>>();
   const pieces = new Map<string, readonly Piece[] | undefined>();
   const embedding = new Map<Located, boolean>();
+  const doubts = new Map<Place, string>();
   let cost = 0;
 
   function read(text: string): Reading<Expression> {
@@ -56,8 +61,14 @@ export function expressions({ report, isChanged }: ExpressionsDeps): Expressions
     }
     const result = "wrong" in reading ? reading : reading.value.evaluate(scope, isChanged);
     if ("value" in result) return result.value;
-    report(at, `${what} ${result.wrong}`, result.hint);
+    report(at, `${what} ${result.wrong}`, doubtOf(text) ?? result.hint);
     return undefined;
+  }
+
+  function doubtOf(expression: string): string | undefined {
+    const name = [...examples].find((example) => new RegExp(`\\bparams\\.${example}\\b`).test(expression));
+    if (name === undefined) return undefined;
+    return `it depends on parameter "${name}", which has no value here: give it one with --param ${name}=…`;
   }
 
   function embeds(node: Located): boolean {
@@ -100,6 +111,8 @@ export function expressions({ report, isChanged }: ExpressionsDeps): Expressions
       }
       const what = `\${{ ${part.expression} }}`;
       const value = evaluate(part.expression, what, node.at, scope);
+      const doubt = doubtOf(part.expression);
+      if (doubt !== undefined) doubts.set(node.at, doubt);
       if (value === undefined) continue;
       if (parts.length === 1 && isCelList(value)) return listOf([...value], what, node.at);
       const word = celText(value);
@@ -126,7 +139,7 @@ export function expressions({ report, isChanged }: ExpressionsDeps): Expressions
     return "value" in reading && foreign.some((root) => reading.value.roots.has(root));
   }
 
-  return { read, evaluate, interpolate, embeds };
+  return { read, evaluate, interpolate, embeds, doubts };
 }
 
 function written(node: Located): string {

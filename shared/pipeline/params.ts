@@ -13,6 +13,12 @@ export interface GivenParam {
   readonly at: Place;
 }
 
+export interface ResolvedParams {
+  readonly values: ParamValues;
+  /** Names of those that nobody gave a value. */
+  readonly examples: ReadonlySet<string>;
+}
+
 export interface ParamsRequest {
   /** The mapping of declarations; undefined when there is none. */
   readonly declared: Located | undefined;
@@ -32,22 +38,24 @@ export interface ParamsRequest {
 export function resolveParams(
   { declared, given, at, how, isSample }: ParamsRequest,
   report: LocatedReport,
-): ParamValues {
+): ResolvedParams {
   const declarations = entriesOf(declared);
   if (declarations.size > limits.pipelineParams && declared !== undefined) {
     report(declared.at, `${declarations.size} parameters; at most ${limits.pipelineParams} are possible`);
-    return new Map();
+    return { values: new Map(), examples: new Set() };
   }
   for (const [name, value] of given) {
     if (declarations.has(name)) continue;
     report(value.at, `there is no parameter "${name}"`, suggest(name, [...declarations.keys()], "parameters"));
   }
   const values = new Map<string, ParamValue>();
+  const examples = new Set<string>();
   for (const [name, entry] of declarations) {
     const type = typeOf(entry);
     const fallback = memberOf(entry.value, "default") ?? (entry.value.kind === "text" ? entry.value : undefined);
     const ownDefault = fallback?.kind === "text" ? { text: fallback.text, at: fallback.at } : undefined;
     const value = given.get(name) ?? ownDefault;
+    if (value === undefined) examples.add(name);
     if (value === undefined && !isSample) report(at, `parameter "${name}" has no value`, how(name));
     const reading = value === undefined ? undefined : readParam(value.text, type);
     if (value !== undefined && reading !== undefined && "wrong" in reading) {
@@ -55,7 +63,7 @@ export function resolveParams(
     }
     values.set(name, reading !== undefined && "value" in reading ? reading.value : exampleOf(type));
   }
-  return values;
+  return { values, examples };
 }
 
 /** What a value of a parameter may be. */

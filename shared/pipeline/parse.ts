@@ -2,7 +2,7 @@ import { limits } from "../limits.ts";
 import { buildPipeline } from "./build-pipeline.ts";
 import { expandPipeline } from "./expand.ts";
 import { applyIncludes, type ReadFile } from "./includes.ts";
-import { type Located, locatedSource } from "./located.ts";
+import { type Located, locatedSource, positionOf } from "./located.ts";
 import { locatedReport } from "./located-report.ts";
 import type { Pipeline, Problem } from "./pipeline.ts";
 import { noRun, type PlanContext } from "./plan-context.ts";
@@ -67,14 +67,20 @@ export function parsePipeline(text: string, file: string, options: ParseOptions 
   const expanding = report.problems();
   // Where an expression has no value, that its value has no shape is no news.
   const places = new Set(expanding.map(placeOf));
-  const placed = checked.filter((problem) => !places.has(placeOf(problem)));
+  const doubts = new Map([...expansion.doubts].map(([at, hint]) => [placeOf({ file, ...positionOf(at, file) }), hint]));
+  const placed = checked
+    .filter((problem) => !places.has(placeOf(problem)))
+    .map((problem) => {
+      const hint = doubts.get(placeOf(problem));
+      return hint === undefined ? problem : { ...problem, hint };
+    });
   const problems = arranged([...atFile, ...expanding, ...placed], file);
   if (problems.length > 0 || !shape.success) return { problems };
   const { origins, params } = expansion;
   return { pipeline: buildPipeline({ shape: shape.data, source, artifacts, file, origins, params }), problems: [] };
 }
 
-function placeOf({ file, line, column }: Problem): string {
+function placeOf({ file, line, column }: Omit<Problem, "message">): string {
   return `${file}:${line}:${column}`;
 }
 

@@ -20,15 +20,16 @@ export function readRetryCause(text: string): Reading<RetryCause> {
 }
 
 /** A whole number without a sign, from `least` to `most`. */
-export function wholeNumber(least: number, most: number): (text: string) => Reading<number> {
-  return (text) => {
+export function wholeNumber(least: number, most: number) {
+  const read = (text: string): Reading<number> => {
     const value = Number(text);
     if (/^\d{1,9}$/.test(text) && value >= least && value <= most) return { value };
     return { wrong: `must be a whole number from ${least} to ${most}, not ${JSON.stringify(text)}` };
   };
+  return Object.assign(read, { written: { type: "integer", minimum: least, maximum: most } as const });
 }
 
-const groupPattern = /^[A-Za-z0-9][A-Za-z0-9._/-]{0,127}$/;
+export const groupPattern = /^[A-Za-z0-9][A-Za-z0-9._/-]{0,127}$/;
 
 /** The name of a concurrency group; branches and environments are often part of it. */
 export function readGroup(text: string): Reading<string> {

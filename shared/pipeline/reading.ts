@@ -3,9 +3,9 @@ import { limits } from "../limits.ts";
 /** What a scalar of a pipeline file means, or what is wrong with it: `wrong` continues the sentence `"key" …`. */
 export type Reading<T> = { readonly value: T } | { readonly wrong: string; readonly hint?: string };
 
-const namePattern = /^[a-z0-9][a-z0-9_-]{0,62}$/;
-const variablePattern = /^[A-Za-z_][A-Za-z0-9_]{0,254}$/;
-const labelPattern = /^[A-Za-z0-9][A-Za-z0-9._/-]{0,62}$/;
+export const namePattern = /^[a-z0-9][a-z0-9_-]{0,62}$/;
+export const variablePattern = /^[A-Za-z_][A-Za-z0-9_]{0,254}$/;
+export const labelPattern = /^[A-Za-z0-9][A-Za-z0-9._/-]{0,62}$/;
 
 /** The name of a pipeline, stage, task or artifact: it becomes a path, a label of a graph and an argument of commands. */
 export function readName(text: string): Reading<string> {
@@ -34,8 +34,8 @@ export function readLabel(text: string): Reading<string> {
   };
 }
 
-const toolPattern = /^[a-z0-9][a-z0-9+._-]{0,62}$/;
-const toolVersionPattern = /^(any|[0-9]+(\.[0-9]+)*)$/;
+export const toolPattern = /^[a-z0-9][a-z0-9+._-]{0,62}$/;
+export const toolVersionPattern = /^(any|[0-9]+(\.[0-9]+)*)$/;
 
 /** The name of a program that agents announce, such as `node` or `g++`. */
 export function readTool(text: string): Reading<string> {
@@ -86,7 +86,7 @@ export function readPriority(text: string): Reading<number> {
   return { wrong: `must be a whole number from -${priorityMax} to ${priorityMax}, not ${JSON.stringify(text)}` };
 }
 
-const approverPattern = /^[A-Za-z0-9][A-Za-z0-9._@/-]{0,62}$/;
+export const approverPattern = /^[A-Za-z0-9][A-Za-z0-9._@/-]{0,62}$/;
 
 /** Who may decide at a gate: the name of a token, or a role. */
 export function readApprover(text: string): Reading<string> {

@@ -4,14 +4,17 @@ import type { Reading } from "./reading.ts";
 
 // What shapes of a pipeline file are made of.
 
-/** Text with a meaning of its own; what is wrong with it and the hint travel in the issue. */
+/** Text with a meaning of its own; what is wrong with it and the hint travel in the issue. `reader` is for json-schema.ts. */
 export function scalar<T>(read: (text: string) => Reading<T>) {
-  return z.string().transform((text, context): T => {
-    const reading = read(text);
-    if ("value" in reading) return reading.value;
-    context.issues.push({ code: "custom", message: reading.wrong, params: { hint: reading.hint }, input: text });
-    return z.NEVER;
-  });
+  return z
+    .string()
+    .transform((text, context): T => {
+      const reading = read(text);
+      if ("value" in reading) return reading.value;
+      context.issues.push({ code: "custom", message: reading.wrong, params: { hint: reading.hint }, input: text });
+      return z.NEVER;
+    })
+    .meta({ reader: read });
 }
 
 /** No more than `most`. */

@@ -92,7 +92,15 @@ export const task = z.strictObject(keys).refine(({ cache, idempotent }) => !(cac
   message: "cannot be true where `idempotent` is false: what must happen each time is not answered from the cache",
 });
 
-const anyKeys = Object.fromEntries(Object.keys(keys).map((key) => [key, z.unknown().optional()]));
+const anyKeys = Object.fromEntries(
+  Object.entries(keys).map(([key, shape]) => [
+    key,
+    z
+      .unknown()
+      .optional()
+      .describe(shape.description ?? ""),
+  ]),
+);
 /** A template is looked at as a whole where a task has it; alone, its keys are. */
 export const template = z.strictObject({
   ...anyKeys,

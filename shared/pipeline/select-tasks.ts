@@ -5,7 +5,7 @@ import type { Pipeline, Problem, Task } from "./pipeline.ts";
 /** What somebody asked for; empty lists ask for everything. */
 export interface Selection {
   readonly stages: readonly string[];
-  /** `stage/task`, or `task` where that is unique. */
+  /** `stage/task`, or `task` where that is unique; a task with variants means all of them. */
   readonly tasks: readonly string[];
 }
 
@@ -62,10 +62,18 @@ export function selectTasks(
   }
   const ids = [...graph.tasks.keys()];
   for (const name of selection.tasks) {
-    const found = ids.filter((id) => id === name || id.endsWith(`/${name}`));
+    const isMeant = (id: string) => id === name || id.endsWith(`/${name}`);
+    const found = ids.filter(isMeant);
     const [only, ...others] = found;
     if (only === undefined) {
-      const candidates = name.includes("/") ? ids : ids.map((id) => id.slice(id.indexOf("/") + 1));
+      const families = [...new Set([...graph.tasks.values()].flatMap(({ madeFrom }) => madeFrom ?? []))];
+      const [family, ...more] = families.filter(isMeant);
+      if (family !== undefined && more.length === 0) {
+        wanted.push(...ids.filter((id) => graph.tasks.get(id)?.madeFrom === family));
+        continue;
+      }
+      const known = [...ids, ...families];
+      const candidates = name.includes("/") ? known : known.map((id) => id.slice(id.indexOf("/") + 1));
       report(`there is no task "${name}" to run`, suggest(name, candidates, "tasks"));
     } else if (others.length > 0) {
       report(`there are ${found.length} tasks "${name}"`, `name one of them: ${found.slice(0, 12).join(", ")}`);

@@ -77,3 +77,46 @@ describe("a pipeline of .millrace/ with an include, parameters, a template, a ma
     expect(valid.stdout).toContain("nightly.yaml is valid: 1 stage, 7 tasks");
   });
 });
+
+describe("conditions and what runs at the end", () => {
+  const ends = {
+    "millrace.yaml": `name: ends
+params: { fail: { type: boolean, default: false } }
+defaults: { retry: 0 }
+stages:
+  s:
+    tasks:
+      a: { run: "test \${{ params.fail }} = false", inputs: [] }
+      only: { run: "true", inputs: [], when: params.fail }
+      after: { run: "true", inputs: [], needs: [a, only] }
+    finally: { tasks: { clean: { run: "true", inputs: [], cache: false } } }
+  next: { needs: [s], tasks: { t: { run: "true", inputs: [] } } }
+finally:
+  tasks:
+    tell: { run: "true", inputs: [], cache: false, when: run.failed && params.fail }
+    good: { run: "true", inputs: [], cache: false, when: "!run.failed" }
+`,
+  };
+  const outcomes = (result: { tasks: readonly { name: string; status: string }[] }) =>
+    result.tasks.map(({ name, status }) => `${name} ${status}`);
+
+  it("skip what is not asked for, and go on", async () => {
+    const result = await farm.run(project(ends));
+    expect(outcomes(result)).toEqual([
+      ...["a succeeded", "only skipped", "after succeeded", "clean succeeded", "t succeeded"],
+      ...["tell skipped", "good succeeded"],
+    ]);
+    expect(result.exitStatus).toBe(0);
+    const shown = await farm.cli(["show", result.run]);
+    expect(shown.stdout).toContain("params.fail is false");
+  });
+
+  it("run also after a failure, and know of it", async () => {
+    const result = await farm.run(project(ends), "--param", "fail=true");
+    expect(outcomes(result)).toEqual([
+      ...["a failed", "only succeeded", "after skipped", "clean succeeded", "t skipped"],
+      ...["tell succeeded", "good skipped"],
+    ]);
+    expect(result.exitStatus).toBe(1);
+  });
+});

@@ -1,4 +1,6 @@
 import { spawnSync } from "node:child_process";
+import { existsSync } from "node:fs";
+import { delimiter, join } from "node:path";
 
 // What this machine allows. Tests that need what it does not allow are skipped, which vitest says.
 
@@ -14,3 +16,9 @@ export const bubblewrapWorks = works(
 
 /** Whether somebody without privileges may mount: hardened systems and containers forbid it. */
 export const userNamespacesWork = works("unshare", ["--user", "--map-root-user", "--mount", "true"]);
+
+/** Those of these programs that are not on the PATH. */
+export function missingTools(names: readonly string[]): string[] {
+  const folders = (process.env["PATH"] ?? "").split(delimiter);
+  return names.filter((name) => !folders.some((folder) => existsSync(join(folder, name))));
+}

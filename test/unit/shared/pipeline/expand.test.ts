@@ -45,6 +45,21 @@ stages:
     expect(parsePipeline(needed, "millrace.yaml").problems).toEqual([]);
   });
 
+  it("without a value, where the file is looked at, are named by what depends on them", () => {
+    const text = withTask(
+      "{ run: x, timeout: '${{ params.time }}', priority: '${{ 10 / params.n }}', env: { A: '${{ params.time }}' } }",
+      "params: { time: { title: How long }, n: { type: number } }\n",
+    );
+    const hint = (name: string) =>
+      `it depends on parameter "${name}", which has no value here: give it one with --param ${name}=…`;
+    expect(parsePipeline(text, "millrace.yaml").problems.map((problem) => problem.hint)).toEqual([
+      hint("time"),
+      hint("n"),
+    ]);
+    const given = { time: "5m", n: "2" };
+    expect(tasksOf(parsed(text, { params: given }))[0]).toMatchObject({ timeoutMs: 300_000, priority: 5 });
+  });
+
   it("reach no shell with characters that it reads, wherever they come from", () => {
     const hostile = { params: { who: "$(reboot)" }, branch: "`reboot`" };
     const top = "params: { who: nobody }\n";

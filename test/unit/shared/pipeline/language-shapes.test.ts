@@ -88,5 +88,5 @@ it("every key of the language says in a sentence what it is for", () => {
     }
   };
   look(z.toJSONSchema(pipelineShape, { io: "input", unrepresentable: "any" }), "");
-  expect(silent.filter((path) => !path.includes("/templates/"))).toEqual([]);
+  expect(silent).toEqual([]);
 });
