@@ -72,6 +72,11 @@ const entries: readonly CommandEntry[] = [
     load: async () => (await import("../cli/commands/decide.ts")).rejectCommand(),
   },
   {
+    name: "evidence",
+    summary: "lay files beside a gate, and fetch them",
+    load: async () => (await import("../cli/commands/evidence.ts")).evidenceCommand(),
+  },
+  {
     name: "why",
     summary: "say why the tasks of a run wait",
     load: async () => (await import("../cli/commands/why.ts")).whyCommand(),
@@ -92,6 +97,11 @@ const entries: readonly CommandEntry[] = [
     load: async () => (await import("../cli/commands/env.ts")).envCommand(),
   },
   {
+    name: "project",
+    summary: "make projects, and say what belongs to them",
+    load: async () => (await import("../cli/commands/project.ts")).projectCommand(),
+  },
+  {
     name: "agents",
     summary: "list the agents of the farm; drain, resume and remove them",
     load: async () => (await import("../cli/commands/agents.ts")).agentsCommand(),
@@ -105,6 +115,11 @@ const entries: readonly CommandEntry[] = [
     name: "token",
     summary: "give and take the right to use the farm",
     load: async () => (await import("../cli/commands/token.ts")).tokenCommand(),
+  },
+  {
+    name: "audit",
+    summary: "show who changed what, and that nobody changed the record",
+    load: async () => (await import("../cli/commands/audit.ts")).auditCommand(),
   },
   {
     name: "admin",

@@ -32,7 +32,7 @@ function adviceFor(error: MillraceError): string | undefined {
     case "unauthenticated":
       return "The token was not accepted: give --token or MILLRACE_TOKEN, or start `millrace up` again, which renews the stored one.";
     case "permission_denied":
-      return "The token lacks the role for this; use one with the role `developer` or `admin`.";
+      return "The message above says which role it takes, or which projects this token is for; an admin gives tokens with `millrace token create`.";
     case "unimplemented":
       return "The coordinator does not know this call: its version is older than this command's.";
     default:

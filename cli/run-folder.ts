@@ -21,6 +21,7 @@ export interface RunOptions extends ConnectionOptions {
   readonly pipeline: string;
   readonly stage: readonly string[];
   readonly task: readonly string[];
+  readonly project?: string;
   readonly param: GivenParams;
   readonly local?: boolean;
   readonly detach?: boolean;
@@ -82,6 +83,7 @@ async function submit(
         idempotencyKey: randomUUID(),
         stages: [...options.stage],
         tasks: [...options.task],
+        project: options.project ?? "",
         params: { ...options.param },
       },
       signal: interrupted.signal,

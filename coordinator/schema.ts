@@ -1,6 +1,8 @@
 import { diskCasSchema } from "../shared/cas/disk-index.ts";
 import type { SchemaPart } from "../shared/sqlite/sqlite.ts";
 import { tokenSchema } from "./delivery/access/tokens.ts";
+import { auditSchema } from "./delivery/audit/stored-audit.ts";
+import { candidateSchema } from "./delivery/run/candidates.ts";
 import { runSummarySchema } from "./delivery/run/run-summaries.ts";
 import { actionCacheSchema } from "./farm/action-cache/sqlite-action-cache.ts";
 import { agentSchema } from "./farm/agents/bus-agent-registry.ts";
@@ -20,4 +22,6 @@ export const coordinatorSchema: readonly SchemaPart[] = [
   poolSchema,
   tokenSchema,
   runSummarySchema,
+  candidateSchema,
+  auditSchema,
 ];

@@ -1,6 +1,6 @@
 import { hostname, networkInterfaces } from "node:os";
 import { join } from "node:path";
-import { create, type DescService } from "@bufbuild/protobuf";
+import type { DescService } from "@bufbuild/protobuf";
 import type { HandlerContext } from "@connectrpc/connect";
 import type { Logger } from "pino";
 import {
@@ -14,7 +14,6 @@ import { ServerReflection } from "../proto/gen/grpc/reflection/v1/reflection_pb.
 import { AdminService } from "../proto/gen/millrace/v1/admin_pb.ts";
 import { AgentService } from "../proto/gen/millrace/v1/agent_pb.ts";
 import { EnvironmentService } from "../proto/gen/millrace/v1/environment_pb.ts";
-import { ProjectQuotasSchema } from "../proto/gen/millrace/v1/event_pb.ts";
 import { FlowService } from "../proto/gen/millrace/v1/flow_pb.ts";
 import { LogService } from "../proto/gen/millrace/v1/log_pb.ts";
 import { PoolService } from "../proto/gen/millrace/v1/pool_pb.ts";
@@ -33,8 +32,6 @@ import { openSqlite } from "../shared/sqlite/open.ts";
 import type { Sqlite } from "../shared/sqlite/sqlite.ts";
 import { turns } from "../shared/turns.ts";
 import { version } from "../shared/version.ts";
-import { rolesOf } from "./api/access.ts";
-import { authenticator } from "./api/authenticate.ts";
 import { actionCacheService } from "./api/grpc/action-cache-service.ts";
 import { adminService } from "./api/grpc/admin-service.ts";
 import { agentService } from "./api/grpc/agent-service.ts";
@@ -49,7 +46,7 @@ import { type LogWriters, logService } from "./api/grpc/log-service.ts";
 import { poolService } from "./api/grpc/pool-service.ts";
 import { reflectionService } from "./api/grpc/reflection-service.ts";
 import { runService } from "./api/grpc/run-service.ts";
-import { guarded, principalOf } from "./api/guard.ts";
+import { type GuardOptions, guarded, principalOf } from "./api/guard.ts";
 import { healthPages } from "./api/http/health-pages.ts";
 import { type HttpServerOptions, httpServer } from "./api/http/http-server.ts";
 import { installPages } from "./api/http/install-pages.ts";
@@ -58,10 +55,10 @@ import { schemaPage } from "./api/http/schema-page.ts";
 import { installerAddress } from "./api/install/installer-address.ts";
 import { ownDist, ownExecutable, readInstaller } from "./api/install/own-files.ts";
 import type { CoordinatorConfig, KeepingConfig } from "./config.ts";
-import type { Principal } from "./delivery/access/principal.ts";
-import { openTokens } from "./delivery/access/tokens.ts";
 import { storedEnvironments } from "./delivery/environment/environments.ts";
 import { flows } from "./delivery/insight/flows.ts";
+import type { ProjectView } from "./delivery/project/projects.ts";
+import { retentionOf } from "./delivery/project/retention.ts";
 import { RunEngine } from "./delivery/run/run-engine.ts";
 import { runSummaries } from "./delivery/run/run-summaries.ts";
 import { completenessCheckingActionCache } from "./farm/action-cache/completeness-checking-action-cache.ts";
@@ -87,6 +84,7 @@ import type { Collector } from "./keeping/garbage/collector.ts";
 import { type KeepingSettings, keeping } from "./keeping/keeping.ts";
 import { coordinatorSchema } from "./schema.ts";
 import { sqliteEventStore } from "./store/sqlite-event-store.ts";
+import { wireAccess } from "./wire-access.ts";
 import { wirePools } from "./wire-pools.ts";
 
 /** A coordinator that serves. */
@@ -139,14 +137,15 @@ export async function startCoordinator(config: CoordinatorConfig, log: Logger): 
     });
 
     // delivery
-    const tokens = await openTokens({ sqlite, dir: join(config.data, "tokens"), fingerprint, clock });
     const environments = storedEnvironments({ store, agents, clock });
+    const shared = { data: config.data, sqlite, store, fingerprint, clock, environments, enrolmentTokens, onError };
+    const access = await wireAccess({ ...shared, runs: () => runs });
+    const { tokens, projects, candidates } = access;
     const summaries = runSummaries({ sqlite, store, clock, onError });
     const meters = metrics({ scheduler: () => scheduler.stats(), agents });
     const pinning = turns();
-    const runs = new RunEngine({
-      ...{ store, summaries, cas, actionCache, scheduler, environments, clock, pinning },
-      quotasOf: () => create(ProjectQuotasSchema),
+    const runs: RunEngine = new RunEngine({
+      ...{ store, summaries, cas, actionCache, scheduler, environments, projects, candidates, clock, pinning },
       offers: () => [...agents.list().filter(isConnected).map(offerOf), ...pools.offers()],
       onEvent: meters.onEvent,
       onError,
@@ -154,14 +153,14 @@ export async function startCoordinator(config: CoordinatorConfig, log: Logger): 
 
     const freeSpace = () => diskSpace(config.data);
     const keeper = keeping({
-      ...{ ...config, settings: keepingSettings(config.keeping), disk: freeSpace },
+      ...{ ...config, settings: keepingSettings(config.keeping, projects), disk: freeSpace },
       ...{ store, summaries, runs, logs, cas: disk, actionCache: results, pinning, clock, onError },
     });
 
     // faces
     const ports = { grpc: config.grpcPort, http: config.httpPort };
     const installer = () => installerAddress({ ...config, port: ports.http, ...ownNames() });
-    const letting = { tokens, enrolments, enrolmentTokens, fingerprint, installer };
+    const letting = { tokens, projects, enrolments, enrolmentTokens, fingerprint, installer };
     const administered = { ...letting, clock, disk: freeSpace, keeping: keeper };
     const { agentBus, lease } = config;
     const joined = { agents, enrolments, scheduler, bus: agentBus, lease, programs, offerTo: upgrades.offerTo };
@@ -177,9 +176,10 @@ export async function startCoordinator(config: CoordinatorConfig, log: Logger): 
         mounted(EnvironmentService, environmentService(environments)),
         mounted(PoolService, poolService(pools)),
         mounted(AgentService, agentService(joined)),
+        ...access.services,
         mounted(AdminService, adminService(administered)),
       ],
-      { authenticate: authenticator({ tokens, enrolmentTokens }), meters, stopping: stopping.signal },
+      { ...access.guards, meters, stopping: stopping.signal },
     );
     const caPem = config.tls?.authority?.caPem;
     const installing = installPages({ programs, installer: readInstaller(), grpcPort: () => ports.grpc, caPem });
@@ -188,7 +188,7 @@ export async function startCoordinator(config: CoordinatorConfig, log: Logger): 
     // From here on the lifecycle closes what was opened, also when a part does not start.
     const farm = [...letIn.parts, agents, upgrades, scheduler];
     const parts = lifecycle([
-      ...[...opened.splice(0), ...farm, summaries, runs, keeper.collector],
+      ...[...opened.splice(0), ...farm, summaries, candidates, runs, keeper.collector],
       ...[...listening, pools],
     ]);
     await parts.start();
@@ -226,15 +226,16 @@ function listeners({ host, tls }: CoordinatorConfig, { ports, ...faces }: Faces)
   ];
 }
 
-/** Of all projects the same, until projects have settings of their own. */
-function keepingSettings(config: KeepingConfig): KeepingSettings {
-  const policy = {
+/** What a project does not say of its own is the same for all. */
+function keepingSettings(config: KeepingConfig, projects: Pick<ProjectView, "find">): KeepingSettings {
+  const common = {
     runsMax: config.keepRuns,
     runAgeMs: config.keepRunsFor,
     logAgeMs: config.keepLogsFor,
     artifactAgeMs: config.keepArtifactsFor,
   };
-  return { casBytesMax: config.casMaxBytes, cacheAgeMs: config.keepCacheFor, policyOf: () => policy };
+  const policyOf = (project: string) => retentionOf(projects.find(project)?.retention, common);
+  return { casBytesMax: config.casMaxBytes, cacheAgeMs: config.keepCacheFor, policyOf };
 }
 
 type Own = ReturnType<typeof ownedBy>;
@@ -317,18 +318,17 @@ function callerOf(context: HandlerContext): string {
   return principalOf(context).name;
 }
 
-interface GuardParts {
-  readonly authenticate: (secret: string) => Principal;
+interface GuardParts extends Omit<GuardOptions, "observer"> {
   readonly meters: Metrics;
   readonly stopping: AbortSignal;
 }
 
 /** Adds reflection and health, which know all services, and puts the guard before every one. */
-function guard(services: readonly MountedService[], { authenticate, meters, stopping }: GuardParts): MountedService[] {
+function guard(services: readonly MountedService[], { meters, stopping, ...who }: GuardParts): MountedService[] {
   const known: DescService[] = [...services.map(({ service }) => service), Health, ServerReflection];
   const health = healthService({ services: new Set(known.map(({ typeName }) => typeName)), stopping });
   const all = [...services, mounted(Health, health), mounted(ServerReflection, reflectionService(known))];
-  const options = { authenticate, rolesOf, observer: meters.calls };
+  const options = { ...who, observer: meters.calls };
   return all.map(({ service, impl }) => mounted(service, guarded(service, impl, options)));
 }
 

@@ -1,6 +1,6 @@
 import { Command } from "commander";
 import { GateDecision } from "../../proto/gen/millrace/v1/event_pb.ts";
-import type { Run, Task } from "../../proto/gen/millrace/v1/run_pb.ts";
+import type { Gate, Run, Task } from "../../proto/gen/millrace/v1/run_pb.ts";
 import { MillraceError } from "../../shared/errors.ts";
 import { withConnection } from "../connection.ts";
 import { type ConnectionOptions, withConnectionOptions } from "../connection-options.ts";
@@ -13,15 +13,30 @@ import { parseRunName } from "../run-name.ts";
 interface DecideOptions extends ConnectionOptions {
   readonly comment?: string;
   readonly binding?: string;
+  readonly field?: readonly string[];
+  readonly check?: readonly string[];
+  readonly checkAll?: boolean;
+  readonly withdraw?: boolean;
   readonly json?: boolean;
 }
 
 /** `millrace approve`. */
 export function approveCommand(): Command {
   return decideCommand("approve", GateDecision.APPROVED)
-    .description("Approve at the gate of a manual stage; the run goes on. The approval is about exact digests.")
+    .description(
+      "Approve at the gate of a manual stage; the run goes on when as many people have as the gate asks for.\n" +
+        "The approval is about exact digests. Until the gate is decided it can be changed, and taken back.",
+    )
     .option("--comment <text>", "kept with the decision")
-    .addHelpText("after", '\nExample:\n  $ millrace show 12\n  $ millrace approve 12 explore --comment "refunds work"');
+    .option("--field <name=value...>", "what the gate wants to be filled in")
+    .option("--check <n...>", "items of the checklist that you ticked, from 1")
+    .option("--check-all", "all of them")
+    .option("--withdraw", "take your approval back")
+    .addHelpText(
+      "after",
+      '\nExample:\n  $ millrace show 12\n  $ millrace approve 12 explore --comment "refunds work"\n' +
+        "  $ millrace approve 12 explore --check-all --field ticket=T-17",
+    );
 }
 
 /** `millrace reject`. */
@@ -57,12 +72,44 @@ async function decide(
     if (task !== undefined && gate !== undefined && !options.json) {
       console.note(describeGate({ run, task, gate, colors: console.colors, nowMs: Date.now() }));
     }
+    if (options.withdraw === true) {
+      await connection.runs.withdrawVote({ run: run.name, stage });
+      if (options.json) return console.writeJson({ run: run.name, stage, withdrawn: true });
+      return console.write(`there is no approval of yours at ${stage} of ${run.name} any more\n`);
+    }
     const binding = options.binding ?? gate?.binding?.hash ?? "";
-    const comment = options.comment ?? "";
-    await connection.runs.decideGate({ run: run.name, stage, decision, comment, binding });
+    const { comment = "" } = options;
+    const form = { fields: fieldsOf(options.field ?? []), checked: checkedOf(options, gate) };
+    const answer = await connection.runs.decideGate({ run: run.name, stage, decision, comment, binding, ...form });
     const said = decisionLabel(decision);
-    if (options.json) return console.writeJson({ run: run.name, stage, decision: said, binding });
-    await console.write(`${said} ${stage} of ${run.name}\n`);
+    const missing = answer.gate?.missing ?? [];
+    if (options.json) return console.writeJson({ run: run.name, stage, decision: said, binding, missing });
+    const open = missing.length === 0 ? "" : `; it takes ${missing.join(", and ")}`;
+    await console.write(`${said} ${stage} of ${run.name}${open}\n`);
+  });
+}
+
+/** @throws MillraceError invalid_argument for what is not `name=value` */
+function fieldsOf(pairs: readonly string[]): Record<string, string> {
+  return Object.fromEntries(
+    pairs.map((pair) => {
+      const at = pair.indexOf("=");
+      if (at > 0) return [pair.slice(0, at), pair.slice(at + 1)];
+      throw new MillraceError("invalid_argument", `--field ${pair}: give it as name=value`);
+    }),
+  );
+}
+
+/** People count from 1. @throws MillraceError invalid_argument for what is no number */
+function checkedOf({ check = [], checkAll = false }: DecideOptions, gate: Gate | undefined): number[] {
+  const items = gate?.planned?.checklist ?? [];
+  if (checkAll) return items.map((_item, index) => index);
+  return check.map((text) => {
+    if (/^[1-9]\d{0,2}$/.test(text)) return Number(text) - 1;
+    throw new MillraceError(
+      "invalid_argument",
+      `--check ${text}: give the number of an item, from 1 to ${items.length}`,
+    );
   });
 }
 

@@ -45,7 +45,9 @@ export function poolsCommand(): Command {
     )
     .action(listPools);
   withConnectionOptions(command.command("set"))
-    .description("Make a pool, or change what is named of one; the rest stays as it is. Needs a token of an admin.")
+    .description(
+      "Make a pool, or change what is named of one; the rest stays as it is. Needs a token of an operator or an admin.",
+    )
     .argument("<name>", "1 to 48 of a-z, 0-9 and -; tasks ask for it with the label `pool`")
     .addOption(new Option("--provider <who>", "who starts and ends agents (default static)").choices(providerNames))
     .option("--command <word...>", "of exec: the program on the coordinator's machine, and its first arguments")
@@ -67,7 +69,7 @@ export function poolsCommand(): Command {
     // An option that the list has, too, is taken by the list: hence with globals.
     .action((name: string, _options: unknown, self: Command) => setPool(name, self.optsWithGlobals()));
   withConnectionOptions(command.command("scale"))
-    .description("Change how many agents a pool may have. Needs a token of an admin.")
+    .description("Change how many agents a pool may have. Needs a token of an operator or an admin.")
     .argument("<name>", "the pool")
     .option("--min <n>", "agents that are always there", wholeNumber)
     .option("--max <n>", "never more agents than these", wholeNumber)
@@ -76,7 +78,7 @@ export function poolsCommand(): Command {
     .action((name: string, _options: unknown, self: Command) => scalePool(name, self.optsWithGlobals()));
   withConnectionOptions(command.command("remove"))
     .description(
-      "Let a pool's agents finish what they have, remove them, and forget the pool. Needs a token of an admin.",
+      "Let a pool's agents finish what they have, remove them, and forget the pool. Needs a token of an operator or an admin.",
     )
     .argument("<name>", "the pool")
     .option("--json", "print one JSON object")

@@ -30,6 +30,7 @@ export function runCommand(): Command {
     )
     .option("--stage <name>", "only this stage and what it needs; may be repeated", collect, [])
     .option("--task <name>", "only this task (stage/task or task) and what it needs; may be repeated", collect, [])
+    .option("--project <name>", "the project that the run belongs to (default: default)")
     .addOption(
       new Option("--local", "on a farm of one agent that is started for this run and stopped after it").conflicts([
         ...["detach", "address", "token"],

@@ -1,6 +1,11 @@
 import { durationFromMs } from "@bufbuild/protobuf/wkt";
 import { Command, InvalidArgumentError, Option } from "commander";
-import { AdminService, type DescribeCoordinatorResponse, Role } from "../../proto/gen/millrace/v1/admin_pb.ts";
+import {
+  AdminService,
+  type DescribeCoordinatorResponse,
+  Role,
+  type Token,
+} from "../../proto/gen/millrace/v1/admin_pb.ts";
 import { readDuration } from "../../shared/pipeline/duration.ts";
 import { withConnection } from "../connection.ts";
 import { type ConnectionOptions, withConnectionOptions } from "../connection-options.ts";
@@ -18,9 +23,18 @@ interface CreateOptions extends TokenOptions {
   readonly ttl?: number;
   readonly pool?: string;
   readonly ephemeral?: boolean;
+  readonly user?: string;
+  readonly project?: readonly string[];
 }
 
-const roles = { admin: Role.ADMIN, developer: Role.DEVELOPER, agent: Role.AGENT } as const;
+const roles = {
+  viewer: Role.VIEWER,
+  developer: Role.DEVELOPER,
+  approver: Role.APPROVER,
+  operator: Role.OPERATOR,
+  admin: Role.ADMIN,
+  agent: Role.AGENT,
+} as const;
 
 const roleNames = new Map<Role, string>(Object.entries(roles).map(([name, role]) => [role, name]));
 
@@ -35,6 +49,8 @@ export function tokenCommand(): Command {
         "With the role agent it lets one agent in, once; the agent then has keys of its own.",
     )
     .addOption(new Option("--role <role>", "what it may do").choices(Object.keys(roles)).makeOptionMandatory())
+    .option("--user <name>", "the person who gets it: several tokens of one person act as one")
+    .option("--project <name...>", "in which projects alone it may act (default: in all)")
     .option("--name <name>", "to know it by: 1 to 64 of a-z, 0-9 and -")
     .option(
       "--ttl <time>",
@@ -46,7 +62,7 @@ export function tokenCommand(): Command {
     .option("--json", "print one JSON object")
     .addHelpText(
       "after",
-      "\nExamples:\n  $ millrace token create --role developer --name anna --ttl 12h\n" +
+      "\nExamples:\n  $ millrace token create --role developer --user anna --project shop --ttl 12h\n" +
         "  $ millrace token create --role agent --pool linux",
     )
     .action(createToken);
@@ -63,9 +79,9 @@ export function tokenCommand(): Command {
 }
 
 async function createToken(flags: CreateOptions): Promise<void> {
-  const { role, name = "", ttl, pool = "", ephemeral = false, ...options } = flags;
+  const { role, name = "", ttl, pool = "", ephemeral = false, user = "", project = [], ...options } = flags;
   const console = processConsole();
-  const wanted = { role: roles[role], name, pool, ephemeral };
+  const wanted = { role: roles[role], name, pool, ephemeral, user, projects: [...project] };
   const request = ttl === undefined ? wanted : { ...wanted, ttl: durationFromMs(ttl) };
   const { secret, token, install } = await withConnection(options, async ({ client }) => {
     const admin = client(AdminService);
@@ -78,6 +94,7 @@ async function createToken(flags: CreateOptions): Promise<void> {
       token: secret,
       name: token?.name,
       role,
+      ...whoseJson(token),
       ...(role === "agent" ? { pool: token?.pool, ephemeral: token?.ephemeral } : {}),
       ...(expiresMs === undefined ? {} : { expiresMs }),
       ...(install === "" ? {} : { install }),
@@ -98,9 +115,10 @@ function installLine({ installerUrl, installerKeyPin }: DescribeCoordinatorRespo
 async function listTokens(options: TokenOptions): Promise<void> {
   const console = processConsole();
   const { tokens } = await withConnection(options, ({ client }) => client(AdminService).listTokens({}));
-  const known = tokens.map(({ name, role, createTime, expireTime, pool, ephemeral, usedBy }) => ({
+  const known = tokens.map(({ name, role, createTime, expireTime, pool, ephemeral, usedBy, ...whose }) => ({
     name,
     role: roleNames.get(role) ?? "unknown",
+    ...whoseJson(whose),
     createdMs: timeOf(createTime),
     expiresMs: timeOf(expireTime),
     ...(pool === "" ? {} : { pool, ephemeral }),
@@ -109,15 +127,25 @@ async function listTokens(options: TokenOptions): Promise<void> {
   if (options.json) return console.writeJson({ tokens: known });
   const at = (timeMs: number | undefined, none: string) =>
     timeMs === undefined ? none : new Date(timeMs).toISOString();
-  const rows = known.map(({ name, role, createdMs, expiresMs, pool = "", usedBy = "" }) => [
+  const rows = known.map(({ name, role, user = "", projects = [], createdMs, expiresMs, pool = "", usedBy = "" }) => [
     name,
     role,
+    user,
+    projects.join(", "),
     at(createdMs, ""),
     at(expiresMs, "never"),
     pool,
     usedBy,
   ]);
-  await console.write(table(["TOKEN", "ROLE", "CREATED", "EXPIRES", "POOL", "USED BY"], rows));
+  await console.write(table(["TOKEN", "ROLE", "USER", "PROJECTS", "CREATED", "EXPIRES", "POOL", "USED BY"], rows));
+}
+
+/** What is not said is left out: the token stands for itself, or is for all projects. */
+function whoseJson({ user, projects }: Partial<Pick<Token, "user" | "projects">> = {}) {
+  return {
+    ...(user === undefined || user === "" ? {} : { user }),
+    ...(projects === undefined || projects.length === 0 ? {} : { projects }),
+  };
 }
 
 async function revokeToken(name: string, options: TokenOptions): Promise<void> {

@@ -1,4 +1,5 @@
-import type { Gate, Run, Task } from "../../proto/gen/millrace/v1/run_pb.ts";
+import type { GateField } from "../../proto/gen/millrace/v1/event_pb.ts";
+import type { Gate, GateVote, Run, Task } from "../../proto/gen/millrace/v1/run_pb.ts";
 import type { Colors } from "./console.ts";
 import { formatAgo, formatDuration } from "./format.ts";
 import { timeOf } from "./labels.ts";
@@ -18,9 +19,17 @@ export interface DescribeGateOptions {
 export function describeGate({ run, task, gate, colors, nowMs }: DescribeGateOptions): string {
   const { planned, binding, bound, decided } = gate;
   const lines = [`${colors.bold(`gate ${task.stage}`)}  ${safeText(planned?.title ?? "")}`];
-  for (const item of planned?.checklist ?? []) lines.push(`  [ ] ${safeText(item)}`);
+  const isTicked = (index: number) => gate.votes.some(({ checked }) => checked.includes(index));
+  for (const [index, item] of (planned?.checklist ?? []).entries()) {
+    lines.push(`  [${isTicked(index) ? "x" : " "}] ${safeText(item)}`);
+  }
+  for (const field of planned?.fields ?? []) lines.push(`  field ${field.name}: ${describeField(field)}`);
   const approvers = planned?.approvers ?? [];
-  lines.push(`  may decide: ${approvers.length === 0 ? "everybody who may submit runs" : approvers.join(", ")}`);
+  const who = approvers.length === 0 ? "developers, approvers and admins" : approvers.join(", ");
+  const count = planned === undefined || planned.approvals <= 1 ? "" : `${planned.approvals} of `;
+  lines.push(
+    `  may decide: ${count}${who}${planned?.authorMayApprove === false ? ", but not who asked for the run" : ""}`,
+  );
   if (binding === undefined) return `${lines.join("\n")}\n  not open yet\n`;
   const rows = [
     ["source", run.source?.hash ?? ""],
@@ -28,8 +37,24 @@ export function describeGate({ run, task, gate, colors, nowMs }: DescribeGateOpt
   ];
   const binds = table(["BINDS", "DIGEST"], rows).trimEnd().replaceAll(/^/gm, "  ");
   lines.push(binds, `  binding ${binding.hash}`);
+  for (const { name, principal } of gate.evidence) lines.push(`  evidence ${safeText(name)} by ${principal}`);
+  for (const vote of gate.votes) lines.push(`  ${describeVote(vote, nowMs)}`);
+  for (const missing of gate.missing) lines.push(`  it takes ${safeText(missing)}`);
+  if (gate.supersededBy !== "") lines.push(`  superseded: ${gate.supersededBy} was approved at this stage`);
   lines.push(`  ${decided === undefined ? remaining(gate, { run, task, nowMs }) : colors.bold(decision(gate, nowMs))}`);
   return `${lines.join("\n")}\n`;
+}
+
+function describeField({ title, options, required }: GateField): string {
+  const choice = options.length === 0 ? "" : ` (${options.join(", ")})`;
+  return safeText(`${title}${choice}${required ? ", required" : ""}`);
+}
+
+/** Who approved, and with which words. */
+function describeVote({ principal, time, comment, fields }: GateVote, nowMs: number): string {
+  const said = comment === "" ? "" : `: ${comment}`;
+  const filled = Object.entries(fields).map(([name, value]) => `, ${name}=${value}`);
+  return safeText(`approved by ${principal}, ${formatAgo(timeOf(time) ?? nowMs, nowMs)}${said}${filled.join("")}`);
 }
 
 function remaining(

@@ -1,5 +1,5 @@
 import { type Artifact, EndingKind, GateDecision } from "../../proto/gen/millrace/v1/event_pb.ts";
-import type { Gate, Run, RunComment, RunPause, Task } from "../../proto/gen/millrace/v1/run_pb.ts";
+import type { Gate, GateEvidence, Run, RunComment, RunPause, Task } from "../../proto/gen/millrace/v1/run_pb.ts";
 import {
   confinementLabels,
   endingLabel,
@@ -70,11 +70,20 @@ function remarkJson({ principal, time }: RunPause | RunComment, text: string) {
 }
 
 /** A gate: what is asked of whom, what a decision binds, and the decision once there is one. */
-function gateJson({ planned, binding, bound, deadline, decided, decidedBy, decideTime }: Gate) {
+function gateJson(gate: Gate) {
+  const { planned, binding, bound, deadline, decided, decidedBy, decideTime } = gate;
   return {
     title: planned?.title,
     checklist: planned?.checklist,
     approvers: planned?.approvers,
+    approvals: Math.max(1, planned?.approvals ?? 1),
+    votes: gate.votes.map(({ principal, time, comment, fields, checked }) => ({
+      ...{ principal, comment, fields, checked },
+      time: isoTime(time),
+    })),
+    evidence: gate.evidence.map(evidenceJson),
+    missing: gate.missing,
+    supersededBy: gate.supersededBy === "" ? undefined : gate.supersededBy,
     binding: binding?.hash,
     artifacts: bound?.artifacts.map(({ name, task, digest }) => ({ name, task, digest: digestText(digest) })),
     deadline: isoTime(deadline),
@@ -84,6 +93,11 @@ function gateJson({ planned, binding, bound, deadline, decided, decidedBy, decid
     comment: decided?.comment,
     timedOut: decided?.timedOut,
   };
+}
+
+/** A file beside a gate: in `show --json` and `evidence --json`. */
+export function evidenceJson({ name, digest, principal, time }: GateEvidence) {
+  return { name, digest: digestText(digest), principal, time: isoTime(time) };
 }
 
 /** `approved` or `rejected`. */

@@ -1,7 +1,12 @@
 import type { DescMethod, DescService } from "@bufbuild/protobuf";
 import { createContextKey, type HandlerContext, type ServiceImpl } from "@connectrpc/connect";
 import { from, MillraceError, toConnectError } from "../../shared/errors.ts";
-import type { Principal, Role } from "../delivery/access/principal.ts";
+import type { Principal } from "../delivery/access/principal.ts";
+import type { AuditLog } from "../delivery/audit/audit-log.ts";
+import { accessOf } from "./access.ts";
+import { admit, type Belongings, projectOfRequest, requireRight } from "./admission.ts";
+import { type KnownCall, recordedCalls } from "./audited.ts";
+import { firstMessage } from "./first-message.ts";
 
 const principalKey = createContextKey<Principal | undefined>(undefined, { description: "who makes the call" });
 
@@ -21,42 +26,90 @@ export interface CallObserver {
 export interface GuardOptions {
   /** Whose secret it is. Throws `unauthenticated`, with the reason, when it is nobody's. */
   readonly authenticate: (secret: string) => Principal;
-  /** Which roles may call it; undefined means that it is open to everybody. */
-  readonly rolesOf: (method: DescMethod) => readonly Role[] | undefined;
+  /** For calls of those who are bound to projects, and for the audit. */
+  readonly belongings: Belongings;
+  readonly audit: Pick<AuditLog, "record">;
   readonly observer: CallObserver;
 }
 
+type Handler = (input: unknown, context: HandlerContext) => unknown;
+
 /**
- * Stands in front of a service: no token, no call. Works on the implementation, so both servers have the same guard;
- * it also turns every error into one that carries its code over the wire.
+ * The one place where it is decided who may do what: no token, no call; no right, no call; not one's project, no call.
+ * Works on the implementation, so both servers have the same guard; it also turns every error into one that carries its
+ * code over the wire.
  */
 export function guarded<S extends DescService>(
   service: S,
   impl: ServiceImpl<S>,
   options: GuardOptions,
 ): ServiceImpl<S> {
-  type Handler = (input: unknown, context: HandlerContext) => unknown;
   const wrapped: Record<string, Handler> = {};
   for (const method of service.methods) {
     const handler = (impl as Record<string, Handler>)[method.localName];
     if (handler === undefined) throw new MillraceError("internal", `${service.typeName}.${method.name} is missing`);
-    const name = `${service.typeName}/${method.name}`;
-    const observe = observed(name, options.observer);
-    const call: Handler = (input, context) => {
-      admit(method, context, options);
-      return handler.call(impl, input, context);
-    };
+    const observe = observed(`${service.typeName}/${method.name}`, options.observer);
+    const pass = gateFor(method, options);
+    const recorded = recordedCalls(method, options);
     const streams = method.methodKind === "server_streaming" || method.methodKind === "bidi_streaming";
     wrapped[method.localName] = streams
-      ? (input, context) => observe.stream(() => call(input, context) as AsyncIterable<unknown>)
-      : (input, context) => observe.single(async () => call(input, context));
+      ? (input, context) =>
+          observe.stream(() =>
+            recorded.stream(context, async function* (call) {
+              const admitted = await pass(input, context, call);
+              yield* handler.call(impl, admitted, context) as AsyncIterable<unknown>;
+            }),
+          )
+      : (input, context) =>
+          observe.single(() =>
+            recorded.single(context, async (call) => {
+              const admitted = await pass(input, context, call);
+              return await handler.call(impl, admitted, context);
+            }),
+          );
   }
   return wrapped as ServiceImpl<S>;
 }
 
-function admit(method: DescMethod, context: HandlerContext, { authenticate, rolesOf }: GuardOptions): void {
-  const roles = rolesOf(method);
-  if (roles === undefined) return;
+/** Resolves with the input for the handler when the call may pass, and notes what is known of it on the way. */
+function gateFor(
+  method: DescMethod,
+  options: GuardOptions,
+): (input: unknown, context: HandlerContext, call: KnownCall) => Promise<unknown> {
+  const access = accessOf(method);
+  const sendsStream = method.methodKind === "client_streaming" || method.methodKind === "bidi_streaming";
+  const { belongings } = options;
+  return async (input, context, call) => {
+    const { right } = access;
+    if (right === undefined) return input;
+    const principal = identify(context, options);
+    call.principal = principal.name;
+    const asked = { principal, access, method: method.name };
+    const check = async (request: unknown): Promise<void> => {
+      call.request = request;
+      try {
+        requireRight(asked, right);
+        call.project = await admit(asked, request, belongings);
+      } catch (error) {
+        call.project = await projectOfRequest(access, request, belongings);
+        throw error;
+      }
+    };
+    context.values.set(principalKey, principal);
+    if (!sendsStream) {
+      await check(input);
+      return input;
+    }
+    requireRight(asked, right); // before anything is taken in
+    // A stream of both sides goes on its way at once: none of them is about one project.
+    if (method.methodKind === "bidi_streaming") return input;
+    const { first, all } = await firstMessage(input as AsyncIterable<unknown>);
+    if (first !== undefined) await check(first);
+    return all;
+  };
+}
+
+function identify(context: HandlerContext, { authenticate }: GuardOptions): Principal {
   const [scheme = "", text = ""] = (context.requestHeader.get("authorization") ?? "").split(" ");
   const [token = ""] = text.split(".", 1); // clients of others send a token as they were given it, fingerprint and all
   if (scheme.toLowerCase() !== "bearer" || token === "") {
@@ -65,14 +118,7 @@ function admit(method: DescMethod, context: HandlerContext, { authenticate, role
       "this call needs a token: send the header `authorization: Bearer <token>` (CLI: --token or MILLRACE_TOKEN)",
     );
   }
-  const principal = authenticate(token);
-  if (!roles.includes(principal.role)) {
-    throw new MillraceError(
-      "permission_denied",
-      `${principal.name} has the role ${principal.role}; ${method.name} needs ${roles.join(" or ")}`,
-    );
-  }
-  context.values.set(principalKey, principal);
+  return authenticate(token);
 }
 
 function observed(method: string, observer: CallObserver) {

@@ -81,6 +81,12 @@ export const runLimits = {
   gateApprovalsMax: 20,
   /** What a person fills in at a gate, in characters a field. */
   gateFieldChars: 2_000,
+  /** Pieces of evidence beside one gate: what people look at before they decide. */
+  gateEvidence: 50,
+  /** One of these, which is held in memory while it arrives: a screenshot, a report, a short recording. */
+  evidenceBytes: 16 * 1024 * 1024,
+  /** Its name, in characters. */
+  evidenceNameChars: 128,
   /** New tries of a task that failed by itself. */
   taskRetriesMax: 10,
   /** Placements of one execution after losses of agents, where a task states how many. */
@@ -109,6 +115,28 @@ export const runLimits = {
   concurrencyMax: 1_000,
   /** Secrets of one task. */
   taskSecrets: 50,
+  /** Projects of a farm, those that were removed not counted: all are kept in memory. */
+  projects: 1_000,
+  /** Records of the audit in one stream: what one read of it holds in memory, some 300 bytes each. */
+  auditSegment: 10_000,
+  /** Such streams that are read for one page: beyond it, the page ends with a place to go on. */
+  auditPageSegments: 10,
+  /** Records of the audit in one write. */
+  auditBatch: 500,
+  /** Calls that wait for their record; one more is refused. */
+  auditPending: 10_000,
+  /** What a call was about, as the audit keeps it, in characters. */
+  auditTargetChars: 200,
+  /** Why it was refused, as the audit keeps it, in characters. */
+  auditDetailChars: 500,
+  /** Projects that one token names: more is a token for all. */
+  tokenProjects: 100,
+  /** A project's title, in characters. */
+  projectTitleChars: 200,
+  /** The address of a repository, in characters. */
+  repositoryChars: 2_000,
+  /** The name of a branch, a tag or a commit, in characters: what git can keep as a file. */
+  refChars: 250,
   /** Runs of a pipeline that its flow is taken from, unless told otherwise. */
   flowRuns: 20,
   /** The most: each has its events read from the log. */

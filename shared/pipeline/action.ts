@@ -7,7 +7,7 @@ import {
   type Platform,
   PlatformSchema,
 } from "../../proto/gen/build/bazel/remote/execution/v2/remote_execution_pb.ts";
-import { type ActionSalt, ActionSaltSchema, type PlannedTask } from "../../proto/gen/millrace/v1/event_pb.ts";
+import { ActionSaltSchema, type PlannedTask } from "../../proto/gen/millrace/v1/event_pb.ts";
 import type { Blob } from "../cas/cas.ts";
 import { type Digest, digestOf, digestToMessage } from "../digest.ts";
 import { compareUtf8 } from "../merkle/tree-path.ts";
@@ -17,25 +17,31 @@ import { toolProperty } from "./tool-property.ts";
 
 /**
  * The Action of a planned task on its final input root: the declared inputs, with used artifacts in place. Its digest is
- * the key of the action cache, so everything in it is canonical and nothing in it names a run or a task.
+ * the key of the action cache, so everything in it is canonical and nothing in it names a run or a task. Results are shared
+ * within a cache zone; the empty one is the farm's common zone.
  */
-export function actionFor(planned: PlannedTask, inputRoot: Digest): { action: Action; digest: Digest; blob: Blob } {
+export function actionFor(
+  planned: PlannedTask,
+  inputRoot: Digest,
+  cacheZone = "",
+): { action: Action; digest: Digest; blob: Blob } {
   const action = create(ActionSchema, {
     inputRootDigest: digestToMessage(inputRoot),
     doNotCache: planned.doNotCache,
     ...(planned.commandDigest === undefined ? {} : { commandDigest: planned.commandDigest }),
     ...(planned.timeout === undefined ? {} : { timeout: planned.timeout }),
     ...(planned.platform === undefined ? {} : { platform: planned.platform }),
-    // What the caches are called and where they are, never what is in them.
-    ...(planned.caches.length === 0 ? {} : { salt: toBinary(ActionSaltSchema, saltOf(planned)) }),
+    ...saltOf(planned, cacheZone),
   });
   const blob = messageBlob(ActionSchema, action);
   return { action, digest: blob.digest, blob };
 }
 
-function saltOf({ caches }: Pick<PlannedTask, "caches">): ActionSalt {
+/** What the caches are called and where they are, never what is in them; and who may share the result. */
+function saltOf({ caches }: Pick<PlannedTask, "caches">, cacheZone: string): { salt?: Uint8Array } {
+  if (caches.length === 0 && cacheZone === "") return {};
   const sorted = [...caches].sort((a, b) => compareUtf8(a.name, b.name));
-  return create(ActionSaltSchema, { caches: sorted });
+  return { salt: toBinary(ActionSaltSchema, create(ActionSaltSchema, { caches: sorted, cacheZone })) };
 }
 
 /** What a task runs, where it does not depend on the source. Lists are sorted, as REAPI asks for of canonical Commands. */

@@ -127,7 +127,7 @@ export interface Gate {
   readonly title: string;
   /** What to look at before deciding, in file order. */
   readonly checklist: readonly string[];
-  /** Names of tokens, and roles; empty is everybody who may submit runs. */
+  /** Users, tokens that are nobody's, and roles; empty is every developer, approver and admin. */
   readonly approvers: readonly string[];
   /** How many different people must approve. */
   readonly approvals: number;

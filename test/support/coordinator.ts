@@ -7,9 +7,11 @@ import type { KeepingConfig } from "../../coordinator/config.ts";
 import { startCoordinator } from "../../coordinator/wiring.ts";
 import { AdminService, Role } from "../../proto/gen/millrace/v1/admin_pb.ts";
 import { AgentService } from "../../proto/gen/millrace/v1/agent_pb.ts";
+import { AuditService } from "../../proto/gen/millrace/v1/audit_pb.ts";
 import { FlowService } from "../../proto/gen/millrace/v1/flow_pb.ts";
 import { LogService } from "../../proto/gen/millrace/v1/log_pb.ts";
 import { PoolService } from "../../proto/gen/millrace/v1/pool_pb.ts";
+import { ProjectService } from "../../proto/gen/millrace/v1/project_pb.ts";
 import { RunService } from "../../proto/gen/millrace/v1/run_pb.ts";
 import { connectNatsBus } from "../../shared/bus/nats-bus.ts";
 import { grpcCas } from "../../shared/cas/grpc-cas.ts";
@@ -37,6 +39,8 @@ function clientsOf(address: string, token?: string, trust?: Trust) {
     flow: createClient(FlowService, transport),
     admin: createClient(AdminService, transport),
     pools: createClient(PoolService, transport),
+    audit: createClient(AuditService, transport),
+    projects: createClient(ProjectService, transport),
     cas: grpcCas({ transport }),
   };
 }

@@ -10,6 +10,7 @@ import { formatToken } from "../../../shared/rpc/token.ts";
 import { version } from "../../../shared/version.ts";
 import type { TokenRole } from "../../delivery/access/principal.ts";
 import type { TokenInfo, Tokens } from "../../delivery/access/tokens.ts";
+import type { Projects } from "../../delivery/project/projects.ts";
 import type { Enrolments, EnrolmentToken, EnrolmentTokens } from "../../farm/agents/enrolments.ts";
 import type { BackupProgress } from "../../keeping/backup/write-backup.ts";
 import type { Keeping } from "../../keeping/keeping.ts";
@@ -18,6 +19,7 @@ import type { InstallerAddress } from "../install/installer-address.ts";
 
 export interface AdminServiceDeps {
   readonly tokens: Tokens;
+  readonly projects: Pick<Projects, "get">;
   readonly enrolments: Pick<Enrolments, "create">;
   readonly enrolmentTokens: Pick<EnrolmentTokens, "list" | "revoke">;
   readonly clock: Clock;
@@ -32,7 +34,7 @@ export interface AdminServiceDeps {
 
 /** AdminService: tokens, the coordinator as it is now, and what it keeps. */
 export function adminService(deps: AdminServiceDeps): ServiceImpl<typeof AdminService> {
-  const { tokens, enrolments, enrolmentTokens, clock, fingerprint, disk, installer, keeping } = deps;
+  const { tokens, projects, enrolments, enrolmentTokens, clock, fingerprint, disk, installer, keeping } = deps;
 
   /** Of both kinds: a name is revoked without saying which. */
   function requireFree(name: string): void {
@@ -45,10 +47,10 @@ export function adminService(deps: AdminServiceDeps): ServiceImpl<typeof AdminSe
   }
 
   return {
-    async createToken({ role, name, ttl, pool, ephemeral }) {
+    async createToken({ role, name, ttl, pool, ephemeral, user, projects: bound }) {
       const named = roleNames.get(role);
       if (named === undefined)
-        throw new MillraceError("invalid_argument", "a token needs a role: admin, developer or agent");
+        throw new MillraceError("invalid_argument", `a token needs a role: ${[...roleNames.values()].join(", ")}`);
       const ttlMs = ttl === undefined ? undefined : durationMs(ttl);
       if (ttlMs !== undefined && ttlMs < 1_000) {
         throw new MillraceError("invalid_argument", `a token lives for at least a second, not ${ttlMs} ms`);
@@ -56,6 +58,9 @@ export function adminService(deps: AdminServiceDeps): ServiceImpl<typeof AdminSe
       requireFree(name);
       const wanted = { name: name === "" ? undefined : name, ttlMs };
       if (named === "agent") {
+        if (user !== "" || bound.length > 0) {
+          throw new MillraceError("invalid_argument", "a token with the role agent has no user and no projects");
+        }
         const bounded = { ...wanted, ttlMs: ttlMs ?? limits.enrolmentTokenMs };
         const made = await enrolments.create({ ...bounded, pool: pool === "" ? "default" : pool, ephemeral });
         return { secret: formatToken({ secret: made.secret, fingerprint }), token: enrolmentTokenOf(made.token) };
@@ -63,7 +68,12 @@ export function adminService(deps: AdminServiceDeps): ServiceImpl<typeof AdminSe
       if (pool !== "" || ephemeral) {
         throw new MillraceError("invalid_argument", "only a token with the role agent has a pool or is ephemeral");
       }
-      const { secret, info } = await tokens.create({ role: named, ...wanted });
+      if (bound.length > limits.tokenProjects) {
+        throw new MillraceError("invalid_argument", `a token is for at most ${limits.tokenProjects} projects`);
+      }
+      for (const project of bound) projects.get(project); // or says that there is none
+      const whose = { user: user === "" ? undefined : user, projects: bound.length === 0 ? undefined : bound };
+      const { secret, info } = await tokens.create({ role: named, ...wanted, ...whose });
       return { secret: formatToken({ secret, fingerprint }), token: tokenOf(info) };
     },
 
@@ -79,12 +89,13 @@ export function adminService(deps: AdminServiceDeps): ServiceImpl<typeof AdminSe
     },
 
     describeCoordinator(_request, context) {
-      const { name, role } = principalOf(context);
+      const { name, role, projects: bound = [] } = principalOf(context);
       return {
         version,
         time: timestampFromMs(clock.nowMs()),
         principal: name,
         role: roles[role],
+        projects: [...bound],
         disk: diskMessage(disk()),
         installerUrl: installer().url,
         installerKeyPin: installer().keyPin ?? "",
@@ -151,21 +162,26 @@ async function* backupSteps(
 }
 
 const roles = {
-  admin: Role.ADMIN,
+  viewer: Role.VIEWER,
   developer: Role.DEVELOPER,
+  approver: Role.APPROVER,
+  operator: Role.OPERATOR,
+  admin: Role.ADMIN,
   agent: Role.AGENT,
   enrolment: Role.AGENT,
 } as const;
 const roleNames = new Map<Role, TokenRole>([
-  [Role.ADMIN, "admin"],
+  [Role.VIEWER, "viewer"],
   [Role.DEVELOPER, "developer"],
+  [Role.APPROVER, "approver"],
+  [Role.OPERATOR, "operator"],
+  [Role.ADMIN, "admin"],
   [Role.AGENT, "agent"],
 ]);
 
-function tokenOf({ name, role, createdMs, expiresMs }: TokenInfo) {
+function tokenOf({ name, role, user = "", projects = [], createdMs, expiresMs }: TokenInfo) {
   return {
-    name,
-    role: roles[role],
+    ...{ name, role: roles[role], user, projects: [...projects] },
     ...(createdMs === undefined ? {} : { createTime: timestampFromMs(createdMs) }),
     ...(expiresMs === undefined ? {} : { expireTime: timestampFromMs(expiresMs) }),
   };

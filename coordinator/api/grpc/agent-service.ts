@@ -107,11 +107,14 @@ export function agentService({
       for await (const data of programs.read(program)) yield { data };
     },
 
-    listAgents() {
+    listAgents(_request, context) {
       const joined = agents.list();
       const ids = new Set(joined.map(({ info }) => info.id));
       const others = enrolments.list().filter(({ id }) => !ids.has(id));
-      return { agents: [...joined.map(show), ...others.map(shownEnrolled)] };
+      // Executions name runs and tasks of any project.
+      const bound = principalOf(context).projects !== undefined;
+      const seen = joined.map(show).map((agent) => (bound ? { ...agent, executions: [] } : agent));
+      return { agents: [...seen, ...others.map(shownEnrolled)] };
     },
 
     async setAgentDraining({ id, draining }) {

@@ -1,5 +1,5 @@
 import { create } from "@bufbuild/protobuf";
-import type { HandlerContext, ServiceImpl } from "@connectrpc/connect";
+import type { ServiceImpl } from "@connectrpc/connect";
 import { type Artifact, TaskStatus } from "../../../proto/gen/millrace/v1/event_pb.ts";
 import {
   type RunRequest,
@@ -8,16 +8,17 @@ import {
   type SubmitRunArchiveRequest,
 } from "../../../proto/gen/millrace/v1/run_pb.ts";
 import type { Cas } from "../../../shared/cas/cas.ts";
-import { type Digest, digestFromMessage } from "../../../shared/digest.ts";
+import { type Digest, digestFromMessage, digestToMessage } from "../../../shared/digest.ts";
 import { MillraceError } from "../../../shared/errors.ts";
 import { limits } from "../../../shared/limits.ts";
 import { buildTree } from "../../../shared/merkle/build-tree.ts";
 import { exportTar, importTar } from "../../../shared/merkle/tar.ts";
-import { traceparentOf } from "../../../shared/trace-context.ts";
 import type { RunSteering } from "../../delivery/run/run-steering.ts";
-import { type Asker, type Gates, type RunPins, type Runs, runNumber } from "../../delivery/run/runs.ts";
+import { type Gates, type RunPins, type Runs, runNumber } from "../../delivery/run/runs.ts";
 import type { QueueView } from "../../farm/scheduler/queue-view.ts";
+import { askerOf } from "../asker.ts";
 import { principalOf } from "../guard.ts";
+import { receiveEvidence } from "./receive-evidence.ts";
 
 export interface RunServiceDeps {
   readonly runs: Runs;
@@ -55,9 +56,10 @@ export function runService({
       return { run: await runs.get(run) };
     },
 
-    async listRuns({ pageSize, pageToken }) {
+    async listRuns({ pageSize, pageToken }, context) {
       const limit = Math.min(pageSize > 0 ? pageSize : pageSizeDefault, limits.listPage);
-      const found = await runs.list({ ...beforeOf(pageToken), limit });
+      const { projects } = principalOf(context);
+      const found = await runs.list({ ...beforeOf(pageToken), limit, projects });
       const last = found.length === limit ? found.at(-1) : undefined;
       return { runs: found, nextPageToken: last?.name ?? "" };
     },
@@ -75,9 +77,19 @@ export function runService({
 
     ...steeringMethods(steering),
 
-    async decideGate({ run, stage, decision, comment, binding }, context) {
-      await gates.decideGate(askerOf(context), { run, stage, decision, comment, binding });
+    async decideGate({ $typeName: _, ...word }, context) {
+      return { gate: await gates.decideGate(askerOf(context), word) };
+    },
+
+    async withdrawVote({ run, stage }, context) {
+      await gates.withdrawVote(askerOf(context), { run, stage });
       return {};
+    },
+
+    async addEvidence(messages, context) {
+      const file = await receiveEvidence(cas, messages, context.signal);
+      await gates.addEvidence(askerOf(context), file);
+      return { digest: digestToMessage(file.digest) };
     },
 
     async pinRun({ run, reason }, context) {
@@ -90,14 +102,19 @@ export function runService({
       return {};
     },
 
-    async listQueuePlaces({ run }) {
+    async listQueuePlaces({ run }, context) {
+      const principal = principalOf(context);
       const queued = (await runs.get(run)).tasks.filter(({ status }) => status === TaskStatus.QUEUED);
       const places = queue.placesOf(queued.map(({ executionId }) => executionId));
       return {
         places: queued.flatMap(({ stage, name, executionId }) => {
           const place = places.get(executionId);
           if (place === undefined) return [];
-          const holders = place.holders.map(({ execution, agent }) => ({ executionId: execution, agent }));
+          // What others do is theirs to tell.
+          const own = place.holders.filter(
+            ({ execution }) => principal.projects === undefined || execution.startsWith(`${run}.`),
+          );
+          const holders = own.map(({ execution, agent }) => ({ executionId: execution, agent }));
           return [{ ...place, holders, pools: [...place.pools], task: `${stage}/${name}` }];
         }),
       };
@@ -152,10 +169,6 @@ function steeringMethods(steering: RunSteering) {
       return {};
     },
   } satisfies Partial<ServiceImpl<typeof RunService>>;
-}
-
-function askerOf(context: HandlerContext): Asker {
-  return { principal: principalOf(context), traceparent: traceparentOf(context.requestHeader.get("traceparent")) };
 }
 
 /** A page token is the name of the last run of the page before. */

@@ -13,6 +13,10 @@ import type { Principal, TokenRole } from "./principal.ts";
 export interface TokenInfo {
   readonly name: string;
   readonly role: TokenRole;
+  /** The person whose it is; undefined: it stands for itself. */
+  readonly user: string | undefined;
+  /** In which alone it may act; undefined: in all. */
+  readonly projects: readonly string[] | undefined;
   /** Wall time; undefined for tokens from before it was kept. */
   readonly createdMs: number | undefined;
   /** Wall time; undefined when it does not expire. */
@@ -23,6 +27,10 @@ export interface NewToken {
   readonly role: TokenRole;
   /** `[a-z0-9-]{1,64}`; undefined makes one up. */
   readonly name: string | undefined;
+  /** `[a-z0-9][a-z0-9._-]{0,62}` and no name of a role; undefined: the token stands for itself. */
+  readonly user?: string | undefined;
+  /** Undefined: all. Whether they are there is for the caller to see to. */
+  readonly projects?: readonly string[] | undefined;
   /** Undefined: it does not expire. */
   readonly ttlMs: number | undefined;
 }
@@ -34,7 +42,11 @@ export interface NewToken {
 export interface Tokens {
   /** Undefined when the token is unknown, revoked or expired. */
   authenticate(token: string): Principal | undefined;
-  /** Resolves when it is durable. Throws `invalid_argument` for a bad name, `already_exists` for one that is taken. */
+  /**
+   * Resolves when it is durable. Throws `invalid_argument` for a bad name, and `already_exists` for one that is taken, or
+   * where a user and a token that is nobody's would have the same name: people could not tell the two apart, and one of
+   * them could vote as both.
+   */
   create(token: NewToken): Promise<{ readonly secret: string; readonly info: TokenInfo }>;
   /** By name; also expired ones. */
   list(): readonly TokenInfo[];
@@ -52,6 +64,9 @@ export const tokenSchema: SchemaPart = {
    ) STRICT`,
     "ALTER TABLE token ADD COLUMN created_ms INTEGER",
     "ALTER TABLE token ADD COLUMN expires_ms INTEGER",
+    "ALTER TABLE token ADD COLUMN user TEXT",
+    // A JSON array; null is all.
+    "ALTER TABLE token ADD COLUMN projects TEXT",
   ],
 };
 
@@ -68,6 +83,8 @@ interface Row {
   sha256: string;
   name: string;
   role: TokenRole;
+  user: string | null;
+  projects: string | null;
   created_ms: number | null;
   expires_ms: number | null;
 }
@@ -86,25 +103,30 @@ export async function openTokens({ sqlite, dir, fingerprint, clock }: TokensOpti
       { sql: "INSERT INTO token (sha256, name, role) VALUES (?, ?, ?)", params: [secretHash(token), role, role] },
     ]);
   }
-  const rows = await sqlite.query<Row>("SELECT sha256, name, role, created_ms, expires_ms FROM token");
+  const rows = await sqlite.query<Row>("SELECT sha256, name, role, user, projects, created_ms, expires_ms FROM token");
   const known = new Map(rows.map((row) => [row.sha256, infoOf(row)]));
   return {
     authenticate(token) {
       // Looked up by hash: an attacker who times the comparison learns about the hash, not about the token.
       const info = known.get(secretHash(token));
       if (info === undefined || (info.expiresMs !== undefined && clock.nowMs() >= info.expiresMs)) return undefined;
-      return { name: `token:${info.name}`, role: info.role === "agent" ? "enrolment" : info.role };
+      const name = info.user === undefined ? `token:${info.name}` : `user:${info.user}`;
+      return { name, role: info.role === "agent" ? "enrolment" : info.role, projects: info.projects };
     },
-    async create({ role, name = `${role}-${randomBytes(3).toString("hex")}`, ttlMs }) {
+    async create({ role, name = `${role}-${randomBytes(3).toString("hex")}`, user, projects, ttlMs }) {
       requireName(name, known.values());
+      requirePerson({ name, user }, [...known.values()]);
       const secret = newSecret();
       const createdMs = clock.nowMs();
-      const info: TokenInfo = { name, role, createdMs, expiresMs: ttlMs === undefined ? undefined : createdMs + ttlMs };
+      const expiresMs = ttlMs === undefined ? undefined : createdMs + ttlMs;
+      const info: TokenInfo = { name, role, user, projects, createdMs, expiresMs };
       const hash = secretHash(secret);
       known.set(hash, info);
-      const sql = "INSERT INTO token (sha256, name, role, created_ms, expires_ms) VALUES (?, ?, ?, ?, ?)";
+      const sql =
+        "INSERT INTO token (sha256, name, role, user, projects, created_ms, expires_ms) VALUES (?, ?, ?, ?, ?, ?, ?)";
+      const bound = projects === undefined ? null : JSON.stringify(projects);
       try {
-        await sqlite.write([{ sql, params: [hash, name, role, createdMs, info.expiresMs ?? null] }]);
+        await sqlite.write([{ sql, params: [hash, name, role, user ?? null, bound, createdMs, expiresMs ?? null] }]);
       } catch (error) {
         known.delete(hash);
         throw from(error, `storing the token ${name}`);
@@ -141,8 +163,35 @@ function requireName(name: string, known: Iterable<TokenInfo>): void {
   }
 }
 
-function infoOf({ name, role, created_ms, expires_ms }: Row): TokenInfo {
-  return { name, role, createdMs: created_ms ?? undefined, expiresMs: expires_ms ?? undefined };
+const roleNames: ReadonlySet<string> = new Set(["viewer", "developer", "approver", "operator", "admin", "agent"]);
+
+/** A gate names approvers by one word: a role, a user, or a token that is nobody's. No word may be two of these. */
+function requirePerson({ name, user }: Pick<NewToken, "name" | "user">, known: readonly TokenInfo[]): void {
+  const taken = (what: string) =>
+    new MillraceError("already_exists", `${what}: people could not tell the two apart; choose another name`);
+  if (user === undefined) {
+    if (known.some((info) => info.user === name)) throw taken(`there is a user "${name}"`);
+    return;
+  }
+  if (!/^[a-z0-9][a-z0-9._-]{0,62}$/.test(user)) {
+    throw new MillraceError(
+      "invalid_argument",
+      `a user's name is 1 to 63 of a-z, 0-9, ".", "_" and "-", beginning with a letter or a digit; got "${user}"`,
+    );
+  }
+  if (roleNames.has(user)) throw new MillraceError("invalid_argument", `"${user}" is a role, and cannot be a user`);
+  if (known.some((info) => info.user === undefined && info.name === user)) {
+    throw taken(`there is a token "${user}" that is nobody's`);
+  }
+}
+
+function infoOf({ name, role, user, projects, created_ms, expires_ms }: Row): TokenInfo {
+  return {
+    ...{ name, role, user: user ?? undefined },
+    projects: projects === null ? undefined : (JSON.parse(projects) as string[]),
+    createdMs: created_ms ?? undefined,
+    expiresMs: expires_ms ?? undefined,
+  };
 }
 
 /** Gives the secret; the file says it together with the fingerprint, as people copy it. */

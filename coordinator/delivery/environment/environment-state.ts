@@ -17,19 +17,23 @@ export interface EnvironmentState {
   readonly name: string;
   /** Empty before it is bound. */
   agent: string;
+  /** Whose it is: that of the run that it was bound for; empty before. */
+  project: string;
   readonly apps: Map<string, EnvironmentApp>;
   /** Whose outcomes are in: to record one again, after a crash, changes nothing. */
   readonly executions: Set<string>;
 }
 
 export function emptyEnvironment(name: string): EnvironmentState {
-  return { name, agent: "", apps: new Map(), executions: new Set() };
+  return { name, agent: "", project: "", apps: new Map(), executions: new Set() };
 }
 
 /** Folds one event in. Knows no clock and decides nothing. */
-export function evolveEnvironment(state: EnvironmentState, { kind, time }: Event): void {
+export function evolveEnvironment(state: EnvironmentState, { kind, time, project }: Event): void {
   if (kind.case === "environmentBound") {
-    if (state.agent === "") state.agent = kind.value.agent;
+    if (state.agent !== "") return;
+    state.agent = kind.value.agent;
+    state.project = project;
   } else if (kind.case === "environmentDeployed") {
     deployed(state, kind.value, time);
   }

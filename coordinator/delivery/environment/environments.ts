@@ -35,11 +35,14 @@ export interface BindingWish {
 export interface Environments {
   /**
    * The agent that the environment is tied to. The first call chooses one with the labels of the platform, preferably one
-   * with the label `env=<environment>`, and records it; it waits while no agent matches.
+   * with the label `env=<environment>`, and records it; it waits while no agent matches. The environment is the project's
+   * from then on: throws `invalid_argument` for another one.
    */
   bind(environment: string, wish: BindingWish, signal: AbortSignal): Promise<string>;
   /** Resolves when the outcome is on disk; recording an execution again changes nothing. */
   record(deployment: EndedDeployment): Promise<void>;
+  /** Undefined for an environment that nothing was ever deployed to. */
+  projectOf(environment: string): Promise<string | undefined>;
   /** Throws `not_found` for an environment that nothing was ever deployed to. */
   get(environment: string): Promise<Environment>;
 }
@@ -85,12 +88,16 @@ export function storedEnvironments({ store, agents, clock }: EnvironmentsDeps): 
   return {
     async bind(name, wish, signal) {
       const { state } = await load(name);
-      if (state.agent !== "") return state.agent;
+      if (state.agent !== "") return agentFor(state, wish);
       const agent = await firstMatch(agents, name, wish, signal);
       const bound = await change(name, wish.project, (now) =>
         now.agent === "" ? { case: "environmentBound", value: { environment: name, agent } } : undefined,
       );
-      return bound.agent;
+      return agentFor(bound, wish);
+    },
+    async projectOf(name) {
+      const { state } = await load(name);
+      return state.agent === "" ? undefined : state.project;
     },
     async record({ run, project, task, executionId, outcome }) {
       await change(outcome.environment, project, (now) =>
@@ -110,6 +117,15 @@ export function storedEnvironments({ store, agents, clock }: EnvironmentsDeps): 
       return environmentView(state);
     },
   };
+}
+
+/** What stands there is a project's own; that another one's pipeline uses the same name is no reason to replace it. */
+function agentFor({ name, agent, project }: EnvironmentState, wish: BindingWish): string {
+  if (project === wish.project) return agent;
+  throw new MillraceError(
+    "invalid_argument",
+    `the environment ${name} belongs to another project than ${wish.project}: choose another name for it`,
+  );
 }
 
 const pace = { random: Math.random, baseMs: limits.retryMinMs, maxMs: limits.retryMaxMs, attemptsMax: 10 };

@@ -11,10 +11,13 @@ import { runFlow } from "./run-flow.ts";
 export interface Flows {
   /** Throws `not_found`. */
   ofRun(run: string): Promise<RunFlow>;
-  /** Of the newest run. Throws `not_found` when there is none. */
-  ofNewest(): Promise<RunFlow>;
+  /** Of the newest run of these projects (default all). Throws `not_found` when there is none. */
+  ofNewest(projects?: readonly string[]): Promise<RunFlow>;
   /** Over the last successful runs: others end where they broke off. Throws `not_found` when there are none. */
-  ofPipeline(pipeline: string, runsMax: number): Promise<PipelineFlow>;
+  ofPipeline(
+    pipeline: string,
+    options: { readonly runsMax: number; readonly projects?: readonly string[] | undefined },
+  ): Promise<PipelineFlow>;
 }
 
 export interface FlowsDeps {
@@ -28,14 +31,14 @@ export function flows({ runs, histories, clock }: FlowsDeps): Flows {
   return {
     ofRun,
 
-    async ofNewest() {
-      const [newest] = await runs.list({ limit: 1 });
+    async ofNewest(projects) {
+      const [newest] = await runs.list({ limit: 1, projects });
       if (newest === undefined) throw new MillraceError("not_found", "there are no runs yet: see `millrace run`");
       return await ofRun(newest.name);
     },
 
-    async ofPipeline(pipeline, runsMax) {
-      const recent = await runs.list({ limit: limits.listPage });
+    async ofPipeline(pipeline, { runsMax, projects }) {
+      const recent = await runs.list({ limit: limits.listPage, projects });
       const chosen = recent
         .filter((run) => run.pipeline === pipeline && run.status === RunStatus.SUCCEEDED)
         .slice(0, runsMax);

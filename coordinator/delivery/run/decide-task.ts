@@ -56,7 +56,7 @@ export function changeTask(decision: Decision, command: ChangeTask): void {
     case "hold-back":
       return holdBack(decision, task);
     case "gate-timeout": {
-      const concluding = timeoutOf(state, task, origin.nowMs);
+      const concluding = timeoutOf(state, task, { nowMs: origin.nowMs, newer: command.newer });
       for (const kind of concluding) record(kind);
       if (concluding.length > 0) follow(decision, task);
       return;

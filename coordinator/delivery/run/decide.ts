@@ -2,10 +2,11 @@ import { type Event, RunStatus } from "../../../proto/gen/millrace/v1/event_pb.t
 import { allowedFailures, changeRun, finalStatus, requestRun } from "./decide-run.ts";
 import { changeTask } from "./decide-task.ts";
 import { type Decision, decisionOn } from "./decision.ts";
-import { decisionOf, gateToDecide } from "./gate.ts";
+import { wordAtGate } from "./gate-words.ts";
 import { follow } from "./progress.ts";
 import type { Origin, RunCommand } from "./run-command.ts";
 import type { RunState } from "./run-state.ts";
+import { isOpen } from "./task-state.ts";
 
 /**
  * The events that follow from a command, already folded into `state`. Pure but for that: no clock, no I/O. A command
@@ -37,12 +38,13 @@ function answer(decision: Decision, command: RunCommand): void {
     case "skip":
     case "reopen":
       return changeRun(decision, command);
-    case "decide-gate": {
-      const { state, origin } = decision;
-      const gate = gateToDecide(state, command, origin.nowMs);
-      if (gate === undefined) return;
-      for (const kind of decisionOf(state, gate, command)) decision.record(kind);
-      return follow(decision, gate);
+    case "decide-gate":
+    case "withdraw-vote":
+    case "add-evidence": {
+      const { task, kinds } = wordAtGate(decision.state, command, decision.origin.nowMs);
+      for (const kind of kinds) decision.record(kind);
+      if (kinds.length > 0 && !isOpen(task)) follow(decision, task);
+      return;
     }
     case "submit":
     case "wait":

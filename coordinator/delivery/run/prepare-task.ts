@@ -22,6 +22,7 @@ import { actionFor } from "../../../shared/pipeline/action.ts";
 import { graftArtifacts } from "../../../shared/pipeline/graft.ts";
 import type { ActionCache } from "../../farm/action-cache/action-cache.ts";
 import type { Environments } from "../environment/environments.ts";
+import type { ProjectView } from "../project/projects.ts";
 import { type GenerateDeps, withGeneratedTasks } from "./generate-tasks.ts";
 import { outcomeOfResult } from "./outcome.ts";
 import type { ChangeTask } from "./run-command.ts";
@@ -38,6 +39,7 @@ export interface PreparedAction {
 export interface PrepareDeps extends GenerateDeps {
   readonly actionCache: ActionCache;
   readonly environments: Pick<Environments, "bind">;
+  readonly projects: Pick<ProjectView, "cacheZoneOf">;
   /** Told, for a person, that a deployment waits for an agent that its environment could be tied to. */
   readonly onNoAgent: (detail: string) => void;
 }
@@ -57,7 +59,7 @@ export async function prepareTask(
   const { cas, actionCache } = deps;
   const inputRoot = await inputRootOf(cas, state, task, signal);
   const planned = await placed(deps, state, task, signal);
-  const { action, digest, blob } = actionFor(planned, inputRoot);
+  const { action, digest, blob } = actionFor(planned, inputRoot, deps.projects.cacheZoneOf(state.project));
   const entry = action.doNotCache || task.bypassCache ? undefined : await actionCache.get(digest, signal);
   if (entry !== undefined) {
     const { result } = entry;

@@ -7,7 +7,8 @@ import type {
   WaitCause,
 } from "../../../proto/gen/millrace/v1/event_pb.ts";
 import type { Principal } from "../access/principal.ts";
-import type { DecideGate } from "./gate.ts";
+import type { NewerCandidate } from "./gate.ts";
+import type { GateCommand } from "./gate-words.ts";
 
 export type TaskOutcome = Omit<MessageInitShape<typeof TaskFinishedSchema>, "task" | "try" | "$typeName">;
 
@@ -80,13 +81,13 @@ export type ChangeTask = OfTask &
     /** Its execution was taken back before an agent had it, because the run is paused. */
     | { readonly kind: "hold-back" }
     /** The time of an open gate may be up. */
-    | { readonly kind: "gate-timeout" }
+    | { readonly kind: "gate-timeout"; readonly newer?: NewerCandidate | undefined }
     /** Another try may be due. */
     | { readonly kind: "retry-due" }
   );
 
 /** Something that wants to change a run. */
-export type RunCommand = RequestRun | ChangeRun | ChangeTask | DecideGate;
+export type RunCommand = RequestRun | ChangeRun | ChangeTask | GateCommand;
 
 /** Whom an event is due to, and when. */
 export interface Origin {

@@ -1,5 +1,6 @@
-import type { Event, ProjectQuotas, RunStatus } from "../../../proto/gen/millrace/v1/event_pb.ts";
-import type { Run, RunRequest } from "../../../proto/gen/millrace/v1/run_pb.ts";
+import { create } from "@bufbuild/protobuf";
+import type { Event, RunStatus } from "../../../proto/gen/millrace/v1/event_pb.ts";
+import { type Gate, GateSchema, type Run, type RunRequest } from "../../../proto/gen/millrace/v1/run_pb.ts";
 import type { Cas } from "../../../shared/cas/cas.ts";
 import type { Clock } from "../../../shared/clock.ts";
 import { type Digest, digestToMessage } from "../../../shared/digest.ts";
@@ -14,23 +15,29 @@ import type { EventStore } from "../../store/event-store.ts";
 import { withPresentWaits } from "../concurrency/present-waits.ts";
 import { type RunRoom, runRoom } from "../concurrency/project-quotas.ts";
 import type { Environments } from "../environment/environments.ts";
+import { defaultProject, type ProjectView } from "../project/projects.ts";
+import { type Candidate, type Candidates, candidateOf } from "./candidates.ts";
 import { type KeptPlans, keptPlans } from "./kept-plans.ts";
 import { planSource } from "./plan-source.ts";
 import { requireInputs } from "./require-inputs.ts";
 import { RunActor } from "./run-actor.ts";
-import type { ChangeRun, Origin } from "./run-command.ts";
+import type { ChangeRun, Origin, RunCommand } from "./run-command.ts";
 import type { RunState } from "./run-state.ts";
 import type { Retry, RunSteering } from "./run-steering.ts";
 import type { RunSummaries } from "./run-summaries.ts";
-import { runLine, runView } from "./run-view.ts";
+import { gateOfStage, runLine, runView } from "./run-view.ts";
 import {
   type Asker,
+  type EvidenceFile,
+  type GateName,
   type Gates,
   type GateWord,
   type KeptRuns,
   type RunEvent,
   type RunHistories,
   type RunPins,
+  type RunProjects,
+  type RunSelection,
   type Runs,
   runName,
   runNumber,
@@ -45,10 +52,11 @@ export interface RunEngineDeps {
   readonly actionCache: ActionCache;
   readonly scheduler: Scheduler;
   readonly environments: Environments;
+  readonly projects: ProjectView;
+  readonly candidates: Candidates;
   readonly clock: Clock;
   /** In which runs are changed that may have finished, and removed: a run that was just pinned must not go. */
   readonly pinning: Turns;
-  readonly quotasOf: (project: string) => ProjectQuotas;
   /** What connected agents have at this moment. */
   readonly offers: () => readonly ToolOffer[];
   /** Told of every event of every run once it is on disk: metrics, later notifications. */
@@ -57,7 +65,7 @@ export interface RunEngineDeps {
 }
 
 /** Runs in progress, each an actor; finished ones are read back from the log when somebody asks. */
-export class RunEngine implements Runs, RunSteering, Gates, RunPins, KeptRuns, RunHistories, Component {
+export class RunEngine implements Runs, RunProjects, RunSteering, Gates, RunPins, KeptRuns, RunHistories, Component {
   readonly name = "runs";
   readonly #deps: RunEngineDeps;
   readonly #driver: TaskDriver;
@@ -72,10 +80,11 @@ export class RunEngine implements Runs, RunSteering, Gates, RunPins, KeptRuns, R
   constructor(deps: RunEngineDeps) {
     this.#deps = deps;
     const origin = (actor: RunActor): Origin => this.#systemOrigin(actor);
-    this.#driver = new TaskDriver({ ...deps, origin });
-    this.#timers = taskTimers({ ...deps, origin });
+    const { quotasOf } = deps.projects;
+    this.#driver = new TaskDriver({ ...deps, quotasOf, origin });
+    this.#timers = taskTimers({ ...deps, origin, perform: (actor, ...what) => this.#onTime(actor, ...what) });
     const unfinishedOf = (project: string) => this.active().filter((state) => state.project === project).length;
-    this.#room = runRoom({ ...deps, unfinishedOf });
+    this.#room = runRoom({ quotasOf, unfinishedOf });
   }
 
   /** Takes up every run that had not finished when the coordinator ended. */
@@ -114,17 +123,35 @@ export class RunEngine implements Runs, RunSteering, Gates, RunPins, KeptRuns, R
   }
 
   async get(run: string): Promise<Run> {
-    const { state } = await this.#find(run);
-    return withPresentWaits(runView(state), (task) => this.#driver.waitOf(run, task));
+    const actor = await this.#find(run);
+    const view = runView(actor.state);
+    for (const { stage, gate } of view.tasks) {
+      if (gate?.binding === undefined || gate.decided !== undefined) continue;
+      const newer = await this.#deps.candidates.newerThan(candidateOfActor(actor), stage);
+      gate.supersededBy = newer?.run ?? "";
+    }
+    return withPresentWaits(view, (task) => this.#driver.waitOf(run, task));
   }
 
-  async list({ before = Number.MAX_SAFE_INTEGER, limit }: { before?: number; limit: number }): Promise<Run[]> {
+  async projectOf(run: string): Promise<string | undefined> {
+    const number = runNumber(run);
+    if (number === undefined) return undefined;
+    const active = this.#active.get(run);
+    if (active !== undefined) return active.state.project;
+    const [line] = await this.#deps.summaries.list({ before: number + 1, limit: 1 });
+    if (line?.name === run) return line.project;
+    return (await this.stateOf(run))?.project; // it has just ended, and its line follows
+  }
+
+  async list({ before = Number.MAX_SAFE_INTEGER, limit, projects }: RunSelection): Promise<Run[]> {
     // The summaries follow the log a moment later; what is in progress is known better here.
     const byNumber = new Map<number, Run>();
-    for (const run of await this.#deps.summaries.list({ before, limit })) byNumber.set(runNumber(run.name) ?? 0, run);
+    const lines = await this.#deps.summaries.list({ before, limit, projects });
+    for (const run of lines) byNumber.set(runNumber(run.name) ?? 0, run);
     for (const [run, actor] of this.#active) {
       const number = runNumber(run) ?? 0;
-      if (number < before) byNumber.set(number, runLine(actor.state));
+      const isAsked = projects === undefined || projects.includes(actor.state.project);
+      if (number < before && isAsked) byNumber.set(number, runLine(actor.state));
     }
     return [...byNumber]
       .sort(([a], [b]) => b - a)
@@ -169,10 +196,34 @@ export class RunEngine implements Runs, RunSteering, Gates, RunPins, KeptRuns, R
     await this.#changeAny(asker, run, { kind: "comment", task, text });
   }
 
-  async decideGate(asker: Asker, { run, ...word }: GateWord): Promise<void> {
+  async decideGate(asker: Asker, { run, ...word }: GateWord): Promise<Gate> {
     const actor = await this.#find(run);
     const command = { kind: "decide-gate", ...word, by: asker.principal } as const;
+    await this.#deps.candidates.decide(candidateOfActor(actor), word.stage, (newer) =>
+      actor.do({ ...command, newer }, this.#origin(asker, actor.state.project)),
+    );
+    return gateOfStage(actor.state, word.stage) ?? create(GateSchema);
+  }
+
+  async withdrawVote(asker: Asker, { run, stage }: GateName): Promise<void> {
+    const actor = await this.#find(run);
+    const command = { kind: "withdraw-vote", stage, by: asker.principal } as const;
     await actor.do(command, this.#origin(asker, actor.state.project));
+  }
+
+  async addEvidence(asker: Asker, { run, stage, name, digest }: EvidenceFile): Promise<void> {
+    const actor = await this.#find(run);
+    const command = { kind: "add-evidence", stage, name, digest: digestToMessage(digest) } as const;
+    await actor.do(command, this.#origin(asker, actor.state.project));
+  }
+
+  /** What is due by time; a gate is decided in turn with what people decide. */
+  async #onTime(actor: RunActor, command: RunCommand, origin: Origin): Promise<void> {
+    if (command.kind !== "gate-timeout") return void (await actor.do(command, origin));
+    const stage = actor.state.tasks.get(command.task)?.planned.stage ?? "";
+    await this.#deps.candidates.decide(candidateOfActor(actor), stage, (newer) =>
+      actor.do({ ...command, newer }, origin),
+    );
   }
 
   async pin(asker: Asker, run: string, reason: string): Promise<void> {
@@ -229,7 +280,12 @@ export class RunEngine implements Runs, RunSteering, Gates, RunPins, KeptRuns, R
 
   async #submit(asker: Asker, request: RunRequest, source: Digest, signal: AbortSignal): Promise<string> {
     const project = projectOf(request);
-    return await this.#room.within(project, () => this.#start(asker, request, source, signal));
+    const release = this.#deps.projects.hold(project);
+    try {
+      return await this.#room.within(project, () => this.#start(asker, request, source, signal));
+    } finally {
+      release();
+    }
   }
 
   async #start(asker: Asker, request: RunRequest, source: Digest, signal: AbortSignal): Promise<string> {
@@ -281,6 +337,11 @@ export class RunEngine implements Runs, RunSteering, Gates, RunPins, KeptRuns, R
   }
 }
 
+function candidateOfActor({ state, history }: RunActor): Candidate {
+  const { run, project, pipeline } = state;
+  return candidateOf(run, history) ?? { run, project, pipeline, branch: "" };
+}
+
 function projectOf(request: RunRequest): string {
-  return request.project || "default";
+  return request.project || defaultProject;
 }

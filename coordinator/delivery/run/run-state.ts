@@ -14,6 +14,7 @@ import {
   WaitCause,
   WaitSchema,
 } from "../../../proto/gen/millrace/v1/event_pb.ts";
+import { evolveGate, openGate } from "./gate-state.ts";
 import { graftGenerated } from "./generated-tasks.ts";
 import { beginAnew, isOpen, leaveTry, newTask, type TaskState } from "./task-state.ts";
 
@@ -63,6 +64,8 @@ export interface RunState {
   readonly tasks: Map<string, TaskState>;
   /** Who needs it, by task. */
   readonly dependants: Map<string, string[]>;
+  /** How often tasks were planned for it: grows when some are added or planned anew. */
+  plans: number;
   /** Tasks that can still change. */
   open: number;
   /** Of the last event. */
@@ -90,6 +93,7 @@ export function emptyRun(run: string): RunState {
     pinned: false,
     tasks: new Map(),
     dependants: new Map(),
+    plans: 0,
     open: 0,
     sequence: 0,
   };
@@ -103,6 +107,7 @@ export function evolve(state: RunState, event: Event): void {
     case "runRequested":
       return requested(state, kind.value, event);
     case "runPlanned":
+      state.plans += 1;
       for (const planned of kind.value.tasks) addTask(state, planned);
       return;
     case "runCancelRequested":
@@ -144,6 +149,8 @@ export function evolve(state: RunState, event: Event): void {
     case "taskHeldBack":
     case "gateOpened":
     case "gateDecided":
+    case "gateVoted":
+    case "evidenceAdded":
       return evolveTask(state, event);
     case "environmentBound":
     case "environmentDeployed":
@@ -153,8 +160,6 @@ export function evolve(state: RunState, event: Event): void {
     case "secretSet":
     case "secretRemoved":
     case "callAudited":
-    case "gateVoted":
-    case "evidenceAdded":
       // Of another aggregate, or not recorded yet.
       return;
     case undefined:
@@ -177,7 +182,8 @@ function requested(state: RunState, request: RunRequested, event: Event): void {
 }
 
 /** What happens to one task. */
-function evolveTask(state: RunState, { kind, principal, time }: Event): void {
+function evolveTask(state: RunState, event: Event): void {
+  const { kind, time } = event;
   switch (kind.case) {
     case "taskWaiting":
       return change(state, kind.value.task, (task) => {
@@ -224,15 +230,12 @@ function evolveTask(state: RunState, { kind, principal, time }: Event): void {
     case "gateOpened":
       return change(state, kind.value.task, (task) => {
         const { deadline } = kind.value;
-        if (deadline !== undefined) task.gate = { deadline, decided: undefined, decidedBy: "", decideTime: undefined };
+        if (deadline !== undefined) task.gate = openGate(deadline);
       });
     case "gateDecided":
-      return change(state, kind.value.task, ({ gate }) => {
-        if (gate === undefined) return;
-        gate.decided = kind.value;
-        gate.decidedBy = principal;
-        gate.decideTime = time;
-      });
+    case "gateVoted":
+    case "evidenceAdded":
+      return change(state, kind.value.task, ({ gate }) => evolveGate(gate, event));
     default: // The others are of the run as a whole.
   }
 }
@@ -290,6 +293,7 @@ function addGenerated(state: RunState, generated: TasksGenerated): void {
   graftGenerated<TaskState>(state.tasks, generated, (planned, former) =>
     former?.generatedBy === generated.by ? Object.assign(former, { planned }) : newTask(planned, generated.by),
   );
+  state.plans += 1;
   state.dependants.clear();
   state.open = 0;
   for (const task of state.tasks.values()) {

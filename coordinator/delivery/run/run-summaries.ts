@@ -12,12 +12,12 @@ import type { SchemaPart, Sqlite, Statement } from "../../../shared/sqlite/sqlit
 import { turns } from "../../../shared/turns.ts";
 import type { EventStore, StoredCommit } from "../../store/event-store.ts";
 import { runOfStream } from "./run-actor.ts";
-import { keepingStream, runNumber } from "./runs.ts";
+import { keepingStream, type RunSelection, runNumber } from "./runs.ts";
 
 /** A line per run, folded from the log: may be thrown away and is then made anew. */
 export interface RunSummaries {
-  /** Newest first, with a number smaller than `before`. */
-  list(options: { readonly before?: number; readonly limit: number }): Promise<Run[]>;
+  /** Newest first, with a number smaller than `before`, of these projects (default all). */
+  list(options: RunSelection): Promise<Run[]>;
   /** Names of runs that have not finished. */
   unfinished(): Promise<string[]>;
   /** The run of an idempotency key, if there is one. */
@@ -158,9 +158,11 @@ export function runSummaries({ sqlite, store, clock, onError }: RunSummariesDeps
       stopped.abort();
     },
 
-    async list({ before = Number.MAX_SAFE_INTEGER, limit }) {
-      const sql = "SELECT * FROM run_summary WHERE number < ? ORDER BY number DESC LIMIT ?";
-      return (await sqlite.query<Row>(sql, [before, limit])).map(toRun);
+    async list({ before = Number.MAX_SAFE_INTEGER, limit, projects }) {
+      const these = projects === undefined ? "" : "AND project IN (SELECT value FROM json_each(?)) ";
+      const params = projects === undefined ? [before, limit] : [before, JSON.stringify(projects), limit];
+      const sql = `SELECT * FROM run_summary WHERE number < ? ${these}ORDER BY number DESC LIMIT ?`;
+      return (await sqlite.query<Row>(sql, params)).map(toRun);
     },
 
     async unfinished() {

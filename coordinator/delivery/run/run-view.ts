@@ -1,7 +1,12 @@
 import { create } from "@bufbuild/protobuf";
+import type { Timestamp } from "@bufbuild/protobuf/wkt";
 import {
   type Gate,
+  type GateEvidence,
+  GateEvidenceSchema,
   GateSchema,
+  type GateVote,
+  GateVoteSchema,
   type Run,
   RunCommentSchema,
   RunPauseSchema,
@@ -12,7 +17,9 @@ import {
   TaskTrySchema,
 } from "../../../proto/gen/millrace/v1/run_pb.ts";
 import { allowedFailures } from "./decide-run.ts";
-import { bindingOf } from "./gate.ts";
+import { bindingOf } from "./gate-binding.ts";
+import type { GateState } from "./gate-state.ts";
+import { countingVotes, missingOf } from "./gate-words.ts";
 import type { PauseState, RunState } from "./run-state.ts";
 import type { PastTry, TaskState } from "./task-state.ts";
 
@@ -83,6 +90,34 @@ function tryView({ number, ending, status, agent, attempts, executionId }: PastT
   return create(TaskTrySchema, { try: number, status, agent, attempts, executionId, ...ended });
 }
 
+function votesOf(state: RunState, task: TaskState, gate: GateState): GateVote[] {
+  const counting = countingVotes(state, task, gate);
+  return [...gate.votes].flatMap(([principal, { time, vote }]) => {
+    if (!counting.has(principal)) return [];
+    const { comment, fields, checked } = vote;
+    return [create(GateVoteSchema, { principal, comment, fields, checked, ...at(time) })];
+  });
+}
+
+function evidenceOf({ evidence }: GateState): GateEvidence[] {
+  return [...evidence].map(([name, { added, principal, time }]) => {
+    const digest = added.digest === undefined ? {} : { digest: added.digest };
+    return create(GateEvidenceSchema, { name, principal, ...digest, ...at(time) });
+  });
+}
+
+function at(time: Timestamp | undefined): { time?: Timestamp } {
+  return time === undefined ? {} : { time };
+}
+
+/** The gate of a stage; undefined when there is none. */
+export function gateOfStage(state: RunState, stage: string): Gate | undefined {
+  for (const task of state.tasks.values()) {
+    if (task.planned.stage === stage && task.planned.gate !== undefined) return gateView(state, task);
+  }
+  return undefined;
+}
+
 /** What it binds is shown as it is now: that is what a decision made now would be about. */
 function gateView(state: RunState, task: TaskState): Gate | undefined {
   const { gate: planned } = task.planned;
@@ -90,7 +125,12 @@ function gateView(state: RunState, task: TaskState): Gate | undefined {
   if (task.gate === undefined) return create(GateSchema, { planned });
   const { deadline, decided, decidedBy, decideTime } = task.gate;
   const { bound, digest } = bindingOf(state, task);
-  const open = { planned, deadline, bound, binding: digest, decidedBy };
+  const told = {
+    votes: votesOf(state, task, task.gate),
+    evidence: evidenceOf(task.gate),
+    missing: missingOf(state, task),
+  };
+  const open = { planned, deadline, bound, binding: digest, decidedBy, ...told };
   if (decided === undefined) return create(GateSchema, open);
   return create(GateSchema, { ...open, decided, ...(decideTime === undefined ? {} : { decideTime }) });
 }

@@ -1,5 +1,5 @@
 import type { Event, GateDecision, RunStatus } from "../../../proto/gen/millrace/v1/event_pb.ts";
-import type { Run, RunRequest } from "../../../proto/gen/millrace/v1/run_pb.ts";
+import type { Gate, Run, RunRequest } from "../../../proto/gen/millrace/v1/run_pb.ts";
 import type { Digest } from "../../../shared/digest.ts";
 import type { Principal } from "../access/principal.ts";
 
@@ -18,6 +18,21 @@ export interface RunEvent {
   readonly event: Event;
 }
 
+/** Which runs a list is of. */
+export interface RunSelection {
+  /** The number of a run; default beyond all. */
+  readonly before?: number;
+  readonly limit: number;
+  /** Undefined: all. */
+  readonly projects?: readonly string[] | undefined;
+}
+
+/** What runs belong to. */
+export interface RunProjects {
+  /** Undefined when there is no such run. Cheap for a run that goes on, one row for another one. */
+  projectOf(run: string): Promise<string | undefined>;
+}
+
 /** Runs, as the faces of the product use them. Methods may be called concurrently. */
 export interface Runs {
   /**
@@ -27,8 +42,8 @@ export interface Runs {
   submit(asker: Asker, request: RunRequest, source: Digest, signal: AbortSignal): Promise<string>;
   /** Throws `not_found`. */
   get(run: string): Promise<Run>;
-  /** Newest first, without tasks; only runs older than `before` (a run's number). */
-  list(options: { readonly before?: number; readonly limit: number }): Promise<Run[]>;
+  /** Newest first, without tasks; only runs older than `before` (a run's number), of these projects (default all). */
+  list(options: RunSelection): Promise<Run[]>;
   /** The run's events after a sequence, then live ones until it has finished. Throws `not_found`. */
   watch(run: string, afterSequence: number, signal: AbortSignal): AsyncIterable<RunEvent>;
   /**
@@ -46,15 +61,36 @@ export interface GateWord {
   readonly comment: string;
   /** Hash of the binding that the person looked at. */
   readonly binding: string;
+  /** What was filled in, by the name of the field. */
+  readonly fields: Readonly<Record<string, string>>;
+  /** Items of the checklist that were ticked, from 0. */
+  readonly checked: readonly number[];
+}
+
+/** A gate of a run. */
+export interface GateName {
+  readonly run: string;
+  readonly stage: string;
+}
+
+/** A file that somebody lays beside a gate; its bytes are in the CAS. */
+export interface EvidenceFile extends GateName {
+  readonly name: string;
+  readonly digest: Digest;
 }
 
 /** The gates of runs, as the faces of the product use them. May be called concurrently. */
 export interface Gates {
   /**
-   * Resolves when the decision is recorded, or was before. Throws `not_found`, `permission_denied` for who is no approver,
-   * `invalid_argument`, and `failed_precondition` when the gate is not open or binds something else by now.
+   * Resolves with the gate when the word is recorded, or was before. Throws `not_found`, `permission_denied` for who is no
+   * approver, `invalid_argument`, and `failed_precondition` when the gate is not open, binds something else by now, lacks
+   * evidence, or when a newer run was approved.
    */
-  decideGate(asker: Asker, word: GateWord): Promise<void>;
+  decideGate(asker: Asker, word: GateWord): Promise<Gate>;
+  /** Resolves when it is recorded that there is no approval of this person. Throws as above. */
+  withdrawVote(asker: Asker, gate: GateName): Promise<void>;
+  /** Resolves when it is recorded. Throws as above, and `resource_exhausted` beyond `limits.gateEvidence`. */
+  addEvidence(asker: Asker, file: EvidenceFile): Promise<void>;
 }
 
 /** Who keeps runs beyond their time. May be called concurrently. */

@@ -16,6 +16,7 @@ import type { ActionCache } from "../../farm/action-cache/action-cache.ts";
 import type { ExecutionOutcome, ExecutionUpdate, Scheduler } from "../../farm/scheduler/scheduler.ts";
 import { type Admissions, type AdmissionWait, admissions } from "../concurrency/admissions.ts";
 import type { Environments } from "../environment/environments.ts";
+import type { ProjectView } from "../project/projects.ts";
 import { type BoundedWork, boundedWork } from "./bounded-work.ts";
 import { couldBegin, isToEnd } from "./decide-run.ts";
 import { executionIdOf, executionRequest, isOfRun } from "./execution-request.ts";
@@ -31,6 +32,7 @@ export interface TaskDriverDeps {
   readonly actionCache: ActionCache;
   readonly scheduler: Scheduler;
   readonly environments: Environments;
+  readonly projects: Pick<ProjectView, "cacheZoneOf">;
   /** What connected agents have at this moment. */
   readonly offers: () => readonly ToolOffer[];
   readonly quotasOf: (project: string) => ProjectQuotas;

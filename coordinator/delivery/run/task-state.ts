@@ -2,22 +2,13 @@ import type { Timestamp } from "@bufbuild/protobuf/wkt";
 import type { Digest } from "../../../proto/gen/build/bazel/remote/execution/v2/remote_execution_pb.ts";
 import {
   type Ending,
-  type GateDecided,
   type PlannedTask,
   type TaskFinished,
   TaskStatus,
   type Wait,
 } from "../../../proto/gen/millrace/v1/event_pb.ts";
 import { limits } from "../../../shared/limits.ts";
-
-/** The gate of a manual stage, from when it opened. */
-export interface GateState {
-  readonly deadline: Timestamp;
-  decided: GateDecided | undefined;
-  /** A principal; empty while nothing is decided. */
-  decidedBy: string;
-  decideTime: Timestamp | undefined;
-}
+import type { GateState } from "./gate-state.ts";
 
 /** A try of a task that another one followed. */
 export interface PastTry {

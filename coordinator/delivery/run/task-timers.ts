@@ -9,12 +9,13 @@ import type { RunState } from "./run-state.ts";
 /** A run, as far as its timers know it. */
 export interface TimedRun {
   readonly state: RunState;
-  do(command: RunCommand, origin: Origin): Promise<unknown>;
 }
 
 export interface TaskTimersDeps<Run extends TimedRun> {
   readonly clock: Clock;
   readonly origin: (run: Run) => Origin;
+  /** Asks a run for what is due. */
+  readonly perform: (run: Run, command: RunCommand, origin: Origin) => Promise<unknown>;
   readonly onError: (error: unknown) => void;
 }
 
@@ -56,7 +57,7 @@ export function taskTimers<Run extends TimedRun>(deps: TaskTimersDeps<Run>): Tas
     const key = `${run.state.run} ${name}`;
     timers.delete(key);
     try {
-      await run.do(due.command, deps.origin(run));
+      await deps.perform(run, due.command, deps.origin(run));
     } catch (error) {
       onError(from(error, `${due.doing} in ${run.state.run}`));
       if (stopped || timers.has(key)) return;

@@ -16,10 +16,11 @@ export interface BlobRoot {
 
 type DigestMessage = Parameters<typeof digestFromMessage>[0];
 
-/** What people may ask for of a finished run: artifacts, and the output of cached results. */
+/** What people may ask for of a finished run: artifacts, evidence, and the output of cached results. */
 export function keptRoots({ tasks }: Pick<RunState, "tasks">): BlobRoot[] {
   const roots: BlobRoot[] = [];
-  for (const { outcome } of tasks.values()) {
+  for (const { outcome, gate } of tasks.values()) {
+    for (const { added } of gate?.evidence.values() ?? []) add(roots, added.digest, false);
     for (const { content } of outcome?.artifacts ?? []) add(roots, content.value, content.case === "directory");
     add(roots, outcome?.logDigest, false);
   }

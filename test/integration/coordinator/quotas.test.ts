@@ -2,13 +2,15 @@ import { join } from "node:path";
 import { create, type MessageInitShape } from "@bufbuild/protobuf";
 import { expect, onTestFinished, test } from "vitest";
 import { storedEnvironments } from "../../../coordinator/delivery/environment/environments.ts";
+import { openProjects } from "../../../coordinator/delivery/project/stored-projects.ts";
+import { approvedCandidates } from "../../../coordinator/delivery/run/candidates.ts";
 import { RunEngine } from "../../../coordinator/delivery/run/run-engine.ts";
 import { runSummaries } from "../../../coordinator/delivery/run/run-summaries.ts";
 import type { Asker } from "../../../coordinator/delivery/run/runs.ts";
 import { sqliteActionCache } from "../../../coordinator/farm/action-cache/sqlite-action-cache.ts";
 import { coordinatorSchema } from "../../../coordinator/schema.ts";
 import { sqliteEventStore } from "../../../coordinator/store/sqlite-event-store.ts";
-import { ProjectQuotasSchema, RunStatus, WaitCause } from "../../../proto/gen/millrace/v1/event_pb.ts";
+import { ProjectQuotasSchema, ProjectSchema, RunStatus, WaitCause } from "../../../proto/gen/millrace/v1/event_pb.ts";
 import { RunRequestSchema } from "../../../proto/gen/millrace/v1/run_pb.ts";
 import { memoryCas } from "../../../shared/cas/memory-cas.ts";
 import { digestOf } from "../../../shared/digest.ts";
@@ -37,18 +39,25 @@ async function startRuns(quotas: MessageInitShape<typeof ProjectQuotasSchema>, d
   const actionCache = sqliteActionCache({ sqlite, clock });
   const environments = storedEnvironments({ store, agents, clock });
   const watchers = new Set<() => void>();
-  const runs = new RunEngine({
+  const unfinishedRuns = () => runs.active().length;
+  const projects = await openProjects({ store, clock, unfinishedRuns });
+  const project = create(ProjectSchema, { name: "default", quotas: create(ProjectQuotasSchema, quotas) });
+  await projects.set(asker, project, projects.get("default").etag);
+  const candidates = approvedCandidates({ sqlite, store, clock, onError });
+  const runs: RunEngine = new RunEngine({
     ...{ store, summaries, cas, actionCache, scheduler, environments, clock, onError, pinning: turns() },
+    ...{ projects, candidates },
     offers: () => [],
-    quotasOf: () => create(ProjectQuotasSchema, quotas),
     onEvent: () => queueMicrotask(() => watchers.forEach((look) => look())),
   });
   await summaries.start?.();
+  await candidates.start?.();
   await runs.start();
   const stop = async (): Promise<void> => {
     if (stopped) return;
     stopped = true;
     await runs.stop();
+    await candidates.stop?.();
     await summaries.stop?.();
     await farm.stop();
     await sqlite.close();

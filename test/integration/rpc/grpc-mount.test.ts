@@ -27,6 +27,8 @@ const runs: ServiceImpl<typeof RunService> = {
   commentRun: unused,
   listQueuePlaces: unused,
   decideGate: unused,
+  withdrawVote: unused,
+  addEvidence: unused,
   pinRun: unused,
   unpinRun: unused,
   downloadArtifact: unused,

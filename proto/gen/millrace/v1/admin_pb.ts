@@ -16,7 +16,7 @@ import type { Message, UnknownEnum } from "@bufbuild/protobuf";
  * Describes the file millrace/v1/admin.proto.
  */
 export const file_millrace_v1_admin: GenFile = /*@__PURE__*/
-  fileDesc("ChdtaWxscmFjZS92MS9hZG1pbi5wcm90bxILbWlsbHJhY2UudjEiygEKBVRva2VuEgwKBG5hbWUYASABKAkSHwoEcm9sZRgCIAEoDjIRLm1pbGxyYWNlLnYxLlJvbGUSLwoLY3JlYXRlX3RpbWUYAyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEi8KC2V4cGlyZV90aW1lGAQgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIMCgRwb29sGAUgASgJEhEKCWVwaGVtZXJhbBgGIAEoCBIPCgd1c2VkX2J5GAcgASgJIowBChJDcmVhdGVUb2tlblJlcXVlc3QSHwoEcm9sZRgBIAEoDjIRLm1pbGxyYWNlLnYxLlJvbGUSDAoEbmFtZRgCIAEoCRImCgN0dGwYAyABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SDAoEcG9vbBgEIAEoCRIRCgllcGhlbWVyYWwYBSABKAgiSAoTQ3JlYXRlVG9rZW5SZXNwb25zZRIOCgZzZWNyZXQYASABKAkSIQoFdG9rZW4YAiABKAsyEi5taWxscmFjZS52MS5Ub2tlbiITChFMaXN0VG9rZW5zUmVxdWVzdCI4ChJMaXN0VG9rZW5zUmVzcG9uc2USIgoGdG9rZW5zGAEgAygLMhIubWlsbHJhY2UudjEuVG9rZW4iIgoSUmV2b2tlVG9rZW5SZXF1ZXN0EgwKBG5hbWUYASABKAkiFQoTUmV2b2tlVG9rZW5SZXNwb25zZSIcChpEZXNjcmliZUNvb3JkaW5hdG9yUmVxdWVzdCLkAQobRGVzY3JpYmVDb29yZGluYXRvclJlc3BvbnNlEg8KB3ZlcnNpb24YASABKAkSKAoEdGltZRgCIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASEQoJcHJpbmNpcGFsGAMgASgJEh8KBHJvbGUYBCABKA4yES5taWxscmFjZS52MS5Sb2xlEiQKBGRpc2sYBSABKAsyFi5taWxscmFjZS52MS5EaXNrU3BhY2USFQoNaW5zdGFsbGVyX3VybBgUIAEoCRIZChFpbnN0YWxsZXJfa2V5X3BpbhgVIAEoCSIfCg1CYWNrdXBSZXF1ZXN0Eg4KBmZvbGRlchgBIAEoCSJzCg5CYWNrdXBSZXNwb25zZRIvCghwcm9ncmVzcxgBIAEoCzIbLm1pbGxyYWNlLnYxLkJhY2t1cFByb2dyZXNzSAASKAoGZmluaXNoGAIgASgLMhYubWlsbHJhY2UudjEuQmFja3VwRW5kSABCBgoEc3RlcCJGCg5CYWNrdXBQcm9ncmVzcxINCgVmaWxlcxgBIAEoAxINCgVieXRlcxgCIAEoAxIWCg5leHBlY3RlZF9ieXRlcxgDIAEoAyI9CglCYWNrdXBFbmQSDQoFZmlsZXMYASABKAMSDQoFYnl0ZXMYAiABKAMSEgoKbG9zdF9ibG9icxgDIAMoCSIbChlSZWJ1aWxkUHJvamVjdGlvbnNSZXF1ZXN0IkwKGlJlYnVpbGRQcm9qZWN0aW9uc1Jlc3BvbnNlEg8KB2NvbW1pdHMYASABKAMSDAoEcnVucxgCIAEoAxIPCgdjaGFuZ2VkGAMgASgDIigKFUNvbGxlY3RHYXJiYWdlUmVxdWVzdBIPCgdkcnlfcnVuGAEgASgIIs0BChZDb2xsZWN0R2FyYmFnZVJlc3BvbnNlEgwKBHJ1bnMYASABKAMSEQoJcnVuX25hbWVzGAIgAygJEhAKCHJ1bl9sb2dzGAMgASgDEhYKDmNhY2hlZF9yZXN1bHRzGAQgASgDEg0KBWJsb2JzGAUgASgDEhIKCmJsb2JfYnl0ZXMYBiABKAMSFwoPY29tcGFjdGVkX2J5dGVzGAcgASgDEhMKC3N0b3JlX2J5dGVzGAggASgDEhcKD3N0b3JlX2J5dGVzX21heBgJIAEoAypQCgRSb2xlEhQKEFJPTEVfVU5TUEVDSUZJRUQQABIOCgpST0xFX0FETUlOEAESEgoOUk9MRV9ERVZFTE9QRVIQAhIOCgpST0xFX0FHRU5UEAMy8gQKDEFkbWluU2VydmljZRJQCgtDcmVhdGVUb2tlbhIfLm1pbGxyYWNlLnYxLkNyZWF0ZVRva2VuUmVxdWVzdBogLm1pbGxyYWNlLnYxLkNyZWF0ZVRva2VuUmVzcG9uc2USTQoKTGlzdFRva2VucxIeLm1pbGxyYWNlLnYxLkxpc3RUb2tlbnNSZXF1ZXN0Gh8ubWlsbHJhY2UudjEuTGlzdFRva2Vuc1Jlc3BvbnNlElAKC1Jldm9rZVRva2VuEh8ubWlsbHJhY2UudjEuUmV2b2tlVG9rZW5SZXF1ZXN0GiAubWlsbHJhY2UudjEuUmV2b2tlVG9rZW5SZXNwb25zZRJoChNEZXNjcmliZUNvb3JkaW5hdG9yEicubWlsbHJhY2UudjEuRGVzY3JpYmVDb29yZGluYXRvclJlcXVlc3QaKC5taWxscmFjZS52MS5EZXNjcmliZUNvb3JkaW5hdG9yUmVzcG9uc2USQwoGQmFja3VwEhoubWlsbHJhY2UudjEuQmFja3VwUmVxdWVzdBobLm1pbGxyYWNlLnYxLkJhY2t1cFJlc3BvbnNlMAESZQoSUmVidWlsZFByb2plY3Rpb25zEiYubWlsbHJhY2UudjEuUmVidWlsZFByb2plY3Rpb25zUmVxdWVzdBonLm1pbGxyYWNlLnYxLlJlYnVpbGRQcm9qZWN0aW9uc1Jlc3BvbnNlElkKDkNvbGxlY3RHYXJiYWdlEiIubWlsbHJhY2UudjEuQ29sbGVjdEdhcmJhZ2VSZXF1ZXN0GiMubWlsbHJhY2UudjEuQ29sbGVjdEdhcmJhZ2VSZXNwb25zZWIGcHJvdG8z", [file_google_protobuf_duration, file_google_protobuf_timestamp, file_millrace_v1_agent]);
+  fileDesc("ChdtaWxscmFjZS92MS9hZG1pbi5wcm90bxILbWlsbHJhY2UudjEi6gEKBVRva2VuEgwKBG5hbWUYASABKAkSHwoEcm9sZRgCIAEoDjIRLm1pbGxyYWNlLnYxLlJvbGUSLwoLY3JlYXRlX3RpbWUYAyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEi8KC2V4cGlyZV90aW1lGAQgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIMCgRwb29sGAUgASgJEhEKCWVwaGVtZXJhbBgGIAEoCBIPCgd1c2VkX2J5GAcgASgJEgwKBHVzZXIYCCABKAkSEAoIcHJvamVjdHMYCSADKAkirAEKEkNyZWF0ZVRva2VuUmVxdWVzdBIfCgRyb2xlGAEgASgOMhEubWlsbHJhY2UudjEuUm9sZRIMCgRuYW1lGAIgASgJEiYKA3R0bBgDIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhIMCgRwb29sGAQgASgJEhEKCWVwaGVtZXJhbBgFIAEoCBIMCgR1c2VyGAYgASgJEhAKCHByb2plY3RzGAcgAygJIkgKE0NyZWF0ZVRva2VuUmVzcG9uc2USDgoGc2VjcmV0GAEgASgJEiEKBXRva2VuGAIgASgLMhIubWlsbHJhY2UudjEuVG9rZW4iEwoRTGlzdFRva2Vuc1JlcXVlc3QiOAoSTGlzdFRva2Vuc1Jlc3BvbnNlEiIKBnRva2VucxgBIAMoCzISLm1pbGxyYWNlLnYxLlRva2VuIiIKElJldm9rZVRva2VuUmVxdWVzdBIMCgRuYW1lGAEgASgJIhUKE1Jldm9rZVRva2VuUmVzcG9uc2UiHAoaRGVzY3JpYmVDb29yZGluYXRvclJlcXVlc3Qi9gEKG0Rlc2NyaWJlQ29vcmRpbmF0b3JSZXNwb25zZRIPCgd2ZXJzaW9uGAEgASgJEigKBHRpbWUYAiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEhEKCXByaW5jaXBhbBgDIAEoCRIfCgRyb2xlGAQgASgOMhEubWlsbHJhY2UudjEuUm9sZRIQCghwcm9qZWN0cxgGIAMoCRIkCgRkaXNrGAUgASgLMhYubWlsbHJhY2UudjEuRGlza1NwYWNlEhUKDWluc3RhbGxlcl91cmwYFCABKAkSGQoRaW5zdGFsbGVyX2tleV9waW4YFSABKAkiHwoNQmFja3VwUmVxdWVzdBIOCgZmb2xkZXIYASABKAkicwoOQmFja3VwUmVzcG9uc2USLwoIcHJvZ3Jlc3MYASABKAsyGy5taWxscmFjZS52MS5CYWNrdXBQcm9ncmVzc0gAEigKBmZpbmlzaBgCIAEoCzIWLm1pbGxyYWNlLnYxLkJhY2t1cEVuZEgAQgYKBHN0ZXAiRgoOQmFja3VwUHJvZ3Jlc3MSDQoFZmlsZXMYASABKAMSDQoFYnl0ZXMYAiABKAMSFgoOZXhwZWN0ZWRfYnl0ZXMYAyABKAMiPQoJQmFja3VwRW5kEg0KBWZpbGVzGAEgASgDEg0KBWJ5dGVzGAIgASgDEhIKCmxvc3RfYmxvYnMYAyADKAkiGwoZUmVidWlsZFByb2plY3Rpb25zUmVxdWVzdCJMChpSZWJ1aWxkUHJvamVjdGlvbnNSZXNwb25zZRIPCgdjb21taXRzGAEgASgDEgwKBHJ1bnMYAiABKAMSDwoHY2hhbmdlZBgDIAEoAyIoChVDb2xsZWN0R2FyYmFnZVJlcXVlc3QSDwoHZHJ5X3J1bhgBIAEoCCLNAQoWQ29sbGVjdEdhcmJhZ2VSZXNwb25zZRIMCgRydW5zGAEgASgDEhEKCXJ1bl9uYW1lcxgCIAMoCRIQCghydW5fbG9ncxgDIAEoAxIWCg5jYWNoZWRfcmVzdWx0cxgEIAEoAxINCgVibG9icxgFIAEoAxISCgpibG9iX2J5dGVzGAYgASgDEhcKD2NvbXBhY3RlZF9ieXRlcxgHIAEoAxITCgtzdG9yZV9ieXRlcxgIIAEoAxIXCg9zdG9yZV9ieXRlc19tYXgYCSABKAMqhwEKBFJvbGUSFAoQUk9MRV9VTlNQRUNJRklFRBAAEg4KClJPTEVfQURNSU4QARISCg5ST0xFX0RFVkVMT1BFUhACEg4KClJPTEVfQUdFTlQQAxIPCgtST0xFX1ZJRVdFUhAEEhEKDVJPTEVfQVBQUk9WRVIQBRIRCg1ST0xFX09QRVJBVE9SEAYy8gQKDEFkbWluU2VydmljZRJQCgtDcmVhdGVUb2tlbhIfLm1pbGxyYWNlLnYxLkNyZWF0ZVRva2VuUmVxdWVzdBogLm1pbGxyYWNlLnYxLkNyZWF0ZVRva2VuUmVzcG9uc2USTQoKTGlzdFRva2VucxIeLm1pbGxyYWNlLnYxLkxpc3RUb2tlbnNSZXF1ZXN0Gh8ubWlsbHJhY2UudjEuTGlzdFRva2Vuc1Jlc3BvbnNlElAKC1Jldm9rZVRva2VuEh8ubWlsbHJhY2UudjEuUmV2b2tlVG9rZW5SZXF1ZXN0GiAubWlsbHJhY2UudjEuUmV2b2tlVG9rZW5SZXNwb25zZRJoChNEZXNjcmliZUNvb3JkaW5hdG9yEicubWlsbHJhY2UudjEuRGVzY3JpYmVDb29yZGluYXRvclJlcXVlc3QaKC5taWxscmFjZS52MS5EZXNjcmliZUNvb3JkaW5hdG9yUmVzcG9uc2USQwoGQmFja3VwEhoubWlsbHJhY2UudjEuQmFja3VwUmVxdWVzdBobLm1pbGxyYWNlLnYxLkJhY2t1cFJlc3BvbnNlMAESZQoSUmVidWlsZFByb2plY3Rpb25zEiYubWlsbHJhY2UudjEuUmVidWlsZFByb2plY3Rpb25zUmVxdWVzdBonLm1pbGxyYWNlLnYxLlJlYnVpbGRQcm9qZWN0aW9uc1Jlc3BvbnNlElkKDkNvbGxlY3RHYXJiYWdlEiIubWlsbHJhY2UudjEuQ29sbGVjdEdhcmJhZ2VSZXF1ZXN0GiMubWlsbHJhY2UudjEuQ29sbGVjdEdhcmJhZ2VSZXNwb25zZWIGcHJvdG8z", [file_google_protobuf_duration, file_google_protobuf_timestamp, file_millrace_v1_agent]);
 
 /**
  * A token, without the token.
@@ -68,6 +68,20 @@ export type Token = Message<"millrace.v1.Token"> & {
    * @generated from field: string used_by = 7;
    */
   usedBy: string;
+
+  /**
+   * The person whose it is: several tokens of one person act as one. Empty: it stands for itself.
+   *
+   * @generated from field: string user = 8;
+   */
+  user: string;
+
+  /**
+   * In which it may act; empty: in all, and on what belongs to none.
+   *
+   * @generated from field: repeated string projects = 9;
+   */
+  projects: string[];
 };
 
 /**
@@ -115,6 +129,22 @@ export type CreateTokenRequest = Message<"millrace.v1.CreateTokenRequest"> & {
    * @generated from field: bool ephemeral = 5;
    */
   ephemeral: boolean;
+
+  /**
+   * The person who gets it, `[a-z0-9][a-z0-9._-]{0,62}`; what it does is then due to `user:<name>`. Not for the role
+   * `agent`. ALREADY_EXISTS when a token that is nobody's has this name: people could not tell the two apart.
+   *
+   * @generated from field: string user = 6;
+   */
+  user: string;
+
+  /**
+   * In which projects alone it may act; empty: in all, and on what belongs to none. Not for the role `agent`. NOT_FOUND
+   * when there is none of a name.
+   *
+   * @generated from field: repeated string projects = 7;
+   */
+  projects: string[];
 };
 
 /**
@@ -250,7 +280,7 @@ export type DescribeCoordinatorResponse = Message<"millrace.v1.DescribeCoordinat
   time?: Timestamp | undefined;
 
   /**
-   * Whose token made the call.
+   * Who made the call: `user:<name>`, `token:<name>` or `agent:<id>`.
    *
    * @generated from field: string principal = 3;
    */
@@ -260,6 +290,13 @@ export type DescribeCoordinatorResponse = Message<"millrace.v1.DescribeCoordinat
    * @generated from field: millrace.v1.Role role = 4;
    */
   role: Role;
+
+  /**
+   * In which it may act; empty: in all.
+   *
+   * @generated from field: repeated string projects = 6;
+   */
+  projects: string[];
 
   /**
    * Of its data folder.
@@ -567,7 +604,7 @@ export const Role = {
   ADMIN: 1,
 
   /**
-   * Runs, logs, artifacts, and looking at agents.
+   * Reads; submits, cancels, repeats, pins and comments runs; decides at gates that name it or the role.
    *
    * @generated from enum value: ROLE_DEVELOPER = 2;
    */
@@ -579,6 +616,27 @@ export const Role = {
    * @generated from enum value: ROLE_AGENT = 3;
    */
   AGENT: 3,
+
+  /**
+   * Reads, and changes nothing.
+   *
+   * @generated from enum value: ROLE_VIEWER = 4;
+   */
+  VIEWER: 4,
+
+  /**
+   * Reads; decides at gates; comments runs and adds evidence.
+   *
+   * @generated from enum value: ROLE_APPROVER = 5;
+   */
+  APPROVER: 5,
+
+  /**
+   * Reads; cancels, pins, pauses and comments runs, skips tasks; sets pools, drains and removes agents. Decides nothing.
+   *
+   * @generated from enum value: ROLE_OPERATOR = 6;
+   */
+  OPERATOR: 6,
 } as const;
 
 /**

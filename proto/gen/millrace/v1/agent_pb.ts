@@ -742,7 +742,7 @@ export const AgentService: GenService<{
     output: typeof ListAgentsResponseSchema;
   },
   /**
-   * Admins only. Drains an agent, or ends that: it finishes what it has and is given nothing new, also after a restart of
+   * Operators and admins only. Drains an agent, or ends that: it finishes what it has and is given nothing new, also after a restart of
    * either side, until it is resumed. NOT_FOUND when there is none of that id.
    *
    * @generated from rpc millrace.v1.AgentService.SetAgentDraining
@@ -753,7 +753,7 @@ export const AgentService: GenService<{
     output: typeof SetAgentDrainingResponseSchema;
   },
   /**
-   * Admins only. Forgets an agent and revokes its enrolment: its calls are refused from the answer on, and its connection
+   * Operators and admins only. Forgets an agent and revokes its enrolment: its calls are refused from the answer on, and its connection
    * to the bus is closed. To come back it needs a new enrolment token. FAILED_PRECONDITION while it holds work, unless
    * `force`: then the work is placed anew.
    *

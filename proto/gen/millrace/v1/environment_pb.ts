@@ -154,7 +154,7 @@ export const EnvironmentAppSchema: GenMessage<EnvironmentApp> = /*@__PURE__*/
   messageDesc(file_millrace_v1_environment, 3);
 
 /**
- * Looks at environments. Every call needs a token with the role `admin` or `developer`.
+ * Looks at environments, by any role of people, in the project that each belongs to.
  *
  * @generated from service millrace.v1.EnvironmentService
  */

@@ -485,7 +485,8 @@ export const RemovePoolResponseSchema: GenMessage<RemovePoolResponse> = /*@__PUR
   messageDesc(file_millrace_v1_pool, 15);
 
 /**
- * Looks at pools and says how large they may be. To look needs the role `admin` or `developer`, to change `admin`.
+ * Looks at pools and says how large they may be. To look needs any role of people, to change `operator` or `admin`; a pool
+ * with the provider `exec` is set by an `admin` alone.
  *
  * @generated from service millrace.v1.PoolService
  */

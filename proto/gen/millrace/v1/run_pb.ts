@@ -18,7 +18,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file millrace/v1/run.proto.
  */
 export const file_millrace_v1_run: GenFile = /*@__PURE__*/
-  fileDesc("ChVtaWxscmFjZS92MS9ydW4ucHJvdG8SC21pbGxyYWNlLnYxItABCgpSdW5SZXF1ZXN0EhUKDXBpcGVsaW5lX3BhdGgYASABKAkSFwoPaWRlbXBvdGVuY3lfa2V5GAIgASgJEg4KBnN0YWdlcxgDIAMoCRINCgV0YXNrcxgEIAMoCRIPCgdwcm9qZWN0GAUgASgJEjMKBnBhcmFtcxgKIAMoCzIjLm1pbGxyYWNlLnYxLlJ1blJlcXVlc3QuUGFyYW1zRW50cnkaLQoLUGFyYW1zRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4ASJxChBTdWJtaXRSdW5SZXF1ZXN0EiQKA3J1bhgBIAEoCzIXLm1pbGxyYWNlLnYxLlJ1blJlcXVlc3QSNwoGc291cmNlGAIgASgLMicuYnVpbGQuYmF6ZWwucmVtb3RlLmV4ZWN1dGlvbi52Mi5EaWdlc3QiIAoRU3VibWl0UnVuUmVzcG9uc2USCwoDcnVuGAEgASgJIocBChdTdWJtaXRSdW5BcmNoaXZlUmVxdWVzdBIoCgVzdGFydBgBIAEoCzIXLm1pbGxyYWNlLnYxLlJ1blJlcXVlc3RIABIPCgVjaHVuaxgCIAEoDEgAEikKBmZpbmlzaBgDIAEoCzIXLm1pbGxyYWNlLnYxLkFyY2hpdmVFbmRIAEIGCgRwYXJ0IiEKCkFyY2hpdmVFbmQSEwoLdG90YWxfYnl0ZXMYASABKAMiJwoYU3VibWl0UnVuQXJjaGl2ZVJlc3BvbnNlEgsKA3J1bhgBIAEoCSIcCg1HZXRSdW5SZXF1ZXN0EgsKA3J1bhgBIAEoCSIvCg5HZXRSdW5SZXNwb25zZRIdCgNydW4YASABKAsyEC5taWxscmFjZS52MS5SdW4iOAoPTGlzdFJ1bnNSZXF1ZXN0EhEKCXBhZ2Vfc2l6ZRgBIAEoBRISCgpwYWdlX3Rva2VuGAIgASgJIksKEExpc3RSdW5zUmVzcG9uc2USHgoEcnVucxgBIAMoCzIQLm1pbGxyYWNlLnYxLlJ1bhIXCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAkiNgoPV2F0Y2hSdW5SZXF1ZXN0EgsKA3J1bhgBIAEoCRIWCg5hZnRlcl9zZXF1ZW5jZRgCIAEoAyJHChBXYXRjaFJ1blJlc3BvbnNlEhAKCHNlcXVlbmNlGAEgASgDEiEKBWV2ZW50GAIgASgLMhIubWlsbHJhY2UudjEuRXZlbnQiLwoQQ2FuY2VsUnVuUmVxdWVzdBILCgNydW4YASABKAkSDgoGcmVhc29uGAIgASgJIjsKEUNhbmNlbFJ1blJlc3BvbnNlEiYKBnN0YXR1cxgBIAEoDjIWLm1pbGxyYWNlLnYxLlJ1blN0YXR1cyJzCg9SZXRyeVJ1blJlcXVlc3QSCwoDcnVuGAEgASgJEg0KBXRhc2tzGAIgAygJEhQKDGF2b2lkX2FnZW50cxgDIAMoCRIYChBhdm9pZF9sYXN0X2FnZW50GAQgASgIEhQKDGJ5cGFzc19jYWNoZRgFIAEoCCIhChBSZXRyeVJ1blJlc3BvbnNlEg0KBXRhc2tzGAEgAygJIi4KD1BhdXNlUnVuUmVxdWVzdBILCgNydW4YASABKAkSDgoGcmVhc29uGAIgASgJIhIKEFBhdXNlUnVuUmVzcG9uc2UiHwoQUmVzdW1lUnVuUmVxdWVzdBILCgNydW4YASABKAkiEwoRUmVzdW1lUnVuUmVzcG9uc2UiPAoPU2tpcFRhc2tSZXF1ZXN0EgsKA3J1bhgBIAEoCRIMCgR0YXNrGAIgASgJEg4KBnJlYXNvbhgDIAEoCSISChBTa2lwVGFza1Jlc3BvbnNlIjwKEUNvbW1lbnRSdW5SZXF1ZXN0EgsKA3J1bhgBIAEoCRIMCgR0YXNrGAIgASgJEgwKBHRleHQYAyABKAkiFAoSQ29tbWVudFJ1blJlc3BvbnNlIn4KEURlY2lkZUdhdGVSZXF1ZXN0EgsKA3J1bhgBIAEoCRINCgVzdGFnZRgCIAEoCRIrCghkZWNpc2lvbhgDIAEoDjIZLm1pbGxyYWNlLnYxLkdhdGVEZWNpc2lvbhIPCgdjb21tZW50GAQgASgJEg8KB2JpbmRpbmcYBSABKAkiFAoSRGVjaWRlR2F0ZVJlc3BvbnNlIiUKFkxpc3RRdWV1ZVBsYWNlc1JlcXVlc3QSCwoDcnVuGAEgASgJIkIKF0xpc3RRdWV1ZVBsYWNlc1Jlc3BvbnNlEicKBnBsYWNlcxgBIAMoCzIXLm1pbGxyYWNlLnYxLlF1ZXVlUGxhY2UimQEKClF1ZXVlUGxhY2USDAoEdGFzaxgBIAEoCRIQCghwb3NpdGlvbhgCIAEoBRIPCgd3YWl0aW5nGAMgASgFEg0KBXNsb3RzGAQgASgFEhIKCnNsb3RzX3VzZWQYBSABKAUSKAoHaG9sZGVycxgGIAMoCzIXLm1pbGxyYWNlLnYxLlNsb3RIb2xkZXISDQoFcG9vbHMYFCADKAkiMQoKU2xvdEhvbGRlchIUCgxleGVjdXRpb25faWQYASABKAkSDQoFYWdlbnQYAiABKAkiOAoXRG93bmxvYWRBcnRpZmFjdFJlcXVlc3QSCwoDcnVuGAEgASgJEhAKCGFydGlmYWN0GAIgASgJIl4KGERvd25sb2FkQXJ0aWZhY3RSZXNwb25zZRIPCgVjaHVuaxgBIAEoDEgAEikKBmZpbmlzaBgCIAEoCzIXLm1pbGxyYWNlLnYxLkFyY2hpdmVFbmRIAEIGCgRwYXJ0IrsDCgNSdW4SDAoEbmFtZRgBIAEoCRIQCghwaXBlbGluZRgCIAEoCRIPCgdwcm9qZWN0GAMgASgJEhEKCXByaW5jaXBhbBgEIAEoCRImCgZzdGF0dXMYBSABKA4yFi5taWxscmFjZS52MS5SdW5TdGF0dXMSNwoGc291cmNlGAYgASgLMicuYnVpbGQuYmF6ZWwucmVtb3RlLmV4ZWN1dGlvbi52Mi5EaWdlc3QSLwoLY3JlYXRlX3RpbWUYByABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEi8KC2ZpbmlzaF90aW1lGAggASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIgCgV0YXNrcxgJIAMoCzIRLm1pbGxyYWNlLnYxLlRhc2sSEAoIc2VxdWVuY2UYCiABKAMSDgoGcGlubmVkGAsgASgIEiQKBXBhdXNlGBQgASgLMhUubWlsbHJhY2UudjEuUnVuUGF1c2USKQoIY29tbWVudHMYFSADKAsyFy5taWxscmFjZS52MS5SdW5Db21tZW50EhgKEGFsbG93ZWRfZmFpbHVyZXMYFiABKAUiVwoIUnVuUGF1c2USDgoGcmVhc29uGAEgASgJEhEKCXByaW5jaXBhbBgCIAEoCRIoCgR0aW1lGAMgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCJlCgpSdW5Db21tZW50EgwKBHRhc2sYASABKAkSDAoEdGV4dBgCIAEoCRIRCglwcmluY2lwYWwYAyABKAkSKAoEdGltZRgEIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAi6AQKBFRhc2sSDQoFc3RhZ2UYASABKAkSDAoEbmFtZRgCIAEoCRInCgZzdGF0dXMYAyABKA4yFy5taWxscmFjZS52MS5UYXNrU3RhdHVzEg4KBmNhY2hlZBgEIAEoCBIQCghhdHRlbXB0cxgFIAEoBRINCgVhZ2VudBgGIAEoCRIrCghkdXJhdGlvbhgHIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhIjCgZlbmRpbmcYCCABKAsyEy5taWxscmFjZS52MS5FbmRpbmcSHwoEd2FpdBgJIAEoCzIRLm1pbGxyYWNlLnYxLldhaXQSDQoFbmVlZHMYCiADKAkSKAoJYXJ0aWZhY3RzGAsgAygLMhUubWlsbHJhY2UudjEuQXJ0aWZhY3QSPgoNYWN0aW9uX2RpZ2VzdBgMIAEoCzInLmJ1aWxkLmJhemVsLnJlbW90ZS5leGVjdXRpb24udjIuRGlnZXN0EhQKDGV4ZWN1dGlvbl9pZBgNIAEoCRITCgtza2lwX3JlYXNvbhgOIAEoCRIpCgV1c2FnZRgPIAEoCzIaLm1pbGxyYWNlLnYxLlJlc291cmNlVXNhZ2USLQoLY29uZmluZW1lbnQYECABKAsyGC5taWxscmFjZS52MS5Db25maW5lbWVudBIfCgRnYXRlGBQgASgLMhEubWlsbHJhY2UudjEuR2F0ZRILCgN0cnkYHiABKAUSIwoFdHJpZXMYHyADKAsyFC5taWxscmFjZS52MS5UYXNrVHJ5EhUKDWFsbG93X2ZhaWx1cmUYICABKAgSDgoGYWx3YXlzGCEgASgIIpsBCgdUYXNrVHJ5EgsKA3RyeRgBIAEoBRInCgZzdGF0dXMYAiABKA4yFy5taWxscmFjZS52MS5UYXNrU3RhdHVzEiMKBmVuZGluZxgDIAEoCzITLm1pbGxyYWNlLnYxLkVuZGluZxINCgVhZ2VudBgEIAEoCRIQCghhdHRlbXB0cxgFIAEoBRIUCgxleGVjdXRpb25faWQYBiABKAkisQIKBEdhdGUSKAoHcGxhbm5lZBgBIAEoCzIXLm1pbGxyYWNlLnYxLk1hbnVhbEdhdGUSOAoHYmluZGluZxgCIAEoCzInLmJ1aWxkLmJhemVsLnJlbW90ZS5leGVjdXRpb24udjIuRGlnZXN0EicKBWJvdW5kGAMgASgLMhgubWlsbHJhY2UudjEuR2F0ZUJpbmRpbmcSLAoIZGVhZGxpbmUYBCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEikKB2RlY2lkZWQYBSABKAsyGC5taWxscmFjZS52MS5HYXRlRGVjaWRlZBISCgpkZWNpZGVkX2J5GAYgASgJEi8KC2RlY2lkZV90aW1lGAcgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCIsCg1QaW5SdW5SZXF1ZXN0EgsKA3J1bhgBIAEoCRIOCgZyZWFzb24YAiABKAkiEAoOUGluUnVuUmVzcG9uc2UiHgoPVW5waW5SdW5SZXF1ZXN0EgsKA3J1bhgBIAEoCSISChBVbnBpblJ1blJlc3BvbnNlMvAJCgpSdW5TZXJ2aWNlEkoKCVN1Ym1pdFJ1bhIdLm1pbGxyYWNlLnYxLlN1Ym1pdFJ1blJlcXVlc3QaHi5taWxscmFjZS52MS5TdWJtaXRSdW5SZXNwb25zZRJhChBTdWJtaXRSdW5BcmNoaXZlEiQubWlsbHJhY2UudjEuU3VibWl0UnVuQXJjaGl2ZVJlcXVlc3QaJS5taWxscmFjZS52MS5TdWJtaXRSdW5BcmNoaXZlUmVzcG9uc2UoARJBCgZHZXRSdW4SGi5taWxscmFjZS52MS5HZXRSdW5SZXF1ZXN0GhsubWlsbHJhY2UudjEuR2V0UnVuUmVzcG9uc2USRwoITGlzdFJ1bnMSHC5taWxscmFjZS52MS5MaXN0UnVuc1JlcXVlc3QaHS5taWxscmFjZS52MS5MaXN0UnVuc1Jlc3BvbnNlEkkKCFdhdGNoUnVuEhwubWlsbHJhY2UudjEuV2F0Y2hSdW5SZXF1ZXN0Gh0ubWlsbHJhY2UudjEuV2F0Y2hSdW5SZXNwb25zZTABEkoKCUNhbmNlbFJ1bhIdLm1pbGxyYWNlLnYxLkNhbmNlbFJ1blJlcXVlc3QaHi5taWxscmFjZS52MS5DYW5jZWxSdW5SZXNwb25zZRJNCgpEZWNpZGVHYXRlEh4ubWlsbHJhY2UudjEuRGVjaWRlR2F0ZVJlcXVlc3QaHy5taWxscmFjZS52MS5EZWNpZGVHYXRlUmVzcG9uc2USXAoPTGlzdFF1ZXVlUGxhY2VzEiMubWlsbHJhY2UudjEuTGlzdFF1ZXVlUGxhY2VzUmVxdWVzdBokLm1pbGxyYWNlLnYxLkxpc3RRdWV1ZVBsYWNlc1Jlc3BvbnNlEkEKBlBpblJ1bhIaLm1pbGxyYWNlLnYxLlBpblJ1blJlcXVlc3QaGy5taWxscmFjZS52MS5QaW5SdW5SZXNwb25zZRJHCghVbnBpblJ1bhIcLm1pbGxyYWNlLnYxLlVucGluUnVuUmVxdWVzdBodLm1pbGxyYWNlLnYxLlVucGluUnVuUmVzcG9uc2USRwoIUmV0cnlSdW4SHC5taWxscmFjZS52MS5SZXRyeVJ1blJlcXVlc3QaHS5taWxscmFjZS52MS5SZXRyeVJ1blJlc3BvbnNlEkcKCFBhdXNlUnVuEhwubWlsbHJhY2UudjEuUGF1c2VSdW5SZXF1ZXN0Gh0ubWlsbHJhY2UudjEuUGF1c2VSdW5SZXNwb25zZRJKCglSZXN1bWVSdW4SHS5taWxscmFjZS52MS5SZXN1bWVSdW5SZXF1ZXN0Gh4ubWlsbHJhY2UudjEuUmVzdW1lUnVuUmVzcG9uc2USRwoIU2tpcFRhc2sSHC5taWxscmFjZS52MS5Ta2lwVGFza1JlcXVlc3QaHS5taWxscmFjZS52MS5Ta2lwVGFza1Jlc3BvbnNlEk0KCkNvbW1lbnRSdW4SHi5taWxscmFjZS52MS5Db21tZW50UnVuUmVxdWVzdBofLm1pbGxyYWNlLnYxLkNvbW1lbnRSdW5SZXNwb25zZRJhChBEb3dubG9hZEFydGlmYWN0EiQubWlsbHJhY2UudjEuRG93bmxvYWRBcnRpZmFjdFJlcXVlc3QaJS5taWxscmFjZS52MS5Eb3dubG9hZEFydGlmYWN0UmVzcG9uc2UwAWIGcHJvdG8z", [file_build_bazel_remote_execution_v2_remote_execution, file_google_protobuf_duration, file_google_protobuf_timestamp, file_millrace_v1_event]);
+  fileDesc("ChVtaWxscmFjZS92MS9ydW4ucHJvdG8SC21pbGxyYWNlLnYxItABCgpSdW5SZXF1ZXN0EhUKDXBpcGVsaW5lX3BhdGgYASABKAkSFwoPaWRlbXBvdGVuY3lfa2V5GAIgASgJEg4KBnN0YWdlcxgDIAMoCRINCgV0YXNrcxgEIAMoCRIPCgdwcm9qZWN0GAUgASgJEjMKBnBhcmFtcxgKIAMoCzIjLm1pbGxyYWNlLnYxLlJ1blJlcXVlc3QuUGFyYW1zRW50cnkaLQoLUGFyYW1zRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4ASJxChBTdWJtaXRSdW5SZXF1ZXN0EiQKA3J1bhgBIAEoCzIXLm1pbGxyYWNlLnYxLlJ1blJlcXVlc3QSNwoGc291cmNlGAIgASgLMicuYnVpbGQuYmF6ZWwucmVtb3RlLmV4ZWN1dGlvbi52Mi5EaWdlc3QiIAoRU3VibWl0UnVuUmVzcG9uc2USCwoDcnVuGAEgASgJIocBChdTdWJtaXRSdW5BcmNoaXZlUmVxdWVzdBIoCgVzdGFydBgBIAEoCzIXLm1pbGxyYWNlLnYxLlJ1blJlcXVlc3RIABIPCgVjaHVuaxgCIAEoDEgAEikKBmZpbmlzaBgDIAEoCzIXLm1pbGxyYWNlLnYxLkFyY2hpdmVFbmRIAEIGCgRwYXJ0IiEKCkFyY2hpdmVFbmQSEwoLdG90YWxfYnl0ZXMYASABKAMiJwoYU3VibWl0UnVuQXJjaGl2ZVJlc3BvbnNlEgsKA3J1bhgBIAEoCSIcCg1HZXRSdW5SZXF1ZXN0EgsKA3J1bhgBIAEoCSIvCg5HZXRSdW5SZXNwb25zZRIdCgNydW4YASABKAsyEC5taWxscmFjZS52MS5SdW4iOAoPTGlzdFJ1bnNSZXF1ZXN0EhEKCXBhZ2Vfc2l6ZRgBIAEoBRISCgpwYWdlX3Rva2VuGAIgASgJIksKEExpc3RSdW5zUmVzcG9uc2USHgoEcnVucxgBIAMoCzIQLm1pbGxyYWNlLnYxLlJ1bhIXCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAkiNgoPV2F0Y2hSdW5SZXF1ZXN0EgsKA3J1bhgBIAEoCRIWCg5hZnRlcl9zZXF1ZW5jZRgCIAEoAyJHChBXYXRjaFJ1blJlc3BvbnNlEhAKCHNlcXVlbmNlGAEgASgDEiEKBWV2ZW50GAIgASgLMhIubWlsbHJhY2UudjEuRXZlbnQiLwoQQ2FuY2VsUnVuUmVxdWVzdBILCgNydW4YASABKAkSDgoGcmVhc29uGAIgASgJIjsKEUNhbmNlbFJ1blJlc3BvbnNlEiYKBnN0YXR1cxgBIAEoDjIWLm1pbGxyYWNlLnYxLlJ1blN0YXR1cyJzCg9SZXRyeVJ1blJlcXVlc3QSCwoDcnVuGAEgASgJEg0KBXRhc2tzGAIgAygJEhQKDGF2b2lkX2FnZW50cxgDIAMoCRIYChBhdm9pZF9sYXN0X2FnZW50GAQgASgIEhQKDGJ5cGFzc19jYWNoZRgFIAEoCCIhChBSZXRyeVJ1blJlc3BvbnNlEg0KBXRhc2tzGAEgAygJIi4KD1BhdXNlUnVuUmVxdWVzdBILCgNydW4YASABKAkSDgoGcmVhc29uGAIgASgJIhIKEFBhdXNlUnVuUmVzcG9uc2UiHwoQUmVzdW1lUnVuUmVxdWVzdBILCgNydW4YASABKAkiEwoRUmVzdW1lUnVuUmVzcG9uc2UiPAoPU2tpcFRhc2tSZXF1ZXN0EgsKA3J1bhgBIAEoCRIMCgR0YXNrGAIgASgJEg4KBnJlYXNvbhgDIAEoCSISChBTa2lwVGFza1Jlc3BvbnNlIjwKEUNvbW1lbnRSdW5SZXF1ZXN0EgsKA3J1bhgBIAEoCRIMCgR0YXNrGAIgASgJEgwKBHRleHQYAyABKAkiFAoSQ29tbWVudFJ1blJlc3BvbnNlIvoBChFEZWNpZGVHYXRlUmVxdWVzdBILCgNydW4YASABKAkSDQoFc3RhZ2UYAiABKAkSKwoIZGVjaXNpb24YAyABKA4yGS5taWxscmFjZS52MS5HYXRlRGVjaXNpb24SDwoHY29tbWVudBgEIAEoCRIPCgdiaW5kaW5nGAUgASgJEjoKBmZpZWxkcxgGIAMoCzIqLm1pbGxyYWNlLnYxLkRlY2lkZUdhdGVSZXF1ZXN0LkZpZWxkc0VudHJ5Eg8KB2NoZWNrZWQYByADKAUaLQoLRmllbGRzRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4ASI1ChJEZWNpZGVHYXRlUmVzcG9uc2USHwoEZ2F0ZRgBIAEoCzIRLm1pbGxyYWNlLnYxLkdhdGUiMQoTV2l0aGRyYXdWb3RlUmVxdWVzdBILCgNydW4YASABKAkSDQoFc3RhZ2UYAiABKAkiFgoUV2l0aGRyYXdWb3RlUmVzcG9uc2UihQEKEkFkZEV2aWRlbmNlUmVxdWVzdBIrCgVzdGFydBgBIAEoCzIaLm1pbGxyYWNlLnYxLkV2aWRlbmNlU3RhcnRIABIPCgVjaHVuaxgCIAEoDEgAEikKBmZpbmlzaBgDIAEoCzIXLm1pbGxyYWNlLnYxLkFyY2hpdmVFbmRIAEIGCgRwYXJ0IjkKDUV2aWRlbmNlU3RhcnQSCwoDcnVuGAEgASgJEg0KBXN0YWdlGAIgASgJEgwKBG5hbWUYAyABKAkiTgoTQWRkRXZpZGVuY2VSZXNwb25zZRI3CgZkaWdlc3QYASABKAsyJy5idWlsZC5iYXplbC5yZW1vdGUuZXhlY3V0aW9uLnYyLkRpZ2VzdCIlChZMaXN0UXVldWVQbGFjZXNSZXF1ZXN0EgsKA3J1bhgBIAEoCSJCChdMaXN0UXVldWVQbGFjZXNSZXNwb25zZRInCgZwbGFjZXMYASADKAsyFy5taWxscmFjZS52MS5RdWV1ZVBsYWNlIpkBCgpRdWV1ZVBsYWNlEgwKBHRhc2sYASABKAkSEAoIcG9zaXRpb24YAiABKAUSDwoHd2FpdGluZxgDIAEoBRINCgVzbG90cxgEIAEoBRISCgpzbG90c191c2VkGAUgASgFEigKB2hvbGRlcnMYBiADKAsyFy5taWxscmFjZS52MS5TbG90SG9sZGVyEg0KBXBvb2xzGBQgAygJIjEKClNsb3RIb2xkZXISFAoMZXhlY3V0aW9uX2lkGAEgASgJEg0KBWFnZW50GAIgASgJIjgKF0Rvd25sb2FkQXJ0aWZhY3RSZXF1ZXN0EgsKA3J1bhgBIAEoCRIQCghhcnRpZmFjdBgCIAEoCSJeChhEb3dubG9hZEFydGlmYWN0UmVzcG9uc2USDwoFY2h1bmsYASABKAxIABIpCgZmaW5pc2gYAiABKAsyFy5taWxscmFjZS52MS5BcmNoaXZlRW5kSABCBgoEcGFydCK7AwoDUnVuEgwKBG5hbWUYASABKAkSEAoIcGlwZWxpbmUYAiABKAkSDwoHcHJvamVjdBgDIAEoCRIRCglwcmluY2lwYWwYBCABKAkSJgoGc3RhdHVzGAUgASgOMhYubWlsbHJhY2UudjEuUnVuU3RhdHVzEjcKBnNvdXJjZRgGIAEoCzInLmJ1aWxkLmJhemVsLnJlbW90ZS5leGVjdXRpb24udjIuRGlnZXN0Ei8KC2NyZWF0ZV90aW1lGAcgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIvCgtmaW5pc2hfdGltZRgIIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASIAoFdGFza3MYCSADKAsyES5taWxscmFjZS52MS5UYXNrEhAKCHNlcXVlbmNlGAogASgDEg4KBnBpbm5lZBgLIAEoCBIkCgVwYXVzZRgUIAEoCzIVLm1pbGxyYWNlLnYxLlJ1blBhdXNlEikKCGNvbW1lbnRzGBUgAygLMhcubWlsbHJhY2UudjEuUnVuQ29tbWVudBIYChBhbGxvd2VkX2ZhaWx1cmVzGBYgASgFIlcKCFJ1blBhdXNlEg4KBnJlYXNvbhgBIAEoCRIRCglwcmluY2lwYWwYAiABKAkSKAoEdGltZRgDIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAiZQoKUnVuQ29tbWVudBIMCgR0YXNrGAEgASgJEgwKBHRleHQYAiABKAkSEQoJcHJpbmNpcGFsGAMgASgJEigKBHRpbWUYBCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wIugECgRUYXNrEg0KBXN0YWdlGAEgASgJEgwKBG5hbWUYAiABKAkSJwoGc3RhdHVzGAMgASgOMhcubWlsbHJhY2UudjEuVGFza1N0YXR1cxIOCgZjYWNoZWQYBCABKAgSEAoIYXR0ZW1wdHMYBSABKAUSDQoFYWdlbnQYBiABKAkSKwoIZHVyYXRpb24YByABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SIwoGZW5kaW5nGAggASgLMhMubWlsbHJhY2UudjEuRW5kaW5nEh8KBHdhaXQYCSABKAsyES5taWxscmFjZS52MS5XYWl0Eg0KBW5lZWRzGAogAygJEigKCWFydGlmYWN0cxgLIAMoCzIVLm1pbGxyYWNlLnYxLkFydGlmYWN0Ej4KDWFjdGlvbl9kaWdlc3QYDCABKAsyJy5idWlsZC5iYXplbC5yZW1vdGUuZXhlY3V0aW9uLnYyLkRpZ2VzdBIUCgxleGVjdXRpb25faWQYDSABKAkSEwoLc2tpcF9yZWFzb24YDiABKAkSKQoFdXNhZ2UYDyABKAsyGi5taWxscmFjZS52MS5SZXNvdXJjZVVzYWdlEi0KC2NvbmZpbmVtZW50GBAgASgLMhgubWlsbHJhY2UudjEuQ29uZmluZW1lbnQSHwoEZ2F0ZRgUIAEoCzIRLm1pbGxyYWNlLnYxLkdhdGUSCwoDdHJ5GB4gASgFEiMKBXRyaWVzGB8gAygLMhQubWlsbHJhY2UudjEuVGFza1RyeRIVCg1hbGxvd19mYWlsdXJlGCAgASgIEg4KBmFsd2F5cxghIAEoCCKbAQoHVGFza1RyeRILCgN0cnkYASABKAUSJwoGc3RhdHVzGAIgASgOMhcubWlsbHJhY2UudjEuVGFza1N0YXR1cxIjCgZlbmRpbmcYAyABKAsyEy5taWxscmFjZS52MS5FbmRpbmcSDQoFYWdlbnQYBCABKAkSEAoIYXR0ZW1wdHMYBSABKAUSFAoMZXhlY3V0aW9uX2lkGAYgASgJIqwDCgRHYXRlEigKB3BsYW5uZWQYASABKAsyFy5taWxscmFjZS52MS5NYW51YWxHYXRlEjgKB2JpbmRpbmcYAiABKAsyJy5idWlsZC5iYXplbC5yZW1vdGUuZXhlY3V0aW9uLnYyLkRpZ2VzdBInCgVib3VuZBgDIAEoCzIYLm1pbGxyYWNlLnYxLkdhdGVCaW5kaW5nEiwKCGRlYWRsaW5lGAQgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIpCgdkZWNpZGVkGAUgASgLMhgubWlsbHJhY2UudjEuR2F0ZURlY2lkZWQSEgoKZGVjaWRlZF9ieRgGIAEoCRIvCgtkZWNpZGVfdGltZRgHIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASJAoFdm90ZXMYCCADKAsyFS5taWxscmFjZS52MS5HYXRlVm90ZRIrCghldmlkZW5jZRgJIAMoCzIZLm1pbGxyYWNlLnYxLkdhdGVFdmlkZW5jZRIPCgdtaXNzaW5nGAogAygJEhUKDXN1cGVyc2VkZWRfYnkYCyABKAkiywEKCEdhdGVWb3RlEhEKCXByaW5jaXBhbBgBIAEoCRIoCgR0aW1lGAIgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIPCgdjb21tZW50GAMgASgJEjEKBmZpZWxkcxgEIAMoCzIhLm1pbGxyYWNlLnYxLkdhdGVWb3RlLkZpZWxkc0VudHJ5Eg8KB2NoZWNrZWQYBSADKAUaLQoLRmllbGRzRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4ASKSAQoMR2F0ZUV2aWRlbmNlEgwKBG5hbWUYASABKAkSNwoGZGlnZXN0GAIgASgLMicuYnVpbGQuYmF6ZWwucmVtb3RlLmV4ZWN1dGlvbi52Mi5EaWdlc3QSEQoJcHJpbmNpcGFsGAMgASgJEigKBHRpbWUYBCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wIiwKDVBpblJ1blJlcXVlc3QSCwoDcnVuGAEgASgJEg4KBnJlYXNvbhgCIAEoCSIQCg5QaW5SdW5SZXNwb25zZSIeCg9VbnBpblJ1blJlcXVlc3QSCwoDcnVuGAEgASgJIhIKEFVucGluUnVuUmVzcG9uc2UymQsKClJ1blNlcnZpY2USSgoJU3VibWl0UnVuEh0ubWlsbHJhY2UudjEuU3VibWl0UnVuUmVxdWVzdBoeLm1pbGxyYWNlLnYxLlN1Ym1pdFJ1blJlc3BvbnNlEmEKEFN1Ym1pdFJ1bkFyY2hpdmUSJC5taWxscmFjZS52MS5TdWJtaXRSdW5BcmNoaXZlUmVxdWVzdBolLm1pbGxyYWNlLnYxLlN1Ym1pdFJ1bkFyY2hpdmVSZXNwb25zZSgBEkEKBkdldFJ1bhIaLm1pbGxyYWNlLnYxLkdldFJ1blJlcXVlc3QaGy5taWxscmFjZS52MS5HZXRSdW5SZXNwb25zZRJHCghMaXN0UnVucxIcLm1pbGxyYWNlLnYxLkxpc3RSdW5zUmVxdWVzdBodLm1pbGxyYWNlLnYxLkxpc3RSdW5zUmVzcG9uc2USSQoIV2F0Y2hSdW4SHC5taWxscmFjZS52MS5XYXRjaFJ1blJlcXVlc3QaHS5taWxscmFjZS52MS5XYXRjaFJ1blJlc3BvbnNlMAESSgoJQ2FuY2VsUnVuEh0ubWlsbHJhY2UudjEuQ2FuY2VsUnVuUmVxdWVzdBoeLm1pbGxyYWNlLnYxLkNhbmNlbFJ1blJlc3BvbnNlEk0KCkRlY2lkZUdhdGUSHi5taWxscmFjZS52MS5EZWNpZGVHYXRlUmVxdWVzdBofLm1pbGxyYWNlLnYxLkRlY2lkZUdhdGVSZXNwb25zZRJTCgxXaXRoZHJhd1ZvdGUSIC5taWxscmFjZS52MS5XaXRoZHJhd1ZvdGVSZXF1ZXN0GiEubWlsbHJhY2UudjEuV2l0aGRyYXdWb3RlUmVzcG9uc2USUgoLQWRkRXZpZGVuY2USHy5taWxscmFjZS52MS5BZGRFdmlkZW5jZVJlcXVlc3QaIC5taWxscmFjZS52MS5BZGRFdmlkZW5jZVJlc3BvbnNlKAESXAoPTGlzdFF1ZXVlUGxhY2VzEiMubWlsbHJhY2UudjEuTGlzdFF1ZXVlUGxhY2VzUmVxdWVzdBokLm1pbGxyYWNlLnYxLkxpc3RRdWV1ZVBsYWNlc1Jlc3BvbnNlEkEKBlBpblJ1bhIaLm1pbGxyYWNlLnYxLlBpblJ1blJlcXVlc3QaGy5taWxscmFjZS52MS5QaW5SdW5SZXNwb25zZRJHCghVbnBpblJ1bhIcLm1pbGxyYWNlLnYxLlVucGluUnVuUmVxdWVzdBodLm1pbGxyYWNlLnYxLlVucGluUnVuUmVzcG9uc2USRwoIUmV0cnlSdW4SHC5taWxscmFjZS52MS5SZXRyeVJ1blJlcXVlc3QaHS5taWxscmFjZS52MS5SZXRyeVJ1blJlc3BvbnNlEkcKCFBhdXNlUnVuEhwubWlsbHJhY2UudjEuUGF1c2VSdW5SZXF1ZXN0Gh0ubWlsbHJhY2UudjEuUGF1c2VSdW5SZXNwb25zZRJKCglSZXN1bWVSdW4SHS5taWxscmFjZS52MS5SZXN1bWVSdW5SZXF1ZXN0Gh4ubWlsbHJhY2UudjEuUmVzdW1lUnVuUmVzcG9uc2USRwoIU2tpcFRhc2sSHC5taWxscmFjZS52MS5Ta2lwVGFza1JlcXVlc3QaHS5taWxscmFjZS52MS5Ta2lwVGFza1Jlc3BvbnNlEk0KCkNvbW1lbnRSdW4SHi5taWxscmFjZS52MS5Db21tZW50UnVuUmVxdWVzdBofLm1pbGxyYWNlLnYxLkNvbW1lbnRSdW5SZXNwb25zZRJhChBEb3dubG9hZEFydGlmYWN0EiQubWlsbHJhY2UudjEuRG93bmxvYWRBcnRpZmFjdFJlcXVlc3QaJS5taWxscmFjZS52MS5Eb3dubG9hZEFydGlmYWN0UmVzcG9uc2UwAWIGcHJvdG8z", [file_build_bazel_remote_execution_v2_remote_execution, file_google_protobuf_duration, file_google_protobuf_timestamp, file_millrace_v1_event]);
 
 /**
  * What to run.
@@ -674,6 +674,20 @@ export type DecideGateRequest = Message<"millrace.v1.DecideGateRequest"> & {
    * @generated from field: string binding = 5;
    */
   binding: string;
+
+  /**
+   * What was filled in, by the name of the field. At most 2,000 characters each.
+   *
+   * @generated from field: map<string, string> fields = 6;
+   */
+  fields: { [key: string]: string };
+
+  /**
+   * Items of the checklist that were ticked, from 0.
+   *
+   * @generated from field: repeated int32 checked = 7;
+   */
+  checked: number[];
 };
 
 /**
@@ -689,6 +703,12 @@ export const DecideGateRequestSchema: GenMessage<DecideGateRequest> = /*@__PURE_
  * @generated from message millrace.v1.DecideGateResponse
  */
 export type DecideGateResponse = Message<"millrace.v1.DecideGateResponse"> & {
+  /**
+   * The gate after it: decided, or with what is missing.
+   *
+   * @generated from field: millrace.v1.Gate gate = 1;
+   */
+  gate?: Gate | undefined;
 };
 
 /**
@@ -697,6 +717,144 @@ export type DecideGateResponse = Message<"millrace.v1.DecideGateResponse"> & {
  */
 export const DecideGateResponseSchema: GenMessage<DecideGateResponse> = /*@__PURE__*/
   messageDesc(file_millrace_v1_run, 25);
+
+/**
+ * See RunService.WithdrawVote.
+ *
+ * @generated from message millrace.v1.WithdrawVoteRequest
+ */
+export type WithdrawVoteRequest = Message<"millrace.v1.WithdrawVoteRequest"> & {
+  /**
+   * @generated from field: string run = 1;
+   */
+  run: string;
+
+  /**
+   * The manual stage.
+   *
+   * @generated from field: string stage = 2;
+   */
+  stage: string;
+};
+
+/**
+ * Describes the message millrace.v1.WithdrawVoteRequest.
+ * Use `create(WithdrawVoteRequestSchema)` to create a new message.
+ */
+export const WithdrawVoteRequestSchema: GenMessage<WithdrawVoteRequest> = /*@__PURE__*/
+  messageDesc(file_millrace_v1_run, 26);
+
+/**
+ * See RunService.WithdrawVote.
+ *
+ * @generated from message millrace.v1.WithdrawVoteResponse
+ */
+export type WithdrawVoteResponse = Message<"millrace.v1.WithdrawVoteResponse"> & {
+};
+
+/**
+ * Describes the message millrace.v1.WithdrawVoteResponse.
+ * Use `create(WithdrawVoteResponseSchema)` to create a new message.
+ */
+export const WithdrawVoteResponseSchema: GenMessage<WithdrawVoteResponse> = /*@__PURE__*/
+  messageDesc(file_millrace_v1_run, 27);
+
+/**
+ * One message of an upload; see RunService.AddEvidence.
+ *
+ * @generated from message millrace.v1.AddEvidenceRequest
+ */
+export type AddEvidenceRequest = Message<"millrace.v1.AddEvidenceRequest"> & {
+  /**
+   * @generated from oneof millrace.v1.AddEvidenceRequest.part
+   */
+  part: {
+    /**
+     * First message.
+     *
+     * @generated from field: millrace.v1.EvidenceStart start = 1;
+     */
+    value: EvidenceStart;
+    case: "start";
+  } | {
+    /**
+     * Up to 1 MiB; 16 MiB together.
+     *
+     * @generated from field: bytes chunk = 2;
+     */
+    value: Uint8Array;
+    case: "chunk";
+  } | {
+    /**
+     * Last message.
+     *
+     * @generated from field: millrace.v1.ArchiveEnd finish = 3;
+     */
+    value: ArchiveEnd;
+    case: "finish";
+  } | { case: undefined; value?: undefined };
+};
+
+/**
+ * Describes the message millrace.v1.AddEvidenceRequest.
+ * Use `create(AddEvidenceRequestSchema)` to create a new message.
+ */
+export const AddEvidenceRequestSchema: GenMessage<AddEvidenceRequest> = /*@__PURE__*/
+  messageDesc(file_millrace_v1_run, 28);
+
+/**
+ * What a file is evidence for.
+ *
+ * @generated from message millrace.v1.EvidenceStart
+ */
+export type EvidenceStart = Message<"millrace.v1.EvidenceStart"> & {
+  /**
+   * @generated from field: string run = 1;
+   */
+  run: string;
+
+  /**
+   * The manual stage.
+   *
+   * @generated from field: string stage = 2;
+   */
+  stage: string;
+
+  /**
+   * For example `screenshot.png`: 1 to 128 characters without a slash. One of the same name takes the place of the former.
+   *
+   * @generated from field: string name = 3;
+   */
+  name: string;
+};
+
+/**
+ * Describes the message millrace.v1.EvidenceStart.
+ * Use `create(EvidenceStartSchema)` to create a new message.
+ */
+export const EvidenceStartSchema: GenMessage<EvidenceStart> = /*@__PURE__*/
+  messageDesc(file_millrace_v1_run, 29);
+
+/**
+ * See RunService.AddEvidence.
+ *
+ * @generated from message millrace.v1.AddEvidenceResponse
+ */
+export type AddEvidenceResponse = Message<"millrace.v1.AddEvidenceResponse"> & {
+  /**
+   * Where it is in the CAS.
+   *
+   * @generated from field: build.bazel.remote.execution.v2.Digest digest = 1;
+   */
+  digest?: Digest | undefined;
+};
+
+/**
+ * Describes the message millrace.v1.AddEvidenceResponse.
+ * Use `create(AddEvidenceResponseSchema)` to create a new message.
+ */
+export const AddEvidenceResponseSchema: GenMessage<AddEvidenceResponse> = /*@__PURE__*/
+  messageDesc(file_millrace_v1_run, 30);
 
 /**
  * See RunService.ListQueuePlaces.
@@ -715,7 +873,7 @@ export type ListQueuePlacesRequest = Message<"millrace.v1.ListQueuePlacesRequest
  * Use `create(ListQueuePlacesRequestSchema)` to create a new message.
  */
 export const ListQueuePlacesRequestSchema: GenMessage<ListQueuePlacesRequest> = /*@__PURE__*/
-  messageDesc(file_millrace_v1_run, 26);
+  messageDesc(file_millrace_v1_run, 31);
 
 /**
  * See RunService.ListQueuePlaces.
@@ -736,7 +894,7 @@ export type ListQueuePlacesResponse = Message<"millrace.v1.ListQueuePlacesRespon
  * Use `create(ListQueuePlacesResponseSchema)` to create a new message.
  */
 export const ListQueuePlacesResponseSchema: GenMessage<ListQueuePlacesResponse> = /*@__PURE__*/
-  messageDesc(file_millrace_v1_run, 27);
+  messageDesc(file_millrace_v1_run, 32);
 
 /**
  * Where a task stands among all that wait for the same agents.
@@ -797,7 +955,7 @@ export type QueuePlace = Message<"millrace.v1.QueuePlace"> & {
  * Use `create(QueuePlaceSchema)` to create a new message.
  */
 export const QueuePlaceSchema: GenMessage<QueuePlace> = /*@__PURE__*/
-  messageDesc(file_millrace_v1_run, 28);
+  messageDesc(file_millrace_v1_run, 33);
 
 /**
  * An execution that holds a slot.
@@ -823,7 +981,7 @@ export type SlotHolder = Message<"millrace.v1.SlotHolder"> & {
  * Use `create(SlotHolderSchema)` to create a new message.
  */
 export const SlotHolderSchema: GenMessage<SlotHolder> = /*@__PURE__*/
-  messageDesc(file_millrace_v1_run, 29);
+  messageDesc(file_millrace_v1_run, 34);
 
 /**
  * See RunService.DownloadArtifact.
@@ -847,7 +1005,7 @@ export type DownloadArtifactRequest = Message<"millrace.v1.DownloadArtifactReque
  * Use `create(DownloadArtifactRequestSchema)` to create a new message.
  */
 export const DownloadArtifactRequestSchema: GenMessage<DownloadArtifactRequest> = /*@__PURE__*/
-  messageDesc(file_millrace_v1_run, 30);
+  messageDesc(file_millrace_v1_run, 35);
 
 /**
  * One message of a download.
@@ -878,7 +1036,7 @@ export type DownloadArtifactResponse = Message<"millrace.v1.DownloadArtifactResp
  * Use `create(DownloadArtifactResponseSchema)` to create a new message.
  */
 export const DownloadArtifactResponseSchema: GenMessage<DownloadArtifactResponse> = /*@__PURE__*/
-  messageDesc(file_millrace_v1_run, 31);
+  messageDesc(file_millrace_v1_run, 36);
 
 /**
  * A view of a run: a pure fold over its events.
@@ -976,7 +1134,7 @@ export type Run = Message<"millrace.v1.Run"> & {
  * Use `create(RunSchema)` to create a new message.
  */
 export const RunSchema: GenMessage<Run> = /*@__PURE__*/
-  messageDesc(file_millrace_v1_run, 32);
+  messageDesc(file_millrace_v1_run, 37);
 
 /**
  * That nothing new of a run begins.
@@ -1009,7 +1167,7 @@ export type RunPause = Message<"millrace.v1.RunPause"> & {
  * Use `create(RunPauseSchema)` to create a new message.
  */
 export const RunPauseSchema: GenMessage<RunPause> = /*@__PURE__*/
-  messageDesc(file_millrace_v1_run, 33);
+  messageDesc(file_millrace_v1_run, 38);
 
 /**
  * What somebody said about a run.
@@ -1045,7 +1203,7 @@ export type RunComment = Message<"millrace.v1.RunComment"> & {
  * Use `create(RunCommentSchema)` to create a new message.
  */
 export const RunCommentSchema: GenMessage<RunComment> = /*@__PURE__*/
-  messageDesc(file_millrace_v1_run, 34);
+  messageDesc(file_millrace_v1_run, 39);
 
 /**
  * A task of a run, as it stands.
@@ -1192,7 +1350,7 @@ export type Task = Message<"millrace.v1.Task"> & {
  * Use `create(TaskSchema)` to create a new message.
  */
 export const TaskSchema: GenMessage<Task> = /*@__PURE__*/
-  messageDesc(file_millrace_v1_run, 35);
+  messageDesc(file_millrace_v1_run, 40);
 
 /**
  * How one try of a task ended, which another one followed.
@@ -1240,7 +1398,7 @@ export type TaskTry = Message<"millrace.v1.TaskTry"> & {
  * Use `create(TaskTrySchema)` to create a new message.
  */
 export const TaskTrySchema: GenMessage<TaskTry> = /*@__PURE__*/
-  messageDesc(file_millrace_v1_run, 36);
+  messageDesc(file_millrace_v1_run, 41);
 
 /**
  * A gate, as it stands.
@@ -1290,6 +1448,32 @@ export type Gate = Message<"millrace.v1.Gate"> & {
    * @generated from field: google.protobuf.Timestamp decide_time = 7;
    */
   decideTime?: Timestamp | undefined;
+
+  /**
+   * Approvals of what is bound now, one a person, in the order in which they were given.
+   *
+   * @generated from field: repeated millrace.v1.GateVote votes = 8;
+   */
+  votes: GateVote[];
+
+  /**
+   * @generated from field: repeated millrace.v1.GateEvidence evidence = 9;
+   */
+  evidence: GateEvidence[];
+
+  /**
+   * What has to come before the gate is approved, each for a person; empty when it is decided.
+   *
+   * @generated from field: repeated string missing = 10;
+   */
+  missing: string[];
+
+  /**
+   * A newer run of the same pipeline that was approved at this stage: this gate cannot be approved any more.
+   *
+   * @generated from field: string superseded_by = 11;
+   */
+  supersededBy: string;
 };
 
 /**
@@ -1297,7 +1481,86 @@ export type Gate = Message<"millrace.v1.Gate"> & {
  * Use `create(GateSchema)` to create a new message.
  */
 export const GateSchema: GenMessage<Gate> = /*@__PURE__*/
-  messageDesc(file_millrace_v1_run, 37);
+  messageDesc(file_millrace_v1_run, 42);
+
+/**
+ * A person's approval at a gate.
+ *
+ * @generated from message millrace.v1.GateVote
+ */
+export type GateVote = Message<"millrace.v1.GateVote"> & {
+  /**
+   * @generated from field: string principal = 1;
+   */
+  principal: string;
+
+  /**
+   * @generated from field: google.protobuf.Timestamp time = 2;
+   */
+  time?: Timestamp | undefined;
+
+  /**
+   * @generated from field: string comment = 3;
+   */
+  comment: string;
+
+  /**
+   * @generated from field: map<string, string> fields = 4;
+   */
+  fields: { [key: string]: string };
+
+  /**
+   * Items of the checklist, from 0.
+   *
+   * @generated from field: repeated int32 checked = 5;
+   */
+  checked: number[];
+};
+
+/**
+ * Describes the message millrace.v1.GateVote.
+ * Use `create(GateVoteSchema)` to create a new message.
+ */
+export const GateVoteSchema: GenMessage<GateVote> = /*@__PURE__*/
+  messageDesc(file_millrace_v1_run, 43);
+
+/**
+ * A file that somebody laid beside a gate.
+ *
+ * @generated from message millrace.v1.GateEvidence
+ */
+export type GateEvidence = Message<"millrace.v1.GateEvidence"> & {
+  /**
+   * @generated from field: string name = 1;
+   */
+  name: string;
+
+  /**
+   * In the CAS.
+   *
+   * @generated from field: build.bazel.remote.execution.v2.Digest digest = 2;
+   */
+  digest?: Digest | undefined;
+
+  /**
+   * Who added it.
+   *
+   * @generated from field: string principal = 3;
+   */
+  principal: string;
+
+  /**
+   * @generated from field: google.protobuf.Timestamp time = 4;
+   */
+  time?: Timestamp | undefined;
+};
+
+/**
+ * Describes the message millrace.v1.GateEvidence.
+ * Use `create(GateEvidenceSchema)` to create a new message.
+ */
+export const GateEvidenceSchema: GenMessage<GateEvidence> = /*@__PURE__*/
+  messageDesc(file_millrace_v1_run, 44);
 
 /**
  * See RunService.PinRun.
@@ -1323,7 +1586,7 @@ export type PinRunRequest = Message<"millrace.v1.PinRunRequest"> & {
  * Use `create(PinRunRequestSchema)` to create a new message.
  */
 export const PinRunRequestSchema: GenMessage<PinRunRequest> = /*@__PURE__*/
-  messageDesc(file_millrace_v1_run, 38);
+  messageDesc(file_millrace_v1_run, 45);
 
 /**
  * See RunService.PinRun.
@@ -1338,7 +1601,7 @@ export type PinRunResponse = Message<"millrace.v1.PinRunResponse"> & {
  * Use `create(PinRunResponseSchema)` to create a new message.
  */
 export const PinRunResponseSchema: GenMessage<PinRunResponse> = /*@__PURE__*/
-  messageDesc(file_millrace_v1_run, 39);
+  messageDesc(file_millrace_v1_run, 46);
 
 /**
  * See RunService.UnpinRun.
@@ -1357,7 +1620,7 @@ export type UnpinRunRequest = Message<"millrace.v1.UnpinRunRequest"> & {
  * Use `create(UnpinRunRequestSchema)` to create a new message.
  */
 export const UnpinRunRequestSchema: GenMessage<UnpinRunRequest> = /*@__PURE__*/
-  messageDesc(file_millrace_v1_run, 40);
+  messageDesc(file_millrace_v1_run, 47);
 
 /**
  * See RunService.UnpinRun.
@@ -1372,10 +1635,10 @@ export type UnpinRunResponse = Message<"millrace.v1.UnpinRunResponse"> & {
  * Use `create(UnpinRunResponseSchema)` to create a new message.
  */
 export const UnpinRunResponseSchema: GenMessage<UnpinRunResponse> = /*@__PURE__*/
-  messageDesc(file_millrace_v1_run, 41);
+  messageDesc(file_millrace_v1_run, 48);
 
 /**
- * Submits runs and follows them. Every call needs a token with the role `admin` or `developer`.
+ * Submits runs and follows them. To look needs any role of people; what else each call needs is in docs/guides/access.md.
  *
  * @generated from service millrace.v1.RunService
  */
@@ -1446,8 +1709,12 @@ export const RunService: GenService<{
     output: typeof CancelRunResponseSchema;
   },
   /**
-   * Approves or rejects at the gate of a manual stage. FAILED_PRECONDITION with the reason when the gate is not open or
-   * now binds something else than `binding`; PERMISSION_DENIED for who is no approver. Saying the same again changes nothing.
+   * Approves or rejects at the gate of a manual stage. One rejection decides it; an approval does when as many different
+   * people have approved as the gate asks for, and may be changed by its person until then. FAILED_PRECONDITION with the
+   * reason when the gate is not open, now binds something else than `binding`, lacks evidence, or when a newer run of the
+   * same pipeline was approved at this stage (`superseded`); PERMISSION_DENIED for who is no approver, and for who asked for
+   * the run where the gate wants others; INVALID_ARGUMENT for a form that is not filled in right. Saying the same again
+   * changes nothing.
    *
    * @generated from rpc millrace.v1.RunService.DecideGate
    */
@@ -1455,6 +1722,27 @@ export const RunService: GenService<{
     methodKind: "unary";
     input: typeof DecideGateRequestSchema;
     output: typeof DecideGateResponseSchema;
+  },
+  /**
+   * Takes back one's own approval at a gate that is not decided yet; without one nothing changes.
+   *
+   * @generated from rpc millrace.v1.RunService.WithdrawVote
+   */
+  withdrawVote: {
+    methodKind: "unary";
+    input: typeof WithdrawVoteRequestSchema;
+    output: typeof WithdrawVoteResponseSchema;
+  },
+  /**
+   * Lays a file beside an open gate for others to look at: one `start`, any number of `chunk`, one `finish`. A stream that
+   * ends without `finish` adds nothing. FAILED_PRECONDITION when the gate is not open, RESOURCE_EXHAUSTED beyond its bounds.
+   *
+   * @generated from rpc millrace.v1.RunService.AddEvidence
+   */
+  addEvidence: {
+    methodKind: "client_streaming";
+    input: typeof AddEvidenceRequestSchema;
+    output: typeof AddEvidenceResponseSchema;
   },
   /**
    * Where those tasks of a run stand that wait for an agent, at this moment. It costs more than GetRun: ask when a person does.

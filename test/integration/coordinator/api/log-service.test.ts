@@ -19,18 +19,20 @@ import { changes } from "../../../../shared/changes.ts";
 import { systemClock } from "../../../../shared/clock.ts";
 import { tempDir } from "../../../support/temp-dir.ts";
 
-/** A client whose every call is that of the agent `a`. */
+/** A client that writes as the agent `a` and reads as a person. */
 function clientOf(service: ReturnType<typeof logService>) {
   const behind = guarded(LogService, service, {
-    authenticate: () => ({ name: "agent:a", role: "agent", agentId: "a" }),
-    rolesOf: () => ["agent"],
+    authenticate: (secret) =>
+      secret === "a" ? { name: "agent:a", role: "agent", agentId: "a" } : { name: "user:vera", role: "viewer" },
+    audit: { record: async () => undefined },
+    belongings: { projectOfRun: async () => undefined, projectOfEnvironment: async () => undefined },
     observer: { ended: () => undefined },
   });
   const mount = createRouterTransport((router) => router.service(LogService, behind), {
     transport: {
       interceptors: [
         (next) => (request) => {
-          request.header.set("authorization", "Bearer a");
+          request.header.set("authorization", request.method.name === "AppendLog" ? "Bearer a" : "Bearer v");
           return next(request);
         },
       ],

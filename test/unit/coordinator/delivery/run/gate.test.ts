@@ -3,7 +3,7 @@ import { durationFromMs } from "@bufbuild/protobuf/wkt";
 import { expect, test, vi } from "vitest";
 import type { Principal } from "../../../../../coordinator/delivery/access/principal.ts";
 import { decide } from "../../../../../coordinator/delivery/run/decide.ts";
-import { bindingOf } from "../../../../../coordinator/delivery/run/gate.ts";
+import { bindingOf } from "../../../../../coordinator/delivery/run/gate-binding.ts";
 import type { Origin, RunCommand } from "../../../../../coordinator/delivery/run/run-command.ts";
 import { emptyRun, evolve, type RunState } from "../../../../../coordinator/delivery/run/run-state.ts";
 import { taskTimers } from "../../../../../coordinator/delivery/run/task-timers.ts";
@@ -89,7 +89,7 @@ function hashOf({ state }: Story): string {
 
 function word(told: Story, more: Partial<Extract<RunCommand, { kind: "decide-gate" }>> = {}): RunCommand {
   const base = { kind: "decide-gate", stage: "explore", decision: GateDecision.APPROVED, comment: "" } as const;
-  return { ...base, binding: hashOf(told), by: qa, ...more };
+  return { ...base, binding: hashOf(told), by: qa, fields: {}, checked: [], newer: undefined, ...more };
 }
 
 const statusOf = ({ state }: Story, task: string) => state.tasks.get(task)?.status;
@@ -122,8 +122,8 @@ test("a gate that needs nothing is open from the beginning, and binds the source
 test("an approval is recorded with who gave it and what it binds, and the run goes on", () => {
   const told = opened();
   const followed = told.do(word(told, { comment: "well done" }), at(9_000));
-  expect(followed.map(({ kind }) => kind.case)).toEqual(["gateDecided", "taskFinished", "taskWaiting"]);
-  expect(followed[0]).toMatchObject({
+  expect(followed.map(({ kind }) => kind.case)).toEqual(["gateVoted", "gateDecided", "taskFinished", "taskWaiting"]);
+  expect(followed[1]).toMatchObject({
     principal: "token:qa",
     kind: { value: { comment: "well done", timedOut: false, binding: { hash: hashOf(told) } } },
   });
@@ -211,7 +211,7 @@ test("after the deadline the time-out decides, however late its timer fires", ()
 });
 
 test("when nobody decides in time the stated outcome comes, and not before", () => {
-  const timeout = { kind: "gate-timeout", task: "explore/approval" } as const;
+  const timeout = { kind: "gate-timeout", task: "explore/approval", newer: undefined } as const;
   const told = opened();
   expect(told.do(timeout, at(1_000 + 48 * hour - 1))).toEqual([]);
   told.do(timeout, at(1_000 + 48 * hour, "system:runs"));
@@ -239,7 +239,8 @@ test("the timer of a gate is made anew from the log, meets a deadline that has p
     },
   };
   const onError = vi.fn();
-  const deps = { clock, origin: () => at(clock.nowMs(), "system:runs"), onError };
+  const perform = (asked: typeof run, command: RunCommand, origin: Origin) => asked.do(command, origin);
+  const deps = { clock, origin: () => at(clock.nowMs(), "system:runs"), perform, onError };
   const first = taskTimers<typeof run>(deps);
   first.resume(run);
   clock.advance(limits.gateTimerStepMs);

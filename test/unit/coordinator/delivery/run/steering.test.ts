@@ -210,7 +210,8 @@ describe("a re-run", () => {
     ]);
     story.do(exit("a"));
     const binding = runView(story.state).tasks[1]?.gate?.binding?.hash ?? "";
-    const word = { kind: "decide-gate", stage: "s", decision: 1, comment: "", binding, by: anna } as const;
+    const said = { decision: 1, comment: "", fields: {}, checked: [] } as const;
+    const word = { kind: "decide-gate", stage: "s", ...said, binding, by: anna } as const;
     story.do(word);
     story.do(exit("b"));
     story.do(exit("other"));

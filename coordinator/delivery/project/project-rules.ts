@@ -1,0 +1,70 @@
+import { durationMs } from "@bufbuild/protobuf/wkt";
+import type { Project, ProjectRetention } from "../../../proto/gen/millrace/v1/event_pb.ts";
+import { limits } from "../../../shared/limits.ts";
+
+/** What is wrong with a field of a project, for a person. */
+export interface ProjectProblem {
+  /** As in the message, for example `quotas.running_tasks`. */
+  readonly field: string;
+  readonly description: string;
+}
+
+const namePattern = /^[a-z0-9][a-z0-9_-]{0,62}$/;
+const nameWords = "1 to 63 of a-z, 0-9, - and _, beginning with a letter or a digit";
+
+/** Everything that is wrong with the settings of a project; empty when nothing is. */
+export function projectProblems(project: Project): ProjectProblem[] {
+  const { name, title, repository, defaultBranch, credentialsSecret, webhookSecret, cacheZone, quotas } = project;
+  const problems: ProjectProblem[] = [];
+  const check = (field: string, wrong: string | undefined): void => {
+    if (wrong !== undefined) problems.push({ field, description: wrong });
+  };
+  const named = (text: string) => (namePattern.test(text) ? undefined : `"${text}" is no name: give ${nameWords}`);
+  const optional = (text: string) => (text === "" ? undefined : named(text));
+  check("name", named(name));
+  check("title", title.length <= limits.projectTitleChars ? undefined : `is longer than ${limits.projectTitleChars}`);
+  check("repository", repository === "" ? undefined : repositoryProblem(repository));
+  check("default_branch", defaultBranch === "" ? undefined : branchProblem(defaultBranch));
+  check("credentials_secret", optional(credentialsSecret));
+  check("webhook_secret", optional(webhookSecret));
+  check("cache_zone", optional(cacheZone));
+  const bound = (value: number | undefined) => ((value ?? 0) >= 0 ? undefined : "is less than 0: 0 means no bound");
+  check("quotas.running_tasks", bound(quotas?.runningTasks));
+  check("quotas.unfinished_runs", bound(quotas?.unfinishedRuns));
+  for (const [field, wrong] of retentionProblems(project.retention)) check(`retention.${field}`, wrong);
+  return problems;
+}
+
+function repositoryProblem(text: string): string | undefined {
+  if (text.length > limits.repositoryChars) return `is longer than ${limits.repositoryChars} characters`;
+  if (/[\s\p{Cc}]/u.test(text)) return "has a space or a control character";
+  if (text.startsWith("/")) return undefined;
+  const url = URL.canParse(text) ? new URL(text) : undefined;
+  if (url === undefined || !["https:", "http:", "ssh:"].includes(url.protocol)) {
+    return `"${text}" is none of https://…, http://…, ssh://USER@HOST/PATH and /path`;
+  }
+  // A user alone is how SSH knows whose key it is; everything else opens something and belongs into a secret.
+  if (url.password !== "" || (url.username !== "" && url.protocol !== "ssh:")) {
+    return "has credentials in it: put them into a secret and name that with credentials_secret";
+  }
+  return url.hostname === "" ? "has no host" : undefined;
+}
+
+/** As git's own rules, as far as they keep an argument from being taken for an option or for several. */
+function branchProblem(text: string): string | undefined {
+  const fine = text.length <= limits.refChars && /^(?!-)[^\s\p{Cc}~^:?*[\\]+$/u.test(text) && !text.includes("..");
+  return fine ? undefined : `"${text}" is no name of a branch`;
+}
+
+function retentionProblems(retention: ProjectRetention | undefined): (readonly [string, string | undefined])[] {
+  if (retention === undefined) return [];
+  const { runsMax, runAge, logAge, artifactAge } = retention;
+  const age = (duration: Parameters<typeof durationMs>[0] | undefined) =>
+    duration === undefined || durationMs(duration) > 0 ? undefined : "must be longer than 0";
+  return [
+    ["runs_max", runsMax === undefined || runsMax >= 1 ? undefined : "must be at least 1"],
+    ["run_age", age(runAge)],
+    ["log_age", age(logAge)],
+    ["artifact_age", age(artifactAge)],
+  ];
+}

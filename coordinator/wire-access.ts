@@ -1,0 +1,52 @@
+import { join } from "node:path";
+import { AuditService } from "../proto/gen/millrace/v1/audit_pb.ts";
+import { ProjectService } from "../proto/gen/millrace/v1/project_pb.ts";
+import type { Clock } from "../shared/clock.ts";
+import type { Sqlite } from "../shared/sqlite/sqlite.ts";
+import type { Belongings } from "./api/admission.ts";
+import { type AuthenticateDeps, authenticator } from "./api/authenticate.ts";
+import { auditService } from "./api/grpc/audit-service.ts";
+import { type MountedService, mounted } from "./api/grpc/grpc-server.ts";
+import { projectService } from "./api/grpc/project-service.ts";
+import { openTokens } from "./delivery/access/tokens.ts";
+import { storedAudit } from "./delivery/audit/stored-audit.ts";
+import type { Environments } from "./delivery/environment/environments.ts";
+import { openProjects, type StoredProjectsDeps } from "./delivery/project/stored-projects.ts";
+import { approvedCandidates, type CandidatesDeps } from "./delivery/run/candidates.ts";
+import type { KeptRuns, RunProjects } from "./delivery/run/runs.ts";
+
+export interface AccessParts {
+  readonly data: string;
+  readonly sqlite: Sqlite;
+  readonly store: StoredProjectsDeps["store"] & CandidatesDeps["store"];
+  readonly fingerprint: string | undefined;
+  readonly clock: Clock;
+  readonly environments: Pick<Environments, "projectOf">;
+  readonly enrolmentTokens: AuthenticateDeps["enrolmentTokens"];
+  readonly onError: (error: unknown) => void;
+  /** Asked once they are there: runs need projects, and projects are asked for runs. */
+  readonly runs: () => RunProjects & Pick<KeptRuns, "active">;
+}
+
+/** Who may do what, where, and what belongs to whom. */
+export async function wireAccess(parts: AccessParts) {
+  const { data, sqlite, store, fingerprint, clock, environments, enrolmentTokens, onError, runs } = parts;
+  const unfinishedRuns = (project: string) =>
+    runs()
+      .active()
+      .filter((run) => run.project === project).length;
+  const tokens = await openTokens({ sqlite, dir: join(data, "tokens"), fingerprint, clock });
+  const projects = await openProjects({ store, clock, unfinishedRuns });
+  const belongings: Belongings = {
+    projectOfRun: (run) => runs().projectOf(run),
+    projectOfEnvironment: environments.projectOf,
+  };
+  const candidates = approvedCandidates({ sqlite, store, clock, onError });
+  const audit = storedAudit({ sqlite, store, clock, onError });
+  const guards = { authenticate: authenticator({ tokens, enrolmentTokens }), belongings, audit };
+  const services: MountedService[] = [
+    mounted(ProjectService, projectService(projects)),
+    mounted(AuditService, auditService(audit)),
+  ];
+  return { tokens, projects, candidates, guards, services };
+}
