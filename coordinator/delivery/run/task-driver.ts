@@ -95,6 +95,11 @@ export class TaskDriver {
     this.#admissions.resume(actors);
   }
 
+  /** A project may run more, or less, than before. */
+  quotasChanged(): void {
+    this.#admissions.quotasChanged();
+  }
+
   /** Why a task does not begin yet, as it is at this moment; undefined when that is not for want of a place. */
   waitOf(run: string, task: string): AdmissionWait | undefined {
     return this.#admissions.waitOf(run, task);
