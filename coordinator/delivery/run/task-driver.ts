@@ -66,6 +66,8 @@ export class TaskDriver {
   readonly #prepared = new Map<string, PreparedAction>();
   readonly #preparing: BoundedWork;
   readonly #admissions: Admissions<RunActor>;
+  /** What is submitted when an execution of the same task has ended that is being stopped, by the id of that one. */
+  readonly #postponed = new Map<string, { readonly actor: RunActor; readonly task: TaskState }>();
   /** Executions that are to end because a newer run takes their place, with what is said of it. */
   readonly #superseded = new Map<string, string>();
   readonly #stopped = new AbortController();
@@ -254,6 +256,9 @@ export class TaskDriver {
   async #submit(actor: RunActor, task: TaskState): Promise<void> {
     const { name, round, executionId, actionDigest } = task;
     const { run, project } = actor.state;
+    // Skipped, and wanted again at once: no task is executed twice at one time.
+    const former = executionIdOf(actor.state, { name, round: round - 1 });
+    if (this.#executions.has(former)) return void this.#postponed.set(former, { actor, task });
     this.#executions.set(executionId, { actor, task: name, round });
     try {
       const known = this.#prepared.get(executionId);
@@ -307,7 +312,13 @@ export class TaskDriver {
       : await this.#conclusion(actor, task, execution);
     await this.#do(actor, { ...command, round });
     // It was skipped, or begun anew, while it was stopped: then no event tells of its end.
-    if (!this.#stopped.signal.aborted && this.#executions.delete(id)) await this.#deps.scheduler.forget(id);
+    if (this.#stopped.signal.aborted || !this.#executions.delete(id)) return;
+    const next = this.#postponed.get(id);
+    this.#postponed.delete(id);
+    if (next !== undefined && next.task.status === TaskStatus.QUEUED) {
+      this.#background(this.#submit(next.actor, next.task));
+    }
+    await this.#deps.scheduler.forget(id);
   }
 
   async #conclusion(actor: RunActor, task: TaskState, execution: ExecutionOutcome): Promise<ChangeTask> {

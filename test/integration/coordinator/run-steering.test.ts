@@ -4,6 +4,7 @@ import { expect, onTestFinished, test } from "vitest";
 import type { Assign } from "../../../proto/gen/millrace/v1/dispatch_pb.ts";
 import { EndingKind, RunStatus, TaskStatus, WaitCause } from "../../../proto/gen/millrace/v1/event_pb.ts";
 import type { Run } from "../../../proto/gen/millrace/v1/run_pb.ts";
+import { subjects } from "../../../shared/bus/subjects.ts";
 import { type BusAgent, busAgent } from "../../support/bus-agent.ts";
 import { type Clients, startTestCoordinator } from "../../support/coordinator.ts";
 import { submitText, work } from "../../support/runs.ts";
@@ -17,9 +18,15 @@ async function start(data: string, id: string, slots = 1) {
   return {
     person,
     stop: coordinator.stop,
-    async join(): Promise<{ agent: BusAgent; machine: Clients }> {
-      const machine = await coordinator.asAgent(id);
-      const agent = await busAgent(bus, { id, slots });
+    /** Gives, when it listens, the moment at which it is asked to take an execution, whatever it answers. */
+    async listen(): Promise<{ readonly asked: Promise<void> }> {
+      const { promise: asked, resolve } = Promise.withResolvers<void>();
+      onTestFinished(await bus.subscribe(subjects.assign(id), () => resolve()));
+      return { asked };
+    },
+    async join(as = id): Promise<{ agent: BusAgent; machine: Clients }> {
+      const machine = await coordinator.asAgent(as);
+      const agent = await busAgent(bus, { id: as, slots });
       await machine.agents.joinFarm({ agent: agent.info });
       agent.heartbeat();
       return { agent, machine };
@@ -154,6 +161,29 @@ test("a finished run goes on when it is re-run, over a restart, and whoever watc
   expect(await listed()).toMatchObject({ status: RunStatus.SUCCEEDED });
   await after.person.runs.commentRun({ run, text: "at last" });
   expect((await stateOf(after.person, run)).comments).toMatchObject([{ text: "at last", principal: "token:admin" }]);
+});
+
+test("a task that was skipped while an agent was asked is not executed once more before that has come to an end", async () => {
+  const data = tempDir();
+  const yaml = "name: p\nstages: { s: { tasks: { t: { run: x, cache: false } } } }\n";
+  const { person, listen, join: enter } = await start(data, "a");
+  const { agent } = await enter();
+  agent.answer = "silence";
+  const { asked } = await listen();
+  const run = await submitText(person, yaml);
+  await asked;
+  await person.runs.skipTask({ run, task: "t" });
+  expect((await stateOf(person, run)).status).toBe(RunStatus.SUCCEEDED);
+  await person.runs.retryRun({ run, tasks: ["t"] });
+  const other = (await enter("b")).agent;
+  const database = new Database(join(data, "coordinator.db"), { readonly: true });
+  onTestFinished(() => void database.close());
+  const again = await other.nextAssign();
+  expect(again.executionId).toBe(`${run}.s.t.2`);
+  const unfinished = database.prepare("SELECT id FROM execution WHERE outcome IS NULL").pluck().all();
+  expect(unfinished).toEqual([`${run}.s.t.2`]);
+  await other.report(again);
+  await until(person, run, statusIs(RunStatus.SUCCEEDED));
 });
 
 /** Sends the output of an attempt, which goes on. */
