@@ -1,5 +1,5 @@
 import { readFileSync, realpathSync, statSync } from "node:fs";
-import { dirname, join, resolve, sep } from "node:path";
+import { dirname, join, resolve } from "node:path";
 import { from } from "../shared/errors.ts";
 import { limits } from "../shared/limits.ts";
 import type { ReadFile } from "../shared/pipeline/includes.ts";
@@ -7,13 +7,13 @@ import { defaultPipelinePath, pipelineFolder } from "../shared/pipeline/pipeline
 
 /**
  * Reads files that a pipeline includes from the folder of its source, as the coordinator will read them from the tree:
- * nothing outside of it, wherever links lead.
+ * files and no links, so nothing outside of it.
  */
 export function readingFrom(dir: string): ReadFile {
   return (path) => {
     try {
       const file = realpathSync(join(dir, path));
-      if (!file.startsWith(realpathSync(dir) + sep)) return undefined;
+      if (file !== join(realpathSync(dir), path)) return undefined;
       const stat = statSync(file);
       return stat.isFile() && stat.size <= limits.includedBytes ? readFileSync(file, "utf8") : undefined;
     } catch (error) {

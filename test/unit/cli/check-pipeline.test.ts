@@ -55,11 +55,14 @@ test("a file with parameters or includes is checked each time, with what it is g
   expect(problem).toMatchObject({ file: "more.yaml", line: 2, column: 3, hint: 'did you mean "timeout"?' });
 });
 
-test("nothing outside the folder is included, wherever links lead", async () => {
+test("files of the folder are included, and nothing that links lead to", async () => {
   const { check, dir } = checker();
   writeFileSync(join(dir, "../outside.yaml"), "defaults: { timeout: 1m }\n");
   symlinkSync("../outside.yaml", join(dir, "link.yaml"));
-  for (const path of ["link.yaml", "../outside.yaml", "/etc/passwd"]) {
+  writeFileSync(join(dir, "inside.yaml"), "defaults: { timeout: 1m }\n");
+  symlinkSync("inside.yaml", join(dir, "inner-link.yaml"));
+  expect(await check(`${right}include: [./inside.yaml]\n`)).toEqual([]);
+  for (const path of ["link.yaml", "inner-link.yaml", "../outside.yaml", "/etc/passwd"]) {
     expect(await check(`${right}include: [${path}]\n`), path).not.toEqual([]);
   }
 });

@@ -1,4 +1,3 @@
-import { performance } from "node:perf_hooks";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { limits } from "../../../../shared/limits.ts";
@@ -75,11 +74,11 @@ describe("a hostile expression", () => {
     ["is a long chain", "1".padEnd(999, "+1")],
     ["is longer than may be", "1".padEnd(limits.celChars + 1, "+1")],
   ])("that %s ends within a second, refused or not", (_, text) => {
-    const startedMs = performance.now();
+    const before = process.cpuUsage();
     const long = { branch: "a".repeat(limits.celTextChars) };
     const reading = readExpression(text);
     if ("value" in reading) reading.value.evaluate(long, () => true);
-    expect(performance.now() - startedMs).toBeLessThan(1_000);
+    expect(process.cpuUsage(before).user / 1_000).toBeLessThan(1_000);
   });
 
   it("is refused before it is evaluated when it could take long", () => {
@@ -102,9 +101,9 @@ describe("a hostile expression", () => {
       fc.property(grown, (text) => {
         const reading = readExpression(text);
         if ("wrong" in reading) return;
-        const startedMs = performance.now();
+        const before = process.cpuUsage();
         reading.value.evaluate({ branch: "a".repeat(limits.celTextChars) }, () => true);
-        expect(performance.now() - startedMs).toBeLessThan(1_000);
+        expect(process.cpuUsage(before).user / 1_000).toBeLessThan(1_000);
       }),
     );
   });

@@ -8,6 +8,9 @@ import { parsed, tasksOf, withTask } from "../../../support/pipelines.ts";
 /** JSON is YAML, so made-up values need no writer of their own. */
 const text = (value: unknown) => JSON.stringify(value);
 
+const sorted = (record: Readonly<Record<string, string>>) =>
+  text(Object.entries(record).toSorted(([a], [b]) => (a < b ? -1 : 1)));
+
 const word = fc.constantFrom("a", "b", "A", "1", "1.0", "1-0", "x y", "é", "*", "a".repeat(70));
 const words = fc.uniqueArray(word, { minLength: 1, maxLength: 4 });
 
@@ -37,7 +40,7 @@ it("a matrix has a task for each combination but those excluded, and those inclu
       const kept = all.filter(
         (one) => !excluded.some((out) => Object.entries(out).every(([key, value]) => one[key] === value)),
       );
-      const expected = new Set([...kept, ...include].map((one) => text(Object.entries(one).toSorted())));
+      const expected = new Set([...kept, ...include].map((one) => sorted(one)));
       fc.pre(expected.size > 0);
       const task = {
         run: "x",
@@ -48,7 +51,7 @@ it("a matrix has a task for each combination but those excluded, and those inclu
       const tasks = tasksOf(parsed(withTask(text(task))));
       expect(tasks).toHaveLength(expected.size * shards);
       expect(new Set(tasks.map(({ name }) => name)).size).toBe(tasks.length);
-      const found = tasks.map(({ variant: { shard, ...rest } }) => text(Object.entries(rest).toSorted()));
+      const found = tasks.map(({ variant: { shard: _shard, ...rest } }) => sorted(rest));
       expect(new Set(found)).toEqual(expected);
     }),
   );
