@@ -77,7 +77,8 @@ export function runService({
 
     ...steeringMethods(steering),
 
-    async decideGate({ $typeName: _, ...word }, context) {
+    async decideGate({ run, stage, decision, comment, binding, fields, checked }, context) {
+      const word = { run, stage, decision, comment, binding, fields, checked };
       return { gate: await gates.decideGate(askerOf(context), word) };
     },
 
