@@ -36,6 +36,7 @@ export function agentCommand(): Command {
     .option("--only-named-tools", "look for no tools but those that --tool names: an agent starts half a second sooner")
     .option("--sandbox <level>", "bubblewrap or none (default: bubblewrap where it works)")
     .option("--hide <dir...>", "folder that tasks in a sandbox do not see, besides the agent's own")
+    .option("--source-path <dir...>", "folder below which runs may read git repositories by their path")
     .option("--ephemeral", "run one task, then end and be forgotten")
     .option("--data <dir>", "folder for the agent's store and state (default ~/.local/state/millrace/agent)")
     .option("--name <id>", "id of a new agent (default: made of the machine's name)")

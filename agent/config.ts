@@ -36,6 +36,8 @@ export interface AgentConfig {
   readonly sandbox: SandboxLevel | undefined;
   /** Folders that tasks in a sandbox do not see, beside `data`; absolute. */
   readonly hide: readonly string[];
+  /** Below which repositories may be read by their path; absolute. */
+  readonly sourcePath?: readonly string[];
   /** Runs one task and ends. */
   readonly ephemeral: boolean;
   /** Holds the agent's id while the agent is a member of the farm; for whoever waits for that. Absolute. */
@@ -103,6 +105,7 @@ const schema = z.object({
     .describe("true or false: look for no tools but those that --tool names"),
   sandbox: z.enum(["bubblewrap", "none"], "neither bubblewrap nor none").optional(),
   hide: list(z.string()),
+  sourcePath: list(z.string()),
   readyFile: z.string().optional(),
   upgrade: z
     .stringbool()
@@ -115,7 +118,10 @@ const schema = z.object({
 
 /** @throws MillraceError invalid_argument naming everything that is wrong; failed_precondition inside of too many farms */
 export function readAgentConfig(sources: ConfigSources): AgentConfig {
-  const { token, tokenFile, pool, label, data, hide, tool, credentials, ...rest } = readConfig(schema, sources);
+  const { token, tokenFile, pool, label, data, hide, sourcePath, tool, credentials, ...rest } = readConfig(
+    schema,
+    sources,
+  );
   const labels = Object.fromEntries(
     label.map((pair) => [pair.slice(0, pair.indexOf("=")), pair.slice(pair.indexOf("=") + 1)]),
   );
@@ -138,6 +144,7 @@ export function readAgentConfig(sources: ConfigSources): AgentConfig {
     onlyNamedTools: rest.onlyNamedTools,
     sandbox: rest.sandbox,
     hide: hide.map((folder) => resolve(folder)),
+    sourcePath: sourcePath.map((folder) => resolve(folder)),
     readyFile: rest.readyFile === undefined ? undefined : resolve(rest.readyFile),
     trial: rest.trial,
     upgrade: rest.upgrade,

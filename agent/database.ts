@@ -4,6 +4,7 @@ import { type OpenSqliteOptions, openSqlite } from "../shared/sqlite/open.ts";
 import type { SchemaPart, Sqlite } from "../shared/sqlite/sqlite.ts";
 import { namedCacheSchema } from "./caches/cache-shelf.ts";
 import { hostOperationSchema } from "./operations/journal.ts";
+import { sourceSchema } from "./source/object-map.ts";
 import { unitSchema } from "./units/units.ts";
 
 /** Tables that are the agent's as a whole; those of its parts are theirs. */
@@ -40,7 +41,11 @@ export interface AgentDatabaseOptions {
  */
 export async function openAgentDatabase({ path, onError }: AgentDatabaseOptions): Promise<Sqlite> {
   const open = () =>
-    openSound({ path, schema: [agentDatabaseSchema, hostOperationSchema, unitSchema, namedCacheSchema], onError });
+    openSound({
+      path,
+      schema: [agentDatabaseSchema, hostOperationSchema, unitSchema, namedCacheSchema, sourceSchema],
+      onError,
+    });
   return open().catch((error: unknown) => {
     const failure = from(error);
     if (failure.code !== "data_loss") throw failure;

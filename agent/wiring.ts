@@ -36,7 +36,7 @@ import { folderCaches } from "./caches/folder-caches.ts";
 import type { AgentConfig } from "./config.ts";
 import { confine } from "./confine.ts";
 import { openAgentDatabase } from "./database.ts";
-import { type KeyFile, openKeyFile } from "./enrolment/agent-keys.ts";
+import { type KeyFile, keyFileOf, openKeyFile } from "./enrolment/agent-keys.ts";
 import { enrollingCoordinator, enrolment } from "./enrolment/enrolment.ts";
 import { choosingExecutor } from "./executor/choosing-executor.ts";
 import { collectingExecutor } from "./executor/collecting-executor.ts";
@@ -59,6 +59,7 @@ import { operationJournaling } from "./operations/operating-executor.ts";
 import { openOutbox } from "./outbox/outbox.ts";
 import { type Patiently, patience } from "./retry.ts";
 import { openRunner } from "./runner/runner.ts";
+import { openTaskSecrets, type TaskSecrets } from "./secrets/task-secrets.ts";
 import { attempts } from "./session/attempts.ts";
 import { busLoginOf, busServersOf, busTrustOf, type ReachedCoordinator } from "./session/bus-servers.ts";
 import { agentIdentity } from "./session/identity.ts";
@@ -72,6 +73,7 @@ import { openTools } from "./tools/tools.ts";
 import type { FailedProgram } from "./upgrade/upgrade-state.ts";
 import type { UpgradeFarm, Upgrader } from "./upgrade/upgrader.ts";
 import { type MachineParts, wireOperations } from "./wire-operations.ts";
+import { sourceFeatures, wireSource } from "./wire-source.ts";
 
 export interface AgentDependencies {
   readonly clock: Clock;
@@ -114,13 +116,16 @@ export async function wireAgent(
   const farm = grpcCas({ transport });
 
   const { mode, runner } = await wireRunner({ data, folder, clock, onError, opened });
-  const { logs, bounded, leftovers } = await wireLogs({ config, transport, folder, clock, onError, opened });
+  const secrets = await openTaskSecrets({ agentId: id, name: runnerName(data), folder });
+  opened.defer(() => secrets.close());
+  const { logs, bounded, leftovers } = await wireLogs({ config, transport, folder, secrets, clock, onError, opened });
 
   const confined = await confine(config, runner, data);
   const tools = await openTools({
     ...{ named: config.tools, onlyNamed: config.onlyNamedTools === true, path: confined.path, clock, onError },
     onChange: () => {
       info.tools = tools.list().map(toolMessage);
+      info.features = features();
       membership.renew();
     },
   });
@@ -141,15 +146,20 @@ export async function wireAgent(
   const read = readingExecutor(layOut, store);
   const conclude = concludingExecutor(read, own);
   const kept = { logs: bounded, farm, folder: folder("spool"), patiently, ending: ending.signal };
-  const log = loggingExecutor(conclude, kept);
+  const log = secrets.unsealing(loggingExecutor(conclude, kept));
 
   // Beside it, what outlives its task: the same two ends, and between them no input root and no runner.
   const hosting = { logs, shelf, store, onStep, unitsEnd, ending: ending.signal };
   const { journal, operation } = await wireOperations({ ...parts, ...hosting });
-  const executor = reportingExecutor(choosingExecutor(log, operation), { agentId: id, own });
+  const imports = await wireSource({ ...parts, path: confined.path, allowedPaths: config.sourcePath, own });
+  const choices = { actions: log, operations: operation, imports: secrets.unsealing(imports) };
+  const executor = reportingExecutor(choosingExecutor(choices), { agentId: id, own });
 
-  const features = [`input-root:${mode.kind}`, runner.feature, `sandbox:${confined.sandbox}`];
-  const info = describeAgent(id, config, { features, tools: tools.list(), upgrades });
+  const found = [`input-root:${mode.kind}`, runner.feature, `sandbox:${confined.sandbox}`];
+  if (upgrades !== undefined) found.push(upgradeFeature);
+  const features = () => [...found, ...sourceFeatures(tools.list())];
+  const described = { features: features(), tools: tools.list(), upgrades, sealingKey: secrets.publicKey };
+  const info = describeAgent(id, config, described);
   // These three know each other: what runs ends in the outbox, which sends by way of the session, which names both.
   const onChange = () => membership.announce();
   const send = (...call: Parameters<typeof membership.report>) => membership.report(...call);
@@ -257,11 +267,6 @@ function connectBus(answer: BusAddress, { id, keys, reached, onError, onRefused 
   });
 }
 
-/** A file for each coordinator: an agent shows none of them what it has for another. */
-function keyFileOf(coordinator: string): string {
-  return join("enrolments", `${hash("sha256", coordinator).slice(0, 16)}.json`);
-}
-
 /** What the farm of this agent does for its upgrades. */
 function upgradeFarm(transport: Transport, sayFailed: UpgradeFarm["sayFailed"]): UpgradeFarm {
   const farm = createClient(AgentService, transport);
@@ -288,13 +293,17 @@ interface RunnerParts extends Pick<StoreParts, "folder" | "clock" | "onError" | 
   readonly data: string;
 }
 
+/** Of the folder and not of the id: two farms on one machine may both have an "agent-1". */
+function runnerName(data: string): string {
+  return `millrace-${hash("sha256", data).slice(0, 16)}`;
+}
+
 /** What runs processes, and how it lays out their inputs; the folder of the input roots is empty then. */
 async function wireRunner({ data, folder, clock, onError, opened }: RunnerParts) {
   mkdirSync(folder("work"), { recursive: true });
   const mode = await probeInputRootMode(folder("work"));
   const runner = await openRunner({
-    // Of the folder and not of the id: two farms on one machine may both have an "agent-1".
-    name: `millrace-${hash("sha256", data).slice(0, 16)}`,
+    name: runnerName(data),
     stateFile: folder("containment"),
     startsFile: folder("process-starts.log"),
     namespace: mode.kind === "overlay" ? mode.namespace : [],
@@ -309,10 +318,11 @@ async function wireRunner({ data, folder, clock, onError, opened }: RunnerParts)
 
 interface LogParts extends Pick<StoreParts, "config" | "folder" | "clock" | "onError" | "opened"> {
   readonly transport: Transport;
+  readonly secrets: TaskSecrets;
 }
 
 /** The logs of this start (`bounded`: for tasks), and what an earlier one left of its own. */
-async function wireLogs({ config, transport, folder, clock, onError, opened }: LogParts) {
+async function wireLogs({ config, transport, folder, secrets, clock, onError, opened }: LogParts) {
   const client = createClient(LogService, transport);
   const open = () => {
     const logs = logStreamer({ client, clock, onError });
@@ -320,7 +330,7 @@ async function wireLogs({ config, transport, folder, clock, onError, opened }: L
     return logs;
   };
   const aside = { spoolFolder: folder("spool"), folder: folder("leftovers"), logs: open() };
-  const leftovers = await setAsideLeftovers({ ...aside, clock, onError });
+  const leftovers = await setAsideLeftovers({ ...aside, ...secrets, clock, onError });
   const logs = open();
   const bounds = { spoolBytes: config.spoolBytes, cutOffMs: limits.logCutOffMs, awayMs: limits.farmAwayMs };
   const bounded = boundedLogs(logs, { clock, bounds, onError });
@@ -368,9 +378,10 @@ async function wireStore({ config, folder, database, farm, patiently, clock, onE
 interface Offered extends Pick<AgentDependencies, "upgrades"> {
   readonly features: readonly string[];
   readonly tools: readonly FoundTool[];
+  readonly sealingKey: Uint8Array;
 }
 
-function describeAgent(id: string, config: AgentConfig, { features, tools, upgrades }: Offered): AgentInfo {
+function describeAgent(id: string, config: AgentConfig, { features, tools, upgrades, sealingKey }: Offered): AgentInfo {
   return create(AgentInfoSchema, {
     id,
     session: randomUUID(),
@@ -378,9 +389,10 @@ function describeAgent(id: string, config: AgentConfig, { features, tools, upgra
     version,
     slots: config.slots,
     labels: { os: platform(), arch: arch(), ...config.labels },
-    features: [...features, ...(upgrades === undefined ? [] : [upgradeFeature])],
+    features: [...features],
     tools: tools.map(toolMessage),
     ...(upgrades?.failed === undefined ? {} : { failedUpgrade: upgrades.failed }),
     ephemeral: config.ephemeral,
+    sealingKey,
   });
 }

@@ -87,7 +87,7 @@ export async function incremental(): Promise<Measured> {
 }
 
 /** As old as a checkout usually is. */
-function makeSource(source: string): void {
+export function makeSource(source: string): void {
   const agedS = Date.now() / 1000 - 3600;
   for (let folder = 0; folder < folders; folder++) {
     const path = join(source, `src/p${folder % 50}/d${folder}`);
@@ -103,11 +103,11 @@ function makeSource(source: string): void {
   writeFileSync(join(source, "millrace.yaml"), `name: bench\nstages:\n  s:\n    tasks:\n      t: ${task}\n`);
 }
 
-function git(folder: string, ...args: string[]): void {
+export function git(folder: string, ...args: string[]): void {
   execFileSync("git", args, { cwd: folder, stdio: ["ignore", "ignore", "inherit"] });
 }
 
-function timed(run: () => void): number {
+export function timed(run: () => void): number {
   const start = performance.now();
   run();
   return performance.now() - start;

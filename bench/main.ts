@@ -12,12 +12,14 @@ const benches: Readonly<Record<string, () => Promise<Measured>>> = {
   warm: async () => (await import("./warm.ts")).warm(),
   submit: async () => (await import("./submit.ts")).submit(),
   incremental: async () => (await import("./incremental.ts")).incremental(),
+  import: async () => (await import("./source-import.ts")).sourceImport(),
   "cas-wire": async () => (await import("./cas-wire.ts")).casWire(),
   cas: async () => (await import("./cas.ts")).cas(),
   logs: async () => (await import("./logs.ts")).logs(),
   scale: async () => (await import("./scale.ts")).scale(),
   recover: async () => (await import("./recover.ts")).recover(),
   sandbox: async () => (await import("./sandbox.ts")).sandbox(),
+  masking: async () => (await import("./masking.ts")).masks(),
 };
 
 /** What docs/performance.md tells; only `all` writes it, so that its figures are of one machine and one hour. */

@@ -117,6 +117,11 @@ const entries: readonly CommandEntry[] = [
     load: async () => (await import("../cli/commands/token.ts")).tokenCommand(),
   },
   {
+    name: "secret",
+    summary: "set, list and remove secrets of projects",
+    load: async () => (await import("../cli/commands/secret.ts")).secretCommand(),
+  },
+  {
     name: "audit",
     summary: "show who changed what, and that nobody changed the record",
     load: async () => (await import("../cli/commands/audit.ts")).auditCommand(),

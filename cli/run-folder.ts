@@ -1,6 +1,7 @@
 import { randomUUID } from "node:crypto";
+import type { MessageInitShape } from "@bufbuild/protobuf";
 import { EndingKind, RunStatus, TaskStatus } from "../proto/gen/millrace/v1/event_pb.ts";
-import type { Run } from "../proto/gen/millrace/v1/run_pb.ts";
+import type { Run, RunRequestSchema } from "../proto/gen/millrace/v1/run_pb.ts";
 import { MillraceError } from "../shared/errors.ts";
 import type { StatCache } from "../shared/stat-cache/stat-cache.ts";
 import { type Connection, withConnection } from "./connection.ts";
@@ -14,6 +15,8 @@ import type { Console } from "./output/console.ts";
 import { runResultJson } from "./output/run-json.ts";
 import { runSummary } from "./output/run-summary.ts";
 import type { GivenParams } from "./param-option.ts";
+import { submitArchive } from "./submit-archive.ts";
+import { submitCommit } from "./submit-commit.ts";
 import { submitSource } from "./submit-source.ts";
 
 /** Of `millrace run`, as commander gives them. */
@@ -21,6 +24,11 @@ export interface RunOptions extends ConnectionOptions {
   readonly pipeline: string;
   readonly stage: readonly string[];
   readonly task: readonly string[];
+  /** A commit of this repository; true: of the project's. */
+  readonly git?: string | true;
+  readonly ref?: string;
+  /** A tar. */
+  readonly archive?: string;
   readonly project?: string;
   readonly param: GivenParams;
   readonly local?: boolean;
@@ -39,8 +47,16 @@ export interface RunFolder {
 
 /** Runs a folder whose pipeline file was checked, follows the run, and sets the exit status to its outcome. */
 export async function runFolder(folder: RunFolder, options: RunOptions): Promise<void> {
-  const { console } = folder;
-  const runOn = (farm: ConnectionOptions) => withConnection(farm, (connection) => runWith(connection, folder, options));
+  await onFarm(folder.console, options, (farm) =>
+    withConnection(farm, (connection) => runWith(connection, folder, options)),
+  );
+}
+
+async function onFarm(
+  console: Console,
+  options: RunOptions,
+  runOn: (farm: ConnectionOptions) => Promise<void>,
+): Promise<void> {
   if (options.local !== true) return runOn(options);
   const { withLocalFarm } = await import("./up/local-farm.ts");
   const report = (part: string, problem: string) => console.note(`${console.colors.dim(`${part}:`)} ${problem}`);
@@ -48,9 +64,36 @@ export async function runFolder(folder: RunFolder, options: RunOptions): Promise
 }
 
 async function runWith(connection: Connection, folder: RunFolder, options: RunOptions): Promise<void> {
-  const { console, statCache } = folder;
-  const name = await submit(connection, folder, options);
-  void statCache.then((cache) => cache.close()); // long before a run that is followed has ended
+  const { console, statCache, dir } = folder;
+  const name = await submit(console, options, async (submission) => {
+    const submitted = await submitSource(connection, { ...submission, dir, statCache });
+    void statCache.then((cache) => cache.close()); // long before a run that is followed has ended
+    return submitted;
+  });
+  await conclude(connection, { console, name }, options);
+}
+
+/** Runs what is in no folder here, a commit or an archive, in the same way. */
+export async function runElsewhere(console: Console, options: RunOptions): Promise<void> {
+  const { git, ref = "", archive: file } = options;
+  const runOn = (farm: ConnectionOptions) =>
+    withConnection(farm, async (connection) => {
+      const name = await submit(console, options, (submission) => {
+        if (file !== undefined) return submitArchive(connection, { ...submission, file });
+        return submitCommit(connection, { ...submission, url: git === true ? "" : (git ?? ""), ref });
+      });
+      await conclude(connection, { console, name }, options);
+    });
+  await onFarm(console, options, runOn);
+}
+
+interface Submitted {
+  readonly console: Console;
+  /** Of the run. */
+  readonly name: string;
+}
+
+async function conclude(connection: Connection, { console, name }: Submitted, options: RunOptions): Promise<void> {
   if (options.detach) {
     if (options.json) return console.writeJson({ run: name, status: "running" });
     return console.write(`${name}\n`);
@@ -65,10 +108,17 @@ async function runWith(connection: Connection, folder: RunFolder, options: RunOp
   else await console.write(runSummary(outcome, console.colors));
 }
 
+/** What is submitted, however its source comes. */
+interface Submission {
+  readonly run: MessageInitShape<typeof RunRequestSchema>;
+  readonly signal: AbortSignal;
+  readonly console?: Console;
+}
+
 async function submit(
-  connection: Connection,
-  { dir, statCache, console }: RunFolder,
+  console: Console,
   options: RunOptions,
+  send: (submission: Submission) => Promise<string>,
 ): Promise<string> {
   const interrupted = new AbortController();
   const release = onInterrupts([
@@ -76,8 +126,7 @@ async function submit(
   ]);
   try {
     const quiet = options.json === true || options.quiet === true;
-    const name = await submitSource(connection, {
-      dir,
+    const name = await send({
       run: {
         pipelinePath: options.pipeline,
         idempotencyKey: randomUUID(),
@@ -87,7 +136,6 @@ async function submit(
         params: { ...options.param },
       },
       signal: interrupted.signal,
-      statCache,
       ...(quiet ? {} : { console }),
     });
     if (!quiet && !options.detach) console.note(console.colors.dim(`submitted as ${name}`));

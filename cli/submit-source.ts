@@ -1,6 +1,7 @@
 import type { MessageInitShape } from "@bufbuild/protobuf";
 import type { RunRequestSchema } from "../proto/gen/millrace/v1/run_pb.ts";
 import { from } from "../shared/errors.ts";
+import { checkoutOf } from "./checkout.ts";
 import type { Connection } from "./connection.ts";
 import { type UploadSourceOptions, uploadSource } from "./upload-source.ts";
 
@@ -19,9 +20,11 @@ export async function submitSource(
   options: SubmitSourceOptions,
 ): Promise<string> {
   const { dir, run, signal } = options;
+  const checkout = checkoutOf(dir, signal); // beside the upload
   const submit = async (assumeLast: boolean) => {
     const source = await uploadSource(connection, dir, { ...options, assumeLast });
-    return connection.runs.submitRun({ run, source }, { signal });
+    const git = await checkout;
+    return connection.runs.submitRun({ run, source, ...(git === undefined ? {} : { checkout: git }) }, { signal });
   };
   const { run: name } = await submit(true).catch((error: unknown) => {
     if (from(error).code !== "failed_precondition") throw error;

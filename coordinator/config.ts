@@ -36,6 +36,10 @@ export interface CoordinatorConfig {
   /** Default that of limits.ts. */
   readonly lease: LeaseTimes;
   readonly keeping: KeepingConfig;
+  /** Holds the key under which secrets are stored. */
+  readonly secretKeyFile: string;
+  /** Removes all secrets at the start. */
+  readonly forgetSecrets: boolean;
 }
 
 /** How much is kept, and for how long. `Infinity` is without a bound. */
@@ -122,6 +126,12 @@ const settings = z.object({
     .describe(
       "seconds after which a silent agent is lost and its work is placed again; heartbeats come five times as often, and host operations have three times as long",
     ),
+  secretKeyFile: z
+    .string()
+    .min(1)
+    .optional()
+    .describe("the file with the key of the secrets; `secret.key` in --data when not given"),
+  forgetSecrets: z.stringbool().or(z.boolean()).default(false).describe("true or false: remove all secrets first"),
   natsCredentials: z.string().min(1).describe("the file with the users of the NATS server, as `millrace up` writes it"),
   ...keepingSettings,
 });
@@ -143,7 +153,8 @@ const credentials = z.union([
 export async function readCoordinatorConfig(sources: ConfigSources): Promise<CoordinatorConfig> {
   const read = readConfig(settings, sources);
   const { data, dist, host, grpcPort, httpPort, advertise, insecure, tlsCert, tlsKey, lease, ...rest } = read;
-  const { tlsDir = join(data, "tls"), nats, agentNats, natsCa, natsCredentials, ...keeping } = rest;
+  const { tlsDir = join(data, "tls"), nats, agentNats, natsCa, natsCredentials, ...others } = rest;
+  const { secretKeyFile = join(data, "secret.key"), forgetSecrets, ...keeping } = others;
   const users = await readCredentials(natsCredentials);
   const { coordinator } = users;
   const tls = await chooseServerTls({ host, advertise, insecure, tlsCert, tlsKey, folder: tlsDir });
@@ -151,6 +162,7 @@ export async function readCoordinatorConfig(sources: ConfigSources): Promise<Coo
   const servers = agentNats ?? [nats];
   return {
     ...{ data, dist, host, grpcPort, httpPort, advertise, tls, tlsDir, lease: leaseTimes(lease * 1000), keeping },
+    ...{ secretKeyFile, forgetSecrets },
     bus: { servers: [nats], ...coordinator, trust: nats.startsWith("tls:") ? busTrust(ca, tls) : undefined },
     ...("agent" in users
       ? { agentBus: { servers, ...users.agent, ca } }

@@ -4,6 +4,7 @@ import { tokenSchema } from "./delivery/access/tokens.ts";
 import { auditSchema } from "./delivery/audit/stored-audit.ts";
 import { candidateSchema } from "./delivery/run/candidates.ts";
 import { runSummarySchema } from "./delivery/run/run-summaries.ts";
+import { secretSchema } from "./delivery/secret/stored-secrets.ts";
 import { actionCacheSchema } from "./farm/action-cache/sqlite-action-cache.ts";
 import { agentSchema } from "./farm/agents/bus-agent-registry.ts";
 import { enrolmentSchema } from "./farm/agents/sqlite-enrolments.ts";
@@ -22,6 +23,7 @@ export const coordinatorSchema: readonly SchemaPart[] = [
   poolSchema,
   tokenSchema,
   runSummarySchema,
+  secretSchema,
   candidateSchema,
   auditSchema,
 ];

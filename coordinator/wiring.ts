@@ -18,6 +18,7 @@ import { FlowService } from "../proto/gen/millrace/v1/flow_pb.ts";
 import { LogService } from "../proto/gen/millrace/v1/log_pb.ts";
 import { PoolService } from "../proto/gen/millrace/v1/pool_pb.ts";
 import { RunService } from "../proto/gen/millrace/v1/run_pb.ts";
+import { SecretService } from "../proto/gen/millrace/v1/secret_pb.ts";
 import { connectNatsBus } from "../shared/bus/nats-bus.ts";
 import { boundedCas } from "../shared/cas/bounded-cas.ts";
 import { openDiskCas } from "../shared/cas/disk-cas.ts";
@@ -46,6 +47,7 @@ import { type LogWriters, logService } from "./api/grpc/log-service.ts";
 import { poolService } from "./api/grpc/pool-service.ts";
 import { reflectionService } from "./api/grpc/reflection-service.ts";
 import { runService } from "./api/grpc/run-service.ts";
+import { secretService } from "./api/grpc/secret-service.ts";
 import { type GuardOptions, guarded, principalOf } from "./api/guard.ts";
 import { healthPages } from "./api/http/health-pages.ts";
 import { type HttpServerOptions, httpServer } from "./api/http/http-server.ts";
@@ -61,6 +63,8 @@ import type { ProjectView } from "./delivery/project/projects.ts";
 import { retentionOf } from "./delivery/project/retention.ts";
 import { RunEngine } from "./delivery/run/run-engine.ts";
 import { runSummaries } from "./delivery/run/run-summaries.ts";
+import { agentSealer } from "./delivery/secret/agent-sealer.ts";
+import { openStoredSecrets } from "./delivery/secret/stored-secrets.ts";
 import { completenessCheckingActionCache } from "./farm/action-cache/completeness-checking-action-cache.ts";
 import { keepResults } from "./farm/action-cache/keep-results.ts";
 import { sqliteActionCache } from "./farm/action-cache/sqlite-action-cache.ts";
@@ -86,6 +90,7 @@ import { coordinatorSchema } from "./schema.ts";
 import { sqliteEventStore } from "./store/sqlite-event-store.ts";
 import { wireAccess } from "./wire-access.ts";
 import { wirePools } from "./wire-pools.ts";
+import { endLogsIn, wireSources } from "./wire-sources.ts";
 
 /** A coordinator that serves. */
 export interface Coordinator {
@@ -111,6 +116,7 @@ export async function startCoordinator(config: CoordinatorConfig, log: Logger): 
     // store
     const sqlite = await openDatabase(config.data, own, onError);
     const store = sqliteEventStore({ sqlite });
+    const secrets = await openStoredSecrets({ sqlite, store, ...secretSettings(config), clock });
     const bus = own("bus", await firstConnection({ ...config.bus, name: "coordinator", clock, onError }));
 
     // farm
@@ -118,21 +124,20 @@ export async function startCoordinator(config: CoordinatorConfig, log: Logger): 
     const results = sqliteActionCache({ sqlite, clock });
     const actionCache = completenessCheckingActionCache(results, cas);
     const logs = own("logs", await openFileLogStore({ dir: join(config.data, "logs"), clock }));
-    const term = await nextTerm(sqlite);
-    const lostKeptMs = config.keeping.keepLostAgentsFor;
+    const [term, lostKeptMs] = [await nextTerm(sqlite), config.keeping.keepLostAgentsFor];
     const agents = busAgentRegistry({ bus, sqlite, clock, term, lease: config.lease, lostKeptMs, onError });
-    const letIn = await wireEnrolment(config, { sqlite, clock, own, agents, onError });
-    const { enrolments, enrolmentTokens } = letIn;
+    const enrolling = { sqlite, clock, own, agents, onError };
+    const { enrolments, enrolmentTokens, ...letIn } = await wireEnrolment(config, enrolling);
     const programs = filePrograms({ dist: config.dist ?? ownDist(), own: ownExecutable(), version });
     const upgrades = rollingUpgrades({ agents, programs, bus, version, clock, onError });
     const known = { agents, enrolments, fingerprint, sqlite, clock, onError };
     const pools = await wirePools({ config, ...known, scheduler: () => scheduler, grpcPort: () => ports.grpc });
     const scheduler: FarmScheduler = new FarmScheduler({
       ...{ bus, agents, pools, clock, term, lease: config.lease },
-      dispatcher: busDispatcher(bus),
+      dispatcher: busDispatcher(bus, agentSealer({ values: secrets, agents })),
       table: sqliteExecutionTable(sqlite),
       keep: keepResults({ cas, actionCache }),
-      attemptEnded: (executionId, attempt) => logs.finish({ executionId, attempt }, "gap"),
+      attemptEnded: endLogsIn(logs),
       onError,
     });
 
@@ -145,12 +150,13 @@ export async function startCoordinator(config: CoordinatorConfig, log: Logger): 
     const meters = metrics({ scheduler: () => scheduler.stats(), agents });
     const pinning = turns();
     const runs: RunEngine = new RunEngine({
-      ...{ store, summaries, cas, actionCache, scheduler, environments, projects, candidates, clock, pinning },
+      ...{ store, summaries, cas, actionCache, scheduler, environments, projects, candidates, secrets, clock, pinning },
       offers: () => [...agents.list().filter(isConnected).map(offerOf), ...pools.offers()],
       onEvent: meters.onEvent,
       onError,
     });
 
+    const { imports, gits } = wireSources({ runs, summaries, projects, scheduler, agents, cas, onError });
     const freeSpace = () => diskSpace(config.data);
     const keeper = keeping({
       ...{ ...config, settings: keepingSettings(config.keeping, projects), disk: freeSpace },
@@ -164,17 +170,19 @@ export async function startCoordinator(config: CoordinatorConfig, log: Logger): 
     const administered = { ...letting, clock, disk: freeSpace, keeping: keeper };
     const { agentBus, lease } = config;
     const joined = { agents, enrolments, scheduler, bus: agentBus, lease, programs, offerTo: upgrades.offerTo };
+    const runFace = { runs, gits, steering: runs, gates: runs, pins: runs, queue: scheduler.view, cas };
     const services = guard(
       [
         mounted(Capabilities, capabilitiesService()),
         mounted(ContentAddressableStorage, casService({ cas })),
         mounted(ByteStream, byteStreamService({ cas })),
         mounted(ActionCacheService, actionCacheService({ actionCache, cas, writer: callerOf })),
-        mounted(RunService, runService({ runs, steering: runs, gates: runs, pins: runs, queue: scheduler.view, cas })),
+        mounted(RunService, runService(runFace)),
         mounted(FlowService, flowService({ flows: flows({ runs, histories: runs, clock }) })),
         mounted(LogService, logService({ logs, writers: letIn.logWriters, runs, cas })),
         mounted(EnvironmentService, environmentService(environments)),
         mounted(PoolService, poolService(pools)),
+        mounted(SecretService, secretService(secrets)),
         mounted(AgentService, agentService(joined)),
         ...access.services,
         mounted(AdminService, adminService(administered)),
@@ -186,11 +194,9 @@ export async function startCoordinator(config: CoordinatorConfig, log: Logger): 
     const pages = [meters.page, ...healthPages(stopping.signal), ...installing, schemaPage()];
     const listening = listeners(config, { services, pages, onError, ports });
     // From here on the lifecycle closes what was opened, also when a part does not start.
-    const farm = [...letIn.parts, agents, upgrades, scheduler];
-    const parts = lifecycle([
-      ...[...opened.splice(0), ...farm, summaries, candidates, runs, keeper.collector],
-      ...[...listening, pools],
-    ]);
+    const farm = [...letIn.parts, agents, upgrades, scheduler, imports];
+    const delivery = [summaries, candidates, runs, keeper.collector];
+    const parts = lifecycle([...opened.splice(0), ...farm, ...delivery, ...listening, pools]);
     await parts.start();
     return { grpcPort: ports.grpc, httpPort: ports.http, stop: () => stop(stopping, parts) };
   } catch (error) {
@@ -236,6 +242,10 @@ function keepingSettings(config: KeepingConfig, projects: Pick<ProjectView, "fin
   };
   const policyOf = (project: string) => retentionOf(projects.find(project)?.retention, common);
   return { casBytesMax: config.casMaxBytes, cacheAgeMs: config.keepCacheFor, policyOf };
+}
+
+function secretSettings({ secretKeyFile, forgetSecrets }: CoordinatorConfig) {
+  return { keyFile: secretKeyFile, forget: forgetSecrets };
 }
 
 type Own = ReturnType<typeof ownedBy>;

@@ -1,5 +1,6 @@
+import { hash } from "node:crypto";
 import { mkdirSync, readFileSync } from "node:fs";
-import { dirname } from "node:path";
+import { dirname, join } from "node:path";
 import { z } from "zod";
 import { type BusKey, newBusKey } from "../../shared/bus/bus-key.ts";
 import { from, MillraceError } from "../../shared/errors.ts";
@@ -82,4 +83,9 @@ function readKeys(path: string): AgentKeys | undefined {
   const parsed = stored.safeParse(value);
   if (!parsed.success) throw new MillraceError("data_loss", problem);
   return parsed.data;
+}
+
+/** In the agent's data folder; one for each coordinator: an agent shows none of them what it has for another. */
+export function keyFileOf(coordinator: string): string {
+  return join("enrolments", `${hash("sha256", coordinator).slice(0, 16)}.json`);
 }

@@ -3,6 +3,7 @@ import { EndingKind, EndingSchema } from "../../proto/gen/millrace/v1/event_pb.t
 import type { Cas } from "../../shared/cas/cas.ts";
 import { uploadSnapshot } from "../../shared/merkle/upload-tree.ts";
 import type { Patiently } from "../retry.ts";
+import { warnOfSecrets } from "../secrets/search-outputs.ts";
 import type { LocalStore } from "../store/local-store.ts";
 import { collectOutputs } from "./collect-outputs.ts";
 import type { Conclusion, Executor, LaidOutTask } from "./executor.ts";
@@ -25,7 +26,12 @@ export function collectingExecutor(
       const started = task.time.now();
       const look = await task.root.look();
       try {
-        const { files, directories, symlinks, snapshot, problems } = await collectOutputs(look.path, promised, stop);
+        const collected = await collectOutputs(look.path, promised, stop);
+        const { files, directories, symlinks, snapshot, problems } = collected;
+        if (task.secrets !== undefined) {
+          const { masking } = task.secrets;
+          await warnOfSecrets(collected, { root: look.path, masking, spool: task.spool, signal: stop });
+        }
         const kept = store.keep(snapshot, stop);
         try {
           await patiently(stop, "uploading outputs", () => uploadSnapshot(farm, snapshot, { signal: stop }));

@@ -8,7 +8,14 @@ import {
   type ExecutedActionMetadata,
   ExecutedActionMetadataSchema,
 } from "../../proto/gen/build/bazel/remote/execution/v2/remote_execution_pb.ts";
-import type { Assign, Epoch, NamedCaches } from "../../proto/gen/millrace/v1/dispatch_pb.ts";
+import type {
+  Assign,
+  Epoch,
+  ImportPhase,
+  NamedCaches,
+  SealedSecrets,
+  SourceImport,
+} from "../../proto/gen/millrace/v1/dispatch_pb.ts";
 import {
   type Confinement,
   type DeploymentOutcome,
@@ -24,6 +31,7 @@ import type { Clock } from "../../shared/clock.ts";
 import type { Digest } from "../../shared/digest.ts";
 import { describeFullDisk, diskSpace, type StorageOwner } from "../../shared/disk-space.ts";
 import { from, isDiskFull, isRemote, MillraceError } from "../../shared/errors.ts";
+import type { Masking } from "../../shared/masking/masking.ts";
 import type { InputRoot } from "../input-root/input-root.ts";
 
 /**
@@ -53,6 +61,28 @@ export interface Assignment {
   readonly operation?: Assign;
   /** Set when its process must not be started a second time anywhere. */
   readonly once?: AtMostOnce;
+  /** Set for the import of a source. */
+  readonly importing?: Importing;
+  /** As they came. */
+  readonly sealedSecrets?: SealedSecrets;
+  /** Opened, for the time of the attempt. */
+  readonly secrets?: OpenSecrets;
+}
+
+/** An import of a source, and whom to tell how far it is. */
+export interface Importing {
+  readonly request: SourceImport;
+  readonly tell: (phase: ImportPhase) => void;
+}
+
+/** The secrets of an attempt. Nothing of it may leave the process but by the ways that it names. */
+export interface OpenSecrets {
+  /** Hides them in whatever leaves the agent. */
+  readonly masking: Masking;
+  /** For the process. */
+  readonly environment: Readonly<Record<string, string>>;
+  /** Absolute: holds those that the process reads from files. */
+  readonly folder?: string;
 }
 
 /** What an attempt needs to know whose process may have effects that must not happen twice. */

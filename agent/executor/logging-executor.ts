@@ -70,11 +70,15 @@ export function loggingExecutor(base: Executor<LoggedTask>, options: LoggingOpti
       await mkdir(folder, { recursive: true });
       const spool = join(folder, spoolName(task));
       const exclusive = durable === undefined ? constants.O_EXCL : 0;
-      const file = await open(spool, constants.O_CREAT | exclusive | constants.O_WRONLY, 0o644);
+      const file = await open(spool, constants.O_CREAT | exclusive | constants.O_WRONLY, 0o600);
       await file.close();
       let isSent = false;
       try {
-        const log = await logs.open({ executionId: task.executionId, attempt: task.attempt }, spool);
+        const log = await logs.open(
+          { executionId: task.executionId, attempt: task.attempt },
+          spool,
+          task.secrets?.masking,
+        );
         const done = await base
           .execute({ ...task, spool }, eitherOf(stop, log.overfull))
           .catch(async (error: unknown) => {

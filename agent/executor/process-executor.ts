@@ -76,14 +76,15 @@ export function processExecutor(options: ProcessExecutorOptions): Executor<LaidO
   };
 }
 
-function sandboxOf({ root }: LaidOutTask, { hidden, readable }: ProcessExecutorOptions): Sandbox {
+function sandboxOf({ root, secrets }: LaidOutTask, { hidden, readable }: ProcessExecutorOptions): Sandbox {
   const { path, home, temporary } = root;
-  return { hidden, readable, writable: [path, home, temporary], temporary };
+  const files = secrets?.folder === undefined ? [] : [secrets.folder];
+  return { hidden, readable: [...readable, ...files], writable: [path, home, temporary], temporary };
 }
 
-/** Exactly the Command's and the volatile variables, over the few that every program may count on. */
+/** Exactly the Command's, the volatile and the secret variables, over the few that every program may count on. */
 function environmentOf(
-  { command, volatileEnvironment, root }: LaidOutTask,
+  { command, volatileEnvironment, root, secrets }: LaidOutTask,
   { path, nesting }: Pick<ProcessExecutorOptions, "path" | "nesting">,
 ): Record<string, string> {
   const keyed = Object.fromEntries(command.environmentVariables.map(({ name, value }) => [name, value]));
@@ -95,6 +96,7 @@ function environmentOf(
     ...nestedIn(nesting),
     ...volatileEnvironment,
     ...keyed,
+    ...secrets?.environment,
   };
 }
 

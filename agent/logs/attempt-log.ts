@@ -1,5 +1,7 @@
 import type { Clock } from "../../shared/clock.ts";
 import type { MillraceError } from "../../shared/errors.ts";
+import type { Masking } from "../../shared/masking/masking.ts";
+import { maskingSpool } from "../secrets/masking-spool.ts";
 import { openSpool } from "./spool.ts";
 
 /** Which attempt a log belongs to. */
@@ -67,6 +69,8 @@ export interface AttemptLogOptions {
   readonly wake: () => void;
   /** Of an attempt that an earlier start of the agent ran; see LogStreamer.openLeftover. */
   readonly isLeftover?: boolean;
+  /** Hides the secrets of its task; undefined when it has none. */
+  readonly masking?: Masking | undefined;
 }
 
 /** Said at the end of a log that was cut. */
@@ -75,7 +79,7 @@ function cutMarker(maxBytes: number): string {
 }
 
 export async function attemptLog(options: AttemptLogOptions): Promise<AttemptLog> {
-  const { key, spool: path, bounds, clock, wake, isLeftover = false } = options;
+  const { key, spool: path, bounds, clock, wake, isLeftover = false, masking } = options;
   const marker = cutMarker(bounds.maxBytes);
   const maxUnsealed = bounds.maxBytes - Buffer.byteLength(marker);
   const done = Promise.withResolvers<void>();
@@ -113,7 +117,8 @@ export async function attemptLog(options: AttemptLogOptions): Promise<AttemptLog
     sealed = true;
   }
 
-  const spool = await openSpool(path, onChange);
+  const clear = await openSpool(path, onChange);
+  const spool = masking === undefined || masking.isEmpty ? clear : maskingSpool(clear, masking, path);
   if (isLeftover) {
     // The coordinator most likely has nearly all of it: asked about the end, it says where to go on.
     stored = await spool.size();

@@ -3,7 +3,9 @@ import { join } from "node:path";
 import type { Clock } from "../../shared/clock.ts";
 import { from, MillraceError } from "../../shared/errors.ts";
 import { limits } from "../../shared/limits.ts";
+import type { Masking } from "../../shared/masking/masking.ts";
 import { delay } from "../retry.ts";
+import type { Envelopes } from "../secrets/envelopes.ts";
 import type { LogStreamer } from "./log-streamer.ts";
 import { parseSpoolName } from "./spool-name.ts";
 
@@ -26,13 +28,15 @@ export interface LeftoversOptions {
    * Not the one of the tasks that run: what the coordinator refuses of the past must not stop the stream of the present.
    */
   readonly logs: Pick<LogStreamer, "openLeftover">;
+  /** Of those whose tasks had secrets. */
+  readonly envelopes: Pick<Envelopes, "maskingOf" | "forget" | "keepOnly">;
   readonly clock: Clock;
   readonly onError: (error: MillraceError) => void;
 }
 
 /** Sets the spool files of the former start aside, so that those of this one have their folder to themselves. */
 export async function setAsideLeftovers(options: LeftoversOptions): Promise<Leftovers> {
-  const { spoolFolder, folder, logs, clock, onError } = options;
+  const { spoolFolder, folder, logs, envelopes, clock, onError } = options;
   await mkdir(folder, { recursive: true });
   for (const name of await names(spoolFolder)) await rename(join(spoolFolder, name), join(folder, name));
   const waiting = await names(folder);
@@ -41,11 +45,26 @@ export async function setAsideLeftovers(options: LeftoversOptions): Promise<Left
     onError(new MillraceError("data_loss", `the unsent output ${name} is dropped: ${limits.leftoverLogs} others wait`));
     await rm(join(folder, name), { recursive: true, force: true });
   }
+  await envelopes.keepOnly(waiting);
+
+  /** What cannot be masked any more must not be sent. */
+  async function maskingOf(name: string): Promise<Masking | undefined | "lost"> {
+    try {
+      return await envelopes.maskingOf(name);
+    } catch (error) {
+      onError(from(error, `the unsent output ${name} is dropped, as its secrets cannot be masked`));
+      return "lost";
+    }
+  }
 
   async function sendOne(name: string): Promise<void> {
     const key = parseSpoolName(name);
-    if (key !== undefined) await (await logs.openLeftover(key, join(folder, name))).finish();
+    const masking = await maskingOf(name);
+    if (key !== undefined && masking !== "lost") {
+      await (await logs.openLeftover(key, join(folder, name), masking)).finish();
+    }
     await rm(join(folder, name), { recursive: true, force: true });
+    await envelopes.forget(name);
   }
 
   async function sendAll(): Promise<void> {

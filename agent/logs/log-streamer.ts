@@ -10,18 +10,19 @@ import type {
 import type { Clock } from "../../shared/clock.ts";
 import { from, isTransient, MillraceError } from "../../shared/errors.ts";
 import { limits } from "../../shared/limits.ts";
+import type { Masking } from "../../shared/masking/masking.ts";
 import { type Backoff, backoff, delay } from "../retry.ts";
-import { type AttemptLog, attemptLog, type LogBounds, type LogKey } from "./attempt-log.ts";
+import { type AttemptLog, type AttemptLogOptions, attemptLog, type LogBounds, type LogKey } from "./attempt-log.ts";
 
 /** Sends the output of all attempts over one stream, as it comes, and again from what is on disk after a break. */
 export interface LogStreamer {
-  /** Follows an existing spool file. */
-  open(key: LogKey, spool: string): Promise<OpenLog>;
+  /** Follows an existing spool file; `masking` hides the secrets of its task. */
+  open(key: LogKey, spool: string, masking?: Masking): Promise<OpenLog>;
   /**
    * Sends what the coordinator lacks of a spool file that an earlier start of the agent left. It ends in a gap: nobody
    * knows how the processes ended, which were killed in the midst of what they did.
    */
-  openLeftover(key: LogKey, spool: string): Promise<OpenLog>;
+  openLeftover(key: LogKey, spool: string, masking?: Masking): Promise<OpenLog>;
   /** Ends the stream; logs that are not finished never will be. */
   close(): Promise<void>;
 }
@@ -210,9 +211,9 @@ export function logStreamer({ client, clock, onError, bounds: some }: LogStreame
     wake();
   }
 
-  async function follow(key: LogKey, spool: string, isLeftover: boolean): Promise<OpenLog> {
+  async function follow(file: Pick<AttemptLogOptions, "key" | "spool" | "masking" | "isLeftover">): Promise<OpenLog> {
     closing.signal.throwIfAborted();
-    const log = await attemptLog({ key, spool, bounds, clock, wake: () => wake(), isLeftover });
+    const log = await attemptLog({ ...file, bounds, clock, wake: () => wake() });
     logs.add(log);
     running ??= run();
     wake();
@@ -242,8 +243,8 @@ export function logStreamer({ client, clock, onError, bounds: some }: LogStreame
   }
 
   return {
-    open: (key, spool) => follow(key, spool, false),
-    openLeftover: (key, spool) => follow(key, spool, true),
+    open: (key, spool, masking) => follow({ key, spool, masking, isLeftover: false }),
+    openLeftover: (key, spool, masking) => follow({ key, spool, masking, isLeftover: true }),
     async close() {
       const error = new MillraceError("canceled", "the agent ends");
       closing.abort(error);

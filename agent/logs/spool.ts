@@ -8,6 +8,8 @@ import { type FileHandle, open } from "node:fs/promises";
 export interface Spool {
   /** Up to `limitBytes` from this offset of the log; empty at the end of what is there. The bytes are the caller's. */
   read(offset: number, limitBytes: number): Promise<Uint8Array>;
+  /** What is right before this offset: at most `limitBytes`, and less where the file does not have it any more. */
+  before(offset: number, limitBytes: number): Promise<Uint8Array>;
   /** The size of the log so far. */
   size(): Promise<number>;
   /** The writers are gone: cuts a log that is longer than `maxBytes` and ends it with the marker. */
@@ -41,6 +43,13 @@ export async function openSpool(path: string, onChange: () => void): Promise<Spo
       const { bytesRead } = await file.read(buffer, 0, length, offset - base);
       readTo = offset + bytesRead;
       return buffer.subarray(0, bytesRead);
+    },
+    async before(offset, limitBytes) {
+      const start = Math.max(base, offset - limitBytes);
+      if (start >= offset) return new Uint8Array();
+      const buffer = Buffer.allocUnsafeSlow(offset - start);
+      const { bytesRead } = await file.read(buffer, 0, buffer.byteLength, start - base);
+      return bytesRead === buffer.byteLength ? buffer : new Uint8Array(); // truncated meanwhile
     },
     async size() {
       const size = await sizeOfFile();

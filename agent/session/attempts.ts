@@ -10,6 +10,7 @@ import {
   EpochSchema,
   type HeldExecution,
   HeldExecutionSchema,
+  ImportPhase,
   type Report,
 } from "../../proto/gen/millrace/v1/dispatch_pb.ts";
 import { EndingKind } from "../../proto/gen/millrace/v1/event_pb.ts";
@@ -65,6 +66,9 @@ export interface AttemptsOptions {
   readonly onError: (error: MillraceError) => void;
 }
 
+/** What an assignment asks for beside its Action. */
+type Begun = Pick<Assign, "atMostOnce" | "sourceImport">;
+
 interface Attempt {
   readonly executionId: string;
   /** Of a host operation it may grow: a later placement takes over what runs already. */
@@ -76,6 +80,8 @@ interface Attempt {
   readonly stop: AbortController;
   /** Of one at most once; see AtMostOnce. */
   readonly lapse: AbortController | undefined;
+  /** Of an import. */
+  importPhase: ImportPhase;
 }
 
 export function attempts(options: AttemptsOptions): Attempts {
@@ -117,17 +123,25 @@ export function attempts(options: AttemptsOptions): Attempts {
     }
   }
 
-  function begin(assignment: Assignment, isOnce: boolean): void {
+  function begin(assignment: Assignment, { atMostOnce: isOnce, sourceImport }: Begun): void {
     const { executionId, epoch, attempt: number, operation } = assignment;
     const stop = new AbortController();
     const lapse = isOnce ? new AbortController() : undefined;
     const isOperation = operation !== undefined;
-    const attempt = { executionId, epoch, attempt: number, isOperation, message: operation, stop, lapse };
+    const importPhase = ImportPhase.UNSPECIFIED;
+    const attempt: Attempt = {
+      ...{ executionId, epoch, attempt: number, isOperation, message: operation, stop, lapse, importPhase },
+    };
     const once = lapse === undefined ? {} : { once: { lapse: lapse.signal, isBegun: false } };
+    const tell = (phase: ImportPhase) => {
+      attempt.importPhase = phase;
+      onChange();
+    };
+    const importing = sourceImport === undefined ? {} : { importing: { request: sourceImport, tell } };
     running.add(attempt);
     if (ephemeral) draining = true;
     onChange();
-    setImmediate(() => void run(attempt, { ...assignment, ...once })); // the answer goes first
+    setImmediate(() => void run(attempt, { ...assignment, ...once, ...importing })); // the answer goes first
   }
 
   /** A host operation is not begun again under a greater epoch: the one that runs is the one that was meant. */
@@ -167,13 +181,13 @@ export function attempts(options: AttemptsOptions): Attempts {
           if (older.executionId !== assignment.executionId) continue;
           older.stop.abort(new Stopped(EndingKind.CANCELLED, "it was placed anew", limits.killGraceMs));
         }
-        begin(assignment, message.atMostOnce);
+        begin(assignment, message);
         return create(AssignReplySchema, { accepted: true });
       } catch (error) {
         return create(AssignReplySchema, { accepted: false, refusal: from(error, "reading the assignment").message });
       }
     },
-    resume: (message) => begin(assignmentFrom(message, clock), false),
+    resume: (message) => begin(assignmentFrom(message, clock), { atMostOnce: false }),
     cancel({ executionId, epoch, reason }) {
       let known = outbox.held().some((held) => held.executionId === executionId);
       for (const attempt of running) {
@@ -186,7 +200,9 @@ export function attempts(options: AttemptsOptions): Attempts {
       return create(CancelReplySchema, { known });
     },
     held() {
-      const runs = [...running].map(({ executionId, epoch }) => create(HeldExecutionSchema, { executionId, epoch }));
+      const runs = [...running].map(({ executionId, epoch, importPhase }) =>
+        create(HeldExecutionSchema, { executionId, epoch, importPhase }),
+      );
       return [...runs, ...outbox.held()];
     },
     drain() {
@@ -238,6 +254,7 @@ function assignmentFrom(message: Assign, clock: Clock): Assignment {
     time: taskTime(clock),
     ...(message.namedCaches === undefined ? {} : { caches: message.namedCaches }),
     ...(message.hostOperation === undefined ? {} : { operation: message }),
+    ...(message.sealedSecrets === undefined ? {} : { sealedSecrets: message.sealedSecrets }),
   };
 }
 

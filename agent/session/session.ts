@@ -242,7 +242,14 @@ export function session(options: SessionOptions): Session {
 
   return {
     async start() {
-      await join();
+      const first = join();
+      // `stop` waits for it: a bus that it connects to afterwards would keep the process alive for ever.
+      joining = first
+        .catch(() => undefined) // told by `start`
+        .finally(() => {
+          joining = undefined;
+        });
+      await first;
       beat();
       onReachable();
     },

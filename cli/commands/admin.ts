@@ -33,6 +33,10 @@ export type Restore = (options: {
   readonly lost: readonly string[];
 }>;
 
+interface BackupOptions extends AdminOptions {
+  readonly withSecretKey?: boolean;
+}
+
 /** `millrace admin`: what operators do to a farm as a whole. */
 export function adminCommand({ restore }: { readonly restore: Restore }): Command {
   const command = new Command("admin")
@@ -41,6 +45,7 @@ export function adminCommand({ restore }: { readonly restore: Restore }): Comman
   withConnectionOptions(command.command("backup"))
     .description("Copy all that the coordinator keeps into a folder of its machine, while it works.")
     .argument("<folder>", "on the coordinator's machine, named from the root; new or empty")
+    .option("--with-secret-key", "copy the key of the secrets, too: whoever has the backup can then read them")
     .option("--json", "print one JSON object")
     .addHelpText("after", "\nExample:\n  $ millrace admin backup /backup/monday")
     .action(backUp);
@@ -72,13 +77,16 @@ export function adminCommand({ restore }: { readonly restore: Restore }): Comman
   return command;
 }
 
-async function backUp(folder: string, options: AdminOptions): Promise<void> {
+async function backUp(folder: string, options: BackupOptions): Promise<void> {
   const console = processConsole();
   const progress = progressLine(console, "backing up");
   let end: BackupEnd | undefined;
   try {
     await withConnection(options, async ({ client }) => {
-      for await (const { step } of client(AdminService).backup({ folder })) {
+      for await (const { step } of client(AdminService).backup({
+        folder,
+        withSecretKey: options.withSecretKey ?? false,
+      })) {
         if (step.case === "finish") end = step.value;
         if (step.case === "progress") progress.show(Number(step.value.bytes), Number(step.value.expectedBytes));
       }

@@ -1,7 +1,7 @@
 import { join, resolve } from "node:path";
 import { Command, Option } from "commander";
 import { systemClock } from "../../shared/clock.ts";
-import type { MillraceError } from "../../shared/errors.ts";
+import { MillraceError } from "../../shared/errors.ts";
 import { formatProblem } from "../../shared/pipeline/format-problem.ts";
 import { defaultPipelinePath, pipelinePathOf } from "../../shared/pipeline/pipeline-path.ts";
 import { openStatCache } from "../../shared/stat-cache/sqlite-stat-cache.ts";
@@ -28,6 +28,10 @@ export function runCommand(): Command {
       "the pipeline file in the folder, or the name of one in .millrace/",
       defaultPipelinePath,
     )
+    .option("--git [url]", "a commit of this repository instead, or of the project's; an agent fetches it")
+    .option("--ref <ref>", "with --git: a branch, a tag or a commit (default: the repository's own branch)")
+    .option("--archive <file>", "what is in this tar instead (also .tar.gz and .tar.zst; - reads standard input)")
+    .option("--project <name>", "the project that the run belongs to")
     .option("--stage <name>", "only this stage and what it needs; may be repeated", collect, [])
     .option("--task <name>", "only this task (stage/task or task) and what it needs; may be repeated", collect, [])
     .option("--project <name>", "the project that the run belongs to (default: default)")
@@ -39,12 +43,26 @@ export function runCommand(): Command {
     .option("-d, --detach", "do not wait for the outcome")
     .option("-q, --quiet", "no log, only the summary")
     .option("--json", "print nothing but one JSON object, when the run has ended")
-    .addHelpText("after", "\nExample:\n  $ millrace run examples/shop --stage build")
+    .addHelpText(
+      "after",
+      "\nExamples:\n  $ millrace run examples/shop --stage build\n" +
+        "  $ millrace run --git https://git.example.org/shop.git --ref topic/x",
+    )
     .action(run);
 }
 
-async function run(dirText: string, options: RunOptions): Promise<void> {
+async function run(dirText: string, options: RunOptions, command: Command): Promise<void> {
   const console = processConsole();
+  const named = [...command.args, options.git, options.archive].filter((source) => source !== undefined);
+  if (named.length > 1)
+    throw new MillraceError("invalid_argument", "a run is of a folder, of --git or of --archive: name one");
+  if (options.ref !== undefined && options.git === undefined) {
+    throw new MillraceError("invalid_argument", "--ref names a commit of a repository: give --git, too");
+  }
+  if (options.git !== undefined || options.archive !== undefined) {
+    const { runElsewhere } = await import("../run-folder.ts");
+    return runElsewhere(console, options);
+  }
   const dir = resolve(dirText);
   const caches = cacheFolder(process.env);
   const onProblem = ({ message }: MillraceError) => console.note(message);

@@ -7,6 +7,7 @@ import { type ConnectionOptions, withConnectionOptions } from "../connection-opt
 import { fetchRun } from "../fetch-run.ts";
 import { type Colors, type Console, processConsole } from "../output/console.ts";
 import { describeGate } from "../output/describe-gate.ts";
+import { describeGit } from "../output/describe-git.ts";
 import { formatAgo, formatDuration } from "../output/format.ts";
 import {
   confinementLabels,
@@ -68,10 +69,11 @@ function describeRun(console: Console, run: Run, nowMs: number): string {
   const gates = run.tasks.flatMap((task) =>
     task.gate === undefined ? [] : [`\n${describeGate({ run, task, gate: task.gate, colors, nowMs })}`],
   );
+  const commits = run.git === undefined ? "" : `\n${describeGit(run.git, colors, nowMs)}`;
   const artifacts = run.tasks.flatMap((task) => task.artifacts);
   const made = artifacts.map((it) => [it.name, it.task, it.path, formatBytes(Number(it.sizeBytes))]);
   const artifactTable = made.length === 0 ? "" : `\n${table(["ARTIFACT", "TASK", "PATH", "SIZE"], made)}`;
-  return `${head}\n${tasks}${triesTable(run)}${artifactTable}${gates.join("")}${commentLines(run, colors, nowMs)}`;
+  return `${head}${commits}\n${tasks}${triesTable(run)}${artifactTable}${gates.join("")}${commentLines(run, colors, nowMs)}`;
 }
 
 function pauseLine({ name, pause }: Run, colors: Colors, nowMs: number): string {

@@ -1,4 +1,4 @@
-import { type Artifact, EndingKind, GateDecision } from "../../proto/gen/millrace/v1/event_pb.ts";
+import { type Artifact, EndingKind, GateDecision, type GitSource } from "../../proto/gen/millrace/v1/event_pb.ts";
 import type { Gate, GateEvidence, Run, RunComment, RunPause, Task } from "../../proto/gen/millrace/v1/run_pb.ts";
 import {
   confinementLabels,
@@ -36,6 +36,7 @@ export function runDetailJson(run: Run) {
   return {
     ...runSummaryJson(run),
     source: digestText(run.source),
+    git: run.git === undefined ? undefined : gitJson(run.git),
     pause: run.pause === undefined ? undefined : remarkJson(run.pause, run.pause.reason),
     comments: run.comments.map((it) => ({ ...remarkJson(it, it.text), task: it.task === "" ? undefined : it.task })),
     tasks: run.tasks.map((task) => ({
@@ -98,6 +99,22 @@ function gateJson(gate: Gate) {
 /** A file beside a gate: in `show --json` and `evidence --json`. */
 export function evidenceJson({ name, digest, principal, time }: GateEvidence) {
   return { name, digest: digestText(digest), principal, time: isoTime(time) };
+}
+
+/** The commit that a run is about; with `commits` and `changedPaths` where an agent imported it. */
+function gitJson(git: GitSource) {
+  const { url, ref, branch, commit, previousCommit, commits, moreCommits, changedPaths, changedPathsKnown, dirty } =
+    git;
+  return {
+    ...{ url, ref, branch, commit, dirty },
+    previousCommit: previousCommit === "" ? undefined : previousCommit,
+    commits: commits.map(({ commit: id, authorName, authorEmail, authorTime, subject }) => ({
+      ...{ commit: id, authorName, authorEmail, subject },
+      authorTime: isoTime(authorTime),
+    })),
+    moreCommits,
+    changedPaths: changedPathsKnown ? changedPaths : undefined,
+  };
 }
 
 /** `approved` or `rejected`. */

@@ -16,6 +16,7 @@ import { LogService } from "../../proto/gen/millrace/v1/log_pb.ts";
 import { PoolService } from "../../proto/gen/millrace/v1/pool_pb.ts";
 import { ProjectService } from "../../proto/gen/millrace/v1/project_pb.ts";
 import { RunService } from "../../proto/gen/millrace/v1/run_pb.ts";
+import { SecretService } from "../../proto/gen/millrace/v1/secret_pb.ts";
 import type { Right } from "../delivery/access/rights.ts";
 import { defaultProject } from "../delivery/project/projects.ts";
 
@@ -59,6 +60,8 @@ const farm: Subject = { kind: "farm" };
 const onFarm = () => farm;
 const project = (name: string): Subject => ({ kind: "project", name: name === "" ? defaultProject : name });
 const aRun = (name: string): Subject => ({ kind: "run", name });
+const ofProject = (request: { readonly project: string }) => project(request.project);
+const secretName = ({ name }: { readonly name: string }) => name;
 const ofRun = ({ run }: { readonly run: string }) => aRun(run);
 
 function row<M extends DescMethod>(
@@ -91,6 +94,7 @@ const { method: agents } = AgentService;
 const { method: pools } = PoolService;
 const { method: admin } = AdminService;
 const { method: cas } = ContentAddressableStorage;
+const { method: secrets } = SecretService;
 
 /**
  * Who may call what. Not recorded, although they change something: blobs, cached results (each entry names its writer), logs
@@ -117,6 +121,10 @@ const rows: ReadonlyMap<string, Access> = new Map([
   row(runs.submitRun, "submit", {
     subject: ({ run }) => project(run?.project ?? ""),
     target: (_request, made) => made?.run ?? "",
+    audited: true,
+  }),
+  row(runs.submitRunWithProgress, "submit", {
+    subject: ({ submit }) => project(submit?.run?.project ?? ""),
     audited: true,
   }),
   row(runs.submitRunArchive, "submit", {
@@ -187,6 +195,11 @@ const rows: ReadonlyMap<string, Access> = new Map([
   row(admin.backup, "administer", { subject: onFarm, audited: true, target: ({ folder }) => folder }),
   row(admin.rebuildProjections, "administer", { subject: onFarm, audited: true }),
   row(admin.collectGarbage, "administer", { subject: onFarm, audited: true }),
+
+  row(secrets.listSecrets, "submit", { subject: ofProject }),
+  row(secrets.setSecret, "administer", { subject: ofProject, audited: true, target: secretName }),
+  row(secrets.removeSecret, "administer", { subject: ofProject, audited: true, target: secretName }),
+  row(secrets.rotateSecretKey, "administer", { subject: onFarm, audited: true }),
 
   row(AuditService.method.listAuditRecords, "administer", {
     subject: (request) => (request.project === "" ? farm : project(request.project)),

@@ -24,7 +24,11 @@ export interface Keeping {
   /** As `writeBackup`; waits for its turn. */
   backup(
     folder: string,
-    options: { readonly signal: AbortSignal; onProgress(progress: BackupProgress): void },
+    options: {
+      readonly signal: AbortSignal;
+      readonly withSecretKey: boolean;
+      onProgress(progress: BackupProgress): void;
+    },
   ): Promise<BackupSummary>;
   /** Folds every projection anew from the event log. */
   rebuild(): Promise<RebuiltSummaries>;
@@ -46,6 +50,8 @@ export interface KeepingDeps {
   readonly data: string;
   /** Of the farm's own CA. */
   readonly tlsDir: string;
+  /** With the key of the secrets. */
+  readonly secretKeyFile: string;
   readonly settings: KeepingSettings;
   readonly store: Pick<EventStore, "read"> & StreamKeeping;
   readonly summaries: Pick<RunSummaries, "list" | "rebuild">;
@@ -81,7 +87,10 @@ export function keeping(deps: KeepingDeps): Keeping & { readonly collector: Coll
   return {
     collector: rounds,
     collect: rounds.collect,
-    backup: (folder, options) => taken.take(() => writeBackup({ data, tlsDir, folder, clock, ...options })),
+    backup: (folder, { withSecretKey, ...options }) => {
+      const secretKey = { file: deps.secretKeyFile, isWanted: withSecretKey };
+      return taken.take(() => writeBackup({ data, tlsDir, secretKey, folder, clock, ...options }));
+    },
     rebuild: () => taken.take(() => summaries.rebuild()),
   };
 }

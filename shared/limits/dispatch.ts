@@ -2,6 +2,8 @@
 export const dispatchLimits = {
   /** Of an Assign, for inlined blobs. The rest is for its other fields. */
   assignInlineBytes: 192 * 1024,
+  /** Of an Assign, for its sealed secrets; inlined blobs get what they leave. */
+  sealedSecretsBytes: 192 * 1024,
   /** An agent answers an Assign within milliseconds; past this it is asked no more and another is tried. */
   assignTimeoutMs: 2_000,
   /** A report is answered after one group commit. */

@@ -215,4 +215,30 @@ export const machineLimits = {
   damagedNamed: 20,
   /** Between two messages on how far a backup or a restore is: a person sees it move. */
   progressIntervalMs: 250,
+  /** One import of a source by an agent, from its start to the last blob: a first fetch of a large repository. */
+  importTimeoutMs: 30 * 60 * 1000,
+  /** Repositories of which an agent keeps a mirror; the one unused for longest makes room. */
+  mirrorsKept: 64,
+  /** All mirrors of an agent together; above it those unused for longest go. */
+  mirrorsBytes: 20 * 1024 * 1024 * 1024,
+  /** One mirror, also while it is fetched: a repository that takes more is refused. */
+  mirrorBytes: 10 * 1024 * 1024 * 1024,
+  /** Between two looks at the size of a mirror that is being fetched. */
+  mirrorCheckMs: 1_000,
+  /** Fetches into one mirror before it is made anew: each leaves a pack behind, and all are looked through for an object. */
+  mirrorFetches: 250,
+  /** A server that sends less than 1 KiB/s for this long is given up by git. */
+  gitStallMs: 60_000,
+  /** What git may print beside objects: names of refs, commits, paths. */
+  gitOutputBytes: 16 * 1024 * 1024,
+  /** Of what git says on its standard error, for a message. */
+  gitMessageChars: 2_000,
+  /** Objects of git that are looked up in one query. */
+  gitObjectsSlice: 10_000,
+  /** A tree or a symlink of git that is read into memory; as large as a Directory may get. */
+  gitTreeBytes: 8 * 1024 * 1024,
+  /** A file that could be a pointer of Git LFS: its format allows no more. */
+  lfsPointerBytes: 1024,
+  /** For git to say what is checked out where a folder is run: beyond it the run does not name its commit. */
+  checkoutMs: 2_000,
 } as const;

@@ -115,6 +115,24 @@ export const runLimits = {
   concurrencyMax: 1_000,
   /** Secrets of one task. */
   taskSecrets: 50,
+  /** A secret's value: a key with its whole chain of certificates fits many times over. */
+  secretBytes: 64 * 1024,
+  /** Secrets of one project: all of them are read when its key is rotated. */
+  projectSecrets: 1_000,
+  /** Values that are encrypted anew in one write while the key is rotated: some 6 MiB. */
+  secretsRotated: 100,
+  /** A value, a line of one, or what is left of it in base64, that is shorter is not masked: it would be found everywhere. */
+  maskedFormBytesMin: 4,
+  /** A value, or a line of one, that is shorter is warned about: it is masked where it means something else, too. */
+  maskedValueBytesMin: 8,
+  /** A form of a secret that is longer is recognised by pieces of this length: so much of a log may wait for its next bytes. */
+  maskedPieceBytes: 64,
+  /** Of a text, before what is masked next: a piece whose every byte is written as `\u0000`, and a wrapped line. */
+  maskingContextBytes: 512,
+  /** An output file is searched for secrets up to here: a third of a second; what is larger is no text that people look at. */
+  searchedFileBytes: 64 * 1024 * 1024,
+  /** All output files of a task together. */
+  searchedOutputBytes: 512 * 1024 * 1024,
   /** Projects of a farm, those that were removed not counted: all are kept in memory. */
   projects: 1_000,
   /** Records of the audit in one stream: what one read of it holds in memory, some 300 bytes each. */
@@ -133,10 +151,6 @@ export const runLimits = {
   tokenProjects: 100,
   /** A project's title, in characters. */
   projectTitleChars: 200,
-  /** The address of a repository, in characters. */
-  repositoryChars: 2_000,
-  /** The name of a branch, a tag or a commit, in characters: what git can keep as a file. */
-  refChars: 250,
   /** Runs of a pipeline that its flow is taken from, unless told otherwise. */
   flowRuns: 20,
   /** The most: each has its events read from the log. */
@@ -210,4 +224,19 @@ export const runLimits = {
   upgradeAskMs: 10_000,
   /** As before, of an agent that had its answer: an offer, or that there is none for it. */
   upgradeLookMs: 10 * 60 * 1000,
+  /** A repository's URL, and a ref, in characters. */
+  repositoryUrlChars: 2_000,
+  refChars: 255,
+  /** Commits of history that an agent fetches, and that are listed since the last run. */
+  sourceCommits: 100,
+  /** Paths that changed since the last run, in the event of a run: with more, the list is not whole. */
+  changedPaths: 5_000,
+  /** Of a commit: its author's name and address, and the first line of its message, in characters. */
+  commitTextChars: 300,
+  /** Branches whose last commits an import is told, so that it can say what is new. */
+  previousCommits: 100,
+  /** Imports of sources that wait or run at a time, over all; each is a call that waits, too. */
+  importsWaiting: 1_000,
+  /** An import goes before tasks of the usual priorities: a run cannot begin without it. */
+  importPriority: 1_000,
 } as const;

@@ -17,13 +17,12 @@ import { toolProperty } from "./tool-property.ts";
 
 /**
  * The Action of a planned task on its final input root: the declared inputs, with used artifacts in place. Its digest is
- * the key of the action cache, so everything in it is canonical and nothing in it names a run or a task. Results are shared
- * within a cache zone; the empty one is the farm's common zone.
+ * the key of the action cache, so everything in it is canonical and nothing in it names a run or a task.
  */
 export function actionFor(
   planned: PlannedTask,
   inputRoot: Digest,
-  cacheZone = "",
+  scope: ActionScope = { project: "default", cacheZone: "" },
 ): { action: Action; digest: Digest; blob: Blob } {
   const action = create(ActionSchema, {
     inputRootDigest: digestToMessage(inputRoot),
@@ -31,17 +30,29 @@ export function actionFor(
     ...(planned.commandDigest === undefined ? {} : { commandDigest: planned.commandDigest }),
     ...(planned.timeout === undefined ? {} : { timeout: planned.timeout }),
     ...(planned.platform === undefined ? {} : { platform: planned.platform }),
-    ...saltOf(planned, cacheZone),
+    ...saltOf(planned, scope),
   });
   const blob = messageBlob(ActionSchema, action);
   return { action, digest: blob.digest, blob };
 }
 
-/** What the caches are called and where they are, never what is in them; and who may share the result. */
-function saltOf({ caches }: Pick<PlannedTask, "caches">, cacheZone: string): { salt?: Uint8Array } {
-  if (caches.length === 0 && cacheZone === "") return {};
-  const sorted = [...caches].sort((a, b) => compareUtf8(a.name, b.name));
-  return { salt: toBinary(ActionSaltSchema, create(ActionSaltSchema, { caches: sorted, cacheZone })) };
+/** Who shares what an Action gives. */
+export interface ActionScope {
+  /** Part of the key of a task that uses secrets: what one project's gave is no result for another. */
+  readonly project: string;
+  /** Results are shared within a zone; the empty one is the farm's common zone. */
+  readonly cacheZone: string;
+}
+
+/** What caches and secrets are called and where they are, never what is in them; and who may share the result. */
+function saltOf({ caches, secrets }: PlannedTask, { project, cacheZone }: ActionScope): { salt?: Uint8Array } {
+  if (caches.length === 0 && secrets.length === 0 && cacheZone === "") return {};
+  const salt = create(ActionSaltSchema, {
+    caches: [...caches].sort((a, b) => compareUtf8(a.name, b.name)),
+    cacheZone,
+    ...(secrets.length === 0 ? {} : { project, secrets: secrets.toSorted((a, b) => compareUtf8(a.env, b.env)) }),
+  });
+  return { salt: toBinary(ActionSaltSchema, salt) };
 }
 
 /** What a task runs, where it does not depend on the source. Lists are sorted, as REAPI asks for of canonical Commands. */

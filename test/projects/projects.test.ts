@@ -107,8 +107,8 @@ describe.skipIf(!asked)("a pipeline that init wrote, unedited,", () => {
 
 /** Makes a repository of a source, pushes it to a git server over http, and gives a clone of it. */
 async function publish(source: string, home: string, name: string): Promise<string> {
-  const server = await startGitServer(tempDir());
-  const address = server.create(name);
+  const server = await startGitServer();
+  const { url: address } = server.create(`${name}.git`);
   const git = (...args: string[]) => runGit(["-C", source, ...args]);
   await git("init", "--quiet", "--initial-branch=main");
   await git("add", "--all");

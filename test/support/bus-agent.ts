@@ -1,4 +1,5 @@
 import { create, fromBinary, type MessageInitShape, toBinary } from "@bufbuild/protobuf";
+import type { ActionResultSchema } from "../../proto/gen/build/bazel/remote/execution/v2/remote_execution_pb.ts";
 import { type AgentInfo, AgentInfoSchema } from "../../proto/gen/millrace/v1/agent_pb.ts";
 import {
   type Assign,
@@ -9,6 +10,7 @@ import {
   CancelSchema,
   GoodbyeSchema,
   HeartbeatSchema,
+  ImportPhase,
   type ReportOutcome,
   ReportReplySchema,
   ReportSchema,
@@ -26,10 +28,10 @@ export interface BusAgent {
   /** The next request to cancel. */
   nextCancel(): Promise<Cancel>;
   /** Says that it lives and holds these; default: all it has accepted and not reported. */
-  heartbeat(held?: readonly Assign[]): void;
+  heartbeat(held?: readonly (Assign & { readonly importPhase?: ImportPhase })[]): void;
   /** Reports an ending, default exit code 0; resolves with what the coordinator makes of it. */
   report(
-    assign: Assign & { readonly begun?: boolean },
+    assign: Assign & { readonly begun?: boolean; readonly result?: MessageInitShape<typeof ActionResultSchema> },
     ending?: MessageInitShape<typeof EndingSchema>,
   ): Promise<ReportOutcome>;
   goodbye(): void;
@@ -43,15 +45,19 @@ export interface BusAgentOptions {
   readonly id: string;
   readonly slots?: number;
   readonly labels?: Readonly<Record<string, string>>;
+  readonly features?: readonly string[];
   readonly session?: string;
   readonly ephemeral?: boolean;
 }
 
 export async function busAgent(
   bus: Bus,
-  { id, slots = 1, labels = {}, session = "s1", ephemeral = false }: BusAgentOptions,
+  { id, slots = 1, labels = {}, features = [], session = "s1", ephemeral = false }: BusAgentOptions,
 ): Promise<BusAgent> {
-  const info = create(AgentInfoSchema, { id, slots, labels, session, ephemeral, version, hostname: "test" });
+  const info = create(AgentInfoSchema, {
+    ...{ id, slots, labels, session, ephemeral, version, hostname: "test" },
+    features: [...features],
+  });
   const held = new Map<string, Assign>();
   const assigns = inbox<Assign>();
   const cancels = inbox<Cancel>();
@@ -65,17 +71,20 @@ export async function busAgent(
       const message = create(HeartbeatSchema, {
         agentId: id,
         session,
-        held: holding.map(({ executionId, epoch }) => ({ executionId, ...(epoch === undefined ? {} : { epoch }) })),
+        held: holding.map(({ executionId, epoch, ...more }) => ({
+          ...{ executionId, importPhase: ("importPhase" in more && more.importPhase) || ImportPhase.UNSPECIFIED },
+          ...(epoch === undefined ? {} : { epoch }),
+        })),
       });
       bus.publish(subjects.heartbeat(id), toBinary(HeartbeatSchema, message));
     },
-    async report({ executionId, epoch, attempt, begun = false }, ending = { kind: EndingKind.EXITED }) {
+    async report({ executionId, epoch, attempt, begun = false, result = {} }, ending = { kind: EndingKind.EXITED }) {
       const message = create(ReportSchema, {
         agentId: id,
         executionId,
         attempt,
         ending,
-        result: {},
+        result,
         begun,
         ...(epoch === undefined ? {} : { epoch }),
       });

@@ -13,6 +13,7 @@ import { LogService } from "../../proto/gen/millrace/v1/log_pb.ts";
 import { PoolService } from "../../proto/gen/millrace/v1/pool_pb.ts";
 import { ProjectService } from "../../proto/gen/millrace/v1/project_pb.ts";
 import { RunService } from "../../proto/gen/millrace/v1/run_pb.ts";
+import { SecretService } from "../../proto/gen/millrace/v1/secret_pb.ts";
 import { connectNatsBus } from "../../shared/bus/nats-bus.ts";
 import { grpcCas } from "../../shared/cas/grpc-cas.ts";
 import { leaseTimes } from "../../shared/lease-times.ts";
@@ -39,6 +40,7 @@ function clientsOf(address: string, token?: string, trust?: Trust) {
     flow: createClient(FlowService, transport),
     admin: createClient(AdminService, transport),
     pools: createClient(PoolService, transport),
+    secrets: createClient(SecretService, transport),
     audit: createClient(AuditService, transport),
     projects: createClient(ProjectService, transport),
     cas: grpcCas({ transport }),
@@ -72,7 +74,8 @@ export async function startTestCoordinator(data = tempDir(), { tls, ...options }
   const managedNats = options.nats?.managed;
   const agentBus = managedNats === undefined ? bus : { servers: bus.servers, user: "", password: "" };
   const keeping = { ...keepAll, ...options.keeping };
-  const kept = { data, tlsDir: join(data, "tls"), keeping };
+  const secrets = { secretKeyFile: join(data, "secret.key"), forgetSecrets: false };
+  const kept = { data, tlsDir: join(data, "tls"), keeping, ...secrets };
   const config = { ...kept, ...listening, tls, lease: leaseTimes(), bus, agentBus, managedNats };
   const coordinator = await startCoordinator(config, pino({ level: "silent" }));
   let stopping: Promise<void> | undefined;

@@ -57,6 +57,7 @@ export async function keptFarm(options: KeptFarmOptions = {}) {
     ...{
       data: dir,
       tlsDir: join(dir, "tls"),
+      secretKeyFile: join(dir, "secret.key"),
       cas: disk,
       actionCache: results,
       store: sqliteEventStore({ sqlite }),

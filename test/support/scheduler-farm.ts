@@ -14,6 +14,7 @@ import {
 } from "../../coordinator/farm/scheduler/execution-table.ts";
 import { FarmScheduler } from "../../coordinator/farm/scheduler/farm-scheduler.ts";
 import type { ExecutionRequest, ExecutionUpdate } from "../../coordinator/farm/scheduler/scheduler.ts";
+import type { SecretSealer } from "../../coordinator/farm/scheduler/secret-sealer.ts";
 import { ActionSchema, CommandSchema } from "../../proto/gen/build/bazel/remote/execution/v2/remote_execution_pb.ts";
 import { type InProcessBroker, inProcessBus } from "../../shared/bus/in-process-bus.ts";
 import { digestOf } from "../../shared/digest.ts";
@@ -53,6 +54,7 @@ export async function startSchedulerFarm({
   clock = fakeClock(),
   decorate = (table: ExecutionTable): ExecutionTable => table,
   openPools = undefined as OpenPools | undefined,
+  sealer = undefined as SecretSealer | undefined,
   onError = (error: unknown): void => expect.unreachable(String(error)),
 } = {}): Promise<SchedulerFarm> {
   const sqlite = await openSqlite({
@@ -68,7 +70,7 @@ export async function startSchedulerFarm({
     bus,
     agents,
     ...(pools === undefined ? {} : { pools }),
-    dispatcher: busDispatcher(bus),
+    dispatcher: busDispatcher(bus, sealer),
     table: decorate(sqliteExecutionTable(sqlite)),
     clock,
     term,

@@ -16,6 +16,7 @@ import { LogService } from "../../proto/gen/millrace/v1/log_pb.ts";
 import { PoolService } from "../../proto/gen/millrace/v1/pool_pb.ts";
 import { ProjectService } from "../../proto/gen/millrace/v1/project_pb.ts";
 import { RunService } from "../../proto/gen/millrace/v1/run_pb.ts";
+import { SecretService } from "../../proto/gen/millrace/v1/secret_pb.ts";
 
 /** Every service that is declared under proto/: test/unit/coordinator/api/access.test.ts says when one is missing. */
 export const declaredServices: readonly DescService[] = [
@@ -30,6 +31,7 @@ export const declaredServices: readonly DescService[] = [
     AgentService,
     AdminService,
     AuditService,
+    SecretService,
   ],
 ];
 

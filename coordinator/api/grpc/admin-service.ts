@@ -1,7 +1,12 @@
 import type { MessageInitShape } from "@bufbuild/protobuf";
 import { durationMs, timestampFromMs } from "@bufbuild/protobuf/wkt";
 import type { ServiceImpl } from "@connectrpc/connect";
-import { type AdminService, type BackupResponseSchema, Role } from "../../../proto/gen/millrace/v1/admin_pb.ts";
+import {
+  type AdminService,
+  type BackupRequest,
+  type BackupResponseSchema,
+  Role,
+} from "../../../proto/gen/millrace/v1/admin_pb.ts";
 import type { Clock } from "../../../shared/clock.ts";
 import { type DiskSpace, diskMessage } from "../../../shared/disk-space.ts";
 import { MillraceError } from "../../../shared/errors.ts";
@@ -102,7 +107,7 @@ export function adminService(deps: AdminServiceDeps): ServiceImpl<typeof AdminSe
       };
     },
 
-    backup: ({ folder }, { signal }) => backupSteps({ keeping, clock }, folder, signal),
+    backup: (request, { signal }) => backupSteps({ keeping, clock }, request, signal),
 
     async rebuildProjections() {
       const { commits, runs, changed } = await keeping.rebuild();
@@ -129,13 +134,17 @@ export function adminService(deps: AdminServiceDeps): ServiceImpl<typeof AdminSe
 /** How far it is, at most once a `progressIntervalMs`, and its end. Gives the backup up when the reader leaves. */
 async function* backupSteps(
   { keeping, clock }: Pick<AdminServiceDeps, "keeping" | "clock">,
-  folder: string,
+  { folder, withSecretKey }: BackupRequest,
   signal: AbortSignal,
 ): AsyncGenerator<MessageInitShape<typeof BackupResponseSchema>> {
   const left = new AbortController();
   let latest: BackupProgress | undefined;
   const onProgress = (progress: BackupProgress): void => void (latest = progress);
-  const work = keeping.backup(folder, { signal: AbortSignal.any([signal, left.signal]), onProgress });
+  const work = keeping.backup(folder, {
+    signal: AbortSignal.any([signal, left.signal]),
+    withSecretKey,
+    onProgress,
+  });
   let isOver = false;
   const over = work.then(
     () => void (isOver = true),

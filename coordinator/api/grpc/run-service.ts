@@ -3,9 +3,9 @@ import type { ServiceImpl } from "@connectrpc/connect";
 import { type Artifact, TaskStatus } from "../../../proto/gen/millrace/v1/event_pb.ts";
 import {
   type RunRequest,
-  RunRequestSchema,
   type RunService,
   type SubmitRunArchiveRequest,
+  SubmitRunRequestSchema,
 } from "../../../proto/gen/millrace/v1/run_pb.ts";
 import type { Cas } from "../../../shared/cas/cas.ts";
 import { type Digest, digestFromMessage, digestToMessage } from "../../../shared/digest.ts";
@@ -15,14 +15,18 @@ import { buildTree } from "../../../shared/merkle/build-tree.ts";
 import { exportTar, importTar } from "../../../shared/merkle/tar.ts";
 import type { RunSteering } from "../../delivery/run/run-steering.ts";
 import { type Gates, type RunPins, type Runs, runNumber } from "../../delivery/run/runs.ts";
+import type { GitSubmits } from "../../delivery/source/git-submits.ts";
+import type { OnImportProgress } from "../../delivery/source/source-imports.ts";
 import type { QueueView } from "../../farm/scheduler/queue-view.ts";
 import { askerOf } from "../asker.ts";
 import { principalOf } from "../guard.ts";
 import { receiveEvidence } from "./receive-evidence.ts";
+import { submitSource, withProgress } from "./submit-source.ts";
 
 export interface RunServiceDeps {
   readonly runs: Runs;
   readonly steering: RunSteering;
+  readonly gits: GitSubmits;
   readonly gates: Gates;
   readonly pins: RunPins;
   readonly queue: QueueView;
@@ -35,21 +39,27 @@ const pageSizeDefault = 50;
 export function runService({
   runs,
   steering,
+  gits,
   gates,
   pins,
   queue,
   cas,
 }: RunServiceDeps): ServiceImpl<typeof RunService> {
   return {
-    async submitRun({ run, source }, context) {
-      const request = run ?? create(RunRequestSchema);
-      const root = digestFromMessage(source, "source");
-      return { run: await runs.submit(askerOf(context), request, root, context.signal) };
+    async submitRun(submit, context) {
+      return { run: await submitSource({ runs, gits }, askerOf(context), submit, { signal: context.signal }) };
+    },
+
+    async *submitRunWithProgress({ submit = create(SubmitRunRequestSchema) }, context) {
+      const { signal } = context;
+      const submitted = (onProgress: OnImportProgress, inner: AbortSignal) =>
+        submitSource({ runs, gits }, askerOf(context), submit, { signal: inner, onProgress });
+      yield* withProgress(submitted, signal);
     },
 
     async submitRunArchive(messages, context) {
       const { request, root } = await receiveArchive(cas, messages, context.signal);
-      return { run: await runs.submit(askerOf(context), request, root, context.signal) };
+      return { run: await runs.submit(askerOf(context), request, { root }, context.signal) };
     },
 
     async getRun({ run }) {

@@ -1,6 +1,8 @@
 import { durationMs } from "@bufbuild/protobuf/wkt";
 import type { Project, ProjectRetention } from "../../../proto/gen/millrace/v1/event_pb.ts";
+import { from } from "../../../shared/errors.ts";
 import { limits } from "../../../shared/limits.ts";
+import { checkRef, parseRepository } from "../../../shared/source/repository.ts";
 
 /** What is wrong with a field of a project, for a person. */
 export interface ProjectProblem {
@@ -23,8 +25,8 @@ export function projectProblems(project: Project): ProjectProblem[] {
   const optional = (text: string) => (text === "" ? undefined : named(text));
   check("name", named(name));
   check("title", title.length <= limits.projectTitleChars ? undefined : `is longer than ${limits.projectTitleChars}`);
-  check("repository", repository === "" ? undefined : repositoryProblem(repository));
-  check("default_branch", defaultBranch === "" ? undefined : branchProblem(defaultBranch));
+  check("repository", repository === "" ? undefined : refusal(() => parseRepository(repository)));
+  check("default_branch", defaultBranch === "" ? undefined : refusal(() => checkRef(defaultBranch)));
   check("credentials_secret", optional(credentialsSecret));
   check("webhook_secret", optional(webhookSecret));
   check("cache_zone", optional(cacheZone));
@@ -35,25 +37,14 @@ export function projectProblems(project: Project): ProjectProblem[] {
   return problems;
 }
 
-function repositoryProblem(text: string): string | undefined {
-  if (text.length > limits.repositoryChars) return `is longer than ${limits.repositoryChars} characters`;
-  if (/[\s\p{Cc}]/u.test(text)) return "has a space or a control character";
-  if (text.startsWith("/")) return undefined;
-  const url = URL.canParse(text) ? new URL(text) : undefined;
-  if (url === undefined || !["https:", "http:", "ssh:"].includes(url.protocol)) {
-    return `"${text}" is none of https://…, http://…, ssh://USER@HOST/PATH and /path`;
+/** What `check` throws, as what is wrong. */
+function refusal(check: () => unknown): string | undefined {
+  try {
+    check();
+    return undefined;
+  } catch (error) {
+    return from(error).message;
   }
-  // A user alone is how SSH knows whose key it is; everything else opens something and belongs into a secret.
-  if (url.password !== "" || (url.username !== "" && url.protocol !== "ssh:")) {
-    return "has credentials in it: put them into a secret and name that with credentials_secret";
-  }
-  return url.hostname === "" ? "has no host" : undefined;
-}
-
-/** As git's own rules, as far as they keep an argument from being taken for an option or for several. */
-function branchProblem(text: string): string | undefined {
-  const fine = text.length <= limits.refChars && /^(?!-)[^\s\p{Cc}~^:?*[\\]+$/u.test(text) && !text.includes("..");
-  return fine ? undefined : `"${text}" is no name of a branch`;
 }
 
 function retentionProblems(retention: ProjectRetention | undefined): (readonly [string, string | undefined])[] {

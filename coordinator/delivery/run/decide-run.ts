@@ -16,8 +16,9 @@ import { isOpen, type TaskState } from "./task-state.ts";
 export function requestRun(decision: Decision, command: RequestRun): void {
   const { state, record } = decision;
   if (state.sequence > 0) throw new MillraceError("already_exists", `${state.run} exists already`);
-  const { pipeline, pipelinePath, source, idempotencyKey, params = {}, tasks, concurrency } = command;
-  record({ case: "runRequested", value: { pipeline, pipelinePath, source, idempotencyKey, params } });
+  const { pipeline, pipelinePath, source, git, idempotencyKey, params = {}, tasks, concurrency } = command;
+  const from = { source, ...(git === undefined ? {} : { git }) };
+  record({ case: "runRequested", value: { pipeline, pipelinePath, ...from, idempotencyKey, params } });
   record({ case: "runPlanned", value: { tasks: [...tasks], ...(concurrency === undefined ? {} : { concurrency }) } });
   settle(decision, state.tasks.values());
 }

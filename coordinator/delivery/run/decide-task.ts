@@ -83,7 +83,12 @@ function isTimely({ status, wait }: TaskState, cause: WaitCause): boolean {
   return status === TaskStatus.WAITING && wait !== undefined && admissionWaits.has(wait.cause);
 }
 
-const admissionWaits: ReadonlySet<WaitCause> = new Set([WaitCause.PREPARING, WaitCause.CONCURRENCY, WaitCause.QUOTA]);
+const admissionWaits: ReadonlySet<WaitCause> = new Set([
+  WaitCause.PREPARING,
+  WaitCause.CONCURRENCY,
+  WaitCause.QUOTA,
+  WaitCause.SECRET,
+]);
 
 function finish(decision: Decision, task: TaskState, { outcome, generated }: FinishTask): void {
   const { state, record, origin } = decision;

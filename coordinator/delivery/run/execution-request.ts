@@ -4,6 +4,8 @@ import {
   HostOperationSchema,
   type NamedCaches,
   NamedCachesSchema,
+  type TaskSecrets,
+  TaskSecretsSchema,
 } from "../../../proto/gen/millrace/v1/dispatch_pb.ts";
 import type { PlannedTask, ProjectQuotas } from "../../../proto/gen/millrace/v1/event_pb.ts";
 import type { ExecutionRequest } from "../../farm/scheduler/scheduler.ts";
@@ -31,6 +33,7 @@ export function executionRequest(
     fairGroup: state.run,
     volatileEnvironment: volatileEnvironment(state, task),
     ...namedCachesOf(planned, state.project),
+    ...secretsOf(planned, state.project),
     ...hostOperationOf(planned),
     ...(planned.atMostOnce ? { atMostOnce: true } : {}),
     // An environment is tied to its agent, whoever would rather have another one.
@@ -58,18 +61,24 @@ export function isOfRun(executionId: string): boolean {
 
 /** What a task is told but its key does not depend on. TRACEPARENT is what OpenTelemetry's tools look for. */
 function volatileEnvironment(state: RunState, { planned, try: number }: TaskState): Record<string, string> {
+  const git = state.request?.git;
   return {
     CI: "true",
     MILLRACE_RUN: state.run,
     MILLRACE_STAGE: planned.stage,
     MILLRACE_TASK: planned.name,
     MILLRACE_TRY: String(number),
+    ...(git === undefined ? {} : { MILLRACE_COMMIT: git.commit, MILLRACE_BRANCH: git.branch }),
     TRACEPARENT: state.traceparent,
   };
 }
 
 function namedCachesOf({ caches }: PlannedTask, project: string): { namedCaches?: NamedCaches } {
   return caches.length === 0 ? {} : { namedCaches: create(NamedCachesSchema, { project, caches }) };
+}
+
+function secretsOf({ secrets }: PlannedTask, project: string): { secrets?: TaskSecrets } {
+  return secrets.length === 0 ? {} : { secrets: create(TaskSecretsSchema, { project, secrets }) };
 }
 
 function hostOperationOf({ deployment }: PlannedTask): { hostOperation?: HostOperation } {

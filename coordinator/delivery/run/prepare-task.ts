@@ -59,7 +59,9 @@ export async function prepareTask(
   const { cas, actionCache } = deps;
   const inputRoot = await inputRootOf(cas, state, task, signal);
   const planned = await placed(deps, state, task, signal);
-  const { action, digest, blob } = actionFor(planned, inputRoot, deps.projects.cacheZoneOf(state.project));
+  const { project } = state;
+  const scope = { project, cacheZone: deps.projects.cacheZoneOf(project) };
+  const { action, digest, blob } = actionFor(planned, inputRoot, scope);
   const entry = action.doNotCache || task.bypassCache ? undefined : await actionCache.get(digest, signal);
   if (entry !== undefined) {
     const { result } = entry;

@@ -2,6 +2,7 @@ import type { MessageInitShape } from "@bufbuild/protobuf";
 import type { Digest } from "../../../proto/gen/build/bazel/remote/execution/v2/remote_execution_pb.ts";
 import type {
   ConcurrencyGroup,
+  GitSource,
   PlannedTask,
   TaskFinishedSchema,
   WaitCause,
@@ -18,6 +19,7 @@ export interface RequestRun {
   readonly pipeline: string;
   readonly pipelinePath: string;
   readonly source: Digest;
+  readonly git?: GitSource | undefined;
   readonly idempotencyKey: string;
   /** As planned, by name; undefined is none. */
   readonly params?: Readonly<Record<string, string>>;

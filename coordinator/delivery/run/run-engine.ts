@@ -3,7 +3,7 @@ import type { Event, RunStatus } from "../../../proto/gen/millrace/v1/event_pb.t
 import { type Gate, GateSchema, type Run, type RunRequest } from "../../../proto/gen/millrace/v1/run_pb.ts";
 import type { Cas } from "../../../shared/cas/cas.ts";
 import type { Clock } from "../../../shared/clock.ts";
-import { type Digest, digestToMessage } from "../../../shared/digest.ts";
+import { digestToMessage } from "../../../shared/digest.ts";
 import { MillraceError } from "../../../shared/errors.ts";
 import type { Component } from "../../../shared/lifecycle.ts";
 import { limits } from "../../../shared/limits.ts";
@@ -16,6 +16,8 @@ import { withPresentWaits } from "../concurrency/present-waits.ts";
 import { type RunRoom, runRoom } from "../concurrency/project-quotas.ts";
 import type { Environments } from "../environment/environments.ts";
 import { defaultProject, type ProjectView } from "../project/projects.ts";
+import type { SecretValues } from "../secret/secret-values.ts";
+import { planSupplied, type RunSource, type SourceSupplier } from "../source/run-source.ts";
 import { type Candidate, type Candidates, candidateOf } from "./candidates.ts";
 import { type KeptPlans, keptPlans } from "./kept-plans.ts";
 import { planSource } from "./plan-source.ts";
@@ -52,6 +54,7 @@ export interface RunEngineDeps {
   readonly actionCache: ActionCache;
   readonly scheduler: Scheduler;
   readonly environments: Environments;
+  readonly secrets: Pick<SecretValues, "missing" | "subscribe">;
   readonly projects: ProjectView;
   readonly candidates: Candidates;
   readonly clock: Clock;
@@ -63,6 +66,8 @@ export interface RunEngineDeps {
   readonly onEvent: (event: Event) => void;
   readonly onError: (error: unknown) => void;
 }
+
+type Supplied = RunSource | SourceSupplier;
 
 /** Runs in progress, each an actor; finished ones are read back from the log when somebody asks. */
 export class RunEngine implements Runs, RunProjects, RunSteering, Gates, RunPins, KeptRuns, RunHistories, Component {
@@ -114,7 +119,7 @@ export class RunEngine implements Runs, RunProjects, RunSteering, Gates, RunPins
     this.#driver.quotasChanged();
   }
 
-  async submit(asker: Asker, request: RunRequest, source: Digest, signal: AbortSignal): Promise<string> {
+  async submit(asker: Asker, request: RunRequest, source: Supplied, signal: AbortSignal): Promise<string> {
     if (request.idempotencyKey === "") return await this.#submit(asker, request, source, signal);
     const key = JSON.stringify([projectOf(request), request.idempotencyKey]);
     const present = this.#byKey.get(key);
@@ -278,12 +283,12 @@ export class RunEngine implements Runs, RunProjects, RunSteering, Gates, RunPins
     return (await this.#find(run)).history;
   }
 
-  async #submitOnce(asker: Asker, request: RunRequest, source: Digest, signal: AbortSignal): Promise<string> {
+  async #submitOnce(asker: Asker, request: RunRequest, source: Supplied, signal: AbortSignal): Promise<string> {
     const known = await this.#deps.summaries.byKey(projectOf(request), request.idempotencyKey);
     return known ?? (await this.#submit(asker, request, source, signal));
   }
 
-  async #submit(asker: Asker, request: RunRequest, source: Digest, signal: AbortSignal): Promise<string> {
+  async #submit(asker: Asker, request: RunRequest, source: Supplied, signal: AbortSignal): Promise<string> {
     const project = projectOf(request);
     const release = this.#deps.projects.hold(project);
     try {
@@ -293,15 +298,17 @@ export class RunEngine implements Runs, RunProjects, RunSteering, Gates, RunPins
     }
   }
 
-  async #start(asker: Asker, request: RunRequest, source: Digest, signal: AbortSignal): Promise<string> {
+  async #start(asker: Asker, request: RunRequest, source: Supplied, signal: AbortSignal): Promise<string> {
     const project = projectOf(request);
     const deps = { ...this.#deps, kept: this.#kept };
-    const { blobs, ...plan } = await planSource(deps, request, source, signal);
+    const supplied = await planSupplied(source, ({ root, git }) => planSource({ ...deps, git }, request, root, signal));
+    const { root, git } = supplied.source;
+    const { blobs, ...plan } = supplied.planned;
     await this.#deps.cas.writeMany(blobs, signal);
     const run = runName(++this.#lastNumber);
     const actor = this.#actor(run);
     const { idempotencyKey } = request;
-    const command = { kind: "request", ...plan, source: digestToMessage(source), idempotencyKey } as const;
+    const command = { kind: "request", ...plan, source: digestToMessage(root), git, idempotencyKey } as const;
     await actor.do(command, this.#origin(asker, project));
     return run;
   }

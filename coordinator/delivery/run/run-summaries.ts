@@ -1,5 +1,6 @@
 import { create } from "@bufbuild/protobuf";
 import { timestampFromMs, timestampMs } from "@bufbuild/protobuf/wkt";
+import { type BranchCommit, BranchCommitSchema } from "../../../proto/gen/millrace/v1/dispatch_pb.ts";
 import { type Event, RunStatus } from "../../../proto/gen/millrace/v1/event_pb.ts";
 import { type Run, RunSchema } from "../../../proto/gen/millrace/v1/run_pb.ts";
 import type { Clock } from "../../../shared/clock.ts";
@@ -11,6 +12,8 @@ import { patiently, retry } from "../../../shared/retry.ts";
 import type { SchemaPart, Sqlite, Statement } from "../../../shared/sqlite/sqlite.ts";
 import { turns } from "../../../shared/turns.ts";
 import type { EventStore, StoredCommit } from "../../store/event-store.ts";
+import type { PipelineOfRepository } from "../source/git-submits.ts";
+import { isImported } from "../source/run-source.ts";
 import { runOfStream } from "./run-actor.ts";
 import { keepingStream, type RunSelection, runNumber } from "./runs.ts";
 
@@ -22,6 +25,8 @@ export interface RunSummaries {
   unfinished(): Promise<string[]>;
   /** The run of an idempotency key, if there is one. */
   byKey(project: string, key: string): Promise<string | undefined>;
+  /** The last imported commit of each branch, the newest first; at most `limits.previousCommits`. */
+  lastCommits(of: PipelineOfRepository): Promise<readonly BranchCommit[]>;
   /** The greatest number that may have been given so far; 0 when there is none. */
   lastNumber(): Promise<number>;
   /** Folds all lines anew from the log. Readers see the old ones until the new ones take their place, all at once. */
@@ -66,6 +71,14 @@ export const runSummarySchema: SchemaPart = {
     // No run has a number up to it any more, or anew: a restore raises it.
     "CREATE TABLE run_number_floor (floor INTEGER NOT NULL) STRICT",
     "INSERT INTO run_number_floor (floor) VALUES (0)",
+    // Of runs of an imported commit on a branch alone: what the next one on it is compared with.
+    ...["run_summary", "run_summary_rebuilt"].flatMap((table) =>
+      ["pipeline_path", "git_url", "git_branch", "git_commit"].map(
+        (column) => `ALTER TABLE ${table} ADD COLUMN ${column} TEXT`,
+      ),
+    ),
+    `CREATE INDEX run_summary_branch ON run_summary (project, pipeline_path, git_url, git_branch, number)
+       WHERE git_url IS NOT NULL`,
   ],
 };
 
@@ -175,6 +188,15 @@ export function runSummaries({ sqlite, store, clock, onError }: RunSummariesDeps
       return (await sqlite.query<{ run: string }>(sql, [project, key]))[0]?.run;
     },
 
+    async lastCommits({ project, pipelinePath, url }) {
+      const sql = `SELECT git_branch, git_commit, max(number) AS last FROM run_summary
+        WHERE project = ? AND pipeline_path = ? AND git_url = ?
+        GROUP BY git_branch ORDER BY last DESC LIMIT ?`;
+      const params = [project, pipelinePath, url, limits.previousCommits];
+      const rows = await sqlite.query<{ git_branch: string; git_commit: string }>(sql, params);
+      return rows.map(({ git_branch: branch, git_commit: commit }) => create(BranchCommitSchema, { branch, commit }));
+    },
+
     async lastNumber() {
       const sql = `SELECT max(floor, coalesce((SELECT max(number) FROM run_summary), 0)) AS last FROM run_number_floor`;
       return (await sqlite.query<{ last: number }>(sql))[0]?.last ?? 0;
@@ -241,12 +263,14 @@ function removalOf({ kind }: Event, table: SummaryTable): Statement[] {
 function changeOf(run: string, { kind, time, project, principal }: Event, table: SummaryTable): Statement[] {
   const timeMs = time === undefined ? 0 : timestampMs(time);
   if (kind.case === "runRequested") {
-    const { pipeline, source, idempotencyKey } = kind.value;
+    const { pipeline, pipelinePath, source, git, idempotencyKey } = kind.value;
+    const isFollowed = git !== undefined && git.branch !== "" && isImported(git);
     return [
       {
         sql: `INSERT INTO ${table}
-              (number, run, project, pipeline, principal, source, idempotency_key, status, created_ms)
-              VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (number) DO NOTHING`,
+              (number, run, project, pipeline, principal, source, idempotency_key, status, created_ms,
+               pipeline_path, git_url, git_branch, git_commit)
+              VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (number) DO NOTHING`,
         params: [
           runNumber(run) ?? 0,
           run,
@@ -257,6 +281,7 @@ function changeOf(run: string, { kind, time, project, principal }: Event, table:
           idempotencyKey === "" ? null : idempotencyKey,
           RunStatus.RUNNING,
           timeMs,
+          ...(isFollowed ? [pipelinePath, git.url, git.branch, git.commit] : [null, null, null, null]),
         ],
       },
     ];

@@ -32,6 +32,8 @@ export function runView(state: RunState): Run {
     create(RunCommentSchema, { task, text, principal: by, ...(time === undefined ? {} : { time }) }),
   );
   line.allowedFailures = allowedFailures(state);
+  const git = state.request?.git;
+  if (git !== undefined) line.git = git;
   return line;
 }
 

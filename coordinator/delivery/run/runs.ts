@@ -2,7 +2,7 @@ import type { Event, GateDecision, RunStatus } from "../../../proto/gen/millrace
 import type { Gate, Run, RunRequest } from "../../../proto/gen/millrace/v1/run_pb.ts";
 import type { Digest } from "../../../shared/digest.ts";
 import type { Principal } from "../access/principal.ts";
-
+import type { RunSource, SourceSupplier } from "../source/run-source.ts";
 import type { RunState } from "./run-state.ts";
 
 /** Who asks, and in which trace. */
@@ -36,10 +36,11 @@ export interface RunProjects {
 /** Runs, as the faces of the product use them. Methods may be called concurrently. */
 export interface Runs {
   /**
-   * Starts a run of the tree with this root and resolves with its name. Throws `invalid_argument` with every problem of
-   * the pipeline file (BadRequest), `failed_precondition` when blobs of the tree are missing.
+   * Starts a run of this source and resolves with its name. Throws `invalid_argument` with every problem of
+   * the pipeline file (BadRequest), `failed_precondition` when blobs of the tree are missing. A supplier is not asked when
+   * there is a run with the request's idempotency key.
    */
-  submit(asker: Asker, request: RunRequest, source: Digest, signal: AbortSignal): Promise<string>;
+  submit(asker: Asker, request: RunRequest, source: RunSource | SourceSupplier, signal: AbortSignal): Promise<string>;
   /** Throws `not_found`. */
   get(run: string): Promise<Run>;
   /** Newest first, without tasks; only runs older than `before` (a run's number), of these projects (default all). */

@@ -17,6 +17,8 @@ import type { ExecutionOutcome, ExecutionUpdate, Scheduler } from "../../farm/sc
 import { type Admissions, type AdmissionWait, admissions } from "../concurrency/admissions.ts";
 import type { Environments } from "../environment/environments.ts";
 import type { ProjectView } from "../project/projects.ts";
+import type { SecretValues } from "../secret/secret-values.ts";
+import { type SecretWaits, secretWaits } from "../secret/secret-waits.ts";
 import { type BoundedWork, boundedWork } from "./bounded-work.ts";
 import { couldBegin, isToEnd } from "./decide-run.ts";
 import { executionIdOf, executionRequest, isOfRun } from "./execution-request.ts";
@@ -26,6 +28,7 @@ import { type PreparedAction, prepareTask, readPrepared } from "./prepare-task.t
 import type { RunActor } from "./run-actor.ts";
 import type { ChangeTask, Origin, RunCommand } from "./run-command.ts";
 import { isOpen, type TaskState } from "./task-state.ts";
+import { unrunnable } from "./unrunnable.ts";
 
 export interface TaskDriverDeps {
   readonly cas: Cas;
@@ -35,6 +38,7 @@ export interface TaskDriverDeps {
   readonly projects: Pick<ProjectView, "cacheZoneOf">;
   /** What connected agents have at this moment. */
   readonly offers: () => readonly ToolOffer[];
+  readonly secrets: Pick<SecretValues, "missing" | "subscribe">;
   readonly quotasOf: (project: string) => ProjectQuotas;
   readonly clock: Clock;
   /** Whom the events are due to that follow from what the farm tells. */
@@ -70,11 +74,13 @@ export class TaskDriver {
   readonly #postponed = new Map<string, { readonly actor: RunActor; readonly task: TaskState }>();
   /** Executions that are to end because a newer run takes their place, with what is said of it. */
   readonly #superseded = new Map<string, string>();
+  readonly #secretWaits: SecretWaits;
   readonly #stopped = new AbortController();
   #unsubscribe = (): void => {};
 
   constructor(deps: TaskDriverDeps) {
     this.#deps = deps;
+    this.#secretWaits = secretWaits(deps.secrets);
     this.#preparing = boundedWork(limits.preparingTasks, deps.onError);
     this.#admissions = admissions({
       quotasOf: deps.quotasOf,
@@ -89,6 +95,7 @@ export class TaskDriver {
 
   async stop(): Promise<void> {
     this.#unsubscribe();
+    this.#secretWaits.close();
     this.#stopped.abort();
   }
 
@@ -170,6 +177,7 @@ export class TaskDriver {
       const id = executionIdOf(actor.state, { name, round });
       this.#prepared.delete(id);
       this.#superseded.delete(id);
+      this.#secretWaits.leave(id);
       const isOver = round < task.round || !isOpen(task);
       if (isOver && this.#executions.delete(id)) this.#background(this.#deps.scheduler.forget(id));
     }
@@ -177,7 +185,9 @@ export class TaskDriver {
 
   /** It was skipped: what the farm has of it is stopped, and forgotten when that is over. */
   #release(actor: RunActor, { name, round, executionId, skipReason }: TaskState): void {
-    this.#prepared.delete(executionIdOf(actor.state, { name, round }));
+    const id = executionIdOf(actor.state, { name, round });
+    this.#prepared.delete(id);
+    this.#secretWaits.leave(id);
     if (executionId === "") return;
     this.#executions.set(executionId, { actor, task: name, round });
     this.#deps.scheduler.cancel(executionId, skipReason);
@@ -198,11 +208,23 @@ export class TaskDriver {
 
   /** It asks whether it may; when it was told to wait, it has done so. */
   #begin(actor: RunActor, task: TaskState): void {
-    if (isAdmissionWait(task)) {
+    const lacking = this.#secretWaits.reason({ project: actor.state.project, planned: task.planned });
+    if (lacking !== undefined) this.#background(this.#awaitSecret(actor, task, lacking));
+    else if (isAdmissionWait(task)) {
       const hasTurn = this.#admissions.waitOf(actor.state.run, task.name) === undefined;
       if (hasTurn) this.#takeTurn(actor, task.name); // it was given its place before this was written down
     } else if (this.#admissions.mayPrepare(actor, task)) this.#prepare(actor, task);
     else this.#background(this.#do(actor, { ...this.#waiting(actor, task), round: task.round }));
+  }
+
+  /** Watched only once the wait is in the log: what is said of its end must come after it. */
+  async #awaitSecret(actor: RunActor, { name, round, planned }: TaskState, detail: string): Promise<void> {
+    await this.#do(actor, { kind: "wait", task: name, round, cause: WaitCause.SECRET, detail });
+    const user = { project: actor.state.project, planned };
+    this.#secretWaits.watch(executionIdOf(actor.state, { name, round }), user, () => {
+      const waitsStill = actor.state.tasks.get(name)?.wait?.cause === WaitCause.SECRET;
+      if (waitsStill) this.#takeTurn(actor, name);
+    });
   }
 
   #takeTurn(actor: RunActor, task: string): void {
@@ -373,10 +395,4 @@ export class TaskDriver {
 
 function isAdmissionWait({ wait }: TaskState): boolean {
   return wait?.cause === WaitCause.CONCURRENCY || wait?.cause === WaitCause.QUOTA;
-}
-
-/** The farm's failure, or the task's own when what it asks for is wrong: artifacts that get in each other's way. */
-function unrunnable(task: string, { code, message }: MillraceError): ChangeTask {
-  const kind = code === "invalid_argument" ? EndingKind.REFUSED : EndingKind.INFRASTRUCTURE;
-  return { kind: "finish", task, outcome: { status: TaskStatus.FAILED, ending: { kind, detail: message } } };
 }

@@ -1,4 +1,5 @@
 import { toolProperty } from "../../../shared/pipeline/tool-property.ts";
+import { importProperty } from "../../../shared/source/import-property.ts";
 import type { PoolOffer } from "./demand.ts";
 import type { StoredPool } from "./pool-table.ts";
 
@@ -10,5 +11,6 @@ export function offerOfPool({ settings, learned }: StoredPool, known: Readonly<R
   const { name, labels } = settings;
   const properties = new Map(Object.entries({ ...known, ...learned.offer?.labels, ...labels, pool: name }));
   for (const tool of learned.offer?.tools ?? []) properties.set(toolProperty(tool.name), tool.fingerprint);
+  if (learned.offer?.tools.some((tool) => tool.name === "git") === true) properties.set(importProperty, "true");
   return { name, labels: Object.fromEntries(properties) };
 }

@@ -19,12 +19,15 @@ import { from } from "../../../shared/errors.ts";
 import { limits } from "../../../shared/limits.ts";
 import type { Epoch, Lease } from "./execution-table.ts";
 import type { ExecutionRequest } from "./scheduler.ts";
+import type { Sealing, SecretSealer } from "./secret-sealer.ts";
 
 /** What came of handing an execution to an agent. */
 export type AssignAnswer =
   | { readonly kind: "accepted" }
   /** It does not have it: it said so, or nothing was delivered. */
   | { readonly kind: "refused"; readonly why: string }
+  /** No agent will ever take it; none was asked. */
+  | { readonly kind: "impossible"; readonly why: string }
   /**
    * No answer: the agent may have it or not. Where the bus went down with the question on its way (`outage`), the agent
    * says so as soon as the bus is back; where it kept silent, only a new epoch makes that safe.
@@ -38,7 +41,8 @@ export interface Dispatcher {
   cancel(agentId: string, executionId: string, epoch: Epoch, reason: string): Promise<void>;
 }
 
-export function busDispatcher(bus: Bus): Dispatcher {
+/** @param sealer seals the secrets of those that use some; without one they cannot be handed out */
+export function busDispatcher(bus: Bus, sealer?: SecretSealer): Dispatcher {
   let isUp = false;
   let losses = 0;
   bus.watchConnection((up) => {
@@ -53,18 +57,38 @@ export function busDispatcher(bus: Bus): Dispatcher {
     return code === "deadline_exceeded" ? "silence" : "refused";
   }
 
+  /** Read now and not when it was submitted: a new value counts at once. */
+  async function sealed({ id, secrets }: ExecutionRequest, lease: Lease): Promise<Sealing | undefined> {
+    if (secrets === undefined) return undefined;
+    if (sealer === undefined) return { kind: "impossible", why: "this coordinator keeps no secrets" };
+    try {
+      return await sealer.seal(secrets, { ...lease, executionId: id });
+    } catch (error) {
+      const { code, message } = from(error, "sealing its secrets");
+      return { kind: code === "data_loss" ? "impossible" : "unfit", why: message };
+    }
+  }
+
   return {
     async assign(request, lease) {
+      const sealing = await sealed(request, lease);
+      if (sealing?.kind === "unfit") return { ...sealing, kind: "refused" };
+      if (sealing?.kind === "impossible") return sealing;
       const message = create(AssignSchema, {
         executionId: request.id,
         epoch: epochToMessage(lease.epoch),
         attempt: lease.attempt,
         actionDigest: digestToMessage(request.actionDigest),
-        blobs: inlined([toBinary(ActionSchema, request.action), toBinary(CommandSchema, request.command)]),
+        blobs: inlined(
+          [toBinary(ActionSchema, request.action), toBinary(CommandSchema, request.command)],
+          limits.assignInlineBytes - (sealing?.sealed.ciphertext.byteLength ?? 0),
+        ),
         volatileEnvironment: { ...request.volatileEnvironment },
         ...(request.namedCaches === undefined ? {} : { namedCaches: request.namedCaches }),
         ...(request.hostOperation === undefined ? {} : { hostOperation: request.hostOperation }),
         ...(request.atMostOnce === undefined ? {} : { atMostOnce: request.atMostOnce }),
+        ...(sealing === undefined ? {} : { sealedSecrets: sealing.sealed }),
+        ...(request.sourceImport === undefined ? {} : { sourceImport: request.sourceImport }),
       });
       const before = { wasUp: isUp, losses };
       try {
@@ -93,8 +117,8 @@ export function busDispatcher(bus: Bus): Dispatcher {
 }
 
 /** The Action and its Command travel with the assignment as far as they fit: the agent need not ask for them. */
-function inlined(blobs: readonly Uint8Array[]) {
-  let room: number = limits.assignInlineBytes;
+function inlined(blobs: readonly Uint8Array[], roomBytes: number) {
+  let room = roomBytes;
   return blobs
     .filter((data) => {
       const fits = data.byteLength <= room;

@@ -5,6 +5,7 @@ import {
   NamedCachesSchema,
   type Report,
   ReportSchema,
+  TaskSecretsSchema,
 } from "../../../proto/gen/millrace/v1/dispatch_pb.ts";
 import { digestKey, parseDigestKey } from "../../../shared/digest.ts";
 import { limits } from "../../../shared/limits.ts";
@@ -88,6 +89,8 @@ export const executionSchema: SchemaPart = {
     "ALTER TABLE execution ADD COLUMN at_most_once INTEGER NOT NULL DEFAULT 0",
     "ALTER TABLE execution ADD COLUMN avoid_agents TEXT",
     "ALTER TABLE execution ADD COLUMN attempts_max INTEGER",
+    // Names, never a value.
+    "ALTER TABLE execution ADD COLUMN secrets BLOB",
   ],
 };
 
@@ -104,6 +107,7 @@ interface Row {
   at_most_once: number;
   avoid_agents: string | null;
   attempts_max: number | null;
+  secrets: Uint8Array | null;
   attempts: number;
   agent: string | null;
   term: number | null;
@@ -127,12 +131,14 @@ export function sqliteExecutionTable(sqlite: Sqlite): ExecutionTable {
       return rows.map(fromRow);
     },
     async insert(request, { runsAs, attempts, lease, outcome }) {
+      // It is of whoever waits for it, and after a restart nobody does. The agent that has it is told to end it.
+      if (request.sourceImport !== undefined) return;
       await sqlite.write([
         {
           sql: `INSERT INTO execution (id, action_digest, action, command, priority, fair_group, environment,
                   runs_as, attempts, agent, term, number, outcome, host_operation, named_caches,
-                  at_most_once, avoid_agents, attempts_max)
-                VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+                  at_most_once, avoid_agents, attempts_max, secrets)
+                VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
           params: [
             request.id,
             digestKey(request.actionDigest),
@@ -150,6 +156,7 @@ export function sqliteExecutionTable(sqlite: Sqlite): ExecutionTable {
             request.atMostOnce === true ? 1 : 0,
             request.avoidAgents === undefined ? null : JSON.stringify(request.avoidAgents),
             request.attemptsMax ?? null,
+            request.secrets === undefined ? null : toBinary(TaskSecretsSchema, request.secrets),
           ],
         },
       ]);
@@ -209,6 +216,7 @@ function fromRow(row: Row): StoredExecution {
       ...(row.at_most_once === 1 ? { atMostOnce: true } : {}),
       ...(row.avoid_agents === null ? {} : { avoidAgents: JSON.parse(row.avoid_agents) as string[] }),
       ...(row.attempts_max === null ? {} : { attemptsMax: row.attempts_max }),
+      ...(row.secrets === null ? {} : { secrets: fromBinary(TaskSecretsSchema, row.secrets) }),
     },
     runsAs: row.runs_as ?? row.id,
     attempts: row.attempts,

@@ -186,11 +186,19 @@ export class FarmScheduler implements Scheduler, Component {
     // Whether an agent that could not answer has it, or that did not answer a host operation, its next heartbeat says.
     if (answer.kind === "accepted" || answer.kind === "outage" || (answer.kind === "silence" && staysPut(execution)))
       return this.#started(execution, lease);
+    if (answer.kind === "impossible") return this.#refuse(execution, lease, answer.why);
     this.#placing.places.refused(agentId, answer.kind === "refused");
     if (answer.kind === "refused") execution.attempts -= 1;
     else this.#strays.add(agentId, execution.request.id);
     const why = `${agentId} did not answer: ${answer.why}`;
     this.#giveBack(execution, lease, answer.kind === "refused" ? undefined : { why });
+  }
+
+  /** It asks for what nobody can be given: no agent has heard of it, and none will. */
+  #refuse(execution: Execution, lease: Lease, why: string): void {
+    this.#placing.slots.free(execution, lease);
+    this.#endWithoutReport(execution, EndingKind.REFUSED, why);
+    this.#placing.look();
   }
 
   #started(execution: Execution, lease: Lease): void {

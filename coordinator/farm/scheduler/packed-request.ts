@@ -5,7 +5,12 @@ import {
   type Command,
   CommandSchema,
 } from "../../../proto/gen/build/bazel/remote/execution/v2/remote_execution_pb.ts";
-import type { HostOperation, NamedCaches } from "../../../proto/gen/millrace/v1/dispatch_pb.ts";
+import type {
+  HostOperation,
+  NamedCaches,
+  SourceImport,
+  TaskSecrets,
+} from "../../../proto/gen/millrace/v1/dispatch_pb.ts";
 import type { Digest } from "../../../shared/digest.ts";
 import type { ExecutionRequest } from "./scheduler.ts";
 
@@ -21,10 +26,12 @@ class PackedRequest implements ExecutionRequest {
   readonly fairGroup: string;
   readonly volatileEnvironment: Readonly<Record<string, string>>;
   readonly namedCaches?: NamedCaches;
+  readonly secrets?: TaskSecrets;
   readonly hostOperation?: HostOperation;
   readonly atMostOnce?: boolean;
   readonly avoidAgents?: readonly string[];
   readonly attemptsMax?: number;
+  readonly sourceImport?: SourceImport;
   // A character for each byte: an array of bytes would take 200 more for itself.
   readonly #action: string;
   readonly #command: string;
@@ -36,10 +43,12 @@ class PackedRequest implements ExecutionRequest {
     this.fairGroup = request.fairGroup;
     this.volatileEnvironment = request.volatileEnvironment;
     if (request.namedCaches !== undefined) this.namedCaches = request.namedCaches;
+    if (request.secrets !== undefined) this.secrets = request.secrets;
     if (request.hostOperation !== undefined) this.hostOperation = request.hostOperation;
     if (request.atMostOnce !== undefined) this.atMostOnce = request.atMostOnce;
     if (request.avoidAgents !== undefined) this.avoidAgents = request.avoidAgents;
     if (request.attemptsMax !== undefined) this.attemptsMax = request.attemptsMax;
+    if (request.sourceImport !== undefined) this.sourceImport = request.sourceImport;
     this.#action = packedBytes(toBinary(ActionSchema, request.action));
     this.#command = packedBytes(toBinary(CommandSchema, request.command));
   }

@@ -1,6 +1,7 @@
 import type { AgentInfo } from "../../../proto/gen/millrace/v1/agent_pb.ts";
 import { limits } from "../../../shared/limits.ts";
 import { toolProperty } from "../../../shared/pipeline/tool-property.ts";
+import { importProperty } from "../../../shared/source/import-property.ts";
 import { type Heap, heap } from "./heap.ts";
 import { type Requirement, satisfies } from "./requirement.ts";
 import type { Waiting, WaitingQueue } from "./waiting-queue.ts";
@@ -21,11 +22,12 @@ const ownLabel = "agent";
 
 /** The place that an agent is while it holds so many executions. */
 export function placeOf(
-  { id, labels, tools, slots }: AgentInfo,
+  { id, labels, tools, features, slots }: AgentInfo,
   { used, standing }: Pick<Place, "used" | "standing">,
 ): Place {
   const properties = new Map(Object.entries({ ...labels, [ownLabel]: id }));
   for (const { name, fingerprint } of tools) properties.set(toolProperty(name), fingerprint);
+  if (features.includes(importProperty)) properties.set(importProperty, "true");
   return { id, labels: Object.fromEntries(properties), slots, used, standing };
 }
 

@@ -3,7 +3,12 @@ import type {
   ActionResult,
   Command,
 } from "../../../proto/gen/build/bazel/remote/execution/v2/remote_execution_pb.ts";
-import type { HostOperation, NamedCaches } from "../../../proto/gen/millrace/v1/dispatch_pb.ts";
+import type {
+  HostOperation,
+  NamedCaches,
+  SourceImport,
+  TaskSecrets,
+} from "../../../proto/gen/millrace/v1/dispatch_pb.ts";
 import type {
   Confinement,
   DeploymentOutcome,
@@ -28,6 +33,8 @@ export interface ExecutionRequest {
   readonly volatileEnvironment: Readonly<Record<string, string>>;
   /** Folders that the agent keeps between its tasks. The declaration is in the Action's salt, too. */
   readonly namedCaches?: NamedCaches;
+  /** What its process is given of its project's secrets: names. The declaration is in the Action's salt, too. */
+  readonly secrets?: TaskSecrets;
   /**
    * Set for what outlives its task. Such an execution is never given to a second agent, whatever becomes of the first: its
    * platform names the agent (label `agent`), and it waits for that one to come back.
@@ -42,6 +49,11 @@ export interface ExecutionRequest {
   readonly avoidAgents?: readonly string[];
   /** Placements after agents were lost or the farm failed, the first one included; absent means the farm's own budget. */
   readonly attemptsMax?: number;
+  /**
+   * Set for the import of a source. Such an execution is of whoever waits for it: it is not kept on disk, and a restart
+   * forgets it.
+   */
+  readonly sourceImport?: SourceImport;
 }
 
 /** What became of an execution. */

@@ -37,16 +37,18 @@ export interface SourceOptions {
   readonly data: string;
   /** Of the farm's own CA, which tokens name; need not be there. */
   readonly tlsDir: string;
+  /** The key of the secrets: copied only when that was asked for, or it would lie beside what it opens. */
+  readonly secretKey?: { readonly file: string; readonly isWanted: boolean } | undefined;
   /** The snapshot. */
   readonly database: string;
   readonly signal: AbortSignal;
 }
 
-/** At the top of the coordinator's folder: copied in a way of its own, or worth nothing elsewhere. */
-const notCopied = /^(coordinator\.db.*|cas|logs|lock.*|native|reserve|.*\.sock)$/;
+/** At the top of the coordinator's folder: copied in a way of its own, or on demand, or worth nothing elsewhere. */
+const notCopied = /^(secret\.key.*|coordinator\.db.*|cas|logs|lock.*|native|reserve|.*\.sock)$/;
 
 /** Lists what belongs to a snapshot of the database. */
-export async function sourceFiles({ data, tlsDir, database, signal }: SourceOptions): Promise<SourceFiles> {
+export async function sourceFiles({ data, tlsDir, secretKey, database, signal }: SourceOptions): Promise<SourceFiles> {
   const snapshot = await openSqlite({ path: database, schema: [], readOnly: true, addonDir: data });
   try {
     const index = diskIndex(snapshot);
@@ -54,7 +56,7 @@ export async function sourceFiles({ data, tlsDir, database, signal }: SourceOpti
     const { size } = await lstat(database);
     return {
       expectedBytes: size + bytes,
-      files: list({ data, tlsDir, snapshot, index, segmentEnds, signal }),
+      files: list({ data, tlsDir, secretKey, snapshot, index, segmentEnds, signal }),
       beyond: (copied) => blobsBeyond(index, segmentEnds, copied),
       close: () => snapshot.close(),
     };
@@ -75,13 +77,14 @@ async function measure(index: DiskIndex) {
   return { segmentEnds, bytes };
 }
 
-interface Listing extends Pick<SourceOptions, "data" | "tlsDir" | "signal"> {
+interface Listing extends Pick<SourceOptions, "data" | "tlsDir" | "secretKey" | "signal"> {
   readonly snapshot: Sqlite;
   readonly index: DiskIndex;
   readonly segmentEnds: ReadonlyMap<number, number>;
 }
 
-async function* list({ data, tlsDir, snapshot, index, segmentEnds, signal }: Listing): AsyncGenerator<SourceFile> {
+async function* list(listing: Listing): AsyncGenerator<SourceFile> {
+  const { data, tlsDir, secretKey, snapshot, index, segmentEnds, signal } = listing;
   const named = (path: string) => ({ from: join(data, path), path });
   for (const [segment, bytesMax] of segmentEnds) yield { ...named(segmentPath(segment)), bytesMax };
   for await (const { digest, segment } of index.load()) {
@@ -93,7 +96,8 @@ async function* list({ data, tlsDir, snapshot, index, segmentEnds, signal }: Lis
     yield named(`${path}.idx`);
     yield named(`${path}.log`);
   }
-  yield* others(data);
+  for await (const file of others(data)) if (file.from !== secretKey?.file) yield file;
+  if (secretKey?.isWanted === true) yield { from: secretKey.file, path: "secret.key" };
   // Kept elsewhere, it is restored to where a coordinator looks by itself.
   if (!contains(data, tlsDir) && existsSync(tlsDir)) yield* below(tlsDir, "tls");
 }

@@ -12,7 +12,7 @@ import { version } from "../../../shared/version.ts";
 import { contains } from "./contains.ts";
 import { copyFile } from "./copy-file.ts";
 import { type BackupFile, contents, encodeManifest, manifestName } from "./manifest.ts";
-import { type SourceFile, sourceFiles } from "./source-files.ts";
+import { type SourceFile, type SourceOptions, sourceFiles } from "./source-files.ts";
 import { clearFolder, markUnfinished } from "./unfinished.ts";
 
 /** How far a backup is. */
@@ -35,6 +35,8 @@ export interface BackupOptions {
   readonly data: string;
   /** Of the farm's own CA. */
   readonly tlsDir: string;
+  /** See SourceOptions. */
+  readonly secretKey?: SourceOptions["secretKey"];
   /** Absolute; made when it is not there, else empty, or with an unfinished backup, which is cleared away. */
   readonly folder: string;
   readonly clock: Clock;
@@ -69,7 +71,7 @@ export async function writeBackup(options: BackupOptions): Promise<BackupSummary
 }
 
 async function writeInto(folder: string, options: BackupOptions): Promise<BackupSummary> {
-  const { data, tlsDir, clock, signal, onProgress } = options;
+  const { data, tlsDir, secretKey, clock, signal, onProgress } = options;
   let progress: BackupProgress = { files: 0, bytes: 0, expectedBytes: 0 };
   const report = (change: Partial<BackupProgress>) => onProgress((progress = { ...progress, ...change }));
   report({});
@@ -93,7 +95,7 @@ async function writeInto(folder: string, options: BackupOptions): Promise<Backup
     else if (file.blob !== undefined) lost.push(digestKey(file.blob));
     report({ files: files.length });
   };
-  const source = await sourceFiles({ data, tlsDir, database, signal });
+  const source = await sourceFiles({ data, tlsDir, secretKey, database, signal });
   try {
     report({ expectedBytes: source.expectedBytes });
     await inParallel(source.files, copy, signal);

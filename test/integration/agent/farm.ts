@@ -4,18 +4,14 @@ import { EventEmitter, once } from "node:events";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
-import { create, fromBinary, type MessageInitShape, toBinary } from "@bufbuild/protobuf";
+import { create, fromBinary, toBinary } from "@bufbuild/protobuf";
 import { durationFromMs } from "@bufbuild/protobuf/wkt";
 import type { ServiceImpl } from "@connectrpc/connect";
 import { onTestFailed, onTestFinished } from "vitest";
 import { byteStreamService } from "../../../coordinator/api/grpc/byte-stream-service.ts";
 import { casService } from "../../../coordinator/api/grpc/cas-service.ts";
 import { type GrpcServer, grpcServer, mounted } from "../../../coordinator/api/grpc/grpc-server.ts";
-import {
-  ActionSchema,
-  CommandSchema,
-  ContentAddressableStorage,
-} from "../../../proto/gen/build/bazel/remote/execution/v2/remote_execution_pb.ts";
+import { ContentAddressableStorage } from "../../../proto/gen/build/bazel/remote/execution/v2/remote_execution_pb.ts";
 import { ByteStream } from "../../../proto/gen/google/bytestream/bytestream_pb.ts";
 import { AdminService } from "../../../proto/gen/millrace/v1/admin_pb.ts";
 import { type AgentInfo, AgentService } from "../../../proto/gen/millrace/v1/agent_pb.ts";
@@ -28,7 +24,6 @@ import {
   type Heartbeat,
   HeartbeatReplySchema,
   HeartbeatSchema,
-  type HostOperationSchema,
   type Report,
   ReportOutcome,
   ReportReplySchema,
@@ -38,36 +33,12 @@ import { LogService } from "../../../proto/gen/millrace/v1/log_pb.ts";
 import type { Bus } from "../../../shared/bus/bus.ts";
 import { connectNatsBus } from "../../../shared/bus/nats-bus.ts";
 import { subjects } from "../../../shared/bus/subjects.ts";
-import type { Cas } from "../../../shared/cas/cas.ts";
 import { memoryCas } from "../../../shared/cas/memory-cas.ts";
-import { putMessage, readBlob } from "../../../shared/cas/read-blob.ts";
-import { type Digest, digestFromMessage, digestOf, digestToMessage } from "../../../shared/digest.ts";
-import { buildTree } from "../../../shared/merkle/build-tree.ts";
+import { readBlob } from "../../../shared/cas/read-blob.ts";
+import { digestFromMessage } from "../../../shared/digest.ts";
 import { startNatsServer, type TestNatsServer } from "../../support/nats-server.ts";
 import { tempDir } from "../../support/temp-dir.ts";
-
-/** An Action in short. Files end in `!` when they are executable. */
-export interface ActionSpec {
-  readonly command: readonly string[];
-  readonly inputs?: Readonly<Record<string, string>>;
-  readonly outputs?: readonly string[];
-  readonly environment?: Readonly<Record<string, string>>;
-  readonly volatile?: Readonly<Record<string, string>>;
-  readonly timeoutMs?: number;
-  readonly workingDirectory?: string;
-  /** Sends Action, Command and inputs with the assignment and puts none of them into the store. */
-  readonly inline?: boolean;
-  /** Makes it a host operation. */
-  readonly operation?: MessageInitShape<typeof HostOperationSchema>;
-  /** Paths of named caches by their names. */
-  readonly caches?: Readonly<Record<string, string>>;
-  /** Whose caches they are; default `shop`. */
-  readonly project?: string;
-  /** Platform properties. */
-  readonly platform?: Readonly<Record<string, string>>;
-  /** Inputs that the farm shall not have. */
-  readonly withheld?: readonly string[];
-}
+import { type ActionSpec, assignment, sealed } from "./assignment.ts";
 
 /** A coordinator of this test's own, on real sockets: it keeps what agents send and assigns what the test says. */
 export interface FakeFarm {
@@ -230,6 +201,8 @@ export async function fakeFarm({ hostOperationLeaseMs = 30_000 } = {}): Promise<
     },
     async assign(agent, executionId, spec, epoch) {
       const assign = create(AssignSchema, await assignment(cas, executionId, spec, BigInt(epoch ?? ++number)));
+      const key = joined.findLast(({ id }) => id === agent)?.sealingKey ?? new Uint8Array();
+      if (spec.secrets !== undefined) assign.sealedSecrets = sealed(key, agent, assign, spec.secrets);
       const answer = await bus.request(subjects.assign(agent), toBinary(AssignSchema, assign), { timeoutMs: 5_000 });
       return fromBinary(AssignReplySchema, answer);
     },
@@ -263,67 +236,6 @@ export async function fakeFarm({ hostOperationLeaseMs = 30_000 } = {}): Promise<
       return Buffer.from(await readBlob(cas, digestFromMessage(file?.digest))).toString();
     },
   };
-}
-
-async function assignment(
-  cas: Cas,
-  executionId: string,
-  spec: ActionSpec,
-  number: bigint,
-): Promise<MessageInitShape<typeof AssignSchema>> {
-  const store = spec.inline === true ? memoryCas() : cas;
-  const sent: { digest: Digest; data: Uint8Array }[] = [];
-  const put = async (data: Uint8Array) => {
-    const digest = digestOf(data);
-    sent.push({ digest, data });
-    await store.writeMany([{ digest, data }]);
-    return digest;
-  };
-  const entries = await Promise.all(
-    Object.entries(spec.inputs ?? {}).map(async ([path, text]) => {
-      const data = Buffer.from(text);
-      const digest = spec.withheld?.includes(path) === true ? digestOf(data) : await put(data);
-      return { path: path.replace(/!$/, ""), node: { kind: "file" as const, digest, executable: path.endsWith("!") } };
-    }),
-  );
-  const tree = buildTree(entries);
-  for (const { data } of tree.directories.values()) await put(data);
-  const command = create(CommandSchema, {
-    arguments: [...spec.command],
-    environmentVariables: Object.entries(spec.environment ?? {}).map(([name, value]) => ({ name, value })),
-    outputPaths: [...(spec.outputs ?? [])].sort(),
-    workingDirectory: spec.workingDirectory ?? "",
-  });
-  const commandDigest = await put(toBinary(CommandSchema, command));
-  const action = create(ActionSchema, {
-    commandDigest: digestToMessage(commandDigest),
-    inputRootDigest: digestToMessage(tree.root),
-    ...(spec.timeoutMs === undefined ? {} : { timeout: durationFromMs(spec.timeoutMs) }),
-    platform: { properties: pairs(spec.platform).map(([name, value]) => ({ name, value })) },
-  });
-  const actionDigest = await putMessage(store, ActionSchema, action);
-  sent.push({ digest: actionDigest, data: toBinary(ActionSchema, action) });
-  return {
-    executionId,
-    epoch: { term: 1n, number },
-    attempt: 1,
-    actionDigest: digestToMessage(actionDigest),
-    blobs: spec.inline === true ? sent.map(({ digest, data }) => ({ digest: digestToMessage(digest), data })) : [],
-    volatileEnvironment: { ...spec.volatile },
-    ...(spec.caches === undefined
-      ? {}
-      : {
-          namedCaches: {
-            project: spec.project ?? "shop",
-            caches: pairs(spec.caches).map(([name, path]) => ({ name, path })),
-          },
-        }),
-    ...(spec.operation === undefined ? {} : { hostOperation: spec.operation }),
-  };
-}
-
-function pairs(record: Readonly<Record<string, string>> = {}): [string, string][] {
-  return Object.entries(record).sort(([a], [b]) => (a < b ? -1 : 1));
 }
 
 /** An agent's program, started as an operator does. */

@@ -9,7 +9,8 @@ import { expect, onTestFinished } from "vitest";
 import type { DeployStep } from "../../../agent/operations/deploy-state.ts";
 import { processesAbout } from "../../support/process-state.ts";
 import { tempDir } from "../../support/temp-dir.ts";
-import { type ActionSpec, type AgentProcess, type FakeFarm, fakeFarm, startAgent } from "./farm.ts";
+import type { ActionSpec } from "./assignment.ts";
+import { type AgentProcess, type FakeFarm, fakeFarm, startAgent } from "./farm.ts";
 
 const mortalAgent = fileURLToPath(new URL("./fixtures/mortal-agent.ts", import.meta.url));
 

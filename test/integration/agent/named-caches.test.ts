@@ -16,7 +16,8 @@ import { digestFromMessage } from "../../../shared/digest.ts";
 import { loadTree } from "../../../shared/merkle/load-tree.ts";
 import { bubblewrapWorks } from "../../support/machine.ts";
 import { tempDir } from "../../support/temp-dir.ts";
-import { type ActionSpec, type AgentProcess, type FakeFarm, fakeFarm, startAgent } from "./farm.ts";
+import type { ActionSpec } from "./assignment.ts";
+import { type AgentProcess, type FakeFarm, fakeFarm, startAgent } from "./farm.ts";
 
 let executions = 0;
 

@@ -46,6 +46,7 @@ async function startRuns(quotas: MessageInitShape<typeof ProjectQuotasSchema>, d
   const candidates = approvedCandidates({ sqlite, store, clock, onError });
   const runs: RunEngine = new RunEngine({
     ...{ store, summaries, cas, actionCache, scheduler, environments, clock, onError, pinning: turns() },
+    secrets: { missing: () => [], subscribe: () => () => undefined },
     ...{ projects, candidates },
     offers: () => [],
     onEvent: () => queueMicrotask(() => watchers.forEach((look) => look())),
@@ -75,7 +76,7 @@ async function startRuns(quotas: MessageInitShape<typeof ProjectQuotasSchema>, d
       const digest = digestOf(data);
       const tree = buildTree([{ path: "millrace.yaml", node: { kind: "file", digest, executable: false } }]);
       await cas.writeMany([{ digest, data }, ...tree.directories.values()], signal);
-      return await runs.submit(asker, create(RunRequestSchema, {}), tree.root, signal);
+      return await runs.submit(asker, create(RunRequestSchema, {}), tree, signal);
     },
     /** Resolves when what is asked for is so. */
     until(holds: () => Promise<boolean>): Promise<void> {

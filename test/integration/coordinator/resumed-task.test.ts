@@ -6,7 +6,13 @@ import { TaskDriver, type TaskDriverDeps } from "../../../coordinator/delivery/r
 import type { ExecutionUpdate, Scheduler } from "../../../coordinator/farm/scheduler/scheduler.ts";
 import { eventStoreSchema, sqliteEventStore } from "../../../coordinator/store/sqlite-event-store.ts";
 import { ActionSchema, CommandSchema } from "../../../proto/gen/build/bazel/remote/execution/v2/remote_execution_pb.ts";
-import { EndingKind, EndingSchema, PlannedTaskSchema, RunStatus } from "../../../proto/gen/millrace/v1/event_pb.ts";
+import {
+  EndingKind,
+  EndingSchema,
+  PlannedTaskSchema,
+  ProjectQuotasSchema,
+  RunStatus,
+} from "../../../proto/gen/millrace/v1/event_pb.ts";
 import type { Cas } from "../../../shared/cas/cas.ts";
 import { memoryCas } from "../../../shared/cas/memory-cas.ts";
 import { digestOf, digestToMessage } from "../../../shared/digest.ts";
@@ -82,6 +88,8 @@ test("a task whose report is accepted while its Action is still being read back 
   };
   const driver = new TaskDriver({
     ...{ cas, scheduler, clock: fakeClock(), origin: () => origin },
+    secrets: { missing: () => [], subscribe: () => () => undefined },
+    quotasOf: () => create(ProjectQuotasSchema),
     onError: (error: unknown) => expect.unreachable(String(error)),
   } as unknown as TaskDriverDeps);
   onReact((own, event) => driver.react(own, event));

@@ -8,6 +8,7 @@ import {
   CommitSchema,
   type Event,
   EventSchema,
+  GitSourceSchema,
   RunStatus,
   WaitCause,
 } from "../../../proto/gen/millrace/v1/event_pb.ts";
@@ -85,4 +86,39 @@ test("what a run in progress has left is read by one start and not by the next",
   const second = await start();
   expect(second.given()).toBe(0);
   expect(await second.summaries.unfinished()).toEqual(["run_1"]);
+});
+
+test("the last imported commit of each branch is that of its newest run, of the same pipeline and repository", async () => {
+  const { start, append } = await setup();
+  const url = "https://example.org/shop.git";
+  const runOf = (
+    branch: string,
+    commit: string,
+    other: { url?: string; pipelinePath?: string; isSent?: boolean } = {},
+  ) => {
+    const commits = other.isSent === true ? [] : [{ commit }];
+    const git = create(GitSourceSchema, { url: other.url ?? url, branch, commit, commits });
+    const value = { pipeline: "p", pipelinePath: other.pipelinePath ?? "millrace.yaml", source, git };
+    return create(EventSchema, { ...about, kind: { case: "runRequested", value } });
+  };
+  await append("run_1", [runOf("main", "a"), finished]);
+  await append("run_2", [runOf("topic", "b")]);
+  await append("run_3", [runOf("main", "c")]);
+  await append("run_4", [runOf("main", "d", { url: "https://example.org/other.git" })]);
+  await append("run_5", [runOf("main", "e", { pipelinePath: "other.yaml" })]);
+  await append("run_6", [runOf("main", "f", { isSent: true })]); // a client's own tree, which nobody has fetched
+  await append("run_7", [runOf("", "0")]); // a tag
+  await append("run_8", [requested]);
+  const { summaries } = await start();
+  const last = async () =>
+    (await summaries.lastCommits({ project: "default", pipelinePath: "millrace.yaml", url })).map(
+      ({ branch, commit }) => [branch, commit],
+    );
+  const expected = [
+    ["main", "c"],
+    ["topic", "b"],
+  ];
+  expect(await last()).toEqual(expected);
+  expect(await summaries.rebuild()).toMatchObject({ runs: 8, changed: 0 });
+  expect(await last()).toEqual(expected);
 });

@@ -15,6 +15,7 @@ const unused = (): never => {
 };
 const runs: ServiceImpl<typeof RunService> = {
   submitRun: unused,
+  submitRunWithProgress: unused,
   submitRunArchive: unused,
   getRun: unused,
   listRuns: unused,

@@ -11,7 +11,7 @@ import type { ActionResult, Digest } from "../../build/bazel/remote/execution/v2
 import { file_build_bazel_remote_execution_v2_remote_execution } from "../../build/bazel/remote/execution/v2/remote_execution_pb.ts";
 import type { DiskSpace } from "./agent_pb.ts";
 import { file_millrace_v1_agent } from "./agent_pb.ts";
-import type { Confinement, Deployment, DeploymentOutcome, Ending, NamedCache, ResourceUsage } from "./event_pb.ts";
+import type { Confinement, Deployment, DeploymentOutcome, Ending, NamedCache, ResourceUsage, SecretUse } from "./event_pb.ts";
 import { file_millrace_v1_event } from "./event_pb.ts";
 import type { Message, UnknownEnum } from "@bufbuild/protobuf";
 
@@ -19,7 +19,7 @@ import type { Message, UnknownEnum } from "@bufbuild/protobuf";
  * Describes the file millrace/v1/dispatch.proto.
  */
 export const file_millrace_v1_dispatch: GenFile = /*@__PURE__*/
-  fileDesc("ChptaWxscmFjZS92MS9kaXNwYXRjaC5wcm90bxILbWlsbHJhY2UudjEiJQoFRXBvY2gSDAoEdGVybRgBIAEoAxIOCgZudW1iZXIYAiABKAMiUwoKSW5saW5lQmxvYhI3CgZkaWdlc3QYASABKAsyJy5idWlsZC5iYXplbC5yZW1vdGUuZXhlY3V0aW9uLnYyLkRpZ2VzdBIMCgRkYXRhGAIgASgMIrwDCgZBc3NpZ24SFAoMZXhlY3V0aW9uX2lkGAEgASgJEiEKBWVwb2NoGAIgASgLMhIubWlsbHJhY2UudjEuRXBvY2gSDwoHYXR0ZW1wdBgDIAEoBRI+Cg1hY3Rpb25fZGlnZXN0GAQgASgLMicuYnVpbGQuYmF6ZWwucmVtb3RlLmV4ZWN1dGlvbi52Mi5EaWdlc3QSJgoFYmxvYnMYBSADKAsyFy5taWxscmFjZS52MS5JbmxpbmVCbG9iEkoKFHZvbGF0aWxlX2Vudmlyb25tZW50GAYgAygLMiwubWlsbHJhY2UudjEuQXNzaWduLlZvbGF0aWxlRW52aXJvbm1lbnRFbnRyeRIuCgxuYW1lZF9jYWNoZXMYByABKAsyGC5taWxscmFjZS52MS5OYW1lZENhY2hlcxIyCg5ob3N0X29wZXJhdGlvbhgUIAEoCzIaLm1pbGxyYWNlLnYxLkhvc3RPcGVyYXRpb24SFAoMYXRfbW9zdF9vbmNlGBUgASgIGjoKGFZvbGF0aWxlRW52aXJvbm1lbnRFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBIkcKC05hbWVkQ2FjaGVzEg8KB3Byb2plY3QYASABKAkSJwoGY2FjaGVzGAIgAygLMhcubWlsbHJhY2UudjEuTmFtZWRDYWNoZSJCCg1Ib3N0T3BlcmF0aW9uEikKBmRlcGxveRgBIAEoCzIXLm1pbGxyYWNlLnYxLkRlcGxveW1lbnRIAEIGCgRraW5kIjAKC0Fzc2lnblJlcGx5EhAKCGFjY2VwdGVkGAEgASgIEg8KB3JlZnVzYWwYAiABKAkiUQoGQ2FuY2VsEhQKDGV4ZWN1dGlvbl9pZBgBIAEoCRIhCgVlcG9jaBgCIAEoCzISLm1pbGxyYWNlLnYxLkVwb2NoEg4KBnJlYXNvbhgDIAEoCSIcCgtDYW5jZWxSZXBseRINCgVrbm93bhgBIAEoCCKQAQoJSGVhcnRiZWF0EhAKCGFnZW50X2lkGAEgASgJEg8KB3Nlc3Npb24YAiABKAkSEAoIZHJhaW5pbmcYAyABKAgSKAoEaGVsZBgEIAMoCzIaLm1pbGxyYWNlLnYxLkhlbGRFeGVjdXRpb24SJAoEZGlzaxgFIAEoCzIWLm1pbGxyYWNlLnYxLkRpc2tTcGFjZSIQCg5IZWFydGJlYXRSZXBseSJICg1IZWxkRXhlY3V0aW9uEhQKDGV4ZWN1dGlvbl9pZBgBIAEoCRIhCgVlcG9jaBgCIAEoCzISLm1pbGxyYWNlLnYxLkVwb2NoIuUCCgZSZXBvcnQSEAoIYWdlbnRfaWQYASABKAkSFAoMZXhlY3V0aW9uX2lkGAIgASgJEiEKBWVwb2NoGAMgASgLMhIubWlsbHJhY2UudjEuRXBvY2gSDwoHYXR0ZW1wdBgEIAEoBRIjCgZlbmRpbmcYBSABKAsyEy5taWxscmFjZS52MS5FbmRpbmcSPQoGcmVzdWx0GAYgASgLMi0uYnVpbGQuYmF6ZWwucmVtb3RlLmV4ZWN1dGlvbi52Mi5BY3Rpb25SZXN1bHQSKQoFdXNhZ2UYByABKAsyGi5taWxscmFjZS52MS5SZXNvdXJjZVVzYWdlEi0KC2NvbmZpbmVtZW50GAggASgLMhgubWlsbHJhY2UudjEuQ29uZmluZW1lbnQSMgoKZGVwbG95bWVudBgUIAEoCzIeLm1pbGxyYWNlLnYxLkRlcGxveW1lbnRPdXRjb21lEg0KBWJlZ3VuGBUgASgIIjoKC1JlcG9ydFJlcGx5EisKB291dGNvbWUYASABKA4yGi5taWxscmFjZS52MS5SZXBvcnRPdXRjb21lIhgKCFJvbGxDYWxsEgwKBHRlcm0YASABKAMiCAoGUmVqb2luIiwKB0dvb2RieWUSEAoIYWdlbnRfaWQYASABKAkSDwoHc2Vzc2lvbhgCIAEoCSIZCgVEcmFpbhIQCghkcmFpbmluZxgBIAEoCCpnCg1SZXBvcnRPdXRjb21lEh4KGlJFUE9SVF9PVVRDT01FX1VOU1BFQ0lGSUVEEAASGwoXUkVQT1JUX09VVENPTUVfQUNDRVBURUQQARIZChVSRVBPUlRfT1VUQ09NRV9GRU5DRUQQAmIGcHJvdG8z", [file_build_bazel_remote_execution_v2_remote_execution, file_millrace_v1_agent, file_millrace_v1_event]);
+  fileDesc("ChptaWxscmFjZS92MS9kaXNwYXRjaC5wcm90bxILbWlsbHJhY2UudjEiJQoFRXBvY2gSDAoEdGVybRgBIAEoAxIOCgZudW1iZXIYAiABKAMiUwoKSW5saW5lQmxvYhI3CgZkaWdlc3QYASABKAsyJy5idWlsZC5iYXplbC5yZW1vdGUuZXhlY3V0aW9uLnYyLkRpZ2VzdBIMCgRkYXRhGAIgASgMIqIECgZBc3NpZ24SFAoMZXhlY3V0aW9uX2lkGAEgASgJEiEKBWVwb2NoGAIgASgLMhIubWlsbHJhY2UudjEuRXBvY2gSDwoHYXR0ZW1wdBgDIAEoBRI+Cg1hY3Rpb25fZGlnZXN0GAQgASgLMicuYnVpbGQuYmF6ZWwucmVtb3RlLmV4ZWN1dGlvbi52Mi5EaWdlc3QSJgoFYmxvYnMYBSADKAsyFy5taWxscmFjZS52MS5JbmxpbmVCbG9iEkoKFHZvbGF0aWxlX2Vudmlyb25tZW50GAYgAygLMiwubWlsbHJhY2UudjEuQXNzaWduLlZvbGF0aWxlRW52aXJvbm1lbnRFbnRyeRIuCgxuYW1lZF9jYWNoZXMYByABKAsyGC5taWxscmFjZS52MS5OYW1lZENhY2hlcxIyCg5ob3N0X29wZXJhdGlvbhgUIAEoCzIaLm1pbGxyYWNlLnYxLkhvc3RPcGVyYXRpb24SFAoMYXRfbW9zdF9vbmNlGBUgASgIEjAKDXNvdXJjZV9pbXBvcnQYHiABKAsyGS5taWxscmFjZS52MS5Tb3VyY2VJbXBvcnQSMgoOc2VhbGVkX3NlY3JldHMYKCABKAsyGi5taWxscmFjZS52MS5TZWFsZWRTZWNyZXRzGjoKGFZvbGF0aWxlRW52aXJvbm1lbnRFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBImQKDFNvdXJjZUltcG9ydBILCgN1cmwYASABKAkSCwoDcmVmGAIgASgJEisKCHByZXZpb3VzGAMgAygLMhkubWlsbHJhY2UudjEuQnJhbmNoQ29tbWl0Eg0KBXdob2xlGAQgASgIIi4KDEJyYW5jaENvbW1pdBIOCgZicmFuY2gYASABKAkSDgoGY29tbWl0GAIgASgJIkcKC1Rhc2tTZWNyZXRzEg8KB3Byb2plY3QYASABKAkSJwoHc2VjcmV0cxgCIAMoCzIWLm1pbGxyYWNlLnYxLlNlY3JldFVzZSJBCg1TZWFsZWRTZWNyZXRzEhwKFGVwaGVtZXJhbF9wdWJsaWNfa2V5GAEgASgMEhIKCmNpcGhlcnRleHQYAiABKAwiOAoMU2VjcmV0VmFsdWVzEigKBnZhbHVlcxgBIAMoCzIYLm1pbGxyYWNlLnYxLlNlY3JldFZhbHVlIkEKC1NlY3JldFZhbHVlEiMKA3VzZRgBIAEoCzIWLm1pbGxyYWNlLnYxLlNlY3JldFVzZRINCgV2YWx1ZRgCIAEoDCJHCgtOYW1lZENhY2hlcxIPCgdwcm9qZWN0GAEgASgJEicKBmNhY2hlcxgCIAMoCzIXLm1pbGxyYWNlLnYxLk5hbWVkQ2FjaGUiQgoNSG9zdE9wZXJhdGlvbhIpCgZkZXBsb3kYASABKAsyFy5taWxscmFjZS52MS5EZXBsb3ltZW50SABCBgoEa2luZCIwCgtBc3NpZ25SZXBseRIQCghhY2NlcHRlZBgBIAEoCBIPCgdyZWZ1c2FsGAIgASgJIlEKBkNhbmNlbBIUCgxleGVjdXRpb25faWQYASABKAkSIQoFZXBvY2gYAiABKAsyEi5taWxscmFjZS52MS5FcG9jaBIOCgZyZWFzb24YAyABKAkiHAoLQ2FuY2VsUmVwbHkSDQoFa25vd24YASABKAgikAEKCUhlYXJ0YmVhdBIQCghhZ2VudF9pZBgBIAEoCRIPCgdzZXNzaW9uGAIgASgJEhAKCGRyYWluaW5nGAMgASgIEigKBGhlbGQYBCADKAsyGi5taWxscmFjZS52MS5IZWxkRXhlY3V0aW9uEiQKBGRpc2sYBSABKAsyFi5taWxscmFjZS52MS5EaXNrU3BhY2UiEAoOSGVhcnRiZWF0UmVwbHkieAoNSGVsZEV4ZWN1dGlvbhIUCgxleGVjdXRpb25faWQYASABKAkSIQoFZXBvY2gYAiABKAsyEi5taWxscmFjZS52MS5FcG9jaBIuCgxpbXBvcnRfcGhhc2UYAyABKA4yGC5taWxscmFjZS52MS5JbXBvcnRQaGFzZSLlAgoGUmVwb3J0EhAKCGFnZW50X2lkGAEgASgJEhQKDGV4ZWN1dGlvbl9pZBgCIAEoCRIhCgVlcG9jaBgDIAEoCzISLm1pbGxyYWNlLnYxLkVwb2NoEg8KB2F0dGVtcHQYBCABKAUSIwoGZW5kaW5nGAUgASgLMhMubWlsbHJhY2UudjEuRW5kaW5nEj0KBnJlc3VsdBgGIAEoCzItLmJ1aWxkLmJhemVsLnJlbW90ZS5leGVjdXRpb24udjIuQWN0aW9uUmVzdWx0EikKBXVzYWdlGAcgASgLMhoubWlsbHJhY2UudjEuUmVzb3VyY2VVc2FnZRItCgtjb25maW5lbWVudBgIIAEoCzIYLm1pbGxyYWNlLnYxLkNvbmZpbmVtZW50EjIKCmRlcGxveW1lbnQYFCABKAsyHi5taWxscmFjZS52MS5EZXBsb3ltZW50T3V0Y29tZRINCgViZWd1bhgVIAEoCCI6CgtSZXBvcnRSZXBseRIrCgdvdXRjb21lGAEgASgOMhoubWlsbHJhY2UudjEuUmVwb3J0T3V0Y29tZSIYCghSb2xsQ2FsbBIMCgR0ZXJtGAEgASgDIggKBlJlam9pbiIsCgdHb29kYnllEhAKCGFnZW50X2lkGAEgASgJEg8KB3Nlc3Npb24YAiABKAkiGQoFRHJhaW4SEAoIZHJhaW5pbmcYASABKAgqYgoLSW1wb3J0UGhhc2USHAoYSU1QT1JUX1BIQVNFX1VOU1BFQ0lGSUVEEAASGQoVSU1QT1JUX1BIQVNFX0ZFVENISU5HEAESGgoWSU1QT1JUX1BIQVNFX1VQTE9BRElORxACKmcKDVJlcG9ydE91dGNvbWUSHgoaUkVQT1JUX09VVENPTUVfVU5TUEVDSUZJRUQQABIbChdSRVBPUlRfT1VUQ09NRV9BQ0NFUFRFRBABEhkKFVJFUE9SVF9PVVRDT01FX0ZFTkNFRBACYgZwcm90bzM", [file_build_bazel_remote_execution_v2_remote_execution, file_millrace_v1_agent, file_millrace_v1_event]);
 
 /**
  * Fences an attempt: of two reports for one execution only the one with the current epoch counts. Ordered by term, then
@@ -133,6 +133,20 @@ export type Assign = Message<"millrace.v1.Assign"> & {
    * @generated from field: bool at_most_once = 21;
    */
   atMostOnce: boolean;
+
+  /**
+   * Set when this is no task but the import of a source. Any agent may do it again, from the beginning.
+   *
+   * @generated from field: millrace.v1.SourceImport source_import = 30;
+   */
+  sourceImport?: SourceImport | undefined;
+
+  /**
+   * The secrets that its process is given. They are read when the execution is handed out, so a new value counts at once.
+   *
+   * @generated from field: millrace.v1.SealedSecrets sealed_secrets = 40;
+   */
+  sealedSecrets?: SealedSecrets | undefined;
 };
 
 /**
@@ -141,6 +155,177 @@ export type Assign = Message<"millrace.v1.Assign"> & {
  */
 export const AssignSchema: GenMessage<Assign> = /*@__PURE__*/
   messageDesc(file_millrace_v1_dispatch, 2);
+
+/**
+ * A git commit is to be put into the CAS as a tree. The result has the tree as the output directory `source` and a
+ * GitSource as the output file `git`. No process of the repository's is started: nothing of it is executed.
+ *
+ * @generated from message millrace.v1.SourceImport
+ */
+export type SourceImport = Message<"millrace.v1.SourceImport"> & {
+  /**
+   * `https:`, `http:`, `ssh:`, or an absolute path that the agent's operator has allowed; without credentials.
+   *
+   * @generated from field: string url = 1;
+   */
+  url: string;
+
+  /**
+   * A branch, a tag, a full name such as `refs/pull/7/head`, or a commit of 40 or 64 hex digits. Empty: what the
+   * repository calls HEAD.
+   *
+   * @generated from field: string ref = 2;
+   */
+  ref: string;
+
+  /**
+   * What the last runs on each branch were about; at most `limits.previousCommits`.
+   *
+   * @generated from field: repeated millrace.v1.BranchCommit previous = 3;
+   */
+  previous: BranchCommit[];
+
+  /**
+   * Files that the agent has put into the CAS before may be gone: it asks about every one of them.
+   *
+   * @generated from field: bool whole = 4;
+   */
+  whole: boolean;
+};
+
+/**
+ * Describes the message millrace.v1.SourceImport.
+ * Use `create(SourceImportSchema)` to create a new message.
+ */
+export const SourceImportSchema: GenMessage<SourceImport> = /*@__PURE__*/
+  messageDesc(file_millrace_v1_dispatch, 3);
+
+/**
+ * The commit that the last run on a branch was about.
+ *
+ * @generated from message millrace.v1.BranchCommit
+ */
+export type BranchCommit = Message<"millrace.v1.BranchCommit"> & {
+  /**
+   * @generated from field: string branch = 1;
+   */
+  branch: string;
+
+  /**
+   * 40 or 64 hex digits.
+   *
+   * @generated from field: string commit = 2;
+   */
+  commit: string;
+};
+
+/**
+ * Describes the message millrace.v1.BranchCommit.
+ * Use `create(BranchCommitSchema)` to create a new message.
+ */
+export const BranchCommitSchema: GenMessage<BranchCommit> = /*@__PURE__*/
+  messageDesc(file_millrace_v1_dispatch, 4);
+
+/**
+ * Which secrets a task uses: their names, never a value.
+ *
+ * @generated from message millrace.v1.TaskSecrets
+ */
+export type TaskSecrets = Message<"millrace.v1.TaskSecrets"> & {
+  /**
+   * Secrets of different projects are different ones, whatever their names.
+   *
+   * @generated from field: string project = 1;
+   */
+  project: string;
+
+  /**
+   * Sorted by the variable.
+   *
+   * @generated from field: repeated millrace.v1.SecretUse secrets = 2;
+   */
+  secrets: SecretUse[];
+};
+
+/**
+ * Describes the message millrace.v1.TaskSecrets.
+ * Use `create(TaskSecretsSchema)` to create a new message.
+ */
+export const TaskSecretsSchema: GenMessage<TaskSecrets> = /*@__PURE__*/
+  messageDesc(file_millrace_v1_dispatch, 5);
+
+/**
+ * Values of secrets that one agent alone can read, for one attempt. The key is HKDF-SHA-256 of the X25519 secret shared by
+ * the agent's sealing key and a key that was made for this message; its info, and the associated data, name the agent, the
+ * execution and the epoch, so that the message is worth nothing in another place.
+ *
+ * @generated from message millrace.v1.SealedSecrets
+ */
+export type SealedSecrets = Message<"millrace.v1.SealedSecrets"> & {
+  /**
+   * X25519, 32 bytes.
+   *
+   * @generated from field: bytes ephemeral_public_key = 1;
+   */
+  ephemeralPublicKey: Uint8Array;
+
+  /**
+   * AES-256-GCM of a SecretValues, with a nonce of zeros as no key is used twice; the last 16 bytes are its tag.
+   *
+   * @generated from field: bytes ciphertext = 2;
+   */
+  ciphertext: Uint8Array;
+};
+
+/**
+ * Describes the message millrace.v1.SealedSecrets.
+ * Use `create(SealedSecretsSchema)` to create a new message.
+ */
+export const SealedSecretsSchema: GenMessage<SealedSecrets> = /*@__PURE__*/
+  messageDesc(file_millrace_v1_dispatch, 6);
+
+/**
+ * What is inside of SealedSecrets.
+ *
+ * @generated from message millrace.v1.SecretValues
+ */
+export type SecretValues = Message<"millrace.v1.SecretValues"> & {
+  /**
+   * @generated from field: repeated millrace.v1.SecretValue values = 1;
+   */
+  values: SecretValue[];
+};
+
+/**
+ * Describes the message millrace.v1.SecretValues.
+ * Use `create(SecretValuesSchema)` to create a new message.
+ */
+export const SecretValuesSchema: GenMessage<SecretValues> = /*@__PURE__*/
+  messageDesc(file_millrace_v1_dispatch, 7);
+
+/**
+ * A secret as its task uses it.
+ *
+ * @generated from message millrace.v1.SecretValue
+ */
+export type SecretValue = Message<"millrace.v1.SecretValue"> & {
+  /**
+   * @generated from field: millrace.v1.SecretUse use = 1;
+   */
+  use?: SecretUse | undefined;
+
+  /**
+   * @generated from field: bytes value = 2;
+   */
+  value: Uint8Array;
+};
+
+/**
+ * Describes the message millrace.v1.SecretValue.
+ * Use `create(SecretValueSchema)` to create a new message.
+ */
+export const SecretValueSchema: GenMessage<SecretValue> = /*@__PURE__*/
+  messageDesc(file_millrace_v1_dispatch, 8);
 
 /**
  * The caches of one task.
@@ -166,7 +351,7 @@ export type NamedCaches = Message<"millrace.v1.NamedCaches"> & {
  * Use `create(NamedCachesSchema)` to create a new message.
  */
 export const NamedCachesSchema: GenMessage<NamedCaches> = /*@__PURE__*/
-  messageDesc(file_millrace_v1_dispatch, 3);
+  messageDesc(file_millrace_v1_dispatch, 9);
 
 /**
  * Changes what outlives its task. The agent journals each step before it is taken and goes on after its own restart, so
@@ -194,7 +379,7 @@ export type HostOperation = Message<"millrace.v1.HostOperation"> & {
  * Use `create(HostOperationSchema)` to create a new message.
  */
 export const HostOperationSchema: GenMessage<HostOperation> = /*@__PURE__*/
-  messageDesc(file_millrace_v1_dispatch, 4);
+  messageDesc(file_millrace_v1_dispatch, 10);
 
 /**
  * Whether the agent took it.
@@ -220,7 +405,7 @@ export type AssignReply = Message<"millrace.v1.AssignReply"> & {
  * Use `create(AssignReplySchema)` to create a new message.
  */
 export const AssignReplySchema: GenMessage<AssignReply> = /*@__PURE__*/
-  messageDesc(file_millrace_v1_dispatch, 5);
+  messageDesc(file_millrace_v1_dispatch, 11);
 
 /**
  * Request on an agent's `cancel` subject; the answer (a CancelReply) means "will end", the result follows.
@@ -249,7 +434,7 @@ export type Cancel = Message<"millrace.v1.Cancel"> & {
  * Use `create(CancelSchema)` to create a new message.
  */
 export const CancelSchema: GenMessage<Cancel> = /*@__PURE__*/
-  messageDesc(file_millrace_v1_dispatch, 6);
+  messageDesc(file_millrace_v1_dispatch, 12);
 
 /**
  * Whether the agent knows the execution.
@@ -268,7 +453,7 @@ export type CancelReply = Message<"millrace.v1.CancelReply"> & {
  * Use `create(CancelReplySchema)` to create a new message.
  */
 export const CancelReplySchema: GenMessage<CancelReply> = /*@__PURE__*/
-  messageDesc(file_millrace_v1_dispatch, 7);
+  messageDesc(file_millrace_v1_dispatch, 13);
 
 /**
  * Request of each agent at the heartbeat interval and after every change; the answer is a HeartbeatReply.
@@ -311,7 +496,7 @@ export type Heartbeat = Message<"millrace.v1.Heartbeat"> & {
  * Use `create(HeartbeatSchema)` to create a new message.
  */
 export const HeartbeatSchema: GenMessage<Heartbeat> = /*@__PURE__*/
-  messageDesc(file_millrace_v1_dispatch, 8);
+  messageDesc(file_millrace_v1_dispatch, 14);
 
 /**
  * The coordinator has heard the heartbeat and knows this session of the agent: the agent may go on with host operations
@@ -327,7 +512,7 @@ export type HeartbeatReply = Message<"millrace.v1.HeartbeatReply"> & {
  * Use `create(HeartbeatReplySchema)` to create a new message.
  */
 export const HeartbeatReplySchema: GenMessage<HeartbeatReply> = /*@__PURE__*/
-  messageDesc(file_millrace_v1_dispatch, 9);
+  messageDesc(file_millrace_v1_dispatch, 15);
 
 /**
  * An execution that an agent runs, or whose result it still keeps in its outbox.
@@ -344,6 +529,13 @@ export type HeldExecution = Message<"millrace.v1.HeldExecution"> & {
    * @generated from field: millrace.v1.Epoch epoch = 2;
    */
   epoch?: Epoch | undefined;
+
+  /**
+   * Of an import that runs.
+   *
+   * @generated from field: millrace.v1.ImportPhase import_phase = 3;
+   */
+  importPhase: ImportPhase;
 };
 
 /**
@@ -351,7 +543,7 @@ export type HeldExecution = Message<"millrace.v1.HeldExecution"> & {
  * Use `create(HeldExecutionSchema)` to create a new message.
  */
 export const HeldExecutionSchema: GenMessage<HeldExecution> = /*@__PURE__*/
-  messageDesc(file_millrace_v1_dispatch, 10);
+  messageDesc(file_millrace_v1_dispatch, 16);
 
 /**
  * Request on the farm's `report` subject: an attempt has ended. Sent again until the answer has come.
@@ -423,7 +615,7 @@ export type Report = Message<"millrace.v1.Report"> & {
  * Use `create(ReportSchema)` to create a new message.
  */
 export const ReportSchema: GenMessage<Report> = /*@__PURE__*/
-  messageDesc(file_millrace_v1_dispatch, 11);
+  messageDesc(file_millrace_v1_dispatch, 17);
 
 /**
  * The coordinator has the report on disk, or refuses it; either way the agent forgets it.
@@ -442,7 +634,7 @@ export type ReportReply = Message<"millrace.v1.ReportReply"> & {
  * Use `create(ReportReplySchema)` to create a new message.
  */
 export const ReportReplySchema: GenMessage<ReportReply> = /*@__PURE__*/
-  messageDesc(file_millrace_v1_dispatch, 12);
+  messageDesc(file_millrace_v1_dispatch, 18);
 
 /**
  * Published by the coordinator at its start: every agent answers with a heartbeat at once.
@@ -461,7 +653,7 @@ export type RollCall = Message<"millrace.v1.RollCall"> & {
  * Use `create(RollCallSchema)` to create a new message.
  */
 export const RollCallSchema: GenMessage<RollCall> = /*@__PURE__*/
-  messageDesc(file_millrace_v1_dispatch, 13);
+  messageDesc(file_millrace_v1_dispatch, 19);
 
 /**
  * Published to an agent that the coordinator does not know: it joins anew.
@@ -476,7 +668,7 @@ export type Rejoin = Message<"millrace.v1.Rejoin"> & {
  * Use `create(RejoinSchema)` to create a new message.
  */
 export const RejoinSchema: GenMessage<Rejoin> = /*@__PURE__*/
-  messageDesc(file_millrace_v1_dispatch, 14);
+  messageDesc(file_millrace_v1_dispatch, 20);
 
 /**
  * Published by an agent that leaves on purpose and holds nothing.
@@ -500,7 +692,7 @@ export type Goodbye = Message<"millrace.v1.Goodbye"> & {
  * Use `create(GoodbyeSchema)` to create a new message.
  */
 export const GoodbyeSchema: GenMessage<Goodbye> = /*@__PURE__*/
-  messageDesc(file_millrace_v1_dispatch, 15);
+  messageDesc(file_millrace_v1_dispatch, 21);
 
 /**
  * Published to an agent: it takes nothing new from now on, or again. Answered with a heartbeat at once; what is not heard
@@ -520,7 +712,46 @@ export type Drain = Message<"millrace.v1.Drain"> & {
  * Use `create(DrainSchema)` to create a new message.
  */
 export const DrainSchema: GenMessage<Drain> = /*@__PURE__*/
-  messageDesc(file_millrace_v1_dispatch, 16);
+  messageDesc(file_millrace_v1_dispatch, 22);
+
+/**
+ * What an agent does for an import at the moment.
+ *
+ * @generated from enum millrace.v1.ImportPhase
+ */
+export const ImportPhase = {
+  /**
+   * @generated from enum value: IMPORT_PHASE_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED: 0,
+
+  /**
+   * It asks the repository for what it lacks.
+   *
+   * @generated from enum value: IMPORT_PHASE_FETCHING = 1;
+   */
+  FETCHING: 1,
+
+  /**
+   * It reads the commit's files and sends those that the CAS lacks.
+   *
+   * @generated from enum value: IMPORT_PHASE_UPLOADING = 2;
+   */
+  UPLOADING: 2,
+} as const;
+
+/**
+ * What an agent does for an import at the moment.
+ *
+ * @generated from enum millrace.v1.ImportPhase
+ */
+export type ImportPhase = (typeof ImportPhase)[keyof typeof ImportPhase] | UnknownEnum;
+
+/**
+ * Describes the enum millrace.v1.ImportPhase.
+ */
+export const ImportPhaseSchema: GenEnum<ImportPhase> = /*@__PURE__*/
+  enumDesc(file_millrace_v1_dispatch, 0);
 
 /**
  * What became of a report.
@@ -557,5 +788,5 @@ export type ReportOutcome = (typeof ReportOutcome)[keyof typeof ReportOutcome] |
  * Describes the enum millrace.v1.ReportOutcome.
  */
 export const ReportOutcomeSchema: GenEnum<ReportOutcome> = /*@__PURE__*/
-  enumDesc(file_millrace_v1_dispatch, 0);
+  enumDesc(file_millrace_v1_dispatch, 1);
 

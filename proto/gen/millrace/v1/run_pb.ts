@@ -4,21 +4,21 @@
 
 // Runs: one execution of a pipeline on one source tree, from submit to outcome.
 
-import type { GenFile, GenMessage, GenService } from "@bufbuild/protobuf/codegenv2";
-import { fileDesc, messageDesc, serviceDesc } from "@bufbuild/protobuf/codegenv2";
+import type { GenEnum, GenFile, GenMessage, GenService } from "@bufbuild/protobuf/codegenv2";
+import { enumDesc, fileDesc, messageDesc, serviceDesc } from "@bufbuild/protobuf/codegenv2";
 import type { Digest } from "../../build/bazel/remote/execution/v2/remote_execution_pb.ts";
 import { file_build_bazel_remote_execution_v2_remote_execution } from "../../build/bazel/remote/execution/v2/remote_execution_pb.ts";
 import type { Duration, Timestamp } from "@bufbuild/protobuf/wkt";
 import { file_google_protobuf_duration, file_google_protobuf_timestamp } from "@bufbuild/protobuf/wkt";
-import type { Artifact, Confinement, Ending, Event, GateBinding, GateDecided, GateDecision, ManualGate, ResourceUsage, RunStatus, TaskStatus, Wait } from "./event_pb.ts";
+import type { Artifact, Confinement, Ending, Event, GateBinding, GateDecided, GateDecision, GitSource, ManualGate, ResourceUsage, RunStatus, TaskStatus, Wait } from "./event_pb.ts";
 import { file_millrace_v1_event } from "./event_pb.ts";
-import type { Message } from "@bufbuild/protobuf";
+import type { Message, UnknownEnum } from "@bufbuild/protobuf";
 
 /**
  * Describes the file millrace/v1/run.proto.
  */
 export const file_millrace_v1_run: GenFile = /*@__PURE__*/
-  fileDesc("ChVtaWxscmFjZS92MS9ydW4ucHJvdG8SC21pbGxyYWNlLnYxItABCgpSdW5SZXF1ZXN0EhUKDXBpcGVsaW5lX3BhdGgYASABKAkSFwoPaWRlbXBvdGVuY3lfa2V5GAIgASgJEg4KBnN0YWdlcxgDIAMoCRINCgV0YXNrcxgEIAMoCRIPCgdwcm9qZWN0GAUgASgJEjMKBnBhcmFtcxgKIAMoCzIjLm1pbGxyYWNlLnYxLlJ1blJlcXVlc3QuUGFyYW1zRW50cnkaLQoLUGFyYW1zRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4ASJxChBTdWJtaXRSdW5SZXF1ZXN0EiQKA3J1bhgBIAEoCzIXLm1pbGxyYWNlLnYxLlJ1blJlcXVlc3QSNwoGc291cmNlGAIgASgLMicuYnVpbGQuYmF6ZWwucmVtb3RlLmV4ZWN1dGlvbi52Mi5EaWdlc3QiIAoRU3VibWl0UnVuUmVzcG9uc2USCwoDcnVuGAEgASgJIocBChdTdWJtaXRSdW5BcmNoaXZlUmVxdWVzdBIoCgVzdGFydBgBIAEoCzIXLm1pbGxyYWNlLnYxLlJ1blJlcXVlc3RIABIPCgVjaHVuaxgCIAEoDEgAEikKBmZpbmlzaBgDIAEoCzIXLm1pbGxyYWNlLnYxLkFyY2hpdmVFbmRIAEIGCgRwYXJ0IiEKCkFyY2hpdmVFbmQSEwoLdG90YWxfYnl0ZXMYASABKAMiJwoYU3VibWl0UnVuQXJjaGl2ZVJlc3BvbnNlEgsKA3J1bhgBIAEoCSIcCg1HZXRSdW5SZXF1ZXN0EgsKA3J1bhgBIAEoCSIvCg5HZXRSdW5SZXNwb25zZRIdCgNydW4YASABKAsyEC5taWxscmFjZS52MS5SdW4iOAoPTGlzdFJ1bnNSZXF1ZXN0EhEKCXBhZ2Vfc2l6ZRgBIAEoBRISCgpwYWdlX3Rva2VuGAIgASgJIksKEExpc3RSdW5zUmVzcG9uc2USHgoEcnVucxgBIAMoCzIQLm1pbGxyYWNlLnYxLlJ1bhIXCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAkiNgoPV2F0Y2hSdW5SZXF1ZXN0EgsKA3J1bhgBIAEoCRIWCg5hZnRlcl9zZXF1ZW5jZRgCIAEoAyJHChBXYXRjaFJ1blJlc3BvbnNlEhAKCHNlcXVlbmNlGAEgASgDEiEKBWV2ZW50GAIgASgLMhIubWlsbHJhY2UudjEuRXZlbnQiLwoQQ2FuY2VsUnVuUmVxdWVzdBILCgNydW4YASABKAkSDgoGcmVhc29uGAIgASgJIjsKEUNhbmNlbFJ1blJlc3BvbnNlEiYKBnN0YXR1cxgBIAEoDjIWLm1pbGxyYWNlLnYxLlJ1blN0YXR1cyJzCg9SZXRyeVJ1blJlcXVlc3QSCwoDcnVuGAEgASgJEg0KBXRhc2tzGAIgAygJEhQKDGF2b2lkX2FnZW50cxgDIAMoCRIYChBhdm9pZF9sYXN0X2FnZW50GAQgASgIEhQKDGJ5cGFzc19jYWNoZRgFIAEoCCIhChBSZXRyeVJ1blJlc3BvbnNlEg0KBXRhc2tzGAEgAygJIi4KD1BhdXNlUnVuUmVxdWVzdBILCgNydW4YASABKAkSDgoGcmVhc29uGAIgASgJIhIKEFBhdXNlUnVuUmVzcG9uc2UiHwoQUmVzdW1lUnVuUmVxdWVzdBILCgNydW4YASABKAkiEwoRUmVzdW1lUnVuUmVzcG9uc2UiPAoPU2tpcFRhc2tSZXF1ZXN0EgsKA3J1bhgBIAEoCRIMCgR0YXNrGAIgASgJEg4KBnJlYXNvbhgDIAEoCSISChBTa2lwVGFza1Jlc3BvbnNlIjwKEUNvbW1lbnRSdW5SZXF1ZXN0EgsKA3J1bhgBIAEoCRIMCgR0YXNrGAIgASgJEgwKBHRleHQYAyABKAkiFAoSQ29tbWVudFJ1blJlc3BvbnNlIvoBChFEZWNpZGVHYXRlUmVxdWVzdBILCgNydW4YASABKAkSDQoFc3RhZ2UYAiABKAkSKwoIZGVjaXNpb24YAyABKA4yGS5taWxscmFjZS52MS5HYXRlRGVjaXNpb24SDwoHY29tbWVudBgEIAEoCRIPCgdiaW5kaW5nGAUgASgJEjoKBmZpZWxkcxgGIAMoCzIqLm1pbGxyYWNlLnYxLkRlY2lkZUdhdGVSZXF1ZXN0LkZpZWxkc0VudHJ5Eg8KB2NoZWNrZWQYByADKAUaLQoLRmllbGRzRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4ASI1ChJEZWNpZGVHYXRlUmVzcG9uc2USHwoEZ2F0ZRgBIAEoCzIRLm1pbGxyYWNlLnYxLkdhdGUiMQoTV2l0aGRyYXdWb3RlUmVxdWVzdBILCgNydW4YASABKAkSDQoFc3RhZ2UYAiABKAkiFgoUV2l0aGRyYXdWb3RlUmVzcG9uc2UihQEKEkFkZEV2aWRlbmNlUmVxdWVzdBIrCgVzdGFydBgBIAEoCzIaLm1pbGxyYWNlLnYxLkV2aWRlbmNlU3RhcnRIABIPCgVjaHVuaxgCIAEoDEgAEikKBmZpbmlzaBgDIAEoCzIXLm1pbGxyYWNlLnYxLkFyY2hpdmVFbmRIAEIGCgRwYXJ0IjkKDUV2aWRlbmNlU3RhcnQSCwoDcnVuGAEgASgJEg0KBXN0YWdlGAIgASgJEgwKBG5hbWUYAyABKAkiTgoTQWRkRXZpZGVuY2VSZXNwb25zZRI3CgZkaWdlc3QYASABKAsyJy5idWlsZC5iYXplbC5yZW1vdGUuZXhlY3V0aW9uLnYyLkRpZ2VzdCIlChZMaXN0UXVldWVQbGFjZXNSZXF1ZXN0EgsKA3J1bhgBIAEoCSJCChdMaXN0UXVldWVQbGFjZXNSZXNwb25zZRInCgZwbGFjZXMYASADKAsyFy5taWxscmFjZS52MS5RdWV1ZVBsYWNlIpkBCgpRdWV1ZVBsYWNlEgwKBHRhc2sYASABKAkSEAoIcG9zaXRpb24YAiABKAUSDwoHd2FpdGluZxgDIAEoBRINCgVzbG90cxgEIAEoBRISCgpzbG90c191c2VkGAUgASgFEigKB2hvbGRlcnMYBiADKAsyFy5taWxscmFjZS52MS5TbG90SG9sZGVyEg0KBXBvb2xzGBQgAygJIjEKClNsb3RIb2xkZXISFAoMZXhlY3V0aW9uX2lkGAEgASgJEg0KBWFnZW50GAIgASgJIjgKF0Rvd25sb2FkQXJ0aWZhY3RSZXF1ZXN0EgsKA3J1bhgBIAEoCRIQCghhcnRpZmFjdBgCIAEoCSJeChhEb3dubG9hZEFydGlmYWN0UmVzcG9uc2USDwoFY2h1bmsYASABKAxIABIpCgZmaW5pc2gYAiABKAsyFy5taWxscmFjZS52MS5BcmNoaXZlRW5kSABCBgoEcGFydCK7AwoDUnVuEgwKBG5hbWUYASABKAkSEAoIcGlwZWxpbmUYAiABKAkSDwoHcHJvamVjdBgDIAEoCRIRCglwcmluY2lwYWwYBCABKAkSJgoGc3RhdHVzGAUgASgOMhYubWlsbHJhY2UudjEuUnVuU3RhdHVzEjcKBnNvdXJjZRgGIAEoCzInLmJ1aWxkLmJhemVsLnJlbW90ZS5leGVjdXRpb24udjIuRGlnZXN0Ei8KC2NyZWF0ZV90aW1lGAcgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIvCgtmaW5pc2hfdGltZRgIIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASIAoFdGFza3MYCSADKAsyES5taWxscmFjZS52MS5UYXNrEhAKCHNlcXVlbmNlGAogASgDEg4KBnBpbm5lZBgLIAEoCBIkCgVwYXVzZRgUIAEoCzIVLm1pbGxyYWNlLnYxLlJ1blBhdXNlEikKCGNvbW1lbnRzGBUgAygLMhcubWlsbHJhY2UudjEuUnVuQ29tbWVudBIYChBhbGxvd2VkX2ZhaWx1cmVzGBYgASgFIlcKCFJ1blBhdXNlEg4KBnJlYXNvbhgBIAEoCRIRCglwcmluY2lwYWwYAiABKAkSKAoEdGltZRgDIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAiZQoKUnVuQ29tbWVudBIMCgR0YXNrGAEgASgJEgwKBHRleHQYAiABKAkSEQoJcHJpbmNpcGFsGAMgASgJEigKBHRpbWUYBCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wIugECgRUYXNrEg0KBXN0YWdlGAEgASgJEgwKBG5hbWUYAiABKAkSJwoGc3RhdHVzGAMgASgOMhcubWlsbHJhY2UudjEuVGFza1N0YXR1cxIOCgZjYWNoZWQYBCABKAgSEAoIYXR0ZW1wdHMYBSABKAUSDQoFYWdlbnQYBiABKAkSKwoIZHVyYXRpb24YByABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SIwoGZW5kaW5nGAggASgLMhMubWlsbHJhY2UudjEuRW5kaW5nEh8KBHdhaXQYCSABKAsyES5taWxscmFjZS52MS5XYWl0Eg0KBW5lZWRzGAogAygJEigKCWFydGlmYWN0cxgLIAMoCzIVLm1pbGxyYWNlLnYxLkFydGlmYWN0Ej4KDWFjdGlvbl9kaWdlc3QYDCABKAsyJy5idWlsZC5iYXplbC5yZW1vdGUuZXhlY3V0aW9uLnYyLkRpZ2VzdBIUCgxleGVjdXRpb25faWQYDSABKAkSEwoLc2tpcF9yZWFzb24YDiABKAkSKQoFdXNhZ2UYDyABKAsyGi5taWxscmFjZS52MS5SZXNvdXJjZVVzYWdlEi0KC2NvbmZpbmVtZW50GBAgASgLMhgubWlsbHJhY2UudjEuQ29uZmluZW1lbnQSHwoEZ2F0ZRgUIAEoCzIRLm1pbGxyYWNlLnYxLkdhdGUSCwoDdHJ5GB4gASgFEiMKBXRyaWVzGB8gAygLMhQubWlsbHJhY2UudjEuVGFza1RyeRIVCg1hbGxvd19mYWlsdXJlGCAgASgIEg4KBmFsd2F5cxghIAEoCCKbAQoHVGFza1RyeRILCgN0cnkYASABKAUSJwoGc3RhdHVzGAIgASgOMhcubWlsbHJhY2UudjEuVGFza1N0YXR1cxIjCgZlbmRpbmcYAyABKAsyEy5taWxscmFjZS52MS5FbmRpbmcSDQoFYWdlbnQYBCABKAkSEAoIYXR0ZW1wdHMYBSABKAUSFAoMZXhlY3V0aW9uX2lkGAYgASgJIqwDCgRHYXRlEigKB3BsYW5uZWQYASABKAsyFy5taWxscmFjZS52MS5NYW51YWxHYXRlEjgKB2JpbmRpbmcYAiABKAsyJy5idWlsZC5iYXplbC5yZW1vdGUuZXhlY3V0aW9uLnYyLkRpZ2VzdBInCgVib3VuZBgDIAEoCzIYLm1pbGxyYWNlLnYxLkdhdGVCaW5kaW5nEiwKCGRlYWRsaW5lGAQgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIpCgdkZWNpZGVkGAUgASgLMhgubWlsbHJhY2UudjEuR2F0ZURlY2lkZWQSEgoKZGVjaWRlZF9ieRgGIAEoCRIvCgtkZWNpZGVfdGltZRgHIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASJAoFdm90ZXMYCCADKAsyFS5taWxscmFjZS52MS5HYXRlVm90ZRIrCghldmlkZW5jZRgJIAMoCzIZLm1pbGxyYWNlLnYxLkdhdGVFdmlkZW5jZRIPCgdtaXNzaW5nGAogAygJEhUKDXN1cGVyc2VkZWRfYnkYCyABKAkiywEKCEdhdGVWb3RlEhEKCXByaW5jaXBhbBgBIAEoCRIoCgR0aW1lGAIgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIPCgdjb21tZW50GAMgASgJEjEKBmZpZWxkcxgEIAMoCzIhLm1pbGxyYWNlLnYxLkdhdGVWb3RlLkZpZWxkc0VudHJ5Eg8KB2NoZWNrZWQYBSADKAUaLQoLRmllbGRzRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4ASKSAQoMR2F0ZUV2aWRlbmNlEgwKBG5hbWUYASABKAkSNwoGZGlnZXN0GAIgASgLMicuYnVpbGQuYmF6ZWwucmVtb3RlLmV4ZWN1dGlvbi52Mi5EaWdlc3QSEQoJcHJpbmNpcGFsGAMgASgJEigKBHRpbWUYBCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wIiwKDVBpblJ1blJlcXVlc3QSCwoDcnVuGAEgASgJEg4KBnJlYXNvbhgCIAEoCSIQCg5QaW5SdW5SZXNwb25zZSIeCg9VbnBpblJ1blJlcXVlc3QSCwoDcnVuGAEgASgJIhIKEFVucGluUnVuUmVzcG9uc2UymQsKClJ1blNlcnZpY2USSgoJU3VibWl0UnVuEh0ubWlsbHJhY2UudjEuU3VibWl0UnVuUmVxdWVzdBoeLm1pbGxyYWNlLnYxLlN1Ym1pdFJ1blJlc3BvbnNlEmEKEFN1Ym1pdFJ1bkFyY2hpdmUSJC5taWxscmFjZS52MS5TdWJtaXRSdW5BcmNoaXZlUmVxdWVzdBolLm1pbGxyYWNlLnYxLlN1Ym1pdFJ1bkFyY2hpdmVSZXNwb25zZSgBEkEKBkdldFJ1bhIaLm1pbGxyYWNlLnYxLkdldFJ1blJlcXVlc3QaGy5taWxscmFjZS52MS5HZXRSdW5SZXNwb25zZRJHCghMaXN0UnVucxIcLm1pbGxyYWNlLnYxLkxpc3RSdW5zUmVxdWVzdBodLm1pbGxyYWNlLnYxLkxpc3RSdW5zUmVzcG9uc2USSQoIV2F0Y2hSdW4SHC5taWxscmFjZS52MS5XYXRjaFJ1blJlcXVlc3QaHS5taWxscmFjZS52MS5XYXRjaFJ1blJlc3BvbnNlMAESSgoJQ2FuY2VsUnVuEh0ubWlsbHJhY2UudjEuQ2FuY2VsUnVuUmVxdWVzdBoeLm1pbGxyYWNlLnYxLkNhbmNlbFJ1blJlc3BvbnNlEk0KCkRlY2lkZUdhdGUSHi5taWxscmFjZS52MS5EZWNpZGVHYXRlUmVxdWVzdBofLm1pbGxyYWNlLnYxLkRlY2lkZUdhdGVSZXNwb25zZRJTCgxXaXRoZHJhd1ZvdGUSIC5taWxscmFjZS52MS5XaXRoZHJhd1ZvdGVSZXF1ZXN0GiEubWlsbHJhY2UudjEuV2l0aGRyYXdWb3RlUmVzcG9uc2USUgoLQWRkRXZpZGVuY2USHy5taWxscmFjZS52MS5BZGRFdmlkZW5jZVJlcXVlc3QaIC5taWxscmFjZS52MS5BZGRFdmlkZW5jZVJlc3BvbnNlKAESXAoPTGlzdFF1ZXVlUGxhY2VzEiMubWlsbHJhY2UudjEuTGlzdFF1ZXVlUGxhY2VzUmVxdWVzdBokLm1pbGxyYWNlLnYxLkxpc3RRdWV1ZVBsYWNlc1Jlc3BvbnNlEkEKBlBpblJ1bhIaLm1pbGxyYWNlLnYxLlBpblJ1blJlcXVlc3QaGy5taWxscmFjZS52MS5QaW5SdW5SZXNwb25zZRJHCghVbnBpblJ1bhIcLm1pbGxyYWNlLnYxLlVucGluUnVuUmVxdWVzdBodLm1pbGxyYWNlLnYxLlVucGluUnVuUmVzcG9uc2USRwoIUmV0cnlSdW4SHC5taWxscmFjZS52MS5SZXRyeVJ1blJlcXVlc3QaHS5taWxscmFjZS52MS5SZXRyeVJ1blJlc3BvbnNlEkcKCFBhdXNlUnVuEhwubWlsbHJhY2UudjEuUGF1c2VSdW5SZXF1ZXN0Gh0ubWlsbHJhY2UudjEuUGF1c2VSdW5SZXNwb25zZRJKCglSZXN1bWVSdW4SHS5taWxscmFjZS52MS5SZXN1bWVSdW5SZXF1ZXN0Gh4ubWlsbHJhY2UudjEuUmVzdW1lUnVuUmVzcG9uc2USRwoIU2tpcFRhc2sSHC5taWxscmFjZS52MS5Ta2lwVGFza1JlcXVlc3QaHS5taWxscmFjZS52MS5Ta2lwVGFza1Jlc3BvbnNlEk0KCkNvbW1lbnRSdW4SHi5taWxscmFjZS52MS5Db21tZW50UnVuUmVxdWVzdBofLm1pbGxyYWNlLnYxLkNvbW1lbnRSdW5SZXNwb25zZRJhChBEb3dubG9hZEFydGlmYWN0EiQubWlsbHJhY2UudjEuRG93bmxvYWRBcnRpZmFjdFJlcXVlc3QaJS5taWxscmFjZS52MS5Eb3dubG9hZEFydGlmYWN0UmVzcG9uc2UwAWIGcHJvdG8z", [file_build_bazel_remote_execution_v2_remote_execution, file_google_protobuf_duration, file_google_protobuf_timestamp, file_millrace_v1_event]);
+  fileDesc("ChVtaWxscmFjZS92MS9ydW4ucHJvdG8SC21pbGxyYWNlLnYxItABCgpSdW5SZXF1ZXN0EhUKDXBpcGVsaW5lX3BhdGgYASABKAkSFwoPaWRlbXBvdGVuY3lfa2V5GAIgASgJEg4KBnN0YWdlcxgDIAMoCRINCgV0YXNrcxgEIAMoCRIPCgdwcm9qZWN0GAUgASgJEjMKBnBhcmFtcxgKIAMoCzIjLm1pbGxyYWNlLnYxLlJ1blJlcXVlc3QuUGFyYW1zRW50cnkaLQoLUGFyYW1zRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4ASK9AQoQU3VibWl0UnVuUmVxdWVzdBIkCgNydW4YASABKAsyFy5taWxscmFjZS52MS5SdW5SZXF1ZXN0EjcKBnNvdXJjZRgCIAEoCzInLmJ1aWxkLmJhemVsLnJlbW90ZS5leGVjdXRpb24udjIuRGlnZXN0EiAKA2dpdBgDIAEoCzITLm1pbGxyYWNlLnYxLkdpdFJlZhIoCghjaGVja291dBgEIAEoCzIWLm1pbGxyYWNlLnYxLkdpdFNvdXJjZSIiCgZHaXRSZWYSCwoDdXJsGAEgASgJEgsKA3JlZhgCIAEoCSJNChxTdWJtaXRSdW5XaXRoUHJvZ3Jlc3NSZXF1ZXN0Ei0KBnN1Ym1pdBgBIAEoCzIdLm1pbGxyYWNlLnYxLlN1Ym1pdFJ1blJlcXVlc3QiZwodU3VibWl0UnVuV2l0aFByb2dyZXNzUmVzcG9uc2USLwoIcHJvZ3Jlc3MYASABKAsyGy5taWxscmFjZS52MS5JbXBvcnRQcm9ncmVzc0gAEg0KA3J1bhgCIAEoCUgAQgYKBHBhcnQiSQoOSW1wb3J0UHJvZ3Jlc3MSJwoFc3RhdGUYASABKA4yGC5taWxscmFjZS52MS5JbXBvcnRTdGF0ZRIOCgZkZXRhaWwYAiABKAkiIAoRU3VibWl0UnVuUmVzcG9uc2USCwoDcnVuGAEgASgJIocBChdTdWJtaXRSdW5BcmNoaXZlUmVxdWVzdBIoCgVzdGFydBgBIAEoCzIXLm1pbGxyYWNlLnYxLlJ1blJlcXVlc3RIABIPCgVjaHVuaxgCIAEoDEgAEikKBmZpbmlzaBgDIAEoCzIXLm1pbGxyYWNlLnYxLkFyY2hpdmVFbmRIAEIGCgRwYXJ0IiEKCkFyY2hpdmVFbmQSEwoLdG90YWxfYnl0ZXMYASABKAMiJwoYU3VibWl0UnVuQXJjaGl2ZVJlc3BvbnNlEgsKA3J1bhgBIAEoCSIcCg1HZXRSdW5SZXF1ZXN0EgsKA3J1bhgBIAEoCSIvCg5HZXRSdW5SZXNwb25zZRIdCgNydW4YASABKAsyEC5taWxscmFjZS52MS5SdW4iOAoPTGlzdFJ1bnNSZXF1ZXN0EhEKCXBhZ2Vfc2l6ZRgBIAEoBRISCgpwYWdlX3Rva2VuGAIgASgJIksKEExpc3RSdW5zUmVzcG9uc2USHgoEcnVucxgBIAMoCzIQLm1pbGxyYWNlLnYxLlJ1bhIXCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAkiNgoPV2F0Y2hSdW5SZXF1ZXN0EgsKA3J1bhgBIAEoCRIWCg5hZnRlcl9zZXF1ZW5jZRgCIAEoAyJHChBXYXRjaFJ1blJlc3BvbnNlEhAKCHNlcXVlbmNlGAEgASgDEiEKBWV2ZW50GAIgASgLMhIubWlsbHJhY2UudjEuRXZlbnQiLwoQQ2FuY2VsUnVuUmVxdWVzdBILCgNydW4YASABKAkSDgoGcmVhc29uGAIgASgJIjsKEUNhbmNlbFJ1blJlc3BvbnNlEiYKBnN0YXR1cxgBIAEoDjIWLm1pbGxyYWNlLnYxLlJ1blN0YXR1cyJzCg9SZXRyeVJ1blJlcXVlc3QSCwoDcnVuGAEgASgJEg0KBXRhc2tzGAIgAygJEhQKDGF2b2lkX2FnZW50cxgDIAMoCRIYChBhdm9pZF9sYXN0X2FnZW50GAQgASgIEhQKDGJ5cGFzc19jYWNoZRgFIAEoCCIhChBSZXRyeVJ1blJlc3BvbnNlEg0KBXRhc2tzGAEgAygJIi4KD1BhdXNlUnVuUmVxdWVzdBILCgNydW4YASABKAkSDgoGcmVhc29uGAIgASgJIhIKEFBhdXNlUnVuUmVzcG9uc2UiHwoQUmVzdW1lUnVuUmVxdWVzdBILCgNydW4YASABKAkiEwoRUmVzdW1lUnVuUmVzcG9uc2UiPAoPU2tpcFRhc2tSZXF1ZXN0EgsKA3J1bhgBIAEoCRIMCgR0YXNrGAIgASgJEg4KBnJlYXNvbhgDIAEoCSISChBTa2lwVGFza1Jlc3BvbnNlIjwKEUNvbW1lbnRSdW5SZXF1ZXN0EgsKA3J1bhgBIAEoCRIMCgR0YXNrGAIgASgJEgwKBHRleHQYAyABKAkiFAoSQ29tbWVudFJ1blJlc3BvbnNlIvoBChFEZWNpZGVHYXRlUmVxdWVzdBILCgNydW4YASABKAkSDQoFc3RhZ2UYAiABKAkSKwoIZGVjaXNpb24YAyABKA4yGS5taWxscmFjZS52MS5HYXRlRGVjaXNpb24SDwoHY29tbWVudBgEIAEoCRIPCgdiaW5kaW5nGAUgASgJEjoKBmZpZWxkcxgGIAMoCzIqLm1pbGxyYWNlLnYxLkRlY2lkZUdhdGVSZXF1ZXN0LkZpZWxkc0VudHJ5Eg8KB2NoZWNrZWQYByADKAUaLQoLRmllbGRzRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4ASI1ChJEZWNpZGVHYXRlUmVzcG9uc2USHwoEZ2F0ZRgBIAEoCzIRLm1pbGxyYWNlLnYxLkdhdGUiMQoTV2l0aGRyYXdWb3RlUmVxdWVzdBILCgNydW4YASABKAkSDQoFc3RhZ2UYAiABKAkiFgoUV2l0aGRyYXdWb3RlUmVzcG9uc2UihQEKEkFkZEV2aWRlbmNlUmVxdWVzdBIrCgVzdGFydBgBIAEoCzIaLm1pbGxyYWNlLnYxLkV2aWRlbmNlU3RhcnRIABIPCgVjaHVuaxgCIAEoDEgAEikKBmZpbmlzaBgDIAEoCzIXLm1pbGxyYWNlLnYxLkFyY2hpdmVFbmRIAEIGCgRwYXJ0IjkKDUV2aWRlbmNlU3RhcnQSCwoDcnVuGAEgASgJEg0KBXN0YWdlGAIgASgJEgwKBG5hbWUYAyABKAkiTgoTQWRkRXZpZGVuY2VSZXNwb25zZRI3CgZkaWdlc3QYASABKAsyJy5idWlsZC5iYXplbC5yZW1vdGUuZXhlY3V0aW9uLnYyLkRpZ2VzdCIlChZMaXN0UXVldWVQbGFjZXNSZXF1ZXN0EgsKA3J1bhgBIAEoCSJCChdMaXN0UXVldWVQbGFjZXNSZXNwb25zZRInCgZwbGFjZXMYASADKAsyFy5taWxscmFjZS52MS5RdWV1ZVBsYWNlIpkBCgpRdWV1ZVBsYWNlEgwKBHRhc2sYASABKAkSEAoIcG9zaXRpb24YAiABKAUSDwoHd2FpdGluZxgDIAEoBRINCgVzbG90cxgEIAEoBRISCgpzbG90c191c2VkGAUgASgFEigKB2hvbGRlcnMYBiADKAsyFy5taWxscmFjZS52MS5TbG90SG9sZGVyEg0KBXBvb2xzGBQgAygJIjEKClNsb3RIb2xkZXISFAoMZXhlY3V0aW9uX2lkGAEgASgJEg0KBWFnZW50GAIgASgJIjgKF0Rvd25sb2FkQXJ0aWZhY3RSZXF1ZXN0EgsKA3J1bhgBIAEoCRIQCghhcnRpZmFjdBgCIAEoCSJeChhEb3dubG9hZEFydGlmYWN0UmVzcG9uc2USDwoFY2h1bmsYASABKAxIABIpCgZmaW5pc2gYAiABKAsyFy5taWxscmFjZS52MS5BcmNoaXZlRW5kSABCBgoEcGFydCLgAwoDUnVuEgwKBG5hbWUYASABKAkSEAoIcGlwZWxpbmUYAiABKAkSDwoHcHJvamVjdBgDIAEoCRIRCglwcmluY2lwYWwYBCABKAkSJgoGc3RhdHVzGAUgASgOMhYubWlsbHJhY2UudjEuUnVuU3RhdHVzEjcKBnNvdXJjZRgGIAEoCzInLmJ1aWxkLmJhemVsLnJlbW90ZS5leGVjdXRpb24udjIuRGlnZXN0Ei8KC2NyZWF0ZV90aW1lGAcgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIvCgtmaW5pc2hfdGltZRgIIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASIAoFdGFza3MYCSADKAsyES5taWxscmFjZS52MS5UYXNrEhAKCHNlcXVlbmNlGAogASgDEg4KBnBpbm5lZBgLIAEoCBIkCgVwYXVzZRgUIAEoCzIVLm1pbGxyYWNlLnYxLlJ1blBhdXNlEikKCGNvbW1lbnRzGBUgAygLMhcubWlsbHJhY2UudjEuUnVuQ29tbWVudBIYChBhbGxvd2VkX2ZhaWx1cmVzGBYgASgFEiMKA2dpdBgeIAEoCzIWLm1pbGxyYWNlLnYxLkdpdFNvdXJjZSJXCghSdW5QYXVzZRIOCgZyZWFzb24YASABKAkSEQoJcHJpbmNpcGFsGAIgASgJEigKBHRpbWUYAyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wImUKClJ1bkNvbW1lbnQSDAoEdGFzaxgBIAEoCRIMCgR0ZXh0GAIgASgJEhEKCXByaW5jaXBhbBgDIAEoCRIoCgR0aW1lGAQgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCLoBAoEVGFzaxINCgVzdGFnZRgBIAEoCRIMCgRuYW1lGAIgASgJEicKBnN0YXR1cxgDIAEoDjIXLm1pbGxyYWNlLnYxLlRhc2tTdGF0dXMSDgoGY2FjaGVkGAQgASgIEhAKCGF0dGVtcHRzGAUgASgFEg0KBWFnZW50GAYgASgJEisKCGR1cmF0aW9uGAcgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEiMKBmVuZGluZxgIIAEoCzITLm1pbGxyYWNlLnYxLkVuZGluZxIfCgR3YWl0GAkgASgLMhEubWlsbHJhY2UudjEuV2FpdBINCgVuZWVkcxgKIAMoCRIoCglhcnRpZmFjdHMYCyADKAsyFS5taWxscmFjZS52MS5BcnRpZmFjdBI+Cg1hY3Rpb25fZGlnZXN0GAwgASgLMicuYnVpbGQuYmF6ZWwucmVtb3RlLmV4ZWN1dGlvbi52Mi5EaWdlc3QSFAoMZXhlY3V0aW9uX2lkGA0gASgJEhMKC3NraXBfcmVhc29uGA4gASgJEikKBXVzYWdlGA8gASgLMhoubWlsbHJhY2UudjEuUmVzb3VyY2VVc2FnZRItCgtjb25maW5lbWVudBgQIAEoCzIYLm1pbGxyYWNlLnYxLkNvbmZpbmVtZW50Eh8KBGdhdGUYFCABKAsyES5taWxscmFjZS52MS5HYXRlEgsKA3RyeRgeIAEoBRIjCgV0cmllcxgfIAMoCzIULm1pbGxyYWNlLnYxLlRhc2tUcnkSFQoNYWxsb3dfZmFpbHVyZRggIAEoCBIOCgZhbHdheXMYISABKAgimwEKB1Rhc2tUcnkSCwoDdHJ5GAEgASgFEicKBnN0YXR1cxgCIAEoDjIXLm1pbGxyYWNlLnYxLlRhc2tTdGF0dXMSIwoGZW5kaW5nGAMgASgLMhMubWlsbHJhY2UudjEuRW5kaW5nEg0KBWFnZW50GAQgASgJEhAKCGF0dGVtcHRzGAUgASgFEhQKDGV4ZWN1dGlvbl9pZBgGIAEoCSKsAwoER2F0ZRIoCgdwbGFubmVkGAEgASgLMhcubWlsbHJhY2UudjEuTWFudWFsR2F0ZRI4CgdiaW5kaW5nGAIgASgLMicuYnVpbGQuYmF6ZWwucmVtb3RlLmV4ZWN1dGlvbi52Mi5EaWdlc3QSJwoFYm91bmQYAyABKAsyGC5taWxscmFjZS52MS5HYXRlQmluZGluZxIsCghkZWFkbGluZRgEIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASKQoHZGVjaWRlZBgFIAEoCzIYLm1pbGxyYWNlLnYxLkdhdGVEZWNpZGVkEhIKCmRlY2lkZWRfYnkYBiABKAkSLwoLZGVjaWRlX3RpbWUYByABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEiQKBXZvdGVzGAggAygLMhUubWlsbHJhY2UudjEuR2F0ZVZvdGUSKwoIZXZpZGVuY2UYCSADKAsyGS5taWxscmFjZS52MS5HYXRlRXZpZGVuY2USDwoHbWlzc2luZxgKIAMoCRIVCg1zdXBlcnNlZGVkX2J5GAsgASgJIssBCghHYXRlVm90ZRIRCglwcmluY2lwYWwYASABKAkSKAoEdGltZRgCIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASDwoHY29tbWVudBgDIAEoCRIxCgZmaWVsZHMYBCADKAsyIS5taWxscmFjZS52MS5HYXRlVm90ZS5GaWVsZHNFbnRyeRIPCgdjaGVja2VkGAUgAygFGi0KC0ZpZWxkc0VudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCToCOAEikgEKDEdhdGVFdmlkZW5jZRIMCgRuYW1lGAEgASgJEjcKBmRpZ2VzdBgCIAEoCzInLmJ1aWxkLmJhemVsLnJlbW90ZS5leGVjdXRpb24udjIuRGlnZXN0EhEKCXByaW5jaXBhbBgDIAEoCRIoCgR0aW1lGAQgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCIsCg1QaW5SdW5SZXF1ZXN0EgsKA3J1bhgBIAEoCRIOCgZyZWFzb24YAiABKAkiEAoOUGluUnVuUmVzcG9uc2UiHgoPVW5waW5SdW5SZXF1ZXN0EgsKA3J1bhgBIAEoCSISChBVbnBpblJ1blJlc3BvbnNlKnwKC0ltcG9ydFN0YXRlEhwKGElNUE9SVF9TVEFURV9VTlNQRUNJRklFRBAAEhgKFElNUE9SVF9TVEFURV9XQUlUSU5HEAESGQoVSU1QT1JUX1NUQVRFX0ZFVENISU5HEAISGgoWSU1QT1JUX1NUQVRFX1VQTE9BRElORxADMosMCgpSdW5TZXJ2aWNlEkoKCVN1Ym1pdFJ1bhIdLm1pbGxyYWNlLnYxLlN1Ym1pdFJ1blJlcXVlc3QaHi5taWxscmFjZS52MS5TdWJtaXRSdW5SZXNwb25zZRJwChVTdWJtaXRSdW5XaXRoUHJvZ3Jlc3MSKS5taWxscmFjZS52MS5TdWJtaXRSdW5XaXRoUHJvZ3Jlc3NSZXF1ZXN0GioubWlsbHJhY2UudjEuU3VibWl0UnVuV2l0aFByb2dyZXNzUmVzcG9uc2UwARJhChBTdWJtaXRSdW5BcmNoaXZlEiQubWlsbHJhY2UudjEuU3VibWl0UnVuQXJjaGl2ZVJlcXVlc3QaJS5taWxscmFjZS52MS5TdWJtaXRSdW5BcmNoaXZlUmVzcG9uc2UoARJBCgZHZXRSdW4SGi5taWxscmFjZS52MS5HZXRSdW5SZXF1ZXN0GhsubWlsbHJhY2UudjEuR2V0UnVuUmVzcG9uc2USRwoITGlzdFJ1bnMSHC5taWxscmFjZS52MS5MaXN0UnVuc1JlcXVlc3QaHS5taWxscmFjZS52MS5MaXN0UnVuc1Jlc3BvbnNlEkkKCFdhdGNoUnVuEhwubWlsbHJhY2UudjEuV2F0Y2hSdW5SZXF1ZXN0Gh0ubWlsbHJhY2UudjEuV2F0Y2hSdW5SZXNwb25zZTABEkoKCUNhbmNlbFJ1bhIdLm1pbGxyYWNlLnYxLkNhbmNlbFJ1blJlcXVlc3QaHi5taWxscmFjZS52MS5DYW5jZWxSdW5SZXNwb25zZRJNCgpEZWNpZGVHYXRlEh4ubWlsbHJhY2UudjEuRGVjaWRlR2F0ZVJlcXVlc3QaHy5taWxscmFjZS52MS5EZWNpZGVHYXRlUmVzcG9uc2USUwoMV2l0aGRyYXdWb3RlEiAubWlsbHJhY2UudjEuV2l0aGRyYXdWb3RlUmVxdWVzdBohLm1pbGxyYWNlLnYxLldpdGhkcmF3Vm90ZVJlc3BvbnNlElIKC0FkZEV2aWRlbmNlEh8ubWlsbHJhY2UudjEuQWRkRXZpZGVuY2VSZXF1ZXN0GiAubWlsbHJhY2UudjEuQWRkRXZpZGVuY2VSZXNwb25zZSgBElwKD0xpc3RRdWV1ZVBsYWNlcxIjLm1pbGxyYWNlLnYxLkxpc3RRdWV1ZVBsYWNlc1JlcXVlc3QaJC5taWxscmFjZS52MS5MaXN0UXVldWVQbGFjZXNSZXNwb25zZRJBCgZQaW5SdW4SGi5taWxscmFjZS52MS5QaW5SdW5SZXF1ZXN0GhsubWlsbHJhY2UudjEuUGluUnVuUmVzcG9uc2USRwoIVW5waW5SdW4SHC5taWxscmFjZS52MS5VbnBpblJ1blJlcXVlc3QaHS5taWxscmFjZS52MS5VbnBpblJ1blJlc3BvbnNlEkcKCFJldHJ5UnVuEhwubWlsbHJhY2UudjEuUmV0cnlSdW5SZXF1ZXN0Gh0ubWlsbHJhY2UudjEuUmV0cnlSdW5SZXNwb25zZRJHCghQYXVzZVJ1bhIcLm1pbGxyYWNlLnYxLlBhdXNlUnVuUmVxdWVzdBodLm1pbGxyYWNlLnYxLlBhdXNlUnVuUmVzcG9uc2USSgoJUmVzdW1lUnVuEh0ubWlsbHJhY2UudjEuUmVzdW1lUnVuUmVxdWVzdBoeLm1pbGxyYWNlLnYxLlJlc3VtZVJ1blJlc3BvbnNlEkcKCFNraXBUYXNrEhwubWlsbHJhY2UudjEuU2tpcFRhc2tSZXF1ZXN0Gh0ubWlsbHJhY2UudjEuU2tpcFRhc2tSZXNwb25zZRJNCgpDb21tZW50UnVuEh4ubWlsbHJhY2UudjEuQ29tbWVudFJ1blJlcXVlc3QaHy5taWxscmFjZS52MS5Db21tZW50UnVuUmVzcG9uc2USYQoQRG93bmxvYWRBcnRpZmFjdBIkLm1pbGxyYWNlLnYxLkRvd25sb2FkQXJ0aWZhY3RSZXF1ZXN0GiUubWlsbHJhY2UudjEuRG93bmxvYWRBcnRpZmFjdFJlc3BvbnNlMAFiBnByb3RvMw", [file_build_bazel_remote_execution_v2_remote_execution, file_google_protobuf_duration, file_google_protobuf_timestamp, file_millrace_v1_event]);
 
 /**
  * What to run.
@@ -79,7 +79,7 @@ export const RunRequestSchema: GenMessage<RunRequest> = /*@__PURE__*/
   messageDesc(file_millrace_v1_run, 0);
 
 /**
- * See RunService.SubmitRun.
+ * See RunService.SubmitRun. Exactly one of `source` and `git` says what to run.
  *
  * @generated from message millrace.v1.SubmitRunRequest
  */
@@ -95,6 +95,21 @@ export type SubmitRunRequest = Message<"millrace.v1.SubmitRunRequest"> & {
    * @generated from field: build.bazel.remote.execution.v2.Digest source = 2;
    */
   source?: Digest | undefined;
+
+  /**
+   * A commit that an agent is to import.
+   *
+   * @generated from field: millrace.v1.GitRef git = 3;
+   */
+  git?: GitRef | undefined;
+
+  /**
+   * With `source`: the commit that the tree was taken from, as the client says. `url`, `ref`, `branch`, `commit` and
+   * `dirty` alone; it decides nothing.
+   *
+   * @generated from field: millrace.v1.GitSource checkout = 4;
+   */
+  checkout?: GitSource | undefined;
 };
 
 /**
@@ -103,6 +118,114 @@ export type SubmitRunRequest = Message<"millrace.v1.SubmitRunRequest"> & {
  */
 export const SubmitRunRequestSchema: GenMessage<SubmitRunRequest> = /*@__PURE__*/
   messageDesc(file_millrace_v1_run, 1);
+
+/**
+ * A commit, by its repository and a name there.
+ *
+ * @generated from message millrace.v1.GitRef
+ */
+export type GitRef = Message<"millrace.v1.GitRef"> & {
+  /**
+   * `https:`, `http:` or `ssh:`, or an absolute path that the agents' operators have allowed; without credentials. Empty:
+   * the repository of the run's project.
+   *
+   * @generated from field: string url = 1;
+   */
+  url: string;
+
+  /**
+   * A branch, a tag, a full name such as `refs/pull/7/head`, or a commit of 40 or 64 hex digits. Empty: the project's
+   * default branch, or what the repository calls HEAD.
+   *
+   * @generated from field: string ref = 2;
+   */
+  ref: string;
+};
+
+/**
+ * Describes the message millrace.v1.GitRef.
+ * Use `create(GitRefSchema)` to create a new message.
+ */
+export const GitRefSchema: GenMessage<GitRef> = /*@__PURE__*/
+  messageDesc(file_millrace_v1_run, 2);
+
+/**
+ * See RunService.SubmitRunWithProgress.
+ *
+ * @generated from message millrace.v1.SubmitRunWithProgressRequest
+ */
+export type SubmitRunWithProgressRequest = Message<"millrace.v1.SubmitRunWithProgressRequest"> & {
+  /**
+   * @generated from field: millrace.v1.SubmitRunRequest submit = 1;
+   */
+  submit?: SubmitRunRequest | undefined;
+};
+
+/**
+ * Describes the message millrace.v1.SubmitRunWithProgressRequest.
+ * Use `create(SubmitRunWithProgressRequestSchema)` to create a new message.
+ */
+export const SubmitRunWithProgressRequestSchema: GenMessage<SubmitRunWithProgressRequest> = /*@__PURE__*/
+  messageDesc(file_millrace_v1_run, 3);
+
+/**
+ * One message of RunService.SubmitRunWithProgress.
+ *
+ * @generated from message millrace.v1.SubmitRunWithProgressResponse
+ */
+export type SubmitRunWithProgressResponse = Message<"millrace.v1.SubmitRunWithProgressResponse"> & {
+  /**
+   * @generated from oneof millrace.v1.SubmitRunWithProgressResponse.part
+   */
+  part: {
+    /**
+     * @generated from field: millrace.v1.ImportProgress progress = 1;
+     */
+    value: ImportProgress;
+    case: "progress";
+  } | {
+    /**
+     * Last message: the run that now exists, for example `run_12`.
+     *
+     * @generated from field: string run = 2;
+     */
+    value: string;
+    case: "run";
+  } | { case: undefined; value?: undefined };
+};
+
+/**
+ * Describes the message millrace.v1.SubmitRunWithProgressResponse.
+ * Use `create(SubmitRunWithProgressResponseSchema)` to create a new message.
+ */
+export const SubmitRunWithProgressResponseSchema: GenMessage<SubmitRunWithProgressResponse> = /*@__PURE__*/
+  messageDesc(file_millrace_v1_run, 4);
+
+/**
+ * How far an import is.
+ *
+ * @generated from message millrace.v1.ImportProgress
+ */
+export type ImportProgress = Message<"millrace.v1.ImportProgress"> & {
+  /**
+   * @generated from field: millrace.v1.ImportState state = 1;
+   */
+  state: ImportState;
+
+  /**
+   * For a person: what it waits for, or the agent that has it.
+   *
+   * @generated from field: string detail = 2;
+   */
+  detail: string;
+};
+
+/**
+ * Describes the message millrace.v1.ImportProgress.
+ * Use `create(ImportProgressSchema)` to create a new message.
+ */
+export const ImportProgressSchema: GenMessage<ImportProgress> = /*@__PURE__*/
+  messageDesc(file_millrace_v1_run, 5);
 
 /**
  * The run that now exists.
@@ -123,7 +246,7 @@ export type SubmitRunResponse = Message<"millrace.v1.SubmitRunResponse"> & {
  * Use `create(SubmitRunResponseSchema)` to create a new message.
  */
 export const SubmitRunResponseSchema: GenMessage<SubmitRunResponse> = /*@__PURE__*/
-  messageDesc(file_millrace_v1_run, 2);
+  messageDesc(file_millrace_v1_run, 6);
 
 /**
  * One message of an upload; see RunService.SubmitRunArchive.
@@ -166,7 +289,7 @@ export type SubmitRunArchiveRequest = Message<"millrace.v1.SubmitRunArchiveReque
  * Use `create(SubmitRunArchiveRequestSchema)` to create a new message.
  */
 export const SubmitRunArchiveRequestSchema: GenMessage<SubmitRunArchiveRequest> = /*@__PURE__*/
-  messageDesc(file_millrace_v1_run, 3);
+  messageDesc(file_millrace_v1_run, 7);
 
 /**
  * Closes an upload, so that an interrupted one cannot be mistaken for a whole one.
@@ -187,7 +310,7 @@ export type ArchiveEnd = Message<"millrace.v1.ArchiveEnd"> & {
  * Use `create(ArchiveEndSchema)` to create a new message.
  */
 export const ArchiveEndSchema: GenMessage<ArchiveEnd> = /*@__PURE__*/
-  messageDesc(file_millrace_v1_run, 4);
+  messageDesc(file_millrace_v1_run, 8);
 
 /**
  * The run that now exists.
@@ -208,7 +331,7 @@ export type SubmitRunArchiveResponse = Message<"millrace.v1.SubmitRunArchiveResp
  * Use `create(SubmitRunArchiveResponseSchema)` to create a new message.
  */
 export const SubmitRunArchiveResponseSchema: GenMessage<SubmitRunArchiveResponse> = /*@__PURE__*/
-  messageDesc(file_millrace_v1_run, 5);
+  messageDesc(file_millrace_v1_run, 9);
 
 /**
  * See RunService.GetRun.
@@ -227,7 +350,7 @@ export type GetRunRequest = Message<"millrace.v1.GetRunRequest"> & {
  * Use `create(GetRunRequestSchema)` to create a new message.
  */
 export const GetRunRequestSchema: GenMessage<GetRunRequest> = /*@__PURE__*/
-  messageDesc(file_millrace_v1_run, 6);
+  messageDesc(file_millrace_v1_run, 10);
 
 /**
  * See RunService.GetRun.
@@ -246,7 +369,7 @@ export type GetRunResponse = Message<"millrace.v1.GetRunResponse"> & {
  * Use `create(GetRunResponseSchema)` to create a new message.
  */
 export const GetRunResponseSchema: GenMessage<GetRunResponse> = /*@__PURE__*/
-  messageDesc(file_millrace_v1_run, 7);
+  messageDesc(file_millrace_v1_run, 11);
 
 /**
  * See RunService.ListRuns.
@@ -274,7 +397,7 @@ export type ListRunsRequest = Message<"millrace.v1.ListRunsRequest"> & {
  * Use `create(ListRunsRequestSchema)` to create a new message.
  */
 export const ListRunsRequestSchema: GenMessage<ListRunsRequest> = /*@__PURE__*/
-  messageDesc(file_millrace_v1_run, 8);
+  messageDesc(file_millrace_v1_run, 12);
 
 /**
  * A page of runs, without their tasks.
@@ -300,7 +423,7 @@ export type ListRunsResponse = Message<"millrace.v1.ListRunsResponse"> & {
  * Use `create(ListRunsResponseSchema)` to create a new message.
  */
 export const ListRunsResponseSchema: GenMessage<ListRunsResponse> = /*@__PURE__*/
-  messageDesc(file_millrace_v1_run, 9);
+  messageDesc(file_millrace_v1_run, 13);
 
 /**
  * See RunService.WatchRun.
@@ -326,7 +449,7 @@ export type WatchRunRequest = Message<"millrace.v1.WatchRunRequest"> & {
  * Use `create(WatchRunRequestSchema)` to create a new message.
  */
 export const WatchRunRequestSchema: GenMessage<WatchRunRequest> = /*@__PURE__*/
-  messageDesc(file_millrace_v1_run, 10);
+  messageDesc(file_millrace_v1_run, 14);
 
 /**
  * One event of the run.
@@ -352,7 +475,7 @@ export type WatchRunResponse = Message<"millrace.v1.WatchRunResponse"> & {
  * Use `create(WatchRunResponseSchema)` to create a new message.
  */
 export const WatchRunResponseSchema: GenMessage<WatchRunResponse> = /*@__PURE__*/
-  messageDesc(file_millrace_v1_run, 11);
+  messageDesc(file_millrace_v1_run, 15);
 
 /**
  * See RunService.CancelRun.
@@ -376,7 +499,7 @@ export type CancelRunRequest = Message<"millrace.v1.CancelRunRequest"> & {
  * Use `create(CancelRunRequestSchema)` to create a new message.
  */
 export const CancelRunRequestSchema: GenMessage<CancelRunRequest> = /*@__PURE__*/
-  messageDesc(file_millrace_v1_run, 12);
+  messageDesc(file_millrace_v1_run, 16);
 
 /**
  * See RunService.CancelRun.
@@ -397,7 +520,7 @@ export type CancelRunResponse = Message<"millrace.v1.CancelRunResponse"> & {
  * Use `create(CancelRunResponseSchema)` to create a new message.
  */
 export const CancelRunResponseSchema: GenMessage<CancelRunResponse> = /*@__PURE__*/
-  messageDesc(file_millrace_v1_run, 13);
+  messageDesc(file_millrace_v1_run, 17);
 
 /**
  * See RunService.RetryRun.
@@ -444,7 +567,7 @@ export type RetryRunRequest = Message<"millrace.v1.RetryRunRequest"> & {
  * Use `create(RetryRunRequestSchema)` to create a new message.
  */
 export const RetryRunRequestSchema: GenMessage<RetryRunRequest> = /*@__PURE__*/
-  messageDesc(file_millrace_v1_run, 14);
+  messageDesc(file_millrace_v1_run, 18);
 
 /**
  * See RunService.RetryRun.
@@ -465,7 +588,7 @@ export type RetryRunResponse = Message<"millrace.v1.RetryRunResponse"> & {
  * Use `create(RetryRunResponseSchema)` to create a new message.
  */
 export const RetryRunResponseSchema: GenMessage<RetryRunResponse> = /*@__PURE__*/
-  messageDesc(file_millrace_v1_run, 15);
+  messageDesc(file_millrace_v1_run, 19);
 
 /**
  * See RunService.PauseRun.
@@ -491,7 +614,7 @@ export type PauseRunRequest = Message<"millrace.v1.PauseRunRequest"> & {
  * Use `create(PauseRunRequestSchema)` to create a new message.
  */
 export const PauseRunRequestSchema: GenMessage<PauseRunRequest> = /*@__PURE__*/
-  messageDesc(file_millrace_v1_run, 16);
+  messageDesc(file_millrace_v1_run, 20);
 
 /**
  * See RunService.PauseRun.
@@ -506,7 +629,7 @@ export type PauseRunResponse = Message<"millrace.v1.PauseRunResponse"> & {
  * Use `create(PauseRunResponseSchema)` to create a new message.
  */
 export const PauseRunResponseSchema: GenMessage<PauseRunResponse> = /*@__PURE__*/
-  messageDesc(file_millrace_v1_run, 17);
+  messageDesc(file_millrace_v1_run, 21);
 
 /**
  * See RunService.ResumeRun.
@@ -525,7 +648,7 @@ export type ResumeRunRequest = Message<"millrace.v1.ResumeRunRequest"> & {
  * Use `create(ResumeRunRequestSchema)` to create a new message.
  */
 export const ResumeRunRequestSchema: GenMessage<ResumeRunRequest> = /*@__PURE__*/
-  messageDesc(file_millrace_v1_run, 18);
+  messageDesc(file_millrace_v1_run, 22);
 
 /**
  * See RunService.ResumeRun.
@@ -540,7 +663,7 @@ export type ResumeRunResponse = Message<"millrace.v1.ResumeRunResponse"> & {
  * Use `create(ResumeRunResponseSchema)` to create a new message.
  */
 export const ResumeRunResponseSchema: GenMessage<ResumeRunResponse> = /*@__PURE__*/
-  messageDesc(file_millrace_v1_run, 19);
+  messageDesc(file_millrace_v1_run, 23);
 
 /**
  * See RunService.SkipTask.
@@ -573,7 +696,7 @@ export type SkipTaskRequest = Message<"millrace.v1.SkipTaskRequest"> & {
  * Use `create(SkipTaskRequestSchema)` to create a new message.
  */
 export const SkipTaskRequestSchema: GenMessage<SkipTaskRequest> = /*@__PURE__*/
-  messageDesc(file_millrace_v1_run, 20);
+  messageDesc(file_millrace_v1_run, 24);
 
 /**
  * See RunService.SkipTask.
@@ -588,7 +711,7 @@ export type SkipTaskResponse = Message<"millrace.v1.SkipTaskResponse"> & {
  * Use `create(SkipTaskResponseSchema)` to create a new message.
  */
 export const SkipTaskResponseSchema: GenMessage<SkipTaskResponse> = /*@__PURE__*/
-  messageDesc(file_millrace_v1_run, 21);
+  messageDesc(file_millrace_v1_run, 25);
 
 /**
  * See RunService.CommentRun.
@@ -621,7 +744,7 @@ export type CommentRunRequest = Message<"millrace.v1.CommentRunRequest"> & {
  * Use `create(CommentRunRequestSchema)` to create a new message.
  */
 export const CommentRunRequestSchema: GenMessage<CommentRunRequest> = /*@__PURE__*/
-  messageDesc(file_millrace_v1_run, 22);
+  messageDesc(file_millrace_v1_run, 26);
 
 /**
  * See RunService.CommentRun.
@@ -636,7 +759,7 @@ export type CommentRunResponse = Message<"millrace.v1.CommentRunResponse"> & {
  * Use `create(CommentRunResponseSchema)` to create a new message.
  */
 export const CommentRunResponseSchema: GenMessage<CommentRunResponse> = /*@__PURE__*/
-  messageDesc(file_millrace_v1_run, 23);
+  messageDesc(file_millrace_v1_run, 27);
 
 /**
  * See RunService.DecideGate.
@@ -695,7 +818,7 @@ export type DecideGateRequest = Message<"millrace.v1.DecideGateRequest"> & {
  * Use `create(DecideGateRequestSchema)` to create a new message.
  */
 export const DecideGateRequestSchema: GenMessage<DecideGateRequest> = /*@__PURE__*/
-  messageDesc(file_millrace_v1_run, 24);
+  messageDesc(file_millrace_v1_run, 28);
 
 /**
  * See RunService.DecideGate.
@@ -716,7 +839,7 @@ export type DecideGateResponse = Message<"millrace.v1.DecideGateResponse"> & {
  * Use `create(DecideGateResponseSchema)` to create a new message.
  */
 export const DecideGateResponseSchema: GenMessage<DecideGateResponse> = /*@__PURE__*/
-  messageDesc(file_millrace_v1_run, 25);
+  messageDesc(file_millrace_v1_run, 29);
 
 /**
  * See RunService.WithdrawVote.
@@ -742,7 +865,7 @@ export type WithdrawVoteRequest = Message<"millrace.v1.WithdrawVoteRequest"> & {
  * Use `create(WithdrawVoteRequestSchema)` to create a new message.
  */
 export const WithdrawVoteRequestSchema: GenMessage<WithdrawVoteRequest> = /*@__PURE__*/
-  messageDesc(file_millrace_v1_run, 26);
+  messageDesc(file_millrace_v1_run, 30);
 
 /**
  * See RunService.WithdrawVote.
@@ -757,7 +880,7 @@ export type WithdrawVoteResponse = Message<"millrace.v1.WithdrawVoteResponse"> &
  * Use `create(WithdrawVoteResponseSchema)` to create a new message.
  */
 export const WithdrawVoteResponseSchema: GenMessage<WithdrawVoteResponse> = /*@__PURE__*/
-  messageDesc(file_millrace_v1_run, 27);
+  messageDesc(file_millrace_v1_run, 31);
 
 /**
  * One message of an upload; see RunService.AddEvidence.
@@ -800,7 +923,7 @@ export type AddEvidenceRequest = Message<"millrace.v1.AddEvidenceRequest"> & {
  * Use `create(AddEvidenceRequestSchema)` to create a new message.
  */
 export const AddEvidenceRequestSchema: GenMessage<AddEvidenceRequest> = /*@__PURE__*/
-  messageDesc(file_millrace_v1_run, 28);
+  messageDesc(file_millrace_v1_run, 32);
 
 /**
  * What a file is evidence for.
@@ -833,7 +956,7 @@ export type EvidenceStart = Message<"millrace.v1.EvidenceStart"> & {
  * Use `create(EvidenceStartSchema)` to create a new message.
  */
 export const EvidenceStartSchema: GenMessage<EvidenceStart> = /*@__PURE__*/
-  messageDesc(file_millrace_v1_run, 29);
+  messageDesc(file_millrace_v1_run, 33);
 
 /**
  * See RunService.AddEvidence.
@@ -854,7 +977,7 @@ export type AddEvidenceResponse = Message<"millrace.v1.AddEvidenceResponse"> & {
  * Use `create(AddEvidenceResponseSchema)` to create a new message.
  */
 export const AddEvidenceResponseSchema: GenMessage<AddEvidenceResponse> = /*@__PURE__*/
-  messageDesc(file_millrace_v1_run, 30);
+  messageDesc(file_millrace_v1_run, 34);
 
 /**
  * See RunService.ListQueuePlaces.
@@ -873,7 +996,7 @@ export type ListQueuePlacesRequest = Message<"millrace.v1.ListQueuePlacesRequest
  * Use `create(ListQueuePlacesRequestSchema)` to create a new message.
  */
 export const ListQueuePlacesRequestSchema: GenMessage<ListQueuePlacesRequest> = /*@__PURE__*/
-  messageDesc(file_millrace_v1_run, 31);
+  messageDesc(file_millrace_v1_run, 35);
 
 /**
  * See RunService.ListQueuePlaces.
@@ -894,7 +1017,7 @@ export type ListQueuePlacesResponse = Message<"millrace.v1.ListQueuePlacesRespon
  * Use `create(ListQueuePlacesResponseSchema)` to create a new message.
  */
 export const ListQueuePlacesResponseSchema: GenMessage<ListQueuePlacesResponse> = /*@__PURE__*/
-  messageDesc(file_millrace_v1_run, 32);
+  messageDesc(file_millrace_v1_run, 36);
 
 /**
  * Where a task stands among all that wait for the same agents.
@@ -955,7 +1078,7 @@ export type QueuePlace = Message<"millrace.v1.QueuePlace"> & {
  * Use `create(QueuePlaceSchema)` to create a new message.
  */
 export const QueuePlaceSchema: GenMessage<QueuePlace> = /*@__PURE__*/
-  messageDesc(file_millrace_v1_run, 33);
+  messageDesc(file_millrace_v1_run, 37);
 
 /**
  * An execution that holds a slot.
@@ -981,7 +1104,7 @@ export type SlotHolder = Message<"millrace.v1.SlotHolder"> & {
  * Use `create(SlotHolderSchema)` to create a new message.
  */
 export const SlotHolderSchema: GenMessage<SlotHolder> = /*@__PURE__*/
-  messageDesc(file_millrace_v1_run, 34);
+  messageDesc(file_millrace_v1_run, 38);
 
 /**
  * See RunService.DownloadArtifact.
@@ -1005,7 +1128,7 @@ export type DownloadArtifactRequest = Message<"millrace.v1.DownloadArtifactReque
  * Use `create(DownloadArtifactRequestSchema)` to create a new message.
  */
 export const DownloadArtifactRequestSchema: GenMessage<DownloadArtifactRequest> = /*@__PURE__*/
-  messageDesc(file_millrace_v1_run, 35);
+  messageDesc(file_millrace_v1_run, 39);
 
 /**
  * One message of a download.
@@ -1036,7 +1159,7 @@ export type DownloadArtifactResponse = Message<"millrace.v1.DownloadArtifactResp
  * Use `create(DownloadArtifactResponseSchema)` to create a new message.
  */
 export const DownloadArtifactResponseSchema: GenMessage<DownloadArtifactResponse> = /*@__PURE__*/
-  messageDesc(file_millrace_v1_run, 36);
+  messageDesc(file_millrace_v1_run, 40);
 
 /**
  * A view of a run: a pure fold over its events.
@@ -1127,6 +1250,13 @@ export type Run = Message<"millrace.v1.Run"> & {
    * @generated from field: int32 allowed_failures = 22;
    */
   allowedFailures: number;
+
+  /**
+   * The commit that its source was taken from; absent when the source came without one, and in lists.
+   *
+   * @generated from field: millrace.v1.GitSource git = 30;
+   */
+  git?: GitSource | undefined;
 };
 
 /**
@@ -1134,7 +1264,7 @@ export type Run = Message<"millrace.v1.Run"> & {
  * Use `create(RunSchema)` to create a new message.
  */
 export const RunSchema: GenMessage<Run> = /*@__PURE__*/
-  messageDesc(file_millrace_v1_run, 37);
+  messageDesc(file_millrace_v1_run, 41);
 
 /**
  * That nothing new of a run begins.
@@ -1167,7 +1297,7 @@ export type RunPause = Message<"millrace.v1.RunPause"> & {
  * Use `create(RunPauseSchema)` to create a new message.
  */
 export const RunPauseSchema: GenMessage<RunPause> = /*@__PURE__*/
-  messageDesc(file_millrace_v1_run, 38);
+  messageDesc(file_millrace_v1_run, 42);
 
 /**
  * What somebody said about a run.
@@ -1203,7 +1333,7 @@ export type RunComment = Message<"millrace.v1.RunComment"> & {
  * Use `create(RunCommentSchema)` to create a new message.
  */
 export const RunCommentSchema: GenMessage<RunComment> = /*@__PURE__*/
-  messageDesc(file_millrace_v1_run, 39);
+  messageDesc(file_millrace_v1_run, 43);
 
 /**
  * A task of a run, as it stands.
@@ -1350,7 +1480,7 @@ export type Task = Message<"millrace.v1.Task"> & {
  * Use `create(TaskSchema)` to create a new message.
  */
 export const TaskSchema: GenMessage<Task> = /*@__PURE__*/
-  messageDesc(file_millrace_v1_run, 40);
+  messageDesc(file_millrace_v1_run, 44);
 
 /**
  * How one try of a task ended, which another one followed.
@@ -1398,7 +1528,7 @@ export type TaskTry = Message<"millrace.v1.TaskTry"> & {
  * Use `create(TaskTrySchema)` to create a new message.
  */
 export const TaskTrySchema: GenMessage<TaskTry> = /*@__PURE__*/
-  messageDesc(file_millrace_v1_run, 41);
+  messageDesc(file_millrace_v1_run, 45);
 
 /**
  * A gate, as it stands.
@@ -1481,7 +1611,7 @@ export type Gate = Message<"millrace.v1.Gate"> & {
  * Use `create(GateSchema)` to create a new message.
  */
 export const GateSchema: GenMessage<Gate> = /*@__PURE__*/
-  messageDesc(file_millrace_v1_run, 42);
+  messageDesc(file_millrace_v1_run, 46);
 
 /**
  * A person's approval at a gate.
@@ -1522,7 +1652,7 @@ export type GateVote = Message<"millrace.v1.GateVote"> & {
  * Use `create(GateVoteSchema)` to create a new message.
  */
 export const GateVoteSchema: GenMessage<GateVote> = /*@__PURE__*/
-  messageDesc(file_millrace_v1_run, 43);
+  messageDesc(file_millrace_v1_run, 47);
 
 /**
  * A file that somebody laid beside a gate.
@@ -1560,7 +1690,7 @@ export type GateEvidence = Message<"millrace.v1.GateEvidence"> & {
  * Use `create(GateEvidenceSchema)` to create a new message.
  */
 export const GateEvidenceSchema: GenMessage<GateEvidence> = /*@__PURE__*/
-  messageDesc(file_millrace_v1_run, 44);
+  messageDesc(file_millrace_v1_run, 48);
 
 /**
  * See RunService.PinRun.
@@ -1586,7 +1716,7 @@ export type PinRunRequest = Message<"millrace.v1.PinRunRequest"> & {
  * Use `create(PinRunRequestSchema)` to create a new message.
  */
 export const PinRunRequestSchema: GenMessage<PinRunRequest> = /*@__PURE__*/
-  messageDesc(file_millrace_v1_run, 45);
+  messageDesc(file_millrace_v1_run, 49);
 
 /**
  * See RunService.PinRun.
@@ -1601,7 +1731,7 @@ export type PinRunResponse = Message<"millrace.v1.PinRunResponse"> & {
  * Use `create(PinRunResponseSchema)` to create a new message.
  */
 export const PinRunResponseSchema: GenMessage<PinRunResponse> = /*@__PURE__*/
-  messageDesc(file_millrace_v1_run, 46);
+  messageDesc(file_millrace_v1_run, 50);
 
 /**
  * See RunService.UnpinRun.
@@ -1620,7 +1750,7 @@ export type UnpinRunRequest = Message<"millrace.v1.UnpinRunRequest"> & {
  * Use `create(UnpinRunRequestSchema)` to create a new message.
  */
 export const UnpinRunRequestSchema: GenMessage<UnpinRunRequest> = /*@__PURE__*/
-  messageDesc(file_millrace_v1_run, 47);
+  messageDesc(file_millrace_v1_run, 51);
 
 /**
  * See RunService.UnpinRun.
@@ -1635,7 +1765,53 @@ export type UnpinRunResponse = Message<"millrace.v1.UnpinRunResponse"> & {
  * Use `create(UnpinRunResponseSchema)` to create a new message.
  */
 export const UnpinRunResponseSchema: GenMessage<UnpinRunResponse> = /*@__PURE__*/
-  messageDesc(file_millrace_v1_run, 48);
+  messageDesc(file_millrace_v1_run, 52);
+
+/**
+ * Where an import stands.
+ *
+ * @generated from enum millrace.v1.ImportState
+ */
+export const ImportState = {
+  /**
+   * @generated from enum value: IMPORT_STATE_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED: 0,
+
+  /**
+   * No agent has it yet.
+   *
+   * @generated from enum value: IMPORT_STATE_WAITING = 1;
+   */
+  WAITING: 1,
+
+  /**
+   * The agent asks the repository for what it lacks.
+   *
+   * @generated from enum value: IMPORT_STATE_FETCHING = 2;
+   */
+  FETCHING: 2,
+
+  /**
+   * The agent sends what the CAS lacks.
+   *
+   * @generated from enum value: IMPORT_STATE_UPLOADING = 3;
+   */
+  UPLOADING: 3,
+} as const;
+
+/**
+ * Where an import stands.
+ *
+ * @generated from enum millrace.v1.ImportState
+ */
+export type ImportState = (typeof ImportState)[keyof typeof ImportState] | UnknownEnum;
+
+/**
+ * Describes the enum millrace.v1.ImportState.
+ */
+export const ImportStateSchema: GenEnum<ImportState> = /*@__PURE__*/
+  enumDesc(file_millrace_v1_run, 0);
 
 /**
  * Submits runs and follows them. To look needs any role of people; what else each call needs is in docs/guides/access.md.
@@ -1648,6 +1824,8 @@ export const RunService: GenService<{
    * problem of the pipeline file (`field` is file:line:column); FAILED_PRECONDITION names blobs of the tree that are
    * missing, the first of them when there are many: FindMissingBlobs tells all. Whatever a client sent before need not be
    * asked about as long as this is not refused.
+   * With `git` it answers when an agent has imported the commit: INVALID_ARGUMENT when there is no such commit, the
+   * repository does not let us in, or it holds what no source tree can, UNAVAILABLE when it cannot be reached.
    *
    * @generated from rpc millrace.v1.RunService.SubmitRun
    */
@@ -1655,6 +1833,17 @@ export const RunService: GenService<{
     methodKind: "unary";
     input: typeof SubmitRunRequestSchema;
     output: typeof SubmitRunResponseSchema;
+  },
+  /**
+   * As SubmitRun, for a person who wants to see how far the import is: any number of `progress`, then `run`. A caller that
+   * goes away before that ends the import.
+   *
+   * @generated from rpc millrace.v1.RunService.SubmitRunWithProgress
+   */
+  submitRunWithProgress: {
+    methodKind: "server_streaming";
+    input: typeof SubmitRunWithProgressRequestSchema;
+    output: typeof SubmitRunWithProgressResponseSchema;
   },
   /**
    * Starts a run of a plain tar (uncompressed), for clients without Merkle code: one `start`, any number of `chunk`,

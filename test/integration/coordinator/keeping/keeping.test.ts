@@ -133,6 +133,19 @@ test("a backup holds the farm's CA also where that is kept outside of the coordi
   expect(readFileSync(join(folder, "manifest.jsonl"), "utf8")).toContain('"path":"data/tls/ca.key"');
 });
 
+test("a backup holds the key of the secrets only when it was asked for", async () => {
+  const { person, data } = await farm();
+  await person.secrets.setSecret({ name: "token", value: Buffer.from("never-in-the-clear") });
+  const [without, withKey] = [join(tempDir(), "backup"), join(tempDir(), "backup")];
+  await last(person, without);
+  for await (const { step } of person.admin.backup({ folder: withKey, withSecretKey: true }))
+    expect(step.case).toBeDefined();
+  expect(existsSync(join(without, "data", "secret.key"))).toBe(false);
+  expect(readFileSync(join(without, "data", "coordinator.db")).includes("never-in-the-clear")).toBe(false);
+  const kept = readFileSync(join(data, "secret.key"), "utf8");
+  expect(readFileSync(join(withKey, "data", "secret.key"), "utf8")).toBe(kept);
+});
+
 test("a restore lets epochs jump beyond all that may have been given out, and begins anew where it was killed", async () => {
   const { person, run, coordinator } = await farm();
   await run("one");

@@ -45,6 +45,7 @@ test("what changes something needs more than a viewer has, and is recorded unles
     "millrace.v1.AuditService/ListAuditRecords",
     "millrace.v1.AuditService/VerifyAudit",
     "millrace.v1.LogService/AppendLog",
+    "millrace.v1.SecretService/ListSecrets",
   ]);
 });
 
@@ -109,6 +110,7 @@ function requestAbout(method: DescMethod, project: string): unknown {
   for (const { localName, fieldKind } of method.input.fields) {
     if (localName === "run" && fieldKind === "scalar") fields.run = `run_of_${project}`;
     if (localName === "run" && fieldKind === "message") fields.run = { project };
+    if (localName === "submit") fields.submit = { run: { project } };
     if (localName === "project" && fieldKind === "scalar") fields.project = project;
     if (localName === "environment") fields.environment = project;
   }

@@ -6,7 +6,12 @@ import {
   ActionSchema,
   CommandSchema,
 } from "../../../../../proto/gen/build/bazel/remote/execution/v2/remote_execution_pb.ts";
-import { HostOperationSchema, NamedCachesSchema } from "../../../../../proto/gen/millrace/v1/dispatch_pb.ts";
+import {
+  HostOperationSchema,
+  NamedCachesSchema,
+  SourceImportSchema,
+  TaskSecretsSchema,
+} from "../../../../../proto/gen/millrace/v1/dispatch_pb.ts";
 import { digestOf } from "../../../../../shared/digest.ts";
 
 /** With everything that a request may say: a new field belongs here, or the compiler complains. */
@@ -19,10 +24,12 @@ const full: Required<ExecutionRequest> = {
   fairGroup: "run",
   volatileEnvironment: { MILLRACE_RUN: "run" },
   namedCaches: create(NamedCachesSchema, { caches: [{ name: "npm", path: ".npm" }] }),
+  secrets: create(TaskSecretsSchema, { project: "shop", secrets: [{ secret: "token", env: "TOKEN" }] }),
   hostOperation: create(HostOperationSchema, {}),
   atMostOnce: true,
   avoidAgents: ["a"],
   attemptsMax: 2,
+  sourceImport: create(SourceImportSchema, { url: "https://git.example.org/shop.git", ref: "main" }),
 };
 
 it("says while it waits all that was asked for", () => {

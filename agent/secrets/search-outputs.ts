@@ -1,0 +1,57 @@
+import { createReadStream } from "node:fs";
+import { appendFile, stat } from "node:fs/promises";
+import { relative } from "node:path";
+import { limits } from "../../shared/limits.ts";
+import type { Masking } from "../../shared/masking/masking.ts";
+import type { CollectedOutputs } from "../executor/collect-outputs.ts";
+
+export interface SearchOptions {
+  /** Where the outputs lie; paths are told relative to it. */
+  readonly root: string;
+  readonly masking: Masking;
+  /** The task's output, which nobody writes to any more. */
+  readonly spool: string;
+  readonly signal: AbortSignal;
+}
+
+/**
+ * Looks for secrets in what a task has made, and says in its log what it finds: outputs are verified and deployed by their
+ * bytes, so they are not altered. Files beyond `limits.searchedFileBytes`, and beyond `limits.searchedOutputBytes` in all,
+ * are passed over.
+ */
+export async function warnOfSecrets(outputs: CollectedOutputs, options: SearchOptions): Promise<void> {
+  const { root, masking, spool, signal } = options;
+  if (masking.isEmpty) return;
+  const warnings: string[] = [];
+  const warn = (what: string, secrets: ReadonlySet<string>) => {
+    for (const secret of secrets) warnings.push(`millrace: warning: ${what} contains the secret ${secret}\n`);
+  };
+  let searchedBytes = 0;
+  for (const file of outputs.snapshot.files.values()) {
+    const path = relative(root, file);
+    warn(`the path of the output ${path}`, seenIn(masking, path));
+    const { size } = await stat(file);
+    if (size > limits.searchedFileBytes || searchedBytes + size > limits.searchedOutputBytes) continue;
+    searchedBytes += size;
+    warn(`the output ${path}`, await seenInFile(masking, file, signal));
+  }
+  for (const { path, target } of outputs.symlinks) warn(`the symlink ${path}`, seenIn(masking, target));
+  if (warnings.length > 0) await appendFile(spool, warnings.join(""));
+}
+
+function seenIn(masking: Masking, text: string): ReadonlySet<string> {
+  const seen = new Set<string>();
+  const stream = masking.stream((secret) => seen.add(secret));
+  stream.push(Buffer.from(text));
+  stream.end();
+  return seen;
+}
+
+async function seenInFile(masking: Masking, file: string, signal: AbortSignal): Promise<ReadonlySet<string>> {
+  const seen = new Set<string>();
+  const stream = masking.stream((secret) => seen.add(secret));
+  const chunks: AsyncIterable<Uint8Array> = createReadStream(file, { highWaterMark: limits.streamChunkBytes, signal });
+  for await (const chunk of chunks) stream.push(chunk);
+  stream.end();
+  return seen;
+}

@@ -1,0 +1,49 @@
+import { create } from "@bufbuild/protobuf";
+import { timestampFromMs } from "@bufbuild/protobuf/wkt";
+import type { ServiceImpl } from "@connectrpc/connect";
+import { type Secret, SecretSchema, type SecretService } from "../../../proto/gen/millrace/v1/secret_pb.ts";
+import { limits } from "../../../shared/limits.ts";
+import { formsOf, isHardToMask } from "../../../shared/masking/forms.ts";
+import type { SecretInfo, Secrets } from "../../delivery/secret/secrets.ts";
+import { principalOf } from "../guard.ts";
+
+/** SecretService: which secrets there are, and their values on the way in. */
+export function secretService(secrets: Secrets): ServiceImpl<typeof SecretService> {
+  return {
+    async setSecret({ project, name, value }, context) {
+      const named = { project: projectOf(project), name };
+      const info = await secrets.set(named, value, principalOf(context).name);
+      return { secret: secretMessage(info), warnings: warningsOf(name, value) };
+    },
+
+    listSecrets: ({ project }) => ({ secrets: secrets.list(projectOf(project)).map(secretMessage) }),
+
+    async removeSecret({ project, name }, context) {
+      await secrets.remove({ project: projectOf(project), name }, principalOf(context).name);
+      return {};
+    },
+
+    async rotateSecretKey() {
+      return await secrets.rotateKey();
+    },
+  };
+}
+
+function secretMessage({ project, name, generation, setMs, setBy }: SecretInfo): Secret {
+  return create(SecretSchema, { project, name, generation, setTime: timestampFromMs(setMs), principal: setBy });
+}
+
+function warningsOf(name: string, value: Uint8Array): string[] {
+  if (formsOf(value).length === 0) {
+    return [`${name} is too short to be masked: logs show it where a task prints it`];
+  }
+  if (!isHardToMask(value)) return [];
+  const short = `${name}, or a line of it, has fewer than ${limits.maskedValueBytesMin} characters`;
+  return [
+    `${short}: it is masked where it means something else, too, or not at all below ${limits.maskedFormBytesMin}`,
+  ];
+}
+
+function projectOf(project: string): string {
+  return project === "" ? "default" : project;
+}

@@ -1,0 +1,247 @@
+import { execFileSync } from "node:child_process";
+import { once } from "node:events";
+import { existsSync, readdirSync, readFileSync, statSync } from "node:fs";
+import { writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { describe, expect, onTestFinished, test } from "vitest";
+import { EndingKind } from "../../../proto/gen/millrace/v1/event_pb.ts";
+import { connectNatsBus } from "../../../shared/bus/nats-bus.ts";
+import { subjects } from "../../../shared/bus/subjects.ts";
+import { readBlob } from "../../../shared/cas/read-blob.ts";
+import { digestFromMessage } from "../../../shared/digest.ts";
+import { bubblewrapWorks } from "../../support/machine.ts";
+import { filesWithLeaks, leaksIn, processesWithLeaks, secretCorpus, tracesOf } from "../../support/secret-corpus.ts";
+import { tempDir } from "../../support/temp-dir.ts";
+import type { ActionSpec } from "./assignment.ts";
+import { type FakeFarm, fakeFarm, startAgent } from "./farm.ts";
+
+const corpus = secretCorpus();
+const traces = Object.values(corpus).flatMap(tracesOf);
+const none = () => false;
+
+/** Prints each variable in every form that the tools of a machine have at hand. */
+const printAll = Object.keys(corpus)
+  .flatMap((name) => [
+    `echo "${name}=$${name}"`,
+    `printf %s "$${name}" | base64`,
+    `printf %s "$${name}" | base64 -w 0; echo`,
+    `printf 'x%sy' "$${name}" | base64 -w 64`,
+    `printf 'xx%s' "$${name}" | base64 | tr '+/' '-_'`,
+    `printf %s "$${name}" | od -An -v -tx1 | tr -d ' \\n'; echo`,
+    `printf %s "$${name}" | od -An -v -tx1 | tr -d ' \\n' | fold -w 60; echo`,
+  ])
+  .join("\n");
+
+/** Percent-encoded and as JSON, a byte a write. */
+const printByNode = `for (const value of process.argv.slice(1).map((name) => process.env[name])) {
+  for (const text of [encodeURIComponent(value), JSON.stringify({ value }), new URLSearchParams({ value }).toString()]) {
+    for (const byte of Buffer.from(text + "\\n")) require("fs").writeSync(1, Buffer.of(byte));
+  }
+}`;
+
+async function finished(farm: FakeFarm, agent: string, id: string, spec: ActionSpec) {
+  expect(await farm.assign(agent, id, spec)).toMatchObject({ accepted: true, refusal: "" });
+  return await farm.report(id);
+}
+
+describe.each(["none", ...(bubblewrapWorks ? (["bubblewrap"] as const) : [])] as const)(
+  "with the sandbox %s",
+  (sandbox) => {
+    test("nothing that a task prints gives a secret away, in its log or in the copy of it", async () => {
+      const farm = await fakeFarm();
+      const agent = await startAgent(farm, { sandbox });
+      const script = `${printAll}\n"$NODE" -e '${printByNode}' ${Object.keys(corpus).join(" ")}\necho done`;
+      const report = await finished(farm, agent.id, "exe_1", {
+        command: ["sh", "-ec", script],
+        environment: { NODE: process.execPath },
+        secrets: corpus,
+      });
+      const { text } = farm.log("exe_1");
+      expect(report.ending).toMatchObject({ kind: EndingKind.EXITED, exitCode: 0 });
+      expect(text).toMatch(/^TOKEN=\*{21}\n\*+(==?)?\n/);
+      expect(text).toContain("done\n");
+      expect(leaksIn(Buffer.from(text), traces)).toEqual([]);
+      const copy = Buffer.from(await readBlob(farm.cas, digestFromMessage(report.result?.stdoutDigest)));
+      expect(copy.toString()).toBe(text);
+      expect(filesWithLeaks(agent.data, traces, none)).toEqual([]);
+      expect(leaksIn(Buffer.from(agent.complaints()), traces)).toEqual([]);
+    });
+
+    test("a file holds the value as it is, for the time of the task", async () => {
+      const farm = await fakeFarm();
+      const agent = await startAgent(farm, { sandbox });
+      const value = Buffer.from([0, 1, 2, 253, 254, 255, 10]);
+      const script =
+        'echo "$KEY"; stat -c %a "$KEY"; od -An -tx1 "$KEY" | tr -d " "; ! echo x 2>/dev/null >"$KEY" || echo written';
+      await finished(farm, agent.id, "exe_1", { command: ["sh", "-c", script], secrets: { "KEY!": value } });
+      const [path = "", mode, hex] = farm.log("exe_1").text.split("\n");
+      expect(mode).toBe("400");
+      expect(hex).toBe("************0a"); // white space around a value is no part of its forms
+      expect(existsSync(path)).toBe(false);
+    });
+
+    test("no process has a secret among its arguments", async () => {
+      const farm = await fakeFarm();
+      const agent = await startAgent(farm, { sandbox });
+      await farm.assign(agent.id, "exe_1", { command: ["sh", "-c", "echo ready; sleep 60"], secrets: corpus });
+      await farm.until(() => farm.log("exe_1").text === "ready\n");
+      expect(processesWithLeaks(traces)).toEqual([]);
+      // It would be seen.
+      const mine = `found-${process.pid}-among-arguments`;
+      expect(processesWithLeaks([process.argv[0] ?? mine])).not.toEqual([]);
+      await farm.cancel(agent.id, "exe_1");
+      await farm.report("exe_1");
+    });
+  },
+);
+
+test("whoever listens on the bus sees no secret", async () => {
+  const farm = await fakeFarm();
+  const agent = await startAgent(farm);
+  const bus = await connectNatsBus({
+    ...{ servers: [farm.nats.url], user: farm.nats.user, password: farm.nats.password },
+    ...{ name: "listener", onError: () => undefined },
+  });
+  onTestFinished(() => bus.close());
+  const heard: Buffer[] = [];
+  const listen = (subject: string) => bus.subscribe(subject, ({ data }) => void heard.push(Buffer.from(data)));
+  await Promise.all([listen(subjects.assign(agent.id)), listen(subjects.report(agent.id))]);
+  await finished(farm, agent.id, "exe_1", { command: ["sh", "-c", printAll], secrets: corpus });
+  await expect.poll(() => heard.length).toBeGreaterThanOrEqual(2); // the assignment and the report
+  expect(heard.map((data) => leaksIn(data, traces))).toEqual(heard.map(() => []));
+});
+
+test("what is held back of a log comes when it turns out to be no secret", async () => {
+  const farm = await fakeFarm();
+  const agent = await startAgent(farm, { sandbox: "none" });
+  const gate = join(tempDir(), "gate");
+  execFileSync("mkfifo", [gate]);
+  const { TOKEN = "" } = corpus;
+  const [half, rest] = [TOKEN.slice(0, 10), TOKEN.slice(10)];
+  // Each step is printed when what comes before it was seen, so each is read on its own.
+  const steps = [`one ${half}`, `${rest} two ${half}`, `X three ${half.slice(0, 4)}`, "end"];
+  const script = steps.map((_, index) => `cat "$GATE" >/dev/null; printf %s "$STEP_${index}"`).join("\n");
+  const environment = Object.fromEntries(steps.map((step, index) => [`STEP_${index}`, step]));
+  const spec = { command: ["sh", "-ec", script], environment: { ...environment, GATE: gate }, secrets: { TOKEN } };
+  await farm.assign(agent.id, "exe_1", spec);
+  const hidden = "*".repeat(TOKEN.length);
+  const seen = [
+    "one ",
+    `one ${hidden} two `,
+    `one ${hidden} two ${half}X three `,
+    `one ${hidden} two ${half}X three ${half.slice(0, 4)}end`,
+  ];
+  for (const text of seen) {
+    await writeFile(gate, "");
+    await farm.until(() => farm.log("exe_1").text === text);
+  }
+  await farm.report("exe_1");
+});
+
+test("what a killed agent had not sent is masked by its next start", async () => {
+  const farm = await fakeFarm();
+  const agent = await startAgent(farm);
+  const script = `echo begin\n${printAll}\necho "$LINES" | head -c 25\necho; echo printed; sleep 60`;
+  await farm.assign(agent.id, "exe_1", { command: ["sh", "-c", script], secrets: corpus });
+  await farm.until(() => farm.logBytes("exe_1") > 0);
+  await farm.stopGrpc();
+  const spool = join(agent.data, "spool/exe_1.1");
+  while (!readFileSync(spool, "utf8").endsWith("printed\n"));
+  expect(statSync(spool).mode & 0o777).toBe(0o600);
+  agent.child.kill("SIGKILL");
+  await once(agent.child, "exit");
+  // Of what outlives the agent, only what the task itself has printed holds a secret, and no value is beside it.
+  expect(filesWithLeaks(agent.data, traces, (path) => path === "spool/exe_1.1")).toEqual([]);
+
+  await farm.startGrpc();
+  const next = await startAgent(farm, { id: agent.id, data: agent.data });
+  await farm.until(() => farm.log("exe_1").finished);
+  const { text } = farm.log("exe_1");
+  expect(text).toMatch(/^begin\nTOKEN=\*{21}\n/);
+  expect(text).toContain("printed\n");
+  expect(leaksIn(Buffer.from(text), traces)).toEqual([]);
+  await farm.until(() => farm.heartbeats.some(({ session }) => session === farm.joined.at(-1)?.session));
+  expect(filesWithLeaks(agent.data, traces, none)).toEqual([]);
+  next.child.kill("SIGTERM");
+  await once(next.child, "exit");
+  expect(readdirSync(join(agent.data, "sealed"))).toEqual([]);
+});
+
+test("without the agent's key, output that was not sent is dropped and not shown", async () => {
+  const farm = await fakeFarm();
+  const agent = await startAgent(farm);
+  await farm.assign(agent.id, "exe_1", {
+    command: ["sh", "-c", `echo begin; ${printAll}\necho printed; sleep 60`],
+    secrets: corpus,
+  });
+  await farm.until(() => farm.logBytes("exe_1") > 0);
+  await farm.stopGrpc();
+  const stored = farm.log("exe_1").text;
+  const spool = join(agent.data, "spool/exe_1.1");
+  while (!readFileSync(spool, "utf8").endsWith("printed\n"));
+  agent.child.kill("SIGKILL");
+  await once(agent.child, "exit");
+  execFileSync("rm", [join(agent.data, "sealing.key")]);
+
+  await farm.startGrpc();
+  const next = await startAgent(farm, { id: agent.id, data: agent.data });
+  await farm.until(() => farm.heartbeats.some(({ session }) => session === farm.joined.at(-1)?.session));
+  expect(farm.log("exe_1").text).toBe(stored);
+  expect(next.complaints()).toContain("is dropped, as its secrets cannot be masked");
+  expect(filesWithLeaks(agent.data, traces, none)).toEqual([]);
+});
+
+test("a log that reaches its end in the midst of a secret does not show it", async () => {
+  const farm = await fakeFarm();
+  const agent = await startAgent(farm);
+  const { TOKEN = "" } = corpus;
+  const command = ["sh", "-c", 'printf "last words: "; printf %s "$TOKEN" | head -c 15'];
+  await finished(farm, agent.id, "exe_1", { command, secrets: { TOKEN } });
+  expect(farm.log("exe_1").text).toBe(`last words: ${"*".repeat(15)}`);
+});
+
+test("outputs are left as they are, and the log warns of the secrets in them", async () => {
+  const farm = await fakeFarm();
+  const agent = await startAgent(farm);
+  const { TOKEN = "" } = corpus;
+  const script =
+    'mkdir -p dist; printf "token=%s" "$TOKEN" >dist/conf; echo ok >dist/ok; printf %s "$TOKEN" | base64 >"report.xml"; ln -s "$TOKEN" link';
+  const command = ["sh", "-ec", script];
+  const report = await finished(farm, agent.id, "exe_1", {
+    ...{ command, secrets: { TOKEN }, outputs: ["dist/conf", "dist/ok", "report.xml", "link"] },
+  });
+  expect(await farm.output(report, "dist/conf")).toBe(`token=${TOKEN}`);
+  expect(farm.log("exe_1").text.split("\n").sort()).toEqual([
+    "",
+    "millrace: warning: the output dist/conf contains the secret token",
+    "millrace: warning: the output report.xml contains the secret token",
+    "millrace: warning: the symlink link contains the secret token",
+  ]);
+});
+
+test("a value that no variable can hold is refused, with what to do", async () => {
+  const farm = await fakeFarm();
+  const agent = await startAgent(farm);
+  const spec = { command: ["true"], secrets: { KEY: Buffer.from("a\0b-and-more") } };
+  const { ending } = await finished(farm, agent.id, "exe_1", spec);
+  expect(ending?.kind).toBe(EndingKind.REFUSED);
+  expect(ending?.detail).toContain("the secret key holds a zero byte");
+  expect(ending?.detail).toContain("file: true");
+  expect(readdirSync(join(agent.data, "sealed"))).toEqual([]);
+});
+
+test("secrets that are sealed to another agent are not opened, and nothing runs", async () => {
+  const farm = await fakeFarm();
+  const [one, other] = [await startAgent(farm), await startAgent(farm)];
+  const sealingKeys = farm.joined.map(({ sealingKey }) => Buffer.from(sealingKey).toString("hex"));
+  expect(new Set(sealingKeys).size).toBe(2);
+  // As if it came to the one what was meant for the other.
+  const swapped = farm.joined.find(({ id }) => id === one.id);
+  const meant = farm.joined.find(({ id }) => id === other.id);
+  if (swapped === undefined || meant === undefined) throw new Error("they have not joined");
+  swapped.sealingKey = meant.sealingKey;
+  const { ending } = await finished(farm, one.id, "exe_1", { command: ["true"], secrets: { TOKEN: "npm_0123456789" } });
+  expect(ending?.kind).toBe(EndingKind.INFRASTRUCTURE);
+  expect(ending?.detail).toContain("are not sealed to this key");
+  expect(readdirSync(one.data)).not.toContain("process-starts.log");
+});
