@@ -26,6 +26,7 @@ const causes: Readonly<Record<string, WaitCause>> = {
   "retry-delay": WaitCause.RETRY_DELAY,
   "agents-busy": WaitCause.AGENTS_BUSY,
   quota: WaitCause.QUOTA,
+  secret: WaitCause.SECRET,
   "agent-draining": WaitCause.AGENT_DRAINING,
   "agent-lost": WaitCause.AGENT_LOST,
   paused: WaitCause.PAUSED,
@@ -156,6 +157,15 @@ describe("why", () => {
     expect(detail).toBe(`the project small may run 1 tasks at a time and runs 1, of ${run}; 1 wait`);
     expect((await farm.cli(["project", "set", "small", "--quota-running-tasks", "2"])).status).toBe(0);
     await comesTo(run, "s/b", WaitCause.NO_AGENT_MATCHES);
+    await farm.cli(["cancel", run]);
+  });
+
+  it("says secret of what uses a secret without a value, and which", async () => {
+    const run = await submit(
+      "stages: { s: { tasks: { t: { run: echo, inputs: [], secrets: { KEY: deploy-key } } } } }",
+    );
+    const { detail } = await reasonOf(run, "s/t", "secret");
+    expect(detail).toContain("deploy-key");
     await farm.cli(["cancel", run]);
   });
 
