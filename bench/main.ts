@@ -10,6 +10,7 @@ const benches: Readonly<Record<string, () => Promise<Measured>>> = {
   dispatch: async () => (await import("./dispatch.ts")).dispatch(),
   throughput: async () => (await import("./throughput.ts")).throughput(),
   warm: async () => (await import("./warm.ts")).warm(),
+  submit: async () => (await import("./submit.ts")).submit(),
   incremental: async () => (await import("./incremental.ts")).incremental(),
   import: async () => (await import("./source-import.ts")).sourceImport(),
   "cas-wire": async () => (await import("./cas-wire.ts")).casWire(),

@@ -20,7 +20,7 @@ export function waitAdvice(cause: WaitCause, run: string): string {
     case WaitCause.CONCURRENCY:
       return "wait for its turn, or cancel what holds the place";
     case WaitCause.QUOTA:
-      return "wait for its turn, or raise the quota of the project";
+      return "wait for its turn, or raise the quota with `millrace project set`";
     case WaitCause.SECRET:
       return "`millrace secret set NAME` gives the secret a value";
     default:

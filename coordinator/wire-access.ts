@@ -10,9 +10,11 @@ import { type MountedService, mounted } from "./api/grpc/grpc-server.ts";
 import { projectService } from "./api/grpc/project-service.ts";
 import { openTokens } from "./delivery/access/tokens.ts";
 import { storedAudit } from "./delivery/audit/stored-audit.ts";
+import { settlingProjects } from "./delivery/concurrency/settling-projects.ts";
 import type { Environments } from "./delivery/environment/environments.ts";
 import { openProjects, type StoredProjectsDeps } from "./delivery/project/stored-projects.ts";
 import { approvedCandidates, type CandidatesDeps } from "./delivery/run/candidates.ts";
+import type { RunEngine } from "./delivery/run/run-engine.ts";
 import type { KeptRuns, RunProjects } from "./delivery/run/runs.ts";
 
 export interface AccessParts {
@@ -25,7 +27,7 @@ export interface AccessParts {
   readonly enrolmentTokens: AuthenticateDeps["enrolmentTokens"];
   readonly onError: (error: unknown) => void;
   /** Asked once they are there: runs need projects, and projects are asked for runs. */
-  readonly runs: () => RunProjects & Pick<KeptRuns, "active">;
+  readonly runs: () => RunProjects & Pick<KeptRuns, "active"> & Pick<RunEngine, "quotasChanged">;
 }
 
 /** Who may do what, where, and what belongs to whom. */
@@ -45,7 +47,7 @@ export async function wireAccess(parts: AccessParts) {
   const audit = storedAudit({ sqlite, store, clock, onError });
   const guards = { authenticate: authenticator({ tokens, enrolmentTokens }), belongings, audit };
   const services: MountedService[] = [
-    mounted(ProjectService, projectService(projects)),
+    mounted(ProjectService, projectService(settlingProjects(projects, () => runs().quotasChanged()))),
     mounted(AuditService, auditService(audit)),
   ];
   return { tokens, projects, candidates, guards, services };

@@ -25,6 +25,8 @@ afterAll(async () => {
 const causes: Readonly<Record<string, WaitCause>> = {
   "retry-delay": WaitCause.RETRY_DELAY,
   "agents-busy": WaitCause.AGENTS_BUSY,
+  quota: WaitCause.QUOTA,
+  secret: WaitCause.SECRET,
   "agent-draining": WaitCause.AGENT_DRAINING,
   "agent-lost": WaitCause.AGENT_LOST,
   paused: WaitCause.PAUSED,
@@ -65,8 +67,9 @@ async function reasonOf(run: string, task: string, code: string, timeout?: numbe
   return reason as Reason;
 }
 
-async function submit(text: string): Promise<string> {
-  return (await json<{ run: string }>("run", project({ "millrace.yaml": `name: p\n${text}` }), "--detach")).run;
+async function submit(text: string, ...args: readonly string[]): Promise<string> {
+  const dir = project({ "millrace.yaml": `name: p\n${text}` });
+  return (await json<{ run: string }>("run", dir, "--detach", ...args)).run;
 }
 
 /** How long after it was so, by the coordinator's clock, the coordinator had written it down. */
@@ -138,6 +141,31 @@ describe("why", () => {
     await farm.cli(["pause", run, "--reason", "wait for the freeze"]);
     const { detail } = await reasonOf(run, "s/t", "paused");
     expect(detail).toContain("wait for the freeze");
+    await farm.cli(["cancel", run]);
+  });
+
+  it("says quota of what its project may not run yet, until it may", async () => {
+    expect((await farm.cli(["project", "add", "small", "--quota-running-tasks", "1"])).status).toBe(0);
+    const task = "{ run: echo, inputs: [], agents: { os: plan9 } }";
+    const run = await submit(
+      `stages: { s: { tasks: { a: ${task}, b: ${task.replace("echo", "echo b")} } } }`,
+      "--project",
+      "small",
+    );
+    await comesTo(run, "s/a", WaitCause.NO_AGENT_MATCHES);
+    const { detail } = await reasonOf(run, "s/b", "quota");
+    expect(detail).toBe(`the project small may run 1 tasks at a time and runs 1, of ${run}; 1 wait`);
+    expect((await farm.cli(["project", "set", "small", "--quota-running-tasks", "2"])).status).toBe(0);
+    await comesTo(run, "s/b", WaitCause.NO_AGENT_MATCHES);
+    await farm.cli(["cancel", run]);
+  });
+
+  it("says secret of what uses a secret without a value, and which", async () => {
+    const run = await submit(
+      "stages: { s: { tasks: { t: { run: echo, inputs: [], secrets: { KEY: deploy-key } } } } }",
+    );
+    const { detail } = await reasonOf(run, "s/t", "secret");
+    expect(detail).toContain("deploy-key");
     await farm.cli(["cancel", run]);
   });
 

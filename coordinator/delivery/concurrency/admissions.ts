@@ -54,6 +54,8 @@ export interface Admissions<Run extends AdmittedRun> {
   mayPrepare(run: Run, task: TaskState): boolean;
   /** Whether its execution may be given to the farm; if not, `onTurn` comes later unless it ends before. */
   maySubmit(run: Run, task: TaskState): boolean;
+  /** A project may run more, or less, than before. */
+  quotasChanged(): void;
   /** What it waits for; undefined when it has its turn, or has not asked. */
   waitOf(run: string, task: string): AdmissionWait | undefined;
 }
@@ -139,6 +141,8 @@ export function admissions<Run extends AdmittedRun>(deps: AdmissionsDeps<Run>): 
     },
 
     maySubmit: (run, task) => running.ask(accountFor(run, task)),
+
+    quotasChanged: () => running.settleAll(),
 
     waitOf(run, task) {
       const id = `${run} ${task}`;

@@ -114,6 +114,11 @@ export class RunEngine implements Runs, RunProjects, RunSteering, Gates, RunPins
     await this.#driver.stop();
   }
 
+  /** A project may run more, or less, than before. */
+  quotasChanged(): void {
+    this.#driver.quotasChanged();
+  }
+
   async submit(asker: Asker, request: RunRequest, source: Supplied, signal: AbortSignal): Promise<string> {
     if (request.idempotencyKey === "") return await this.#submit(asker, request, source, signal);
     const key = JSON.stringify([projectOf(request), request.idempotencyKey]);

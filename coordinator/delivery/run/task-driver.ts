@@ -28,6 +28,7 @@ import { type PreparedAction, prepareTask, readPrepared } from "./prepare-task.t
 import type { RunActor } from "./run-actor.ts";
 import type { ChangeTask, Origin, RunCommand } from "./run-command.ts";
 import { isOpen, type TaskState } from "./task-state.ts";
+import { unrunnable } from "./unrunnable.ts";
 
 export interface TaskDriverDeps {
   readonly cas: Cas;
@@ -101,6 +102,11 @@ export class TaskDriver {
   /** Who holds places in groups and quotas is known before anybody asks for one: called once, before any run is resumed. */
   takeUp(actors: readonly RunActor[]): void {
     this.#admissions.resume(actors);
+  }
+
+  /** A project may run more, or less, than before. */
+  quotasChanged(): void {
+    this.#admissions.quotasChanged();
   }
 
   /** Why a task does not begin yet, as it is at this moment; undefined when that is not for want of a place. */
@@ -389,10 +395,4 @@ export class TaskDriver {
 
 function isAdmissionWait({ wait }: TaskState): boolean {
   return wait?.cause === WaitCause.CONCURRENCY || wait?.cause === WaitCause.QUOTA;
-}
-
-/** The farm's failure, or the task's own when what it asks for is wrong: artifacts that get in each other's way. */
-function unrunnable(task: string, { code, message }: MillraceError): ChangeTask {
-  const kind = code === "invalid_argument" ? EndingKind.REFUSED : EndingKind.INFRASTRUCTURE;
-  return { kind: "finish", task, outcome: { status: TaskStatus.FAILED, ending: { kind, detail: message } } };
 }
