@@ -14,6 +14,7 @@ import type { Environments } from "./delivery/environment/environments.ts";
 import { openProjects, type StoredProjectsDeps } from "./delivery/project/stored-projects.ts";
 import { approvedCandidates, type CandidatesDeps } from "./delivery/run/candidates.ts";
 import type { KeptRuns, RunProjects } from "./delivery/run/runs.ts";
+import type { Secrets } from "./delivery/secret/secrets.ts";
 
 export interface AccessParts {
   readonly data: string;
@@ -22,6 +23,7 @@ export interface AccessParts {
   readonly fingerprint: string | undefined;
   readonly clock: Clock;
   readonly environments: Pick<Environments, "projectOf">;
+  readonly secrets: Pick<Secrets, "list">;
   readonly enrolmentTokens: AuthenticateDeps["enrolmentTokens"];
   readonly onError: (error: unknown) => void;
   /** Asked once they are there: runs need projects, and projects are asked for runs. */
@@ -30,13 +32,18 @@ export interface AccessParts {
 
 /** Who may do what, where, and what belongs to whom. */
 export async function wireAccess(parts: AccessParts) {
-  const { data, sqlite, store, fingerprint, clock, environments, enrolmentTokens, onError, runs } = parts;
+  const { data, sqlite, store, fingerprint, clock, environments, secrets, enrolmentTokens, onError, runs } = parts;
   const unfinishedRuns = (project: string) =>
     runs()
       .active()
       .filter((run) => run.project === project).length;
   const tokens = await openTokens({ sqlite, dir: join(data, "tokens"), fingerprint, clock });
-  const projects = await openProjects({ store, clock, unfinishedRuns });
+  const projects = await openProjects({
+    store,
+    clock,
+    unfinishedRuns,
+    secretsOf: (project) => secrets.list(project).length,
+  });
   const belongings: Belongings = {
     projectOfRun: (run) => runs().projectOf(run),
     projectOfEnvironment: environments.projectOf,

@@ -26,6 +26,8 @@ export interface StoredProjectsDeps {
   readonly clock: Clock;
   /** Asked before a project goes: how many of its runs have not finished. */
   readonly unfinishedRuns: (project: string) => number;
+  /** Asked before a project goes: how many secrets it has. */
+  readonly secretsOf: (project: string) => number;
 }
 
 /** A project with the state of its stream; one that was removed has a stream, and no record. */
@@ -41,7 +43,7 @@ type EventKind = NonNullable<MessageInitShape<typeof EventSchema>["kind"]>;
  * own, `project/<name>`. Changes take turns, and the coordinator is the only one who appends.
  */
 export async function openProjects(deps: StoredProjectsDeps): Promise<Projects & ProjectView> {
-  const { store, clock, unfinishedRuns } = deps;
+  const { store, clock } = deps;
   const entries = new Map<string, Entry>([[defaultProject, { token: emptyStream, record: untouchedDefault() }]]);
   const held = new Map<string, number>();
   const changing = turns();
@@ -108,15 +110,8 @@ export async function openProjects(deps: StoredProjectsDeps): Promise<Projects &
         }
         const { token } = entry;
         entry.record = undefined; // from now on nobody can hold it
-        const unfinished = Math.max(unfinishedRuns(name), held.get(name) ?? 0);
-        if (unfinished > 0) {
-          entry.record = record;
-          throw new MillraceError(
-            "failed_precondition",
-            `the project ${name} has ${unfinished} runs that have not finished: wait for them or cancel them first`,
-          );
-        }
         try {
+          requireUnused(name, deps, held.get(name) ?? 0);
           await append(asker, name, token, { case: "projectRemoved", value: { project: name } });
         } catch (error) {
           entry.record = record;
@@ -149,6 +144,24 @@ function requireSound(project: Project): void {
     "invalid_argument",
     fieldViolations.map(({ field, description }) => `${field}: ${description}`).join("\n"),
     { details: [{ desc: BadRequestSchema, value }] },
+  );
+}
+
+/** @param held runs, and secrets, that are being made */
+function requireUnused(name: string, { unfinishedRuns, secretsOf }: StoredProjectsDeps, held: number): void {
+  const unfinished = Math.max(unfinishedRuns(name), held);
+  if (unfinished > 0) {
+    throw new MillraceError(
+      "failed_precondition",
+      `the project ${name} has ${unfinished} runs that have not finished: wait for them or cancel them first`,
+    );
+  }
+  const secrets = secretsOf(name);
+  if (secrets === 0) return;
+  throw new MillraceError(
+    "failed_precondition",
+    `the project ${name} has ${secrets} secrets, which a later project of this name would get: remove them first with ` +
+      `\`millrace secret rm NAME --project ${name}\``,
   );
 }
 
