@@ -12,6 +12,7 @@ import {
 import { digestFromMessage, digestKey, digestToMessage, parseDigestKey } from "../../shared/digest.ts";
 import { from, MillraceError } from "../../shared/errors.ts";
 import { limits } from "../../shared/limits.ts";
+import { namePattern } from "../../shared/pipeline/reading.ts";
 import { type Conclusion, conclusion, type Executor, type ReadTask, Stopped } from "../executor/executor.ts";
 import { parseSpoolName } from "../logs/spool-name.ts";
 import { type DeployDeps, type Deployed, deploy, shortly } from "./deploy.ts";
@@ -25,6 +26,8 @@ export interface OperatingOptions extends Omit<DeployDeps, "folder" | "journal">
   /** Holds the releases of all environments on this host. */
   readonly folder: string;
 }
+
+import { namePattern } from "../../shared/pipeline/reading.ts";
 
 /**
  * Carries out host operations, one after another for each app of an environment. An operation that is cut short by the end
@@ -129,7 +132,7 @@ export function operationJournaling({ journal, spools, onError }: JournalingOpti
 
 /** They become folders: no coordinator may lead us out of ours. */
 function checkName(what: string, name: string): void {
-  if (/^[a-z0-9][a-z0-9_-]{0,62}$/.test(name)) return;
+  if (namePattern.test(name)) return;
   throw new MillraceError("invalid_argument", `"${name}" is no name of an ${what}`);
 }
 

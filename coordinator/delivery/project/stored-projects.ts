@@ -1,4 +1,4 @@
-import { create, type MessageInitShape } from "@bufbuild/protobuf";
+import { create } from "@bufbuild/protobuf";
 import { timestampFromMs } from "@bufbuild/protobuf/wkt";
 import { BadRequestSchema } from "../../../proto/gen/google/rpc/error_details_pb.ts";
 import {
@@ -15,6 +15,7 @@ import { MillraceError } from "../../../shared/errors.ts";
 import { limits } from "../../../shared/limits.ts";
 import { suggest } from "../../../shared/pipeline/did-you-mean.ts";
 import { turns } from "../../../shared/turns.ts";
+import type { EventKind } from "../../store/event-kind.ts";
 import { type EventStore, emptyStream, type StreamToken } from "../../store/event-store.ts";
 import type { StreamKeeping } from "../../store/stream-keeping.ts";
 import type { Asker } from "../run/runs.ts";
@@ -35,8 +36,6 @@ interface Entry {
   token: StreamToken;
   record: ProjectRecord | undefined;
 }
-
-type EventKind = NonNullable<MessageInitShape<typeof EventSchema>["kind"]>;
 
 /**
  * Projects are few and asked for with every run and every call, so all of them are kept in memory; each is a stream of its
