@@ -27,8 +27,6 @@ export interface OperatingOptions extends Omit<DeployDeps, "folder" | "journal">
   readonly folder: string;
 }
 
-import { namePattern } from "../../shared/pipeline/reading.ts";
-
 /**
  * Carries out host operations, one after another for each app of an environment. An operation that is cut short by the end
  * of the agent throws: its journal says where to go on.
