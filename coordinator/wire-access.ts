@@ -16,6 +16,7 @@ import { openProjects, type StoredProjectsDeps } from "./delivery/project/stored
 import { approvedCandidates, type CandidatesDeps } from "./delivery/run/candidates.ts";
 import type { RunEngine } from "./delivery/run/run-engine.ts";
 import type { KeptRuns, RunProjects } from "./delivery/run/runs.ts";
+import type { Secrets } from "./delivery/secret/secrets.ts";
 
 export interface AccessParts {
   readonly data: string;
@@ -24,6 +25,7 @@ export interface AccessParts {
   readonly fingerprint: string | undefined;
   readonly clock: Clock;
   readonly environments: Pick<Environments, "projectOf">;
+  readonly secrets: Pick<Secrets, "list">;
   readonly enrolmentTokens: AuthenticateDeps["enrolmentTokens"];
   readonly onError: (error: unknown) => void;
   /** Asked once they are there: runs need projects, and projects are asked for runs. */
@@ -32,13 +34,18 @@ export interface AccessParts {
 
 /** Who may do what, where, and what belongs to whom. */
 export async function wireAccess(parts: AccessParts) {
-  const { data, sqlite, store, fingerprint, clock, environments, enrolmentTokens, onError, runs } = parts;
+  const { data, sqlite, store, fingerprint, clock, environments, secrets, enrolmentTokens, onError, runs } = parts;
   const unfinishedRuns = (project: string) =>
     runs()
       .active()
       .filter((run) => run.project === project).length;
   const tokens = await openTokens({ sqlite, dir: join(data, "tokens"), fingerprint, clock });
-  const projects = await openProjects({ store, clock, unfinishedRuns });
+  const projects = await openProjects({
+    store,
+    clock,
+    unfinishedRuns,
+    secretsOf: (project) => secrets.list(project).length,
+  });
   const belongings: Belongings = {
     projectOfRun: (run) => runs().projectOf(run),
     projectOfEnvironment: environments.projectOf,

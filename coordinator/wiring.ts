@@ -144,7 +144,7 @@ export async function startCoordinator(config: CoordinatorConfig, log: Logger): 
     // delivery
     const environments = storedEnvironments({ store, agents, clock });
     const shared = { data: config.data, sqlite, store, fingerprint, clock, environments, enrolmentTokens, onError };
-    const access = await wireAccess({ ...shared, runs: () => runs });
+    const access = await wireAccess({ ...shared, secrets, runs: () => runs });
     const { tokens, projects, candidates } = access;
     const summaries = runSummaries({ sqlite, store, clock, onError });
     const meters = metrics({ scheduler: () => scheduler.stats(), agents });
@@ -182,7 +182,7 @@ export async function startCoordinator(config: CoordinatorConfig, log: Logger): 
         mounted(LogService, logService({ logs, writers: letIn.logWriters, runs, cas })),
         mounted(EnvironmentService, environmentService(environments)),
         mounted(PoolService, poolService(pools)),
-        mounted(SecretService, secretService(secrets)),
+        mounted(SecretService, secretService({ secrets, projects })),
         mounted(AgentService, agentService(joined)),
         ...access.services,
         mounted(AdminService, adminService(administered)),

@@ -12,6 +12,7 @@ import {
 import { digestFromMessage, digestKey, digestToMessage, parseDigestKey } from "../../shared/digest.ts";
 import { from, MillraceError } from "../../shared/errors.ts";
 import { limits } from "../../shared/limits.ts";
+import { namePattern } from "../../shared/pipeline/reading.ts";
 import { type Conclusion, conclusion, type Executor, type ReadTask, Stopped } from "../executor/executor.ts";
 import { parseSpoolName } from "../logs/spool-name.ts";
 import { type DeployDeps, type Deployed, deploy, shortly } from "./deploy.ts";
@@ -129,7 +130,7 @@ export function operationJournaling({ journal, spools, onError }: JournalingOpti
 
 /** They become folders: no coordinator may lead us out of ours. */
 function checkName(what: string, name: string): void {
-  if (/^[a-z0-9][a-z0-9_-]{0,62}$/.test(name)) return;
+  if (namePattern.test(name)) return;
   throw new MillraceError("invalid_argument", `"${name}" is no name of an ${what}`);
 }
 

@@ -4,7 +4,7 @@ import { MillraceError } from "../../shared/errors.ts";
 import { withConnection } from "../connection.ts";
 import { type ConnectionOptions, withConnectionOptions } from "../connection-options.ts";
 import { processConsole } from "../output/console.ts";
-import { timeOf } from "../output/labels.ts";
+import { isoTime } from "../output/run-json.ts";
 import { table } from "../output/table.ts";
 import { readSecret } from "../read-secret.ts";
 
@@ -78,10 +78,7 @@ async function listSecrets(options: SecretOptions): Promise<void> {
   const { secrets } = await withConnection(options, ({ client }) => client(SecretService).listSecrets(request));
   if (options.json) return console.writeJson({ secrets: secrets.map(secretJson) });
   if (secrets.length === 0) return console.note("there are no secrets yet: `millrace secret set` makes one");
-  const rows = secrets.map(({ name, generation, principal, setTime }) => {
-    const setMs = timeOf(setTime);
-    return [name, String(generation), setMs === undefined ? "" : new Date(setMs).toISOString(), principal];
-  });
+  const rows = secrets.map((it) => [it.name, String(it.generation), isoTime(it.setTime) ?? "", it.principal]);
   await console.write(table(["SECRET", "VALUE", "SET", "BY"], rows));
 }
 
@@ -101,6 +98,5 @@ async function rotateKey(options: SecretOptions): Promise<void> {
 }
 
 function secretJson({ project, name, generation, setTime, principal }: Secret) {
-  const setMs = timeOf(setTime);
-  return { project, name, generation, setTime: setMs === undefined ? null : new Date(setMs).toISOString(), principal };
+  return { project, name, generation, setTime: isoTime(setTime) ?? null, principal };
 }

@@ -41,7 +41,7 @@ export async function checkFarm({ address, admin, agents, clock }: FarmDoctorDep
     const detail = from(error).message;
     return [
       ...findings,
-      { check: "agents", status: "skipped", detail, fix: "ask with a token of an admin or developer" },
+      { check: "agents", status: "skipped", detail, fix: "ask with a token of a person, of whatever role" },
     ];
   }
 }

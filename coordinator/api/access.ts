@@ -18,7 +18,7 @@ import { ProjectService } from "../../proto/gen/millrace/v1/project_pb.ts";
 import { RunService } from "../../proto/gen/millrace/v1/run_pb.ts";
 import { SecretService } from "../../proto/gen/millrace/v1/secret_pb.ts";
 import type { Right } from "../delivery/access/rights.ts";
-import { defaultProject } from "../delivery/project/projects.ts";
+import { projectNamed } from "../delivery/project/projects.ts";
 
 /**
  * What a call is about, from its request (of a stream of requests: the first one).
@@ -58,7 +58,7 @@ interface Row<Request, Answer> {
 const any: Subject = { kind: "any" };
 const farm: Subject = { kind: "farm" };
 const onFarm = () => farm;
-const project = (name: string): Subject => ({ kind: "project", name: name === "" ? defaultProject : name });
+const project = (name: string): Subject => ({ kind: "project", name: projectNamed(name) });
 const aRun = (name: string): Subject => ({ kind: "run", name });
 const ofProject = (request: { readonly project: string }) => project(request.project);
 const secretName = ({ name }: { readonly name: string }) => name;

@@ -2,6 +2,7 @@ import type { CasKeeping } from "../../shared/cas/cas-keeping.ts";
 import type { Clock } from "../../shared/clock.ts";
 import type { DiskSpace } from "../../shared/disk-space.ts";
 import { type Turns, turns } from "../../shared/turns.ts";
+import type { RetentionPolicy } from "../delivery/project/retention.ts";
 import type { RebuiltSummaries, RunSummaries } from "../delivery/run/run-summaries.ts";
 import type { KeptRuns } from "../delivery/run/runs.ts";
 import type { ActionCacheKeeping } from "../farm/action-cache/action-cache-keeping.ts";
@@ -13,7 +14,6 @@ import { type Collection, collectGarbage } from "./garbage/collect.ts";
 import { type Collector, collector } from "./garbage/collector.ts";
 import { expireRuns } from "./garbage/expire-runs.ts";
 import { rankBlobs } from "./garbage/rank-blobs.ts";
-import type { RetentionPolicy } from "./garbage/retention.ts";
 import { excessBytes } from "./garbage/store-bounds.ts";
 
 /**
@@ -41,7 +41,7 @@ export interface KeepingSettings {
   readonly casBytesMax: number;
   /** Cached results since their last use. */
   readonly cacheAgeMs: number;
-  /** Of everything that is a run's; a place for settings of projects. */
+  /** Of everything that is a run's: what its project says of its own, else what holds for all. */
   readonly policyOf: (project: string) => RetentionPolicy;
 }
 

@@ -1,3 +1,4 @@
+import { placeInOrder } from "../place-in-order.ts";
 import { formsOf, piecesOf } from "./forms.ts";
 
 /** A value that must not be seen, by its name. */
@@ -53,13 +54,7 @@ export function compilePatterns(secrets: readonly NamedSecret[]): Patterns {
 
   /** Whether a pattern begins with this and goes on after it. */
   function isBeginning(text: Uint8Array): boolean {
-    let [low, high] = [0, sorted.length];
-    while (low < high) {
-      const middle = (low + high) >>> 1;
-      if (Buffer.compare(sorted[middle] ?? text, text) <= 0) low = middle + 1;
-      else high = middle;
-    }
-    const next = sorted[low];
+    const next = sorted[placeInOrder(sorted, (pattern) => Buffer.compare(pattern, text) <= 0)];
     return next !== undefined && Buffer.compare(next.subarray(0, text.byteLength), text) === 0;
   }
 

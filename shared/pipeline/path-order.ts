@@ -1,4 +1,5 @@
 import type { TreeEntry } from "../merkle/tree-entry.ts";
+import { placeInOrder } from "../place-in-order.ts";
 
 /** By code unit of the path, so that everything below a folder is one range. A sorted input is recognised and cheap. */
 export function sortedByPath(entries: readonly TreeEntry[]): readonly TreeEntry[] {
@@ -7,14 +8,7 @@ export function sortedByPath(entries: readonly TreeEntry[]): readonly TreeEntry[
 
 /** The index of the first entry whose path is not less. */
 export function lowerBound(sorted: readonly TreeEntry[], path: string): number {
-  let low = 0;
-  let high = sorted.length;
-  while (low < high) {
-    const middle = (low + high) >>> 1;
-    if ((sorted[middle]?.path ?? "") < path) low = middle + 1;
-    else high = middle;
-  }
-  return low;
+  return placeInOrder(sorted, (entry) => entry.path < path);
 }
 
 /** The range of entries strictly below a folder: `0` is the character after `/`. */

@@ -13,7 +13,7 @@ import { MillraceError } from "../../../shared/errors.ts";
 import { limits } from "../../../shared/limits.ts";
 import { formatToken } from "../../../shared/rpc/token.ts";
 import { version } from "../../../shared/version.ts";
-import type { TokenRole } from "../../delivery/access/principal.ts";
+import { type TokenRole, tokenRoles } from "../../delivery/access/principal.ts";
 import type { TokenInfo, Tokens } from "../../delivery/access/tokens.ts";
 import type { Projects } from "../../delivery/project/projects.ts";
 import type { Enrolments, EnrolmentToken, EnrolmentTokens } from "../../farm/agents/enrolments.ts";
@@ -179,14 +179,7 @@ const roles = {
   agent: Role.AGENT,
   enrolment: Role.AGENT,
 } as const;
-const roleNames = new Map<Role, TokenRole>([
-  [Role.VIEWER, "viewer"],
-  [Role.DEVELOPER, "developer"],
-  [Role.APPROVER, "approver"],
-  [Role.OPERATOR, "operator"],
-  [Role.ADMIN, "admin"],
-  [Role.AGENT, "agent"],
-]);
+const roleNames = new Map<Role, TokenRole>(tokenRoles.map((role) => [roles[role], role]));
 
 function tokenOf({ name, role, user = "", projects = [], createdMs, expiresMs }: TokenInfo) {
   return {

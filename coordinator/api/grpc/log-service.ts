@@ -143,17 +143,26 @@ function logReader({ logs, runs, cas }: Omit<LogServiceDeps, "writers">, request
     yield { task, try: number, attempt, finish: true, gap: end === "gap" || (end === undefined && state === "over") };
   }
 
-  /** The output that made a cached result: no process ran here, so it comes from the CAS. */
+  /**
+   * The output that made a cached result: no process ran here, so it comes from the CAS. It may go before its run does, and
+   * then there is a gap, as in place of a log that went: the logs of other tasks are read all the same.
+   */
   async function* cachedLog({ task, try: number, logDigest }: TaskFinished, offset: number): AsyncGenerator<Piece> {
     let at = offset;
     const digest = logDigest === undefined ? undefined : digestFromMessage(logDigest);
-    if (digest !== undefined && offset < digest.sizeBytes) {
-      for await (const data of cas.read(digest, { offset }, signal)) {
-        yield { task, try: number, offset: BigInt(at), data };
-        at += data.byteLength;
+    let gap = false;
+    try {
+      if (digest !== undefined && offset < digest.sizeBytes) {
+        for await (const data of cas.read(digest, { offset }, signal)) {
+          yield { task, try: number, offset: BigInt(at), data };
+          at += data.byteLength;
+        }
       }
+    } catch (error) {
+      if (from(error).code !== "not_found") throw error;
+      gap = true;
     }
-    yield { task, try: number, finish: true };
+    yield { task, try: number, finish: true, gap };
   }
 
   /** The run's events: up to now, or until it has finished when the reader follows. */

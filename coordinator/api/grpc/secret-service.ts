@@ -4,22 +4,33 @@ import type { ServiceImpl } from "@connectrpc/connect";
 import { type Secret, SecretSchema, type SecretService } from "../../../proto/gen/millrace/v1/secret_pb.ts";
 import { limits } from "../../../shared/limits.ts";
 import { formsOf, isHardToMask } from "../../../shared/masking/forms.ts";
+import { type ProjectView, projectNamed } from "../../delivery/project/projects.ts";
 import type { SecretInfo, Secrets } from "../../delivery/secret/secrets.ts";
 import { principalOf } from "../guard.ts";
 
+export interface SecretServiceDeps {
+  readonly secrets: Secrets;
+  readonly projects: Pick<ProjectView, "hold">;
+}
+
 /** SecretService: which secrets there are, and their values on the way in. */
-export function secretService(secrets: Secrets): ServiceImpl<typeof SecretService> {
+export function secretService({ secrets, projects }: SecretServiceDeps): ServiceImpl<typeof SecretService> {
   return {
     async setSecret({ project, name, value }, context) {
-      const named = { project: projectOf(project), name };
-      const info = await secrets.set(named, value, principalOf(context).name);
-      return { secret: secretMessage(info), warnings: warningsOf(name, value) };
+      const named = { project: projectNamed(project), name };
+      const release = projects.hold(named.project); // or says that there is none
+      try {
+        const info = await secrets.set(named, value, principalOf(context).name);
+        return { secret: secretMessage(info), warnings: warningsOf(name, value) };
+      } finally {
+        release();
+      }
     },
 
-    listSecrets: ({ project }) => ({ secrets: secrets.list(projectOf(project)).map(secretMessage) }),
+    listSecrets: ({ project }) => ({ secrets: secrets.list(projectNamed(project)).map(secretMessage) }),
 
     async removeSecret({ project, name }, context) {
-      await secrets.remove({ project: projectOf(project), name }, principalOf(context).name);
+      await secrets.remove({ project: projectNamed(project), name }, principalOf(context).name);
       return {};
     },
 
@@ -42,8 +53,4 @@ function warningsOf(name: string, value: Uint8Array): string[] {
   return [
     `${short}: it is masked where it means something else, too, or not at all below ${limits.maskedFormBytesMin}`,
   ];
-}
-
-function projectOf(project: string): string {
-  return project === "" ? "default" : project;
 }

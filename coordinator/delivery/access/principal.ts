@@ -1,5 +1,7 @@
 /** What a token may do: those of agents let agents in, the others are for people and programs. */
-export type TokenRole = "viewer" | "developer" | "approver" | "operator" | "admin" | "agent";
+export const tokenRoles = ["viewer", "developer", "approver", "operator", "admin", "agent"] as const;
+
+export type TokenRole = (typeof tokenRoles)[number];
 
 /** What a caller may do. `agent` is a machine that executes, `enrolment` one that wants to be let in. */
 export type Role = TokenRole | "enrolment";

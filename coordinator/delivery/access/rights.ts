@@ -31,27 +31,15 @@ export type Right =
   /** To be let in as an agent. */
   | "enrol";
 
+const viewing: readonly Right[] = ["know", "read", "fetch"];
+const developing: readonly Right[] = [...viewing, "store", "share", "submit", "handle", "comment", "decide"];
+
 const ofRole: Readonly<Record<Role, readonly Right[]>> = {
-  viewer: ["know", "read", "fetch"],
-  developer: ["know", "read", "fetch", "store", "share", "submit", "handle", "comment", "decide"],
-  approver: ["know", "read", "fetch", "comment", "decide"],
-  operator: ["know", "read", "fetch", "handle", "comment", "steer", "operate"],
-  admin: [
-    ...([
-      "know",
-      "read",
-      "fetch",
-      "store",
-      "share",
-      "submit",
-      "handle",
-      "comment",
-      "decide",
-      "steer",
-      "operate",
-    ] as const),
-    "administer",
-  ],
+  viewer: viewing,
+  developer: developing,
+  approver: [...viewing, "comment", "decide"],
+  operator: [...viewing, "handle", "comment", "steer", "operate"],
+  admin: [...developing, "steer", "operate", "administer"],
   agent: ["know", "fetch", "store", "execute"],
   enrolment: ["enrol"],
 };

@@ -7,7 +7,7 @@ import { writePrivateFile } from "../../../shared/private-file.ts";
 import { newSecret, secretHash } from "../../../shared/rpc/secret.ts";
 import { formatToken } from "../../../shared/rpc/token.ts";
 import type { SchemaPart, Sqlite } from "../../../shared/sqlite/sqlite.ts";
-import type { Principal, TokenRole } from "./principal.ts";
+import { type Principal, type TokenRole, tokenRoles } from "./principal.ts";
 
 /** What is known of a token; the token itself is not. */
 export interface TokenInfo {
@@ -163,8 +163,6 @@ function requireName(name: string, known: Iterable<TokenInfo>): void {
   }
 }
 
-const roleNames: ReadonlySet<string> = new Set(["viewer", "developer", "approver", "operator", "admin", "agent"]);
-
 /** A gate names approvers by one word: a role, a user, or a token that is nobody's. No word may be two of these. */
 function requirePerson({ name, user }: Pick<NewToken, "name" | "user">, known: readonly TokenInfo[]): void {
   const taken = (what: string) =>
@@ -179,7 +177,8 @@ function requirePerson({ name, user }: Pick<NewToken, "name" | "user">, known: r
       `a user's name is 1 to 63 of a-z, 0-9, ".", "_" and "-", beginning with a letter or a digit; got "${user}"`,
     );
   }
-  if (roleNames.has(user)) throw new MillraceError("invalid_argument", `"${user}" is a role, and cannot be a user`);
+  if (tokenRoles.some((role) => role === user))
+    throw new MillraceError("invalid_argument", `"${user}" is a role, and cannot be a user`);
   if (known.some((info) => info.user === undefined && info.name === user)) {
     throw taken(`there is a token "${user}" that is nobody's`);
   }

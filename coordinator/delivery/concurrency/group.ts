@@ -1,3 +1,5 @@
+import { placeInOrder } from "../../../shared/place-in-order.ts";
+
 /** Who asks for a place in a concurrency group: a run, or a task of one. */
 export interface Member {
   /** `run_13`, or `run_13 release/deploy`. */
@@ -131,15 +133,7 @@ function supersede(group: Group): Superseded[] {
 
 /** Where it stands in a line, or would stand, from 0. */
 export function placeInLine(line: readonly Member[], member: Member): number {
-  let low = 0;
-  let high = line.length;
-  while (low < high) {
-    const middle = (low + high) >>> 1;
-    const other = line[middle];
-    if (other !== undefined && inOrder(other, member) < 0) low = middle + 1;
-    else high = middle;
-  }
-  return low;
+  return placeInOrder(line, (other) => inOrder(other, member) < 0);
 }
 
 /** The same after a restart: by the time that the log has, then by run and plan. */

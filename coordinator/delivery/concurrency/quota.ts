@@ -1,3 +1,5 @@
+import { placeInOrder } from "../../../shared/place-in-order.ts";
+
 /** A task that wants to run on its project's account. */
 export interface Claim {
   /** `run_13 release/deploy`. */
@@ -84,17 +86,8 @@ function fairer(a: Claim, b: Claim, runningOf: ReadonlyMap<string, number>): num
   return b.priority - a.priority || running || a.askedMs - b.askedMs;
 }
 
-/** Before the first that is not before it. */
 function placeInLine(line: readonly Claim[], claim: Claim): number {
-  let low = 0;
-  let high = line.length;
-  while (low < high) {
-    const middle = (low + high) >>> 1;
-    const other = line[middle];
-    if (other !== undefined && inOrder(other, claim) < 0) low = middle + 1;
-    else high = middle;
-  }
-  return low;
+  return placeInOrder(line, (other) => inOrder(other, claim) < 0);
 }
 
 function inOrder(a: Claim, b: Claim): number {

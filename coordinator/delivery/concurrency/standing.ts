@@ -1,5 +1,6 @@
 import { timestampMs } from "@bufbuild/protobuf/wkt";
 import { type ConcurrencyGroup, type Event, TaskStatus, WaitCause } from "../../../proto/gen/millrace/v1/event_pb.ts";
+import { taskName } from "../run/generated-tasks.ts";
 
 /** Who of a run has asked to begin, and when: what its places in groups and quotas follow from. A fold over its events. */
 export interface Standing {
@@ -24,10 +25,10 @@ export function foldStanding(standing: Standing, { kind, time }: Event): readonl
   switch (kind.case) {
     case "runPlanned":
       standing.concurrency = kind.value.concurrency;
-      for (const { stage, name } of kind.value.tasks) place(standing, `${stage}/${name}`);
+      for (const task of kind.value.tasks) place(standing, taskName(task));
       return [];
     case "tasksGenerated":
-      for (const { stage, name } of kind.value.tasks) place(standing, `${stage}/${name}`);
+      for (const task of kind.value.tasks) place(standing, taskName(task));
       return [];
     case "taskWaiting": {
       const { task, wait } = kind.value;

@@ -1,4 +1,4 @@
-import { create, type MessageInitShape } from "@bufbuild/protobuf";
+import { create } from "@bufbuild/protobuf";
 import { timestampFromMs } from "@bufbuild/protobuf/wkt";
 import type { Platform } from "../../../proto/gen/build/bazel/remote/execution/v2/remote_execution_pb.ts";
 import { AgentState } from "../../../proto/gen/millrace/v1/agent_pb.ts";
@@ -9,6 +9,7 @@ import { from, MillraceError } from "../../../shared/errors.ts";
 import { limits } from "../../../shared/limits.ts";
 import { retry } from "../../../shared/retry.ts";
 import type { AgentRecord, AgentRegistry } from "../../farm/agents/agent-registry.ts";
+import type { EventKind } from "../../store/event-kind.ts";
 import type { EventStore, StreamToken } from "../../store/event-store.ts";
 import { type EnvironmentState, emptyEnvironment, environmentView, evolveEnvironment } from "./environment-state.ts";
 
@@ -52,8 +53,6 @@ export interface EnvironmentsDeps {
   readonly agents: Pick<AgentRegistry, "list" | "subscribe">;
   readonly clock: Clock;
 }
-
-type EventKind = NonNullable<MessageInitShape<typeof EventSchema>["kind"]>;
 
 /** Each environment is a stream of its own, read when it is needed: deployments are rare and streams short. */
 export function storedEnvironments({ store, agents, clock }: EnvironmentsDeps): Environments {

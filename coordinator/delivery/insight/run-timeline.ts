@@ -1,6 +1,6 @@
 import { timestampMs } from "@bufbuild/protobuf/wkt";
 import { type Event, type PlannedTask, RunStatus, WaitCause } from "../../../proto/gen/millrace/v1/event_pb.ts";
-import { graftGenerated } from "../run/generated-tasks.ts";
+import { graftGenerated, taskName } from "../run/generated-tasks.ts";
 
 /** What a task was doing for a while. Milliseconds from the beginning of the run; never empty. */
 export interface Interval {
@@ -108,7 +108,7 @@ function elapsedTime() {
 }
 
 function newTask(planned: PlannedTask, atMs: number, generatedBy = ""): OpenTask {
-  const name = `${planned.stage}/${planned.name}`;
+  const name = taskName(planned);
   const wait = planned.needs.length === 0 ? WaitCause.PREPARING : WaitCause.NEEDS;
   return { name, planned, generatedBy, intervals: [], wait, sinceMs: atMs, skipped: false, endMs: undefined };
 }

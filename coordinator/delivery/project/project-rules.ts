@@ -2,6 +2,7 @@ import { durationMs } from "@bufbuild/protobuf/wkt";
 import type { Project, ProjectRetention } from "../../../proto/gen/millrace/v1/event_pb.ts";
 import { from } from "../../../shared/errors.ts";
 import { limits } from "../../../shared/limits.ts";
+import { namePattern } from "../../../shared/pipeline/reading.ts";
 import { checkRef, parseRepository } from "../../../shared/source/repository.ts";
 
 /** What is wrong with a field of a project, for a person. */
@@ -11,7 +12,6 @@ export interface ProjectProblem {
   readonly description: string;
 }
 
-const namePattern = /^[a-z0-9][a-z0-9_-]{0,62}$/;
 const nameWords = "1 to 63 of a-z, 0-9, - and _, beginning with a letter or a digit";
 
 /** Everything that is wrong with the settings of a project; empty when nothing is. */

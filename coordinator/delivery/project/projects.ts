@@ -5,6 +5,11 @@ import type { Asker } from "../run/runs.ts";
 /** The project of runs that name none; it cannot be removed. */
 export const defaultProject = "default";
 
+/** The project that a request means; one that names none means `default`. */
+export function projectNamed(name: string): string {
+  return name === "" ? defaultProject : name;
+}
+
 /** Projects, as the faces of the product use them. Methods may be called concurrently. */
 export interface Projects {
   /** By name; `default` is always among them. */
@@ -19,7 +24,7 @@ export interface Projects {
   set(asker: Asker, project: Project, etag: string): Promise<ProjectRecord>;
   /**
    * Resolves when it is durable; an empty etag means however it stands. Throws `not_found`, `aborted`, and
-   * `failed_precondition` for `default` and while runs of it have not finished.
+   * `failed_precondition` for `default`, while runs of it have not finished, and while it has secrets.
    */
   remove(asker: Asker, name: string, etag: string): Promise<void>;
 }
@@ -33,7 +38,7 @@ export interface ProjectView {
   /** Empty is the common zone, which is also that of a project that was removed. */
   cacheZoneOf(name: string): string;
   /**
-   * For a run that is being made: until it is released, the project cannot be removed. Throws `not_found`, with the name
+   * For a run or a secret that is being made: until it is released, the project cannot be removed. Throws `not_found`, with the name
    * that was probably meant.
    */
   hold(name: string): () => void;

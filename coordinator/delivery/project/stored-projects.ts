@@ -1,4 +1,4 @@
-import { create, type MessageInitShape } from "@bufbuild/protobuf";
+import { create } from "@bufbuild/protobuf";
 import { timestampFromMs } from "@bufbuild/protobuf/wkt";
 import { BadRequestSchema } from "../../../proto/gen/google/rpc/error_details_pb.ts";
 import {
@@ -15,6 +15,7 @@ import { MillraceError } from "../../../shared/errors.ts";
 import { limits } from "../../../shared/limits.ts";
 import { suggest } from "../../../shared/pipeline/did-you-mean.ts";
 import { turns } from "../../../shared/turns.ts";
+import type { EventKind } from "../../store/event-kind.ts";
 import { type EventStore, emptyStream, type StreamToken } from "../../store/event-store.ts";
 import type { StreamKeeping } from "../../store/stream-keeping.ts";
 import type { Asker } from "../run/runs.ts";
@@ -26,6 +27,8 @@ export interface StoredProjectsDeps {
   readonly clock: Clock;
   /** Asked before a project goes: how many of its runs have not finished. */
   readonly unfinishedRuns: (project: string) => number;
+  /** Asked before a project goes: how many secrets it has. */
+  readonly secretsOf: (project: string) => number;
 }
 
 /** A project with the state of its stream; one that was removed has a stream, and no record. */
@@ -34,14 +37,12 @@ interface Entry {
   record: ProjectRecord | undefined;
 }
 
-type EventKind = NonNullable<MessageInitShape<typeof EventSchema>["kind"]>;
-
 /**
  * Projects are few and asked for with every run and every call, so all of them are kept in memory; each is a stream of its
  * own, `project/<name>`. Changes take turns, and the coordinator is the only one who appends.
  */
 export async function openProjects(deps: StoredProjectsDeps): Promise<Projects & ProjectView> {
-  const { store, clock, unfinishedRuns } = deps;
+  const { store, clock } = deps;
   const entries = new Map<string, Entry>([[defaultProject, { token: emptyStream, record: untouchedDefault() }]]);
   const held = new Map<string, number>();
   const changing = turns();
@@ -108,15 +109,8 @@ export async function openProjects(deps: StoredProjectsDeps): Promise<Projects &
         }
         const { token } = entry;
         entry.record = undefined; // from now on nobody can hold it
-        const unfinished = Math.max(unfinishedRuns(name), held.get(name) ?? 0);
-        if (unfinished > 0) {
-          entry.record = record;
-          throw new MillraceError(
-            "failed_precondition",
-            `the project ${name} has ${unfinished} runs that have not finished: wait for them or cancel them first`,
-          );
-        }
         try {
+          requireUnused(name, deps, held.get(name) ?? 0);
           await append(asker, name, token, { case: "projectRemoved", value: { project: name } });
         } catch (error) {
           entry.record = record;
@@ -149,6 +143,24 @@ function requireSound(project: Project): void {
     "invalid_argument",
     fieldViolations.map(({ field, description }) => `${field}: ${description}`).join("\n"),
     { details: [{ desc: BadRequestSchema, value }] },
+  );
+}
+
+/** @param held runs, and secrets, that are being made */
+function requireUnused(name: string, { unfinishedRuns, secretsOf }: StoredProjectsDeps, held: number): void {
+  const unfinished = Math.max(unfinishedRuns(name), held);
+  if (unfinished > 0) {
+    throw new MillraceError(
+      "failed_precondition",
+      `the project ${name} has ${unfinished} runs that have not finished: wait for them or cancel them first`,
+    );
+  }
+  const secrets = secretsOf(name);
+  if (secrets === 0) return;
+  throw new MillraceError(
+    "failed_precondition",
+    `the project ${name} has ${secrets} secrets, which a later project of this name would get: remove them first with ` +
+      `\`millrace secret rm NAME --project ${name}\``,
   );
 }
 

@@ -1,11 +1,10 @@
-import { create, type MessageInitShape } from "@bufbuild/protobuf";
+import { create } from "@bufbuild/protobuf";
 import { timestampFromMs } from "@bufbuild/protobuf/wkt";
 import { type Event, EventSchema, type WaitCause } from "../../../proto/gen/millrace/v1/event_pb.ts";
+import type { EventKind } from "../../store/event-kind.ts";
 import type { Origin } from "./run-command.ts";
 import { evolve, type RunState } from "./run-state.ts";
-import { type TaskState } from "./task-state.ts";
-
-export type EventKind = NonNullable<MessageInitShape<typeof EventSchema>["kind"]>;
+import type { TaskState } from "./task-state.ts";
 
 /** A decision that is being made: what it has come to so far is folded into the state at once. */
 export interface Decision {

@@ -1,15 +1,9 @@
-import type { MessageInitShape } from "@bufbuild/protobuf";
 import { timestampMs } from "@bufbuild/protobuf/wkt";
 import type { Digest } from "../../../proto/gen/build/bazel/remote/execution/v2/remote_execution_pb.ts";
-import {
-  EndingKind,
-  type EventSchema,
-  GateDecision,
-  type GateVoted,
-  type ManualGate,
-} from "../../../proto/gen/millrace/v1/event_pb.ts";
+import { EndingKind, GateDecision, type GateVoted, type ManualGate } from "../../../proto/gen/millrace/v1/event_pb.ts";
 import { MillraceError } from "../../../shared/errors.ts";
 import { limits } from "../../../shared/limits.ts";
+import type { EventKind } from "../../store/event-kind.ts";
 import type { Principal } from "../access/principal.ts";
 import { approvalsOf, approversOf, conclusionOf, type NewerCandidate, supersededBy } from "./gate.ts";
 import { bindingOf } from "./gate-binding.ts";
@@ -49,8 +43,6 @@ export interface AddEvidence {
 }
 
 export type GateCommand = DecideGate | WithdrawVote | AddEvidence;
-
-type EventKind = NonNullable<MessageInitShape<typeof EventSchema>["kind"]>;
 
 /** What follows from a command, and for which task. */
 export interface GateOutcome {

@@ -1,8 +1,6 @@
-import type { MessageInitShape } from "@bufbuild/protobuf";
 import { durationMs, timestampFromMs, timestampMs } from "@bufbuild/protobuf/wkt";
 import {
   EndingKind,
-  type EventSchema,
   GateDecision,
   type ManualGate,
   TaskStatus,
@@ -10,6 +8,7 @@ import {
 } from "../../../proto/gen/millrace/v1/event_pb.ts";
 import { limits } from "../../../shared/limits.ts";
 import { formatDuration } from "../../../shared/pipeline/duration.ts";
+import type { EventKind } from "../../store/event-kind.ts";
 import { bindingOf } from "./gate-binding.ts";
 import type { RunState } from "./run-state.ts";
 import type { TaskState } from "./task-state.ts";
@@ -17,8 +16,6 @@ import type { TaskState } from "./task-state.ts";
 // The gate of a manual stage, as values: what opens it, and what ends it.
 //
 //     (needs) → open → approved | rejected     by people (gate-words.ts), or by its time-out
-
-type EventKind = NonNullable<MessageInitShape<typeof EventSchema>["kind"]>;
 
 /** A newer run of the same pipeline that was approved at the same stage: what is older must not overtake it. */
 export interface NewerCandidate {

@@ -29,7 +29,7 @@ export function graftGenerated<Task extends Generable>(
   make: (planned: PlannedTask, former: Task | undefined) => Task,
 ): Grafted<Task> {
   const former = takeFormer(tasks, by);
-  const added = written.map((planned) => make(planned, former.get(nameOf(planned))));
+  const added = written.map((planned) => make(planned, former.get(taskName(planned))));
   const names = new Set(added.map(({ name }) => name));
   const removed = [...former.values()].filter(({ name }) => !names.has(name));
   const gone = new Set(removed.map(({ name }) => name));
@@ -66,6 +66,7 @@ function insert<Task extends Generable>(tasks: Map<string, Task>, by: string, ad
   for (const task of order.toSpliced(last + 1, 0, ...added)) tasks.set(task.name, task);
 }
 
-function nameOf({ stage, name }: PlannedTask): string {
+/** `stage/task`: how a task is named within its run. */
+export function taskName({ stage, name }: Pick<PlannedTask, "stage" | "name">): string {
   return `${stage}/${name}`;
 }

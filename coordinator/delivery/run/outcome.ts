@@ -17,6 +17,7 @@ import type { Cas } from "../../../shared/cas/cas.ts";
 import { readMessage } from "../../../shared/cas/read-blob.ts";
 import { digestFromMessage } from "../../../shared/digest.ts";
 import type { ExecutionOutcome } from "../../farm/scheduler/scheduler.ts";
+import { taskName } from "./generated-tasks.ts";
 import type { TaskOutcome } from "./run-command.ts";
 
 /** What an execution means for its task. */
@@ -92,10 +93,6 @@ async function sizeOf(cas: Cas, output: OutputDirectory, signal: AbortSignal): P
     for (const { digest } of files) sum += digest?.sizeBytes ?? 0n;
   }
   return sum;
-}
-
-function taskName({ stage, name }: PlannedTask): string {
-  return `${stage}/${name}`;
 }
 
 function span(start: Timestamp, end: Timestamp): number {

@@ -19,6 +19,7 @@ import { pipelinePathOf } from "../../../shared/pipeline/pipeline-path.ts";
 import { planRun } from "../../../shared/pipeline/plan.ts";
 import type { PlanContext } from "../../../shared/pipeline/plan-context.ts";
 import type { ToolOffer } from "../../../shared/pipeline/resolve-tools.ts";
+import { projectNamed } from "../project/projects.ts";
 import { type KeptPlans, questionOf } from "./kept-plans.ts";
 
 export interface SourcePlan {
@@ -93,7 +94,7 @@ export function contextOf(
       params,
       isSample: false,
     },
-    project: project || "default",
+    project: projectNamed(project),
     changedPaths: git?.changedPathsKnown === true ? git.changedPaths : undefined,
   };
 }

@@ -15,7 +15,7 @@ import type { EventStore } from "../../store/event-store.ts";
 import { withPresentWaits } from "../concurrency/present-waits.ts";
 import { type RunRoom, runRoom } from "../concurrency/project-quotas.ts";
 import type { Environments } from "../environment/environments.ts";
-import { defaultProject, type ProjectView } from "../project/projects.ts";
+import { type ProjectView, projectNamed } from "../project/projects.ts";
 import type { SecretValues } from "../secret/secret-values.ts";
 import { planSupplied, type RunSource, type SourceSupplier } from "../source/run-source.ts";
 import { type Candidate, type Candidates, candidateOf } from "./candidates.ts";
@@ -121,7 +121,7 @@ export class RunEngine implements Runs, RunProjects, RunSteering, Gates, RunPins
 
   async submit(asker: Asker, request: RunRequest, source: Supplied, signal: AbortSignal): Promise<string> {
     if (request.idempotencyKey === "") return await this.#submit(asker, request, source, signal);
-    const key = JSON.stringify([projectOf(request), request.idempotencyKey]);
+    const key = JSON.stringify([projectNamed(request.project), request.idempotencyKey]);
     const present = this.#byKey.get(key);
     if (present !== undefined) return await present;
     const submitted = this.#submitOnce(asker, request, source, signal);
@@ -284,12 +284,12 @@ export class RunEngine implements Runs, RunProjects, RunSteering, Gates, RunPins
   }
 
   async #submitOnce(asker: Asker, request: RunRequest, source: Supplied, signal: AbortSignal): Promise<string> {
-    const known = await this.#deps.summaries.byKey(projectOf(request), request.idempotencyKey);
+    const known = await this.#deps.summaries.byKey(projectNamed(request.project), request.idempotencyKey);
     return known ?? (await this.#submit(asker, request, source, signal));
   }
 
   async #submit(asker: Asker, request: RunRequest, source: Supplied, signal: AbortSignal): Promise<string> {
-    const project = projectOf(request);
+    const project = projectNamed(request.project);
     const release = this.#deps.projects.hold(project);
     try {
       return await this.#room.within(project, () => this.#start(asker, request, source, signal));
@@ -299,7 +299,7 @@ export class RunEngine implements Runs, RunProjects, RunSteering, Gates, RunPins
   }
 
   async #start(asker: Asker, request: RunRequest, source: Supplied, signal: AbortSignal): Promise<string> {
-    const project = projectOf(request);
+    const project = projectNamed(request.project);
     const deps = { ...this.#deps, kept: this.#kept };
     const supplied = await planSupplied(source, ({ root, git }) => planSource({ ...deps, git }, request, root, signal));
     const { root, git } = supplied.source;
@@ -352,8 +352,4 @@ export class RunEngine implements Runs, RunProjects, RunSteering, Gates, RunPins
 function candidateOfActor({ state, history }: RunActor): Candidate {
   const { run, project, pipeline } = state;
   return candidateOf(run, history) ?? { run, project, pipeline, branch: "" };
-}
-
-function projectOf(request: RunRequest): string {
-  return request.project || defaultProject;
 }

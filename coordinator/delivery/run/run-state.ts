@@ -48,8 +48,9 @@ export interface RunState {
   status: RunStatus;
   source: Digest | undefined;
   createTime: Timestamp | undefined;
+  /** When it finished last; undefined while it goes on. */
   finishTime: Timestamp | undefined;
-  /** When it finished last; 0 while it goes on. */
+  /** How many tasks failed that may; 0 while it goes on. */
   allowedFailures: number;
   cancelReason: string | undefined;
   /** How often its end was asked for: from the second time on, what is always executed ends, too. */
@@ -58,6 +59,11 @@ export interface RunState {
   cancelTime: Timestamp | undefined;
   pause: PauseState | undefined;
   readonly comments: CommentState[];
+  /**
+   * Blobs that its events name and people may ask for: logs of cached results, and evidence. Also of tries and gates that are
+   * over, of which the tasks know no more.
+   */
+  readonly recorded: Digest[];
   /** Kept whatever the settings say of its age. */
   pinned: boolean;
   /** In the order of the plan: needs before those that need them. */
@@ -90,6 +96,7 @@ export function emptyRun(run: string): RunState {
     cancelTime: undefined,
     pause: undefined,
     comments: [],
+    recorded: [],
     pinned: false,
     tasks: new Map(),
     dependants: new Map(),
@@ -206,6 +213,7 @@ function evolveTask(state: RunState, event: Event): void {
         task.wait = undefined;
       });
     case "taskFinished":
+      if (kind.value.logDigest !== undefined) state.recorded.push(kind.value.logDigest);
       return change(state, kind.value.task, (task) => close(state, task, kind.value.status, kind.value));
     case "taskSkipped":
       return change(state, kind.value.task, (task) => {
@@ -234,7 +242,9 @@ function evolveTask(state: RunState, event: Event): void {
       });
     case "gateDecided":
     case "gateVoted":
+      return change(state, kind.value.task, ({ gate }) => evolveGate(gate, event));
     case "evidenceAdded":
+      if (kind.value.digest !== undefined) state.recorded.push(kind.value.digest);
       return change(state, kind.value.task, ({ gate }) => evolveGate(gate, event));
     default: // The others are of the run as a whole.
   }

@@ -9,6 +9,7 @@ import {
 } from "../../../proto/gen/millrace/v1/event_pb.ts";
 import { limits } from "../../../shared/limits.ts";
 import type { GateState } from "./gate-state.ts";
+import { taskName } from "./generated-tasks.ts";
 
 /** A try of a task that another one followed. */
 export interface PastTry {
@@ -74,7 +75,7 @@ export function newTask(planned: PlannedTask, generatedBy = ""): TaskState {
   return {
     planned,
     generatedBy,
-    name: `${planned.stage}/${planned.name}`,
+    name: taskName(planned),
     status: TaskStatus.WAITING,
     unmetNeeds: planned.needs.length,
     wait: undefined,

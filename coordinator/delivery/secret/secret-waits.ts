@@ -1,4 +1,5 @@
 import type { PlannedTask } from "../../../proto/gen/millrace/v1/event_pb.ts";
+import { defaultProject } from "../project/projects.ts";
 import type { SecretValues } from "./secret-values.ts";
 
 /** A task that may have to wait for a secret. */
@@ -48,7 +49,7 @@ export function secretWaits(secrets: Pick<SecretValues, "missing" | "subscribe">
       const [first = ""] = names;
       const what =
         names.length === 1 ? `the secret ${first} has no value` : `the secrets ${names.join(", ")} have no value`;
-      const project = user.project === "default" ? "" : ` --project ${user.project}`;
+      const project = user.project === defaultProject ? "" : ` --project ${user.project}`;
       return `${what}: \`millrace secret set ${first}${project}\``;
     },
     watch(id, user, again) {

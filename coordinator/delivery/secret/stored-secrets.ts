@@ -1,11 +1,13 @@
-import { create, type MessageInitShape } from "@bufbuild/protobuf";
+import { create } from "@bufbuild/protobuf";
 import { timestampFromMs } from "@bufbuild/protobuf/wkt";
 import { CommitSchema, EventSchema } from "../../../proto/gen/millrace/v1/event_pb.ts";
 import type { Clock } from "../../../shared/clock.ts";
 import { MillraceError } from "../../../shared/errors.ts";
 import { limits } from "../../../shared/limits.ts";
+import { namePattern } from "../../../shared/pipeline/reading.ts";
 import type { SchemaPart, Sqlite } from "../../../shared/sqlite/sqlite.ts";
 import { turns } from "../../../shared/turns.ts";
+import type { EventKind } from "../../store/event-kind.ts";
 import type { EventStore } from "../../store/event-store.ts";
 import { decryptValue, encryptValue } from "./encryption.ts";
 import { openSecretKeys, type SecretKeys } from "./secret-keys.ts";
@@ -46,10 +48,6 @@ interface Row {
   key_id: string;
   ciphertext: Uint8Array | null;
 }
-
-type EventKind = NonNullable<MessageInitShape<typeof EventSchema>["kind"]>;
-
-const namePattern = /^[a-z0-9][a-z0-9_-]{0,62}$/;
 
 /**
  * Secrets in the coordinator's database, encrypted. What happens to them is in the stream `secrets/<project>`, by name: the

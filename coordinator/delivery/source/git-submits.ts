@@ -3,6 +3,7 @@ import { type GitRef, ImportState, type RunRequest } from "../../../proto/gen/mi
 import { MillraceError } from "../../../shared/errors.ts";
 import { pipelinePathOf } from "../../../shared/pipeline/pipeline-path.ts";
 import { checkRef, parseRepository } from "../../../shared/source/repository.ts";
+import { projectNamed } from "../project/projects.ts";
 import type { Asker, Runs } from "../run/runs.ts";
 import type { OnImportProgress, SourceImports } from "./source-imports.ts";
 
@@ -65,7 +66,7 @@ export function gitSubmits({ runs, imports, repositoryOf, lastCommits }: GitSubm
 
   return {
     async submit(asker, { request, git, onProgress = () => {} }, signal) {
-      const project = request.project || "default";
+      const project = projectNamed(request.project);
       const { url, ref, credentialsSecret } = complete(git, project);
       const pipelinePath = pipelinePathOf(request.pipelinePath);
       const supply = async (whole: boolean) => {

@@ -1,6 +1,6 @@
 import { existsSync } from "node:fs";
 import { lstat, readdir } from "node:fs/promises";
-import { join } from "node:path";
+import { join, resolve } from "node:path";
 import { type DiskIndex, diskIndex } from "../../../shared/cas/disk-index.ts";
 import { blobFile, segmentFolder, segmentName } from "../../../shared/cas/disk-layout.ts";
 import type { Digest } from "../../../shared/digest.ts";
@@ -96,8 +96,18 @@ async function* list(listing: Listing): AsyncGenerator<SourceFile> {
     yield named(`${path}.idx`);
     yield named(`${path}.log`);
   }
-  for await (const file of others(data)) if (file.from !== secretKey?.file) yield file;
+  for await (const file of besides(data, tlsDir)) if (!isSame(file.from, secretKey?.file)) yield file;
   if (secretKey?.isWanted === true) yield { from: secretKey.file, path: "secret.key" };
+}
+
+/** Paths may be written in two ways, as settings are. */
+function isSame(path: string, other: string | undefined): boolean {
+  return other !== undefined && resolve(path) === resolve(other);
+}
+
+/** What is neither database nor store nor log. */
+async function* besides(data: string, tlsDir: string): AsyncGenerator<SourceFile> {
+  yield* others(data);
   // Kept elsewhere, it is restored to where a coordinator looks by itself.
   if (!contains(data, tlsDir) && existsSync(tlsDir)) yield* below(tlsDir, "tls");
 }

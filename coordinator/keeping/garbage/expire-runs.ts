@@ -4,12 +4,13 @@ import { CommitSchema, EventSchema, RunStatus } from "../../../proto/gen/millrac
 import type { Clock } from "../../../shared/clock.ts";
 import { limits } from "../../../shared/limits.ts";
 import type { Turns } from "../../../shared/turns.ts";
+import type { RetentionPolicy } from "../../delivery/project/retention.ts";
 import type { RunSummaries } from "../../delivery/run/run-summaries.ts";
 import { type KeptRuns, keepingStream, runNumber } from "../../delivery/run/runs.ts";
 import type { LogKeeping } from "../../farm/logs/log-keeping.ts";
 import type { EventStore } from "../../store/event-store.ts";
 import type { StreamKeeping } from "../../store/stream-keeping.ts";
-import { chooseByAge, type RetentionChoice, type RetentionPolicy, type RunAge } from "./retention.ts";
+import { chooseByAge, type RetentionChoice, type RunAge } from "./retention.ts";
 
 export interface ExpireRunsDeps {
   readonly store: Pick<EventStore, "read"> & StreamKeeping;
@@ -26,15 +27,15 @@ export interface ExpireRuns {
   /** @param needed runs that stay as if they were pinned */
   choose(needed: ReadonlySet<string>): Promise<RetentionChoice>;
   /**
-   * Removes them, but for those that were pinned meanwhile; resolves with the names of those that are gone. Logs first:
+   * Removes them, but for those that were pinned or opened again meanwhile; resolves with the names of those that are gone. Logs first:
    * as long as the run is listed, a removal that broke off is done again.
    */
   expire(runs: readonly RunAge[]): Promise<string[]>;
   /** Those that `expire` would remove at this moment: the list that they were chosen from may not know the last pins yet. */
   wouldExpire(runs: readonly RunAge[]): Promise<string[]>;
-  /** But for those that were pinned meanwhile; resolves with how many had logs. */
+  /** But for those that were pinned or opened again meanwhile; resolves with how many had logs. */
   removeLogs(runs: readonly RunAge[]): Promise<number>;
-  /** How many of these runs have logs, but for those that were pinned meanwhile. */
+  /** How many of these runs `removeLogs` would find with logs at this moment. */
   countLogs(runs: readonly RunAge[]): Promise<number>;
 }
 
@@ -57,14 +58,17 @@ export function expireRuns({ store, summaries, runs, logs, clock, pinning, polic
 
   async function wouldExpire(chosen: readonly RunAge[]): Promise<string[]> {
     const going: string[] = [];
-    for (const { run } of chosen) {
-      const state = await runs.stateOf(run);
-      if (state !== undefined && !state.pinned && state.status !== RunStatus.RUNNING) going.push(run);
-    }
+    for (const { run } of chosen) if (await mayGo(run)) going.push(run);
     return going;
   }
 
-  /** No run is pinned while its state is looked at and it goes. */
+  /** Whether it has finished still and nobody has pinned it, as the log has it. */
+  async function mayGo(run: string): Promise<boolean> {
+    const state = await runs.stateOf(run);
+    return state !== undefined && !state.pinned && state.status !== RunStatus.RUNNING;
+  }
+
+  /** No run is pinned or opened again while its state is looked at and it goes. */
   async function expireSome(batch: readonly RunAge[]): Promise<string[]> {
     const gone = await wouldExpire(batch);
     if (gone.length === 0) return [];
@@ -103,7 +107,7 @@ export function expireRuns({ store, summaries, runs, logs, clock, pinning, polic
       let removed = 0;
       for (const run of await withLogs(chosen)) {
         removed += await pinning.take(async () => {
-          if ((await runs.stateOf(run))?.pinned) return 0;
+          if (!(await mayGo(run))) return 0;
           await logs.remove(run);
           return 1;
         });
@@ -112,7 +116,7 @@ export function expireRuns({ store, summaries, runs, logs, clock, pinning, polic
     },
     async countLogs(chosen) {
       let count = 0;
-      for (const run of await withLogs(chosen)) if ((await runs.stateOf(run))?.pinned !== true) count += 1;
+      for (const run of await withLogs(chosen)) if (await mayGo(run)) count += 1;
       return count;
     },
   };

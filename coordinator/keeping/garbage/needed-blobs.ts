@@ -16,19 +16,18 @@ export interface BlobRoot {
 
 type DigestMessage = Parameters<typeof digestFromMessage>[0];
 
-/** What people may ask for of a finished run: artifacts, evidence, and the output of cached results. */
-export function keptRoots({ tasks }: Pick<RunState, "tasks">): BlobRoot[] {
+/** What people may ask for of a finished run: the artifacts of its last tries, and what its events name of all of them. */
+export function keptRoots({ tasks, recorded }: Pick<RunState, "tasks" | "recorded">): BlobRoot[] {
   const roots: BlobRoot[] = [];
-  for (const { outcome, gate } of tasks.values()) {
-    for (const { added } of gate?.evidence.values() ?? []) add(roots, added.digest, false);
+  for (const { outcome } of tasks.values()) {
     for (const { content } of outcome?.artifacts ?? []) add(roots, content.value, content.case === "directory");
-    add(roots, outcome?.logDigest, false);
   }
+  for (const digest of recorded) add(roots, digest, false);
   return roots;
 }
 
 /** What a run that goes on still needs: its source, what its tasks were planned with, and all that it has made so far. */
-export function activeRoots(state: Pick<RunState, "source" | "tasks">): BlobRoot[] {
+export function activeRoots(state: Pick<RunState, "source" | "tasks" | "recorded">): BlobRoot[] {
   const roots = keptRoots(state);
   add(roots, state.source, true);
   for (const { planned } of state.tasks.values()) {

@@ -1,14 +1,4 @@
-/** For how long things are kept. `Infinity` is without a bound. */
-export interface RetentionPolicy {
-  /** Finished runs of a project; older ones go. */
-  readonly runsMax: number;
-  /** Since a run has finished. */
-  readonly runAgeMs: number;
-  /** Its logs; they go with the run at the latest. */
-  readonly logAgeMs: number;
-  /** Its artifacts: from then on they are worth no more than any other blob. */
-  readonly artifactAgeMs: number;
-}
+import type { RetentionPolicy } from "../../delivery/project/retention.ts";
 
 /** A run as retention sees it. */
 export interface RunAge {

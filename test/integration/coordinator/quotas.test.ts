@@ -40,7 +40,7 @@ async function startRuns(quotas: MessageInitShape<typeof ProjectQuotasSchema>, d
   const environments = storedEnvironments({ store, agents, clock });
   const watchers = new Set<() => void>();
   const unfinishedRuns = () => runs.active().length;
-  const projects = await openProjects({ store, clock, unfinishedRuns });
+  const projects = await openProjects({ store, clock, unfinishedRuns, secretsOf: () => 0 });
   const project = create(ProjectSchema, { name: "default", quotas: create(ProjectQuotasSchema, quotas) });
   await projects.set(asker, project, projects.get("default").etag);
   const candidates = approvedCandidates({ sqlite, store, clock, onError });

@@ -7,7 +7,12 @@ import { guarded } from "../../../../coordinator/api/guard.ts";
 import type { Runs } from "../../../../coordinator/delivery/run/runs.ts";
 import { openFileLogStore } from "../../../../coordinator/farm/logs/file-log-store.ts";
 import type { LogName } from "../../../../coordinator/farm/logs/log-store.ts";
-import { type Event, EventSchema, TaskStatus } from "../../../../proto/gen/millrace/v1/event_pb.ts";
+import {
+  type Event,
+  EventSchema,
+  type TaskFinishedSchema,
+  TaskStatus,
+} from "../../../../proto/gen/millrace/v1/event_pb.ts";
 import {
   type AppendLogRequestSchema,
   LogService,
@@ -17,6 +22,8 @@ import { RunSchema } from "../../../../proto/gen/millrace/v1/run_pb.ts";
 import { memoryCas } from "../../../../shared/cas/memory-cas.ts";
 import { changes } from "../../../../shared/changes.ts";
 import { systemClock } from "../../../../shared/clock.ts";
+import { digestToMessage } from "../../../../shared/digest.ts";
+import { textBlob } from "../../../support/blobs.ts";
 import { tempDir } from "../../../support/temp-dir.ts";
 
 /** A client that writes as the agent `a` and reads as a person. */
@@ -82,11 +89,10 @@ async function setup() {
       const value = { task: "s/t", try: 1, attempt, agent: "a", executionId: "run_1.s.t" };
       tell(create(EventSchema, { kind: { case: "taskStarted", value } }));
     },
-    finish(status: TaskStatus = TaskStatus.SUCCEEDED) {
+    finish(status: TaskStatus = TaskStatus.SUCCEEDED, more: MessageInitShape<typeof TaskFinishedSchema> = {}) {
       task.status = status;
-      tell(
-        create(EventSchema, { kind: { case: "taskFinished", value: { task: "s/t", try: 1, status: task.status } } }),
-      );
+      const value = { task: "s/t", try: 1, status: task.status, ...more };
+      tell(create(EventSchema, { kind: { case: "taskFinished", value } }));
     },
     async append(request: MessageInitShape<typeof AppendLogRequestSchema>) {
       async function* one() {
@@ -174,6 +180,12 @@ test("nobody waits for the end of a log that a crash left without one", async ()
   finish();
   expect(await read({ task: "t", follow: true })).toEqual(["two\n", "#2 gap"]);
   expect((await read({ follow: true })).sort()).toEqual(["#1 gap", "#2 gap", "one\n", "two\n"]);
+});
+
+test("the log of a cached result that is gone from the store is a gap, and ends no other one", async () => {
+  const { read, finish } = await setup();
+  finish(TaskStatus.SUCCEEDED, { cached: true, logDigest: digestToMessage(textBlob("gone").digest) });
+  expect(await read({})).toEqual(["#0 gap"]);
 });
 
 test("an agent writes the logs of its own attempts and no others, and none once it was removed", async () => {

@@ -15,6 +15,22 @@ const failureOf = (call: Promise<unknown>): Promise<ConnectError> =>
 
 const waiting = "name: p\nstages: { look: { manual: { title: Look at it } } }\n";
 
+test("a secret belongs to a project that is there, and a project goes only without secrets", async () => {
+  const { projects, secrets } = (await startTestCoordinator(tempDir())).as("admin");
+  const [project, name] = ["shop", "token"];
+  const value = Buffer.from("never-in-the-clear");
+  const early = await failureOf(secrets.setSecret({ project, name, value }));
+  expect(early).toMatchObject({ code: Code.NotFound, rawMessage: expect.stringContaining('no project "shop"') });
+  await projects.setProject({ project: { name: project } });
+  await secrets.setSecret({ project, name, value });
+  const kept = await failureOf(projects.removeProject({ name: project }));
+  expect(kept).toMatchObject({
+    ...{ code: Code.FailedPrecondition, rawMessage: expect.stringContaining("millrace secret rm NAME --project shop") },
+  });
+  await secrets.removeSecret({ project, name });
+  await projects.removeProject({ name: project });
+});
+
 test("projects are made, changed by who saw them last, and removed when none of their runs goes on", async () => {
   const data = tempDir();
   const first = await startTestCoordinator(data);

@@ -133,6 +133,20 @@ test("a backup holds the farm's CA also where that is kept outside of the coordi
   expect(readFileSync(join(folder, "manifest.jsonl"), "utf8")).toContain('"path":"data/tls/ca.key"');
 });
 
+test("a backup leaves the key of the secrets out also where it lies beside certificates, or is named in another way", async () => {
+  const { data } = await farm();
+  const [tlsDir, signal] = [tempDir(), new AbortController().signal];
+  const asked = { data, tlsDir, clock: systemClock, signal, onProgress: () => undefined };
+  mkdirSync(join(data, "keys"));
+  for (const [at, file] of [join(tlsDir, "own.key"), join(data, "keys", "own.key")].entries()) {
+    writeFileSync(file, "the key of the secrets", { mode: 0o600 });
+    const folder = join(tempDir(), "backup");
+    const named = `${file.slice(0, -"own.key".length)}./own.key`;
+    await writeBackup({ ...asked, folder, secretKey: { file: named, isWanted: false } });
+    expect(readFileSync(join(folder, "manifest.jsonl"), "utf8")).not.toContain(["tls/own.key", "keys/own.key"][at]);
+  }
+});
+
 test("a backup holds the key of the secrets only when it was asked for", async () => {
   const { person, data } = await farm();
   await person.secrets.setSecret({ name: "token", value: Buffer.from("never-in-the-clear") });

@@ -1,5 +1,6 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
+import type { RetentionPolicy } from "../../../../coordinator/delivery/project/retention.ts";
 import {
   cachedRank,
   cutOff,
@@ -7,7 +8,7 @@ import {
   neededRank,
   unusedBeforeMs,
 } from "../../../../coordinator/keeping/garbage/rank.ts";
-import { chooseByAge, type RetentionPolicy, type RunAge } from "../../../../coordinator/keeping/garbage/retention.ts";
+import { chooseByAge, type RunAge } from "../../../../coordinator/keeping/garbage/retention.ts";
 import { excessBytes } from "../../../../coordinator/keeping/garbage/store-bounds.ts";
 
 const all: RetentionPolicy = { runsMax: Infinity, runAgeMs: Infinity, logAgeMs: Infinity, artifactAgeMs: Infinity };

@@ -288,7 +288,23 @@ describe("a re-run", () => {
     const wanted = { kind: "reopen", tasks: [], avoidAgents: [], avoidLastAgent: false, bypassCache: false } as const;
     await requireInputs(cas, story.state, wanted);
     await expect(requireInputs(cas, story.state, { ...wanted, tasks: ["a"] })).rejects.toThrow(
-      "run_1 cannot be executed once more: 1 tree or command of its tasks cannot be found in the store any more; start a new run",
+      "run_1 cannot be executed once more: 1 tree, command or artifact of its tasks cannot be found in the store any more; start a new run",
     );
+  });
+
+  it("of a finished run is refused when an artifact is gone that is used and not made again", async () => {
+    const cas = memoryCas();
+    const bytes = textBlob("made by a");
+    const uses = [{ task: "s/a", artifact: "bytes" }] as never;
+    const story = startStory([plannedTask("a"), plannedTask("b", ["a"], { uses })]);
+    const content = { case: "file", value: digestToMessage(bytes.digest) } as const;
+    const outcome = { status: TaskStatus.SUCCEEDED, artifacts: [{ name: "bytes", task: "s/a", content }] };
+    story.do({ kind: "finish", task: "s/a", outcome });
+    story.do(exit("b", 1));
+    const wanted = { kind: "reopen", tasks: [], avoidAgents: [], avoidLastAgent: false, bypassCache: false } as const;
+    await requireInputs(cas, story.state, { ...wanted, tasks: ["a"] });
+    await expect(requireInputs(cas, story.state, wanted)).rejects.toThrow("1 tree, command or artifact");
+    await cas.writeMany([bytes]);
+    await requireInputs(cas, story.state, wanted);
   });
 });
