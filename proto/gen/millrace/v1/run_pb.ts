@@ -534,7 +534,8 @@ export type RetryRunRequest = Message<"millrace.v1.RetryRunRequest"> & {
   run: string;
 
   /**
-   * As `stage/task`, or `task` where that is unique; whatever they came to. Empty means all that failed or were cancelled.
+   * As `stage/task`, or `task` where that is unique; whatever they came to. A task of the pipeline file that has variants
+   * means all of them. Empty means all that failed or were cancelled.
    *
    * @generated from field: repeated string tasks = 2;
    */
