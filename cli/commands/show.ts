@@ -111,7 +111,7 @@ function triesTable({ name, tasks }: Run): string {
 function commentLines({ comments }: Run, colors: Colors, nowMs: number): string {
   const said = comments.map(({ task, text, principal, time }) => {
     const about = task === "" ? "" : ` on ${task}`;
-    return `\n${colors.dim(`${principal}${about}, ${formatAgo(timeOf(time) ?? nowMs, nowMs)}:`)} ${safeText(text)}\n`;
+    return `\n${colors.dim(`${principal}${about}, ${formatAgo(timeOf(time) ?? nowMs, nowMs)}:`)} ${safeText(text).replaceAll("\n", "\n  ")}\n`;
   });
   return said.join("");
 }
