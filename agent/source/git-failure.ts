@@ -14,7 +14,10 @@ const meanings: readonly (readonly [RegExp, (said: string) => MillraceError])[] 
   [/couldn't find remote ref|not our ref|unadvertised object|no such remote ref/i, (said) => new NoSuchObject(said)],
   [
     /authentication failed|could not read (username|password)|terminal prompts disabled|error: 40[13]\b|permission denied|access denied/i,
-    (said) => new Refused(`the repository does not let us in (${said}): give its project the secret that opens it`),
+    (said) =>
+      new Refused(
+        `the repository does not let us in (${said}): its project needs a secret that opens it, or another value of the one it has`,
+      ),
   ],
   [
     /repository '.*' not found|does not appear to be a git repository|error: 404\b/i,
@@ -55,7 +58,8 @@ const remoteCommands: ReadonlySet<string> = new Set(["ls-remote", "fetch"]);
 export function describeGitFailure(command: string, said: string, status: string): MillraceError {
   const lines = said
     .split(/[\r\n]+/)
-    .filter((line) => /^(fatal|error|remote|ssh): /i.test(line) || /denied|failed/i.test(line));
+    .filter((line) => /^(fatal|error|remote|ssh): /i.test(line) || /denied|failed/i.test(line))
+    .filter((line) => !/askpass/i.test(line));
   const text = printable((lines.length > 0 ? lines.join("; ") : said.trim()).slice(-limits.gitMessageChars));
   if (/no space left on device/i.test(said)) return diskFull(text);
   const meaning = remoteCommands.has(command) && meanings.find(([pattern]) => pattern.test(said));

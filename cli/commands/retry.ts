@@ -1,6 +1,7 @@
 import { Command } from "commander";
+import { AgentService } from "../../proto/gen/millrace/v1/agent_pb.ts";
 import { MillraceError } from "../../shared/errors.ts";
-import { withConnection } from "../connection.ts";
+import { type Connection, withConnection } from "../connection.ts";
 import { type ConnectionOptions, withConnectionOptions } from "../connection-options.ts";
 import { processConsole } from "../output/console.ts";
 import { counted } from "../output/format.ts";
@@ -25,7 +26,12 @@ export function retryCommand(): Command {
     )
     .argument("<run>", "the run, as 12 or run_12")
     .option("--failed", "all that failed or were cancelled; so it is without --from")
-    .option("--from <task>", "this task (stage/task or task), whatever it came to; may be repeated", collect, [])
+    .option(
+      "--from <task>",
+      "this task (stage/task or task; all its variants), whatever it came to; may be repeated",
+      collect,
+      [],
+    )
     .option("--other-agent", "not on the agent that had it last")
     .option("--avoid <agent>", "not on this agent; may be repeated", collect, [])
     .option("--no-cache", "also if the cache has a result")
@@ -43,14 +49,25 @@ async function retryRun(name: string, options: RetryOptions): Promise<void> {
   if (options.failed === true && options.from.length > 0) {
     throw new MillraceError("invalid_argument", "--failed and --from say two things: give one of them");
   }
-  const { tasks } = await withConnection(options, (connection) =>
-    connection.runs.retryRun({
+  const { tasks } = await withConnection(options, async (connection) => {
+    await requireAgents(connection, options.avoid);
+    return await connection.runs.retryRun({
       ...{ run, tasks: [...options.from], avoidAgents: [...options.avoid] },
       ...{ avoidLastAgent: options.otherAgent === true, bypassCache: !options.cache },
-    }),
-  );
+    });
+  });
   if (options.json) return console.writeJson({ run, tasks });
   await console.write(`${counted(tasks.length, "task")} of ${run} once more: ${tasks.join(", ")}\n`);
+}
+
+/** A name that no agent has would avoid none, and nobody would see it. */
+async function requireAgents({ client }: Connection, avoid: readonly string[]): Promise<void> {
+  if (avoid.length === 0) return;
+  const { agents } = await client(AgentService).listAgents({});
+  const ids = agents.flatMap(({ info }) => info?.id ?? []);
+  const unknown = avoid.find((id) => !ids.includes(id));
+  if (unknown === undefined) return;
+  throw new MillraceError("not_found", `--avoid: there is no agent "${unknown}"; there are: ${ids.join(", ")}`);
 }
 
 function collect(value: string, values: readonly string[]): readonly string[] {

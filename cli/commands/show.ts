@@ -54,6 +54,7 @@ function describeRun(console: Console, run: Run, nowMs: number): string {
   const head =
     `${colors.bold(run.name)}  ${run.pipeline}  ${paintStatus(colors, status)}${allowedFailures(run)}${took}\n` +
     colors.dim(`by ${run.principal}, ${formatAgo(createdMs, nowMs)}, source ${run.source?.hash ?? "unknown"}\n`) +
+    paramsLine(run, colors) +
     pauseLine(run, colors, nowMs);
   const rows = run.tasks.map((task) => [
     `${task.stage}/${task.name}`,
@@ -74,6 +75,18 @@ function describeRun(console: Console, run: Run, nowMs: number): string {
   const made = artifacts.map((it) => [it.name, it.task, it.path, formatBytes(Number(it.sizeBytes))]);
   const artifactTable = made.length === 0 ? "" : `\n${table(["ARTIFACT", "TASK", "PATH", "SIZE"], made)}`;
   return `${head}${commits}\n${tasks}${triesTable(run)}${artifactTable}${gates.join("")}${commentLines(run, colors, nowMs)}`;
+}
+
+/** What the pipeline was given, so that a person can tell two runs of one commit apart. */
+function paramsLine({ params }: Run, colors: Colors): string {
+  const given = Object.entries(params).sort(([a], [b]) => (a < b ? -1 : 1));
+  if (given.length === 0) return "";
+  return colors.dim(`with ${given.map(([name, value]) => `${name}=${wordOf(value)}`).join(", ")}\n`);
+}
+
+/** As it is when that cannot be mistaken for anything else, in quotes otherwise. */
+function wordOf(value: string): string {
+  return /^[\w./:@%+~-]+$/.test(value) ? value : safeText(JSON.stringify(value));
 }
 
 function pauseLine({ name, pause }: Run, colors: Colors, nowMs: number): string {
@@ -98,7 +111,7 @@ function triesTable({ name, tasks }: Run): string {
 function commentLines({ comments }: Run, colors: Colors, nowMs: number): string {
   const said = comments.map(({ task, text, principal, time }) => {
     const about = task === "" ? "" : ` on ${task}`;
-    return `\n${colors.dim(`${principal}${about}, ${formatAgo(timeOf(time) ?? nowMs, nowMs)}:`)} ${safeText(text)}\n`;
+    return `\n${colors.dim(`${principal}${about}, ${formatAgo(timeOf(time) ?? nowMs, nowMs)}:`)} ${safeText(text).replaceAll("\n", "\n  ")}\n`;
   });
   return said.join("");
 }
@@ -122,10 +135,10 @@ function remarkOn(task: Task, nowMs: number): string {
   if (task.wait !== undefined) {
     const sinceMs = timeOf(task.wait.since);
     const since = sinceMs === undefined ? "" : `, since ${formatDuration(Math.max(0, nowMs - sinceMs))}`;
-    const detail = task.wait.detail === "" ? "" : ` (${task.wait.detail})`;
+    const detail = task.wait.detail === "" ? "" : ` (${safeText(task.wait.detail)})`;
     return `${waitCauseLabel(task.wait.cause)}${detail}${since}`;
   }
-  if (task.skipReason !== "") return task.skipReason;
+  if (task.skipReason !== "") return safeText(task.skipReason);
   const allowed = task.status === TaskStatus.FAILED && task.allowFailure ? ", which is allowed" : "";
   const tries = task.try > 1 ? ` (try ${task.try})` : "";
   const again = task.attempts > 1 ? ` (attempt ${task.attempts})` : "";

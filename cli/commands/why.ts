@@ -7,12 +7,12 @@ import { type Connection, withConnection } from "../connection.ts";
 import { type ConnectionOptions, withConnectionOptions } from "../connection-options.ts";
 import { fetchRun } from "../fetch-run.ts";
 import { processConsole } from "../output/console.ts";
-import { counted, formatDuration } from "../output/format.ts";
+import { describeWaits } from "../output/describe-waits.ts";
+import { counted } from "../output/format.ts";
 import { runStatusLabel, taskStatusLabel, timeOf } from "../output/labels.ts";
 import { safeText } from "../output/safe-text.ts";
-import { table } from "../output/table.ts";
 import { parseRunName } from "../run-name.ts";
-import { describeStanding, isQueued, type QueueAnswer, reasonsOf, type WaitReason } from "../wait-reasons.ts";
+import { isQueued, type QueueAnswer, reasonsOf } from "../wait-reasons.ts";
 
 interface WhyOptions extends ConnectionOptions {
   readonly run?: string;
@@ -44,7 +44,7 @@ async function why(subject: string, options: WhyOptions): Promise<void> {
     const status = task === undefined ? runStatusLabel(run.status) : taskStatusLabel(task.status);
     return console.writeJson({ run: run.name, status, waiting: reasons });
   }
-  await console.write(reasons.length === 0 ? nothingWaits(run, task) : describe(reasons));
+  await console.write(reasons.length === 0 ? nothingWaits(run, task) : describeWaits(reasons));
 }
 
 /** Pools are asked for only where one could help: a coordinator from before knows none. */
@@ -69,18 +69,6 @@ function taskOf(run: Run, asked: string): Task {
   const names = (found.length > 1 ? found : run.tasks).map(idOf).join(", ");
   if (found.length > 1) throw new MillraceError("invalid_argument", `"${asked}" may be any of ${names}: say which`);
   throw new MillraceError("not_found", `${run.name} has no task "${asked}"; it has: ${names}`);
-}
-
-function describe(reasons: readonly WaitReason[]): string {
-  const rows = reasons.map(({ task, code, sinceMs, detail, openNeeds, queue }) => {
-    const open = openNeeds === undefined ? "" : openNeeds.map((need) => `${need.task} (${need.status})`).join(", ");
-    const since = sinceMs === null ? "" : formatDuration(sinceMs);
-    const standing = queue === undefined ? "" : `: ${describeStanding(queue)}`;
-    return [task, code, since, safeText(open === "" ? `${detail}${standing}` : `still open: ${open}`)];
-  });
-  const advice = [...new Set(reasons.map((reason) => reason.advice))].filter((text) => text !== "");
-  const lines = reasons.length === 1 ? advice.map((text) => `\n${text}\n`) : [];
-  return `${table(["TASK", "WAITS FOR", "SINCE", ""], rows)}${lines.join("")}`;
 }
 
 function nothingWaits(run: Run, task: Task | undefined): string {

@@ -58,16 +58,17 @@ function describeVote({ principal, time, comment, fields }: GateVote, nowMs: num
 }
 
 function remaining(
-  { deadline }: Gate,
+  { deadline, supersededBy }: Gate,
   { run, task, nowMs }: Pick<DescribeGateOptions, "run" | "task" | "nowMs">,
 ): string {
   const leftMs = Math.max(0, (timeOf(deadline) ?? nowMs) - nowMs);
-  return `open for ${formatDuration(leftMs)} more: millrace approve ${run.name} ${task.stage}`;
+  const word = supersededBy === "" ? "approve" : "reject";
+  return `open for ${formatDuration(leftMs)} more: millrace ${word} ${run.name} ${task.stage}`;
 }
 
 function decision({ decided, decidedBy, decideTime }: Gate, nowMs: number): string {
   if (decided === undefined) return "";
   const who = decided.timedOut ? "by its time-out" : `by ${decidedBy}`;
   const comment = decided.comment === "" ? "" : `: ${safeText(decided.comment)}`;
-  return `${decisionLabel(decided.decision)} ${who}, ${formatAgo(timeOf(decideTime) ?? nowMs, nowMs)}${comment}`;
+  return `decided: ${decisionLabel(decided.decision)} ${who}, ${formatAgo(timeOf(decideTime) ?? nowMs, nowMs)}${comment}`;
 }

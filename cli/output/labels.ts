@@ -97,7 +97,7 @@ export function endingLabel(ending: Ending | undefined): string {
     case EndingKind.INFRASTRUCTURE:
       return `could not be run${detail}`;
     case EndingKind.REFUSED:
-      return `asks for what no agent does${detail}`;
+      return detail === "" ? "asks for what no agent does" : `was refused${detail}`;
     default:
       return `ended${detail}`;
   }

@@ -36,6 +36,7 @@ export function runDetailJson(run: Run) {
   return {
     ...runSummaryJson(run),
     source: digestText(run.source),
+    params: run.params,
     git: run.git === undefined ? undefined : gitJson(run.git),
     pause: run.pause === undefined ? undefined : remarkJson(run.pause, run.pause.reason),
     comments: run.comments.map((it) => ({ ...remarkJson(it, it.text), task: it.task === "" ? undefined : it.task })),

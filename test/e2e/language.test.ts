@@ -48,6 +48,7 @@ describe("a pipeline of .millrace/ with an include, parameters, a template, a ma
     expect(result.tasks.map(({ name, status }) => `${name} ${status}`)).toEqual(
       ["unit-a", "unit-b", "part-1-of-2", "part-2-of-2", "all", "web"].map((name) => `${name} succeeded`),
     );
+    expect((await farm.cli(["show", result.run])).stdout).toContain("\nwith level=full\n");
     const log = async (task: string) => (await farm.cli(["logs", result.run, task])).stdout;
     expect(await log("all")).toBe("a in full\nb in full\n");
     expect(await log("part-2-of-2")).toBe("2 of 2\n");

@@ -74,6 +74,8 @@ describe("a chain of ten whose ninth step fails by something outside", () => {
     expect(before.map(({ status }) => status)).toEqual([...Array(8).fill("succeeded"), "failed", "skipped", "running"]);
     const started = farm.processStarts().length;
 
+    const nobody = await farm.cli(["retry", run, "--avoid", "agent-99"]);
+    expect(nobody.stderr).toContain('no agent "agent-99"; there are: ');
     const again = await farm.cli(["retry", run, "--other-agent"]);
     expect(again.stdout).toBe(`2 tasks of ${run} once more: s/t9, s/t10\n`);
     await outside.answer("t9", true);

@@ -99,9 +99,7 @@ stages:
 ${outputs}`,
     });
     const { status, stdout } = await farm.cli(["run", dir]);
-    expect(stdout).toMatch(
-      /^build\/bulk +│ failed: asks for what no agent does: its result takes \d+ bytes and 262144/m,
-    );
+    expect(stdout).toMatch(/^build\/bulk +│ failed: was refused: its result takes \d+ bytes and 262144/m);
     expect(stdout).not.toMatch(/attempt 2/);
     expect(status).toBe(1);
   });

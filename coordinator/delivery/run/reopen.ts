@@ -5,7 +5,7 @@ import type { Decision } from "./decision.ts";
 import { settle } from "./progress.ts";
 import type { ReopenTasks } from "./run-command.ts";
 import type { RunState } from "./run-state.ts";
-import { taskNamed } from "./task-named.ts";
+import { tasksNamed } from "./task-named.ts";
 import { isOpen, type TaskState } from "./task-state.ts";
 
 /**
@@ -43,7 +43,7 @@ export function tasksToReopen(state: RunState, command: ReopenTasks) {
 }
 
 function chosen(state: RunState, { tasks }: ReopenTasks): Set<TaskState> {
-  const asked = new Set(tasks.map((name) => taskNamed(state, name)));
+  const asked = new Set(tasks.flatMap((name) => tasksNamed(state, name)));
   const isWanted = (task: TaskState) => (tasks.length === 0 ? isToMend(task) : asked.has(task));
   return new Set([...state.tasks.values()].filter(isWanted));
 }

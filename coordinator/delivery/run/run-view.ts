@@ -34,6 +34,7 @@ export function runView(state: RunState): Run {
   line.allowedFailures = allowedFailures(state);
   const git = state.request?.git;
   if (git !== undefined) line.git = git;
+  line.params = state.request?.params ?? {};
   return line;
 }
 

@@ -16,6 +16,17 @@ export function taskNamed({ run, tasks }: Pick<RunState, "run" | "tasks">, asked
   throw new MillraceError("invalid_argument", `"${asked}" may be any of ${names}: say which`);
 }
 
+/** As `taskNamed`; the name of a task with variants, as the pipeline file has it, means all of them. */
+export function tasksNamed(state: Pick<RunState, "run" | "tasks">, asked: string): readonly TaskState[] {
+  const isMeant = (name: string) => name === asked || name.endsWith(`/${asked}`);
+  const tasks = [...state.tasks.values()];
+  if (tasks.some(({ name }) => isMeant(name))) return [taskNamed(state, asked)];
+  const variants = tasks.filter(({ planned }) => isMeant(planned.madeFrom));
+  const families = [...new Set(variants.map(({ planned }) => planned.madeFrom))];
+  if (families.length <= 1) return variants.length === 0 ? [taskNamed(state, asked)] : variants;
+  throw new MillraceError("invalid_argument", `"${asked}" may be any of ${families.join(", ")}: say which`);
+}
+
 /** @throws MillraceError invalid_argument when it is too long */
 export function requireText(text: string, what: string): void {
   if (text.length <= limits.commentChars) return;

@@ -26,7 +26,7 @@ export function agentSealer({ values, agents }: AgentSealerDeps): SecretSealer {
     });
     const lacking = secrets.find(({ secret }) => !read.has(secret));
     if (lacking !== undefined) {
-      const why = `the secret ${lacking.secret} of ${project} was removed while it waited for an agent: set it, then run it again`;
+      const why = `the secret ${lacking.secret} of ${project} has no value: set it, then run it again`;
       return { kind: "impossible", why };
     }
     const sealedFor = { agentId, executionId, epoch: { term: BigInt(epoch.term), number: BigInt(epoch.number) } };

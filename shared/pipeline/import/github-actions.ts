@@ -106,7 +106,10 @@ function upload(name: string, path: string, place: ActionPlace): readonly string
     );
     return [];
   }
-  task.outputs = { ...task.outputs, [artifactName(translate(name))]: only };
+  const written = artifactName(translate(name));
+  const isOfAll = task.matrix !== undefined && !written.includes("${{ matrix.");
+  if (isOfAll) report(line, `the artifact "${name}" of each variant has a name of its own, \`${written}-…\``);
+  task.outputs = { ...task.outputs, [isOfAll ? `${written}-\${{ variant }}` : written]: only };
   return [];
 }
 

@@ -129,7 +129,7 @@ function workflowConcurrency(workflow: ForeignMap, name: string, report: ReportG
 
 /** The name of a group; the workflow's own name is known, and so is what an expression can say. */
 function concurrencyName(text: string, workflow: string, gap: (what: string) => void): string {
-  return text
+  const group = text
     .replaceAll(/\$\{\{([\s\S]*?)\}\}/g, (_whole, inner: string) => {
       if (inner.trim() === "github.workflow") return workflow;
       if (/^github\.(ref|head_ref)\b/.test(inner.trim())) return "${{ branch }}";
@@ -140,4 +140,6 @@ function concurrencyName(text: string, workflow: string, gap: (what: string) => 
     })
     .replace(/[^A-Za-z0-9._/${} -]+/g, "-")
     .replace(/^[^A-Za-z0-9$]+/, "");
+  // What an expression comes to may be empty (no branch is known), and a name has at least one character.
+  return group.startsWith("${{") ? `${workflow}-${group}` : group;
 }

@@ -175,6 +175,8 @@ test("a repository that does not let us in says so, with wrong credentials and w
   expect(await (await openImporter()).refusal({ url: repository.url })).toContain("does not let us in");
   const refusal = await (await openImporter({ credentials: "reader:wrong" })).refusal({ url: repository.url });
   expect(refusal).toContain("does not let us in");
+  expect(refusal).toContain("another value of the one it has");
+  expect(refusal).not.toContain("askpass");
   expect(refusal).not.toContain("wrong");
 });
 

@@ -1,12 +1,15 @@
+import { create } from "@bufbuild/protobuf";
 import fc from "fast-check";
 import pc from "picocolors";
 import { describe, expect, it } from "vitest";
 import { coloursWanted } from "../../../../cli/output/console.ts";
 import { formatAgo, formatDuration } from "../../../../cli/output/format.ts";
+import { endingLabel } from "../../../../cli/output/labels.ts";
 import { lineSplitter } from "../../../../cli/output/line-splitter.ts";
 import { safeText } from "../../../../cli/output/safe-text.ts";
 import { table } from "../../../../cli/output/table.ts";
 import { taskPrefixes } from "../../../../cli/output/task-prefix.ts";
+import { EndingKind, EndingSchema } from "../../../../proto/gen/millrace/v1/event_pb.ts";
 import { formatBytes } from "../../../../shared/format-bytes.ts";
 
 describe("lines of a log", () => {
@@ -102,6 +105,23 @@ describe("tables and figures", () => {
         ],
       ),
     ).toBe(`A     B\n${green("long")}  x\ns\n`);
+  });
+
+  it("keep a text of several lines in its column", () => {
+    expect(
+      table(
+        ["A", "B"],
+        [
+          ["s", "one\n  two"],
+          ["t", ""],
+        ],
+      ),
+    ).toBe("A  B\ns  one\n     two\nt\n");
+  });
+
+  it("say of what was refused only why", () => {
+    const refused = create(EndingSchema, { kind: EndingKind.REFUSED, detail: "its tasks cannot be planned" });
+    expect(endingLabel(refused)).toBe("was refused: its tasks cannot be planned");
   });
 
   it("give durations and sizes in the unit that fits", () => {

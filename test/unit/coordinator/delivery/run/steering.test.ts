@@ -189,6 +189,18 @@ describe("a re-run", () => {
     expect(story.state.status).toBe(RunStatus.SUCCEEDED);
   });
 
+  it("of a task with variants opens all of them, unless one is named", () => {
+    const variants = ["unit-1", "unit-2"].map((name) => plannedTask(name, [], { madeFrom: "s/unit" }));
+    const story = startStory([...variants, plannedTask("lint")]);
+    for (const name of ["unit-1", "unit-2", "lint"]) story.do(exit(name));
+    story.do(reopen({ tasks: ["unit"] }));
+    expect(story.statuses()).toEqual(["waiting", "waiting", "succeeded"]);
+    for (const name of ["unit-1", "unit-2"]) story.do(exit(name));
+    story.do(reopen({ tasks: ["s/unit-2"] }));
+    expect(story.statuses()).toEqual(["succeeded", "waiting", "succeeded"]);
+    expect(() => story.do(reopen({ tasks: ["uni"] }))).toThrow('no task "uni"');
+  });
+
   it("of a finished run lets it go on and finish once more", () => {
     const story = chain();
     story.do(exit("sibling"));

@@ -177,6 +177,16 @@ describe("a workflow of GitHub Actions", () => {
     expect(task).toMatchObject({ outputs: { app: "dist" }, caches: { objects: ".objects" } });
     expect(gaps).toHaveLength(3);
   });
+
+  it("tells the artifacts of a matrix apart, and names a group also where no branch is known", () => {
+    const matrix = "strategy: { matrix: { os: [a, b] } }\nsteps:\n  - run: make\n";
+    const upload = (name: string) => `  - { uses: actions/upload-artifact@v4, with: { name: "${name}", path: dist } }`;
+    const { task, gaps, whole } = job(matrix + upload("out"), "concurrency: ${{ github.ref }}");
+    expect(task.outputs).toEqual({ "out-${{ variant }}": "dist" });
+    expect(gaps.join()).toContain('the artifact "out" of each variant');
+    expect(whole.concurrency).toBe("x-${{ branch }}");
+    expect(job(matrix + upload("out-${{ matrix.os }}")).task.outputs).toEqual({ "out-${{ matrix.os }}": "dist" });
+  });
 });
 
 describe("a .gitlab-ci.yml", () => {
