@@ -31,7 +31,6 @@ export function runCommand(): Command {
     .option("--git [url]", "a commit of this repository instead, or of the project's; an agent fetches it")
     .option("--ref <ref>", "with --git: a branch, a tag or a commit (default: the repository's own branch)")
     .option("--archive <file>", "what is in this tar instead (also .tar.gz and .tar.zst; - reads standard input)")
-    .option("--project <name>", "the project that the run belongs to")
     .option("--stage <name>", "only this stage and what it needs; may be repeated", collect, [])
     .option("--task <name>", "only this task (stage/task or task) and what it needs; may be repeated", collect, [])
     .option("--project <name>", "the project that the run belongs to (default: default)")
