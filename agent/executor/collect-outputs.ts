@@ -53,10 +53,10 @@ export async function collectOutputs(
   const files = new Map<DigestKey, string>();
   const problems: string[] = [];
 
-  async function collect({ path, fromRoot, mayBeMissing }: PromisedOutput): Promise<void> {
+  async function collect({ path, fromRoot, holdsTasks }: PromisedOutput): Promise<void> {
     const absolute = posix.join(root, fromRoot);
     const stats = statBelow(root, fromRoot);
-    if (stats === missing && mayBeMissing === true) return;
+    if (stats === missing && holdsTasks === true) return;
     if (typeof stats === "string") problems.push(`output "${path}" ${stats}`);
     else if (stats.isSymbolicLink()) {
       symlinks.push(create(OutputSymlinkSchema, { path, target: readlinkSync(absolute) }));

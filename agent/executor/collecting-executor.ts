@@ -3,7 +3,7 @@ import { EndingKind, EndingSchema } from "../../proto/gen/millrace/v1/event_pb.t
 import type { Cas } from "../../shared/cas/cas.ts";
 import { uploadSnapshot } from "../../shared/merkle/upload-tree.ts";
 import type { Patiently } from "../retry.ts";
-import { warnOfSecrets } from "../secrets/search-outputs.ts";
+import { refuseSecretsInTasks, warnOfSecrets } from "../secrets/search-outputs.ts";
 import type { LocalStore } from "../store/local-store.ts";
 import { collectOutputs } from "./collect-outputs.ts";
 import type { Conclusion, Executor, LaidOutTask } from "./executor.ts";
@@ -26,6 +26,9 @@ export function collectingExecutor(
       const started = task.time.now();
       const look = await task.root.look();
       try {
+        if (task.secrets !== undefined) {
+          await refuseSecretsInTasks(promised, { root: look.path, masking: task.secrets.masking, signal: stop });
+        }
         const collected = await collectOutputs(look.path, promised, stop);
         const { files, directories, symlinks, snapshot, problems } = collected;
         if (task.secrets !== undefined) {

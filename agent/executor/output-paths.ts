@@ -11,8 +11,8 @@ export interface PromisedOutput {
   readonly path: string;
   /** From the input root; empty for the root itself. */
   readonly fromRoot: string;
-  /** It promised nothing: a task that may write tasks need not. */
-  readonly mayBeMissing?: boolean;
+  /** Holds tasks that it adds to its stage. It promised nothing: it need not. */
+  readonly holdsTasks?: boolean;
 }
 
 /** @throws Refused when it leads out of the input root. */
@@ -31,7 +31,7 @@ export function promisedOutputs(command: Command): PromisedOutput[] {
   const generated = environmentVariables.find(({ name }) => name === generateVariable)?.value;
   return paths.map((path) => {
     const output = { path, fromRoot: withinRoot("output path", from, path) };
-    return path === generated ? { ...output, mayBeMissing: true } : output;
+    return path === generated ? { ...output, holdsTasks: true } : output;
   });
 }
 

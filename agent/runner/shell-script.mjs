@@ -6,8 +6,8 @@ const strangeVariables = ["PWD", "OLDPWD", "SHLVL"];
 /** @param {string} text */
 export const quoted = (text) => `'${text.replaceAll("'", `'\\''`)}'`;
 
-/** Variables that some shell does not let be set, or sets to what it likes. */
-const ownVariables = [
+/** Variables that some shell does not let be set, or sets to what it likes; shared/shell-variables.ts has them, too. */
+export const ownVariables = [
   "OPTIND",
   "LINENO",
   "PPID",

@@ -1,9 +1,11 @@
-import { createReadStream } from "node:fs";
+import { createReadStream, lstatSync } from "node:fs";
 import { appendFile, stat } from "node:fs/promises";
-import { relative } from "node:path";
+import { join, relative } from "node:path";
 import { limits } from "../../shared/limits.ts";
 import type { Masking } from "../../shared/masking/masking.ts";
 import type { CollectedOutputs } from "../executor/collect-outputs.ts";
+import { Refused } from "../executor/executor.ts";
+import type { PromisedOutput } from "../executor/output-paths.ts";
 
 export interface SearchOptions {
   /** Where the outputs lie; paths are told relative to it. */
@@ -37,6 +39,26 @@ export async function warnOfSecrets(outputs: CollectedOutputs, options: SearchOp
   }
   for (const { path, target } of outputs.symlinks) warn(`the symlink ${path}`, seenIn(masking, target));
   if (warnings.length > 0) await appendFile(spool, warnings.join(""));
+}
+
+/**
+ * Tasks that a task writes become events, Actions and what everybody sees of the run, so unlike other outputs they are not
+ * kept when there is a secret in them.
+ * @throws Refused when there is
+ */
+export async function refuseSecretsInTasks(
+  promised: readonly PromisedOutput[],
+  { root, masking, signal }: Omit<SearchOptions, "spool">,
+): Promise<void> {
+  for (const { fromRoot } of promised.filter(({ holdsTasks }) => holdsTasks)) {
+    const file = join(root, fromRoot);
+    if (lstatSync(file, { throwIfNoEntry: false })?.isFile() !== true) continue;
+    const [secret] = await seenInFile(masking, file, signal);
+    if (secret === undefined) continue;
+    throw new Refused(
+      `the tasks that it wrote contain the secret ${secret}, and everybody would see it: let them have it by \`secrets\``,
+    );
+  }
 }
 
 function seenIn(masking: Masking, text: string): ReadonlySet<string> {

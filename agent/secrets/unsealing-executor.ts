@@ -4,6 +4,7 @@ import { join } from "node:path";
 import type { SecretValue } from "../../proto/gen/millrace/v1/dispatch_pb.ts";
 import { from, MillraceError } from "../../shared/errors.ts";
 import type { Masking } from "../../shared/masking/masking.ts";
+import { shellVariables } from "../../shared/shell-variables.ts";
 import { type Assignment, type Executor, type OpenSecrets, Refused } from "../executor/executor.ts";
 import { spoolName } from "../logs/spool-name.ts";
 import { type Envelopes, maskingOf } from "./envelopes.ts";
@@ -48,11 +49,15 @@ export function unsealingExecutor(base: Executor<Assignment>, options: Unsealing
   };
 }
 
-/** @throws Refused for a value that no variable can hold */
+/** @throws Refused for a value that no variable can hold, and for a variable that shells keep for themselves */
 function environmentOf(values: readonly SecretValue[], folder: string | undefined): Record<string, string> {
   const variables = values.map((each): [string, string] => {
     const env = envOf(each);
     if (each.use?.file === true) return [env, join(folder ?? "", env)];
+    if (shellVariables.has(env)) {
+      // It would have to be an argument of `env`, which everybody on the machine can read.
+      throw new Refused(`no secret can be in ${env}, a variable that shells set by themselves: give it another name`);
+    }
     const why = each.value.includes(0) ? "holds a zero byte" : isUtf8(each.value) ? undefined : "is not text in UTF-8";
     if (why === undefined) return [env, Buffer.from(each.value).toString()];
     const secret = each.use?.secret;

@@ -17,16 +17,23 @@ type Reading = { readonly symbols: readonly number[]; readonly bytes: number } |
 
 const percent = 0x25;
 const backslash = 0x5c;
+const quote = 0x27;
+const doubleQuote = 0x22;
+/** Quotes one after the other that dash puts between its double quotes. */
+const quotesMax = 16;
 /** Of base64 without its padding, the URL alphabet, and hexadecimal. */
 const encoded = new Set(Buffer.from("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/-_"));
 /** Encoders break their lines after 60, 64 or 76 characters; a word of this length before a line's end is taken for one. */
 const wrappedCharacters = 32;
 /** White space between two lines of an encoded text: the line's end and what the next one is indented by. */
 const gapCharactersMax = 32;
+/** Of a service (shared/pipeline/services.ts): what it prints has its name in front. */
+const nameCharactersMax = 63;
+const nameCharacters = new Set(Buffer.from("abcdefghijklmnopqrstuvwxyz0123456789_-"));
 
 /**
- * All readings of a text in which a secret may stand: as it is, percent-encoded, and with the escapes of JSON and shells;
- * each also with the line breaks of wrapped base64 left out. Readings that come to the same as another are left out.
+ * All readings of a text in which a secret may stand: as it is, percent-encoded, with the escapes of JSON and shells, and
+ * with the quotes of shells; each also with the line breaks of wrapped base64 left out. Readings that come to the same as another are left out.
  * @param isWhole nothing follows: what would be open is what it is
  */
 export function viewsOf(text: Uint8Array, isWhole: boolean): View[] {
@@ -34,6 +41,9 @@ export function viewsOf(text: Uint8Array, isWhole: boolean): View[] {
   const views: View[] = [plain(bytes)];
   if (bytes.includes(percent)) views.push(unescaped(bytes, { mark: percent, read: readPercent, isWhole }));
   if (bytes.includes(backslash)) views.push(unescaped(bytes, { mark: backslash, read: readBackslash, isWhole }));
+  // What a quote that the text ends with may begin needs no view: the plain one waits for the rest of a secret with a quote.
+  if (bytes.includes("'\\") || bytes.includes("'\""))
+    views.push(unescaped(bytes, { mark: quote, read: readQuote, isWhole }));
   return views.flatMap((view) => {
     const joined = unwrapped(view);
     return joined === undefined ? [view] : [view, joined];
@@ -46,7 +56,7 @@ function plain(symbols: Uint8Array): View {
 
 interface Escapes {
   readonly mark: number;
-  readonly read: (text: Buffer, at: number) => Reading;
+  readonly read: (text: Buffer, at: number) => Reading | undefined;
   readonly isWhole: boolean;
 }
 
@@ -111,6 +121,26 @@ function readBackslash(text: Buffer, at: number): Reading {
   if (next === 0x75) return readUnicode(text, at) ?? itself;
   if (next >= 0x30 && next <= 0x33) return numbered(octalAt(text, at + 1), 4) ?? itself;
   return itself;
+}
+
+/** A quote within quotes: `'\\''` of bash, `'"'"'` of dash, which leaves the last one out where the text ends. */
+function readQuote(text: Buffer, at: number): Reading | undefined {
+  const next = text[at + 1];
+  if (next === undefined) return "open";
+  if (next === backslash) {
+    const rest = text.subarray(at + 2, at + 4).toString("latin1");
+    if (rest === "''") return { symbols: [quote], bytes: 4 };
+    return "''".startsWith(rest) ? "open" : undefined;
+  }
+  if (next !== doubleQuote) return undefined;
+  let end = at + 2;
+  while (text[end] === quote && end < at + 2 + quotesMax) end += 1;
+  const quotes = end - at - 2;
+  if (end >= text.length) return "open";
+  if (quotes === 0 || text[end] !== doubleQuote) return undefined;
+  if (end + 1 >= text.length) return "open";
+  const closing = text[end + 1] === quote ? 2 : 1;
+  return { symbols: Array<number>(quotes).fill(quote), bytes: quotes + 2 + closing };
 }
 
 function numbered(value: number | "open" | undefined, bytes: number): Reading | undefined {
@@ -228,6 +258,19 @@ function isAfterEncoded(symbols: Uint8Array, at: number, gap: readonly [number, 
 function gapEnd(symbols: Uint8Array, start: number): number {
   let end = start;
   while (end - start < gapCharactersMax && isWhite(symbols[end])) end += 1;
+  return serviceEnd(symbols, end);
+}
+
+/** Where a `[db] ` ends that begins here; the text's end when it may be the beginning of one. */
+function serviceEnd(symbols: Uint8Array, start: number): number {
+  if (symbols[start] !== 0x5b) return start;
+  let end = start + 1;
+  while (end - start <= nameCharactersMax && nameCharacters.has(symbols[end] as number)) end += 1;
+  for (const expected of [0x5d, 0x20]) {
+    if (end === symbols.length) return end;
+    if (symbols[end] !== expected) return start;
+    end += 1;
+  }
   return end;
 }
 

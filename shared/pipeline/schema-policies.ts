@@ -1,5 +1,6 @@
 import { z } from "zod";
 import { limits } from "../limits.ts";
+import { shellVariables } from "../shell-variables.ts";
 import { formatDuration, readDuration } from "./duration.ts";
 import { type Reading, readBoolean, readGateText, readName, readVariable } from "./reading.ts";
 import { readFieldType, readGroup, readPolicy, readRetryCause, wholeNumber } from "./reading-policies.ts";
@@ -47,10 +48,16 @@ export const secretUse = z.strictObject({
   file: scalar(readBoolean).optional().describe("true: it is put into a file, and the variable holds its path."),
 });
 export const secrets = z
-  .record(scalar(readVariable), shorthand("secret", secretUse))
+  .record(scalar(readSecretVariable), shorthand("secret", secretUse))
   .refine((all) => Object.keys(all).length <= limits.taskSecrets, {
     message: `has more than ${limits.taskSecrets} secrets`,
   });
+
+/** Of a secret given as a file, too: one rule is easier to know than two. */
+function readSecretVariable(text: string): Reading<string> {
+  if (!shellVariables.has(text)) return readVariable(text);
+  return { wrong: `cannot hold a secret: shells set ${text} by themselves`, hint: "take another name" };
+}
 
 export const gateField = z
   .strictObject({

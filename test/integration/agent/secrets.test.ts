@@ -230,6 +230,37 @@ test("a value that no variable can hold is refused, with what to do", async () =
   expect(readdirSync(join(agent.data, "sealed"))).toEqual([]);
 });
 
+test("tasks that a task writes are not kept when a secret is in them, in any form", async () => {
+  const farm = await fakeFarm();
+  const agent = await startAgent(farm);
+  const { TOKEN = "" } = corpus;
+  for (const [id, written] of Object.entries({ exe_1: "$TOKEN", exe_2: "$(printf %s $TOKEN | base64)" })) {
+    const report = await finished(farm, agent.id, id, {
+      command: ["sh", "-ec", `echo "tasks: { a: { run: echo ${written} } }" > tasks.yaml`],
+      environment: { MILLRACE_GENERATE: "tasks.yaml" },
+      outputs: ["tasks.yaml"],
+      secrets: { TOKEN },
+    });
+    expect(report.ending?.kind).toBe(EndingKind.REFUSED);
+    expect(report.ending?.detail).toBe(
+      "the tasks that it wrote contain the secret token, and everybody would see it: let them have it by `secrets`",
+    );
+    expect(report.result?.outputFiles ?? []).toEqual([]);
+  }
+  expect(filesWithLeaks(agent.data, traces, none)).toEqual([]);
+});
+
+test("a variable that could be passed on as an argument alone is refused a secret", async () => {
+  const farm = await fakeFarm();
+  const agent = await startAgent(farm);
+  const { TOKEN = "" } = corpus;
+  const { ending } = await finished(farm, agent.id, "exe_1", { command: ["true"], secrets: { UID: TOKEN } });
+  expect(ending?.kind).toBe(EndingKind.REFUSED);
+  expect(ending?.detail).toBe(
+    "no secret can be in UID, a variable that shells set by themselves: give it another name",
+  );
+});
+
 test("secrets that are sealed to another agent are not opened, and nothing runs", async () => {
   const farm = await fakeFarm();
   const [one, other] = [await startAgent(farm), await startAgent(farm)];

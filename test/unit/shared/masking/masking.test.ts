@@ -41,6 +41,10 @@ const writers: Readonly<Record<string, (text: string) => string>> = {
   "base64 in lines": (text) => Buffer.from(text).toString("base64").replaceAll(/.{76}/g, "$&\r\n"),
   "base64 in indented lines": (text) => Buffer.from(text).toString("base64").replaceAll(/.{64}/g, "$&\n    "),
   hex: (text) => Buffer.from(text).toString("hex"),
+  "base64 in lines of a service": (text) => Buffer.from(text).toString("base64").replaceAll(/.{76}/g, "$&\n[my-db_1] "),
+  "hex in lines of a service": (text) => Buffer.from(text).toString("hex").replaceAll(/.{60}/g, "$&\n[db] "),
+  "quotes of bash": (text) => `'${text.replaceAll("'", "'\\''")}'`,
+  "quotes of dash": (text) => `'${text.replaceAll(/'+/g, `'"$&"'`)}'`,
   "hex in lines": (text) => Buffer.from(text).toString("hex").toUpperCase().replaceAll(/.{60}/g, "$&\n"),
 };
 
@@ -183,6 +187,25 @@ describe("masking", () => {
   test("leaves what is too short as it is", () => {
     expect(maskedText("abc", "abc abc")).toBe("abc abc");
     expect(masking([{ name: "s", value: Buffer.from("abc\n") }]).isEmpty).toBe(true);
+  });
+
+  test.each([
+    ["of bash", `+ : 'it'\\''s a secret'\\'''\n`],
+    ["of dash", `+ : 'it'"'"'s a secret'"'"\n`],
+  ])("hides a value in the quotes %s, also where they end", (_shell, text) => {
+    expect(maskedText("it's a secret'", text)).toMatch(/^\+ : '\*+(''?)?\n$/);
+  });
+
+  test("waits for the name of a service within base64", () => {
+    const secret = Buffer.from("correct horse battery staple, and more than that");
+    const [first = "", rest = ""] = secret.toString("base64").match(/.{1,40}/g) ?? [];
+    expect(
+      masked(
+        [secret],
+        [`${first}\n[d`, "b", "] ", `${rest}.`].map((text) => Buffer.from(text)),
+      ),
+    ).toMatch(/^\*{40}\n\*{29}\.$/);
+    expect(masked([secret], [Buffer.from(`${first}\n[d`), Buffer.from(`B] ${rest}.`)])).not.toContain("*");
   });
 
   test("says which secrets it has seen", () => {

@@ -74,6 +74,7 @@ stages:
     ["concurrency: a b", 'is not the name of a concurrency group: "a b"'],
     ["concurrency: { group: g, policy: drop }", 'must be queue or cancel-superseded, not "drop"'],
     ["secrets: { TOKEN: { file: true } }", '"TOKEN" has no "secret"'],
+    ["secrets: { UID: token }", "this key cannot hold a secret: shells set UID by themselves"],
   ])("are refused as `%s` with what is wrong", (task, message) => {
     expect(problemsOf(task)).toEqual([expect.stringContaining(message)]);
   });
