@@ -157,6 +157,8 @@ export const machineLimits = {
   childStartMs: 60_000,
   /** From SIGTERM to SIGKILL of a child of `up`: its own drain and a little more. */
   childStopMs: 35_000,
+  /** Data folders of local farms of one user: so many calls of `run --local` go on at a time, and so many caches take disk. */
+  localFarms: 8,
   /** A child of `up` ends at the latest this long after the supervisor has vanished. */
   orphanMs: 10_000,
   /** After the end of a child of `up`, its pipes may stay open for this long, held by a process that it left behind. */
