@@ -2,7 +2,7 @@ import { randomUUID } from "node:crypto";
 import type { MessageInitShape } from "@bufbuild/protobuf";
 import { EndingKind, RunStatus, TaskStatus } from "../proto/gen/millrace/v1/event_pb.ts";
 import type { Run, RunRequestSchema } from "../proto/gen/millrace/v1/run_pb.ts";
-import { MillraceError } from "../shared/errors.ts";
+import { from, MillraceError } from "../shared/errors.ts";
 import type { StatCache } from "../shared/stat-cache/stat-cache.ts";
 import { cancelLeftovers } from "./cancel-leftovers.ts";
 import { type Connection, withConnection } from "./connection.ts";
@@ -34,6 +34,7 @@ export interface RunOptions extends ConnectionOptions {
   readonly project?: string;
   readonly param: GivenParams;
   readonly local?: boolean;
+  readonly shellOnFailure?: boolean;
   readonly detach?: boolean;
   readonly quiet?: boolean;
   readonly json?: boolean;
@@ -114,6 +115,19 @@ async function conclude(connection: Connection, { console, name }: Submitted, op
   process.exitCode = statusOf(outcome);
   if (options.json) await console.writeJson(runResultJson(outcome));
   else await console.write(runSummary(outcome, console.colors));
+  if (options.shellOnFailure) await openShell(connection, console, outcome);
+}
+
+/** Where the first task failed by which the run did; that there is no shell does not change what the run came to. */
+async function openShell(connection: Connection, console: Console, run: Run): Promise<void> {
+  const failed = run.tasks.find((task) => task.status === TaskStatus.FAILED && task.agent !== "" && !task.allowFailure);
+  if (failed === undefined) return;
+  const { attachShell } = await import("./shell/attach-shell.ts");
+  try {
+    await attachShell(connection, { run: run.name, task: `${failed.stage}/${failed.name}`, agent: "" }, console);
+  } catch (error) {
+    console.note(from(error, `a shell in ${failed.stage}/${failed.name}`).message);
+  }
 }
 
 /** What is submitted, however its source comes. */

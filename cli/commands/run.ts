@@ -39,6 +39,11 @@ export function runCommand(): Command {
         ...["detach", "address", "token"],
       ]),
     )
+    .addOption(
+      new Option("--shell-on-failure", "then a shell where the first task failed; see millrace shell").conflicts([
+        ...["detach", "json"],
+      ]),
+    )
     .option("-d, --detach", "do not wait for the outcome")
     .option("-q, --quiet", "no log, only the summary")
     .option("--json", "print nothing but one JSON object, when the run has ended")
