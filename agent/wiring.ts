@@ -70,9 +70,11 @@ import { localStore } from "./store/local-store.ts";
 import { openUsageIndex } from "./store/usage-index.ts";
 import type { FoundTool } from "./tools/probe-tool.ts";
 import { openTools } from "./tools/tools.ts";
+import { upgradeFarm } from "./upgrade/upgrade-farm.ts";
 import type { FailedProgram } from "./upgrade/upgrade-state.ts";
-import type { UpgradeFarm, Upgrader } from "./upgrade/upgrader.ts";
+import type { Upgrader } from "./upgrade/upgrader.ts";
 import { type MachineParts, wireOperations } from "./wire-operations.ts";
+import { wireKeptTrees, wireShells } from "./wire-shells.ts";
 import { sourceFeatures, wireSource } from "./wire-source.ts";
 
 export interface AgentDependencies {
@@ -142,11 +144,14 @@ export async function wireAgent(
   const run = diskWatchingExecutor(processExecutor({ runner, clock, ...confined }), { own, clock });
   const collect = collectingExecutor(run, farm, { store, patiently });
   const checked = toolCheckingExecutor(collect, tools);
-  const layOut = layingOutExecutor(checked, { roots, caches });
+  const kept = wireKeptTrees({ data, clock, opened });
+  const layOut = layingOutExecutor(checked, { roots, caches, keepTree: kept.keep });
   const read = readingExecutor(layOut, store);
   const conclude = concludingExecutor(read, own);
-  const kept = { logs: bounded, farm, folder: folder("spool"), patiently, ending: ending.signal };
-  const log = secrets.unsealing(loggingExecutor(conclude, kept));
+  const spooled = { logs: bounded, farm, folder: folder("spool"), patiently, ending: ending.signal };
+  const log = secrets.unsealing(loggingExecutor(conclude, spooled));
+  const walls = { ...confined, runner, roots, caches, store, kept };
+  const shells = await wireShells({ ...walls, transport, agentId: id, folder, clock, opened, onError });
 
   // Beside it, what outlives its task: the same two ends, and between them no input root and no runner.
   const hosting = { logs, shelf, store, onStep, unitsEnd, ending: ending.signal };
@@ -174,6 +179,7 @@ export async function wireAgent(
     coordinator,
     connectBus: (answer) => connectBus(answer, { id, keys, reached, onError, onRefused: () => membership.renew() }),
     attempts: taken,
+    shells,
     onOffer: (program) => upgrades?.offered({ ...program, sizeBytes: Number(program.sizeBytes) }, upgradesOf),
     disk: () => diskSpace(data),
     clock,
@@ -265,18 +271,6 @@ function connectBus(answer: BusAddress, { id, keys, reached, onError, onRefused 
       if (error.code === "unauthenticated") onRefused();
     },
   });
-}
-
-/** What the farm of this agent does for its upgrades. */
-function upgradeFarm(transport: Transport, sayFailed: UpgradeFarm["sayFailed"]): UpgradeFarm {
-  const farm = createClient(AgentService, transport);
-  return {
-    async *fetch({ sha256 }, signal) {
-      const request = { sha256, platform: `${platform()}-${arch()}` };
-      for await (const { data } of farm.fetchProgram(request, { signal })) yield data;
-    },
-    sayFailed,
-  };
 }
 
 /** As the farm is told of it. */

@@ -32,6 +32,11 @@ const entries: readonly CommandEntry[] = [
     load: async () => (await import("../cli/commands/logs.ts")).logsCommand(),
   },
   {
+    name: "shell",
+    summary: "open a shell where a task was executed",
+    load: async () => (await import("../cli/commands/shell.ts")).shellCommand(),
+  },
+  {
     name: "cancel",
     summary: "ask for the end of a run",
     load: async () => (await import("../cli/commands/cancel.ts")).cancelCommand(),

@@ -2,8 +2,9 @@ import { randomUUID } from "node:crypto";
 import type { MessageInitShape } from "@bufbuild/protobuf";
 import { EndingKind, RunStatus, TaskStatus } from "../proto/gen/millrace/v1/event_pb.ts";
 import type { Run, RunRequestSchema } from "../proto/gen/millrace/v1/run_pb.ts";
-import { MillraceError } from "../shared/errors.ts";
+import { from, MillraceError } from "../shared/errors.ts";
 import type { StatCache } from "../shared/stat-cache/stat-cache.ts";
+import { cancelLeftovers } from "./cancel-leftovers.ts";
 import { type Connection, withConnection } from "./connection.ts";
 import type { ConnectionOptions } from "./connection-options.ts";
 import { exitStatus } from "./exit-status.ts";
@@ -12,6 +13,7 @@ import { followRun } from "./follow/follow-run.ts";
 import { onInterrupts } from "./follow/interrupts.ts";
 import { runView, silentView } from "./follow/run-view.ts";
 import type { Console } from "./output/console.ts";
+import { formatDuration } from "./output/format.ts";
 import { runResultJson } from "./output/run-json.ts";
 import { runSummary } from "./output/run-summary.ts";
 import type { GivenParams } from "./param-option.ts";
@@ -32,6 +34,7 @@ export interface RunOptions extends ConnectionOptions {
   readonly project?: string;
   readonly param: GivenParams;
   readonly local?: boolean;
+  readonly shellOnFailure?: boolean;
   readonly detach?: boolean;
   readonly quiet?: boolean;
   readonly json?: boolean;
@@ -47,20 +50,27 @@ export interface RunFolder {
 
 /** Runs a folder whose pipeline file was checked, follows the run, and sets the exit status to its outcome. */
 export async function runFolder(folder: RunFolder, options: RunOptions): Promise<void> {
-  await onFarm(folder.console, options, (farm) =>
-    withConnection(farm, (connection) => runWith(connection, folder, options)),
-  );
+  await onFarm(folder.console, options, (connection) => runWith(connection, folder, options));
 }
 
 async function onFarm(
   console: Console,
   options: RunOptions,
-  runOn: (farm: ConnectionOptions) => Promise<void>,
+  runOn: (connection: Connection) => Promise<void>,
 ): Promise<void> {
-  if (options.local !== true) return runOn(options);
+  if (options.local !== true) return withConnection(options, runOn);
   const { withLocalFarm } = await import("./up/local-farm.ts");
+  const startedMs = performance.now();
   const report = (part: string, problem: string) => console.note(`${console.colors.dim(`${part}:`)} ${problem}`);
-  return withLocalFarm({ env: process.env, report }, runOn);
+  return withLocalFarm({ env: process.env, report }, (farm) =>
+    withConnection(farm, async (connection) => {
+      const [left, isQuiet] = [await cancelLeftovers(connection), options.json === true || options.quiet === true];
+      if (left.length > 0) console.note(`cancelled ${left.join(", ")}, left behind by a call that was ended`);
+      const tookMs = performance.now() - startedMs;
+      if (!isQuiet) console.note(console.colors.dim(`a farm of its own was ready in ${formatDuration(tookMs)}`));
+      return runOn(connection);
+    }),
+  );
 }
 
 async function runWith(connection: Connection, folder: RunFolder, options: RunOptions): Promise<void> {
@@ -76,15 +86,13 @@ async function runWith(connection: Connection, folder: RunFolder, options: RunOp
 /** Runs what is in no folder here, a commit or an archive, in the same way. */
 export async function runElsewhere(console: Console, options: RunOptions): Promise<void> {
   const { git, ref = "", archive: file } = options;
-  const runOn = (farm: ConnectionOptions) =>
-    withConnection(farm, async (connection) => {
-      const name = await submit(console, options, (submission) => {
-        if (file !== undefined) return submitArchive(connection, { ...submission, file });
-        return submitCommit(connection, { ...submission, url: git === true ? "" : (git ?? ""), ref });
-      });
-      await conclude(connection, { console, name }, options);
+  await onFarm(console, options, async (connection) => {
+    const name = await submit(console, options, (submission) => {
+      if (file !== undefined) return submitArchive(connection, { ...submission, file });
+      return submitCommit(connection, { ...submission, url: git === true ? "" : (git ?? ""), ref });
     });
-  await onFarm(console, options, runOn);
+    await conclude(connection, { console, name }, options);
+  });
 }
 
 interface Submitted {
@@ -101,11 +109,25 @@ async function conclude(connection: Connection, { console, name }: Submitted, op
   const outcome = await follow(connection, console, name, options);
   if (outcome === undefined) {
     process.exitCode = exitStatus.infrastructure;
+    if (options.local) return console.note(`ending ${name} with its farm; press Ctrl-C again to end it at once`);
     return console.note(`left ${name} alone; see \`millrace show ${name}\``);
   }
   process.exitCode = statusOf(outcome);
   if (options.json) await console.writeJson(runResultJson(outcome));
   else await console.write(runSummary(outcome, console.colors));
+  if (options.shellOnFailure) await openShell(connection, console, outcome);
+}
+
+/** Where the first task failed by which the run did; that there is no shell does not change what the run came to. */
+async function openShell(connection: Connection, console: Console, run: Run): Promise<void> {
+  const failed = run.tasks.find((task) => task.status === TaskStatus.FAILED && task.agent !== "" && !task.allowFailure);
+  if (failed === undefined) return;
+  const { attachShell } = await import("./shell/attach-shell.ts");
+  try {
+    await attachShell(connection, { run: run.name, task: `${failed.stage}/${failed.name}`, agent: "" }, console);
+  } catch (error) {
+    console.note(from(error, `a shell in ${failed.stage}/${failed.name}`).message);
+  }
 }
 
 /** What is submitted, however its source comes. */
@@ -157,8 +179,9 @@ async function follow(
   const silent = options.json === true || options.quiet === true;
   const view = silent ? silentView : runView(console);
   const left = new AbortController();
+  const secondly = options.local ? "to end its farm, too" : "to leave the run alone";
   const cancel = async () => {
-    if (!options.json) await view.remark("cancelling; press Ctrl-C again to leave the run alone");
+    if (!options.json) await view.remark(`cancelling; press Ctrl-C again ${secondly}`);
     await connection.runs.cancelRun({ run: name, reason: "interrupted on the command line" });
   };
   const release = onInterrupts([() => void cancel().catch((error: unknown) => left.abort(error)), () => left.abort()]);

@@ -19,6 +19,7 @@ import { LogService } from "../proto/gen/millrace/v1/log_pb.ts";
 import { PoolService } from "../proto/gen/millrace/v1/pool_pb.ts";
 import { RunService } from "../proto/gen/millrace/v1/run_pb.ts";
 import { SecretService } from "../proto/gen/millrace/v1/secret_pb.ts";
+import { ShellService } from "../proto/gen/millrace/v1/shell_pb.ts";
 import { connectNatsBus } from "../shared/bus/nats-bus.ts";
 import { boundedCas } from "../shared/cas/bounded-cas.ts";
 import { openDiskCas } from "../shared/cas/disk-cas.ts";
@@ -48,6 +49,7 @@ import { poolService } from "./api/grpc/pool-service.ts";
 import { reflectionService } from "./api/grpc/reflection-service.ts";
 import { runService } from "./api/grpc/run-service.ts";
 import { secretService } from "./api/grpc/secret-service.ts";
+import { shellService } from "./api/grpc/shell-service.ts";
 import { type GuardOptions, guarded, principalOf } from "./api/guard.ts";
 import { healthPages } from "./api/http/health-pages.ts";
 import { type HttpServerOptions, httpServer } from "./api/http/http-server.ts";
@@ -144,8 +146,7 @@ export async function startCoordinator(config: CoordinatorConfig, log: Logger): 
     // delivery
     const environments = storedEnvironments({ store, agents, clock });
     const shared = { data: config.data, sqlite, store, fingerprint, clock, environments, enrolmentTokens, onError };
-    const access = await wireAccess({ ...shared, secrets, runs: () => runs });
-    const { tokens, projects, candidates } = access;
+    const { tokens, projects, candidates, ...access } = await wireAccess({ ...shared, secrets, runs: () => runs });
     const summaries = runSummaries({ sqlite, store, clock, onError });
     const meters = metrics({ scheduler: () => scheduler.stats(), agents });
     const pinning = turns();
@@ -180,6 +181,7 @@ export async function startCoordinator(config: CoordinatorConfig, log: Logger): 
         mounted(RunService, runService(runFace)),
         mounted(FlowService, flowService({ flows: flows({ runs, histories: runs, clock }) })),
         mounted(LogService, logService({ logs, writers: letIn.logWriters, runs, cas })),
+        mounted(ShellService, shellService({ runs, bus, agents, clock })),
         mounted(EnvironmentService, environmentService(environments)),
         mounted(PoolService, poolService(pools)),
         mounted(SecretService, secretService({ secrets, projects })),

@@ -11,6 +11,8 @@ import { foldersToMake, promisedOutputs } from "./output-paths.ts";
 export interface LayingOutOptions {
   readonly roots: Pick<InputRoots, "create">;
   readonly caches: Pick<NamedCaches, "hold" | "keep">;
+  /** Takes over what a process left, root and all; false when it does not. */
+  readonly keepTree?: (task: LaidOutTask, done: Conclusion) => boolean;
 }
 
 /**
@@ -46,14 +48,16 @@ export function layingOutExecutor(base: Executor<LaidOutTask>, options: LayingOu
       const [digest, folders] = [inputRootOf(task), foldersToMake(task.command)];
       const held = await hold(task);
       const root = await place(digest, { folders, caches: held }, stop);
+      let isKept = false;
       try {
         const completed = task.time.now();
         const done = await base.execute({ ...task, root }, stop);
         done.times.inputFetchCompletedTimestamp = completed;
         if (held.length > 0 && hasSucceeded(done)) await caches.keep(held, root);
+        isKept = options.keepTree?.({ ...task, root }, done) ?? false;
         return done;
       } finally {
-        root.remove();
+        if (!isKept) root.remove();
       }
     },
   };

@@ -76,14 +76,18 @@ export function processExecutor(options: ProcessExecutorOptions): Executor<LaidO
   };
 }
 
-function sandboxOf({ root, secrets }: LaidOutTask, { hidden, readable }: ProcessExecutorOptions): Sandbox {
+/** What a process in this place may see and change. */
+export function sandboxOf(
+  { root, secrets }: LaidOutTask,
+  { hidden, readable }: Pick<ProcessExecutorOptions, "hidden" | "readable">,
+): Sandbox {
   const { path, home, temporary } = root;
   const files = secrets?.folder === undefined ? [] : [secrets.folder];
   return { hidden, readable: [...readable, ...files], writable: [path, home, temporary], temporary };
 }
 
 /** Exactly the Command's, the volatile and the secret variables, over the few that every program may count on. */
-function environmentOf(
+export function environmentOf(
   { command, volatileEnvironment, root, secrets }: LaidOutTask,
   { path, nesting }: Pick<ProcessExecutorOptions, "path" | "nesting">,
 ): Record<string, string> {
@@ -139,7 +143,7 @@ function endingOf(end: ProcessEnd, timeoutMs: number | undefined, stop: AbortSig
 }
 
 /** As shells say it: 128 and the signal's number when a signal ended it. */
-function exitCodeOf(end: ProcessEnd): number {
+export function exitCodeOf(end: ProcessEnd): number {
   return end.code ?? 128 + (end.signal === null ? 0 : constants.signals[end.signal]);
 }
 

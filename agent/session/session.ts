@@ -17,6 +17,7 @@ import {
   HeartbeatSchema,
 } from "../../proto/gen/millrace/v1/dispatch_pb.ts";
 import { EndingKind } from "../../proto/gen/millrace/v1/event_pb.ts";
+import { OfferShellReplySchema, OfferShellSchema } from "../../proto/gen/millrace/v1/shell_pb.ts";
 import type { Bus, BusMessage } from "../../shared/bus/bus.ts";
 import { subjects } from "../../shared/bus/subjects.ts";
 import type { Clock } from "../../shared/clock.ts";
@@ -26,6 +27,7 @@ import { limits } from "../../shared/limits.ts";
 import { Stopped } from "../executor/executor.ts";
 import type { SendReport } from "../outbox/outbox.ts";
 import { backoff } from "../retry.ts";
+import type { ShellServer } from "../shell/shell-server.ts";
 import type { Attempts } from "./attempts.ts";
 import { operationLease } from "./operation-lease.ts";
 
@@ -51,6 +53,8 @@ export interface SessionOptions {
   readonly coordinator: Pick<Client<typeof AgentService>, "joinFarm">;
   readonly connectBus: (address: BusAddress) => Promise<Bus>;
   readonly attempts: Attempts;
+  /** Undefined: it gives none. */
+  readonly shells?: Pick<ShellServer, "offer">;
   /** The coordinator has a newer program for this agent. */
   readonly onOffer: (program: OfferedProgram) => void;
   /** Of the agent's data folder, now; said in heartbeats. */
@@ -188,6 +192,12 @@ export function session(options: SessionOptions): Session {
       }),
       on.subscribe(subjects.cancel(id), (message) => {
         answer(message, CancelSchema, CancelReplySchema, (cancel) => attempts.cancel(cancel));
+      }),
+      on.subscribe(subjects.shell(id), (message) => {
+        answer(message, OfferShellSchema, OfferShellReplySchema, (offer) => {
+          if (options.shells !== undefined) return options.shells.offer(offer);
+          return create(OfferShellReplySchema, { accepted: false, refusal: "the agent gives no shells" });
+        });
       }),
       on.subscribe(subjects.drain(id), ({ data }) => attempts.pause(fromBinary(DrainSchema, data).draining)),
       on.subscribe(subjects.rejoin(id), rejoin),

@@ -20,7 +20,7 @@ export function runCommand(): Command {
     .description(
       "Run the pipeline of a folder as the folder is now, follow its log, and end with its outcome:\n" +
         "0 it succeeded, 1 it failed, 2 the pipeline file is invalid, 3 the farm failed or the run was cancelled.\n" +
-        "Ctrl-C cancels the run, a second one leaves it alone.",
+        "Ctrl-C cancels the run, a second one leaves it alone; with --local it ends the farm.",
     )
     .argument("[dir]", "the folder; what .gitignore names stays behind", ".")
     .option(
@@ -37,6 +37,11 @@ export function runCommand(): Command {
     .addOption(
       new Option("--local", "on a farm of one agent that is started for this run and stopped after it").conflicts([
         ...["detach", "address", "token"],
+      ]),
+    )
+    .addOption(
+      new Option("--shell-on-failure", "then a shell where the first task failed; see millrace shell").conflicts([
+        ...["detach", "json"],
       ]),
     )
     .option("-d, --detach", "do not wait for the outcome")

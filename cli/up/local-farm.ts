@@ -1,10 +1,12 @@
-import { homedir } from "node:os";
 import { join } from "node:path";
 import { MillraceError } from "../../shared/errors.ts";
+import { limits } from "../../shared/limits.ts";
 import { ownProgram } from "../../shared/single-file.ts";
+import { FolderInUse } from "../../shared/sqlite/folder-lock.ts";
+import { cacheFolder } from "../cache-folder.ts";
 import type { Credentials } from "../credentials.ts";
 import { onInterrupts } from "../follow/interrupts.ts";
-import { startFarm } from "./farm.ts";
+import { type Farm, startFarm } from "./farm.ts";
 
 export interface LocalFarmOptions {
   readonly env: Readonly<Record<string, string | undefined>>;
@@ -13,40 +15,55 @@ export interface LocalFarmOptions {
 }
 
 /**
- * Starts a farm of one agent for one purpose and stops it afterwards. Its data folder is the same each time, so that what
- * was cached stays so; it is not the one of `millrace up`, and the user's command line does not learn of it.
- * @throws MillraceError failed_precondition when another process has its data folder, canceled when a signal came first
+ * Starts a farm of one agent for one purpose and stops it afterwards. Its data folder is the first that no other call has,
+ * so what was cached stays so, and calls at the same time do not wait for each other. None of them is the folder of
+ * `millrace up`, and the user's command line does not learn of the farm.
+ * @throws MillraceError failed_precondition where a part of it is not installed, resource_exhausted when other processes
+ * have all of its data folders, canceled when a signal came first
  */
-export async function withLocalFarm<T>(
-  { env, report }: LocalFarmOptions,
-  use: (farm: Credentials) => Promise<T>,
-): Promise<T> {
+export async function withLocalFarm<T>(options: LocalFarmOptions, use: (farm: Credentials) => Promise<T>): Promise<T> {
   const starting = new AbortController();
   const release = onInterrupts([
     () => starting.abort(new MillraceError("canceled", "interrupted; no run was started")),
   ]);
-  const farm = await startFarm({
-    dataDir: localDataDir(env),
-    agents: 1,
-    slots: undefined,
-    host: "127.0.0.1",
-    ports: { grpc: 0, http: 0, nats: 0 },
-    nats: undefined,
-    self: ownProgram,
-    env,
-    isPrivate: true,
-    signal: starting.signal,
-    report,
-  }).finally(release);
+  const farm = await startInFreeFolder(options, starting.signal).finally(release);
   try {
     return await use({ address: farm.grpc, token: farm.token });
   } finally {
-    await farm.stop();
+    // What is in no hurry to end, such as a run that was left alone, is ended at once by one more Ctrl-C.
+    const releaseStop = onInterrupts([() => farm.kill()]);
+    await farm.stop().finally(releaseStop);
   }
 }
 
-/** By the XDG base directory specification, for a cache is what it is: MILLRACE_LOCAL_DATA, else below the user's cache. */
-function localDataDir(env: LocalFarmOptions["env"]): string {
-  const cache = env.XDG_CACHE_HOME || join(homedir(), ".cache");
-  return env.MILLRACE_LOCAL_DATA || join(cache, "millrace", "local");
+async function startInFreeFolder({ env, report }: LocalFarmOptions, signal: AbortSignal): Promise<Farm> {
+  for (const dataDir of localDataDirs(env)) {
+    try {
+      return await startFarm({
+        ...{ dataDir, env, signal, report },
+        agents: 1,
+        slots: undefined,
+        host: "127.0.0.1",
+        ports: { grpc: 0, http: 0, nats: 0 },
+        nats: undefined,
+        self: ownProgram,
+        isPrivate: true,
+      });
+    } catch (error) {
+      if (!(error instanceof FolderInUse)) throw error;
+    }
+  }
+  throw new MillraceError(
+    "resource_exhausted",
+    `${limits.localFarms} runs with --local go on already, which is the most. Wait for one, or use one farm for all: \`millrace up\`.`,
+  );
+}
+
+/**
+ * In the order in which they are tried. By the XDG base directory specification, for a cache is what each is:
+ * MILLRACE_LOCAL_DATA, else below the user's cache; then the same name with -2, -3 and so on.
+ */
+function localDataDirs(env: LocalFarmOptions["env"]): string[] {
+  const first = env.MILLRACE_LOCAL_DATA || join(cacheFolder(env), "local");
+  return Array.from({ length: limits.localFarms }, (_, index) => (index === 0 ? first : `${first}-${index + 1}`));
 }

@@ -28,7 +28,7 @@ export async function findNatsServer(env: Readonly<Record<string, string | undef
     throw new MillraceError(
       "failed_precondition",
       "nats-server is not installed. Install it (Debian and Ubuntu: `sudo apt-get install nats-server`), run\n" +
-        "`sh deploy/bootstrap.sh` in a checkout, or name a running one with --nats nats://HOST:PORT.",
+        "`sh deploy/bootstrap.sh` in a checkout, or name a running one to `millrace up` with --nats nats://HOST:PORT.",
     );
   }
   const version = await natsVersionOf(file);

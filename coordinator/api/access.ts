@@ -17,6 +17,7 @@ import { PoolService } from "../../proto/gen/millrace/v1/pool_pb.ts";
 import { ProjectService } from "../../proto/gen/millrace/v1/project_pb.ts";
 import { RunService } from "../../proto/gen/millrace/v1/run_pb.ts";
 import { SecretService } from "../../proto/gen/millrace/v1/secret_pb.ts";
+import { ShellService } from "../../proto/gen/millrace/v1/shell_pb.ts";
 import type { Right } from "../delivery/access/rights.ts";
 import { projectNamed } from "../delivery/project/projects.ts";
 
@@ -156,6 +157,14 @@ const rows: ReadonlyMap<string, Access> = new Map([
   row(LogService.method.readLog, "read", { subject: ofRun }),
   // The service holds each agent to the attempts that it was given.
   row(LogService.method.appendLog, "execute"),
+
+  row(ShellService.method.openShell, "submit", {
+    subject: ({ kind }) => (kind.case === "start" ? aRun(kind.value.run) : any),
+    target: ({ kind }) => (kind.case === "start" ? `${kind.value.run} ${kind.value.task}` : ""),
+    audited: true,
+  }),
+  // The service holds each agent to the shells that it was offered.
+  row(ShellService.method.serveShell, "execute"),
 
   row(EnvironmentService.method.getEnvironment, "read", {
     subject: ({ environment }) => ({ kind: "environment", name: environment }),

@@ -101,8 +101,8 @@ function gateFor(
       return input;
     }
     requireRight(asked, right); // before anything is taken in
-    // A stream of both sides goes on its way at once: none of them is about one project.
-    if (method.methodKind === "bidi_streaming") return input;
+    // A stream of both sides goes on its way at once, unless people open it: only those are about one project.
+    if (method.methodKind === "bidi_streaming" && !access.audited) return input;
     const { first, all } = await firstMessage(input as AsyncIterable<unknown>);
     if (first !== undefined) await check(first);
     return all;

@@ -11,6 +11,8 @@ export const subjects = {
   rejoin: (agentId: string) => `millrace.agent.${agentId}.rejoin`,
   /** Drain, to an agent. */
   drain: (agentId: string) => `millrace.agent.${agentId}.drain`,
+  /** Request: OfferShell → OfferShellReply. */
+  shell: (agentId: string) => `millrace.agent.${agentId}.shell`,
   /** RollCall, to all agents. */
   rollCall: "millrace.agents.roll-call",
   /** Heartbeat, from one agent; `*` for all. */

@@ -157,6 +157,24 @@ export const machineLimits = {
   childStartMs: 60_000,
   /** From SIGTERM to SIGKILL of a child of `up`: its own drain and a little more. */
   childStopMs: 35_000,
+  /** Files that failed tasks left which an agent keeps for a shell: the oldest go first. */
+  keptTrees: 3,
+  /** … and for how long. */
+  keptTreeMs: 30 * 60_000,
+  /** Shells of a farm at a time; an agent has as many at most. */
+  shells: 16,
+  /** A shell without input and output for this long is ended: somebody has forgotten it. */
+  shellIdleMs: 30 * 60_000,
+  /** From the offer of a shell to the agent's stream. */
+  shellAnswerMs: 15_000,
+  /** Of a message with input or output of a shell. */
+  shellChunkBytes: 64 * 1024,
+  /** Such messages that wait for a slow reader on one side. */
+  shellMessages: 8,
+  /** Output of one shell: it goes through a file on the agent's disk. */
+  shellOutputBytes: 256 * 1024 * 1024,
+  /** Data folders of local farms of one user: so many calls of `run --local` go on at a time, and so many caches take disk. */
+  localFarms: 8,
   /** A child of `up` ends at the latest this long after the supervisor has vanished. */
   orphanMs: 10_000,
   /** After the end of a child of `up`, its pipes may stay open for this long, held by a process that it left behind. */

@@ -10,12 +10,19 @@ export interface FolderLock {
   release(): void;
 }
 
+/** Another process has the folder: whoever can do with another one takes that. */
+export class FolderInUse extends MillraceError {
+  constructor(message: string) {
+    super("failed_precondition", message);
+  }
+}
+
 /**
  * Takes a folder, and makes it when it is not there. The kernel keeps the lock (that of an exclusive SQLite transaction,
  * thus of an open file), so a kill -9 leaves nothing behind that could be mistaken for a holder, and no process id is
  * ever trusted.
  * @param holder who takes it, for the message to the next one, such as `agent`
- * @throws MillraceError invalid_argument when it cannot be made, failed_precondition, with the holder's process id, when another process has it
+ * @throws MillraceError invalid_argument when it cannot be made; FolderInUse, with the holder's process id, when another process has it
  */
 export function lockFolder(folder: string, holder: string): FolderLock {
   makeFolder(folder);
@@ -26,8 +33,7 @@ export function lockFolder(folder: string, holder: string): FolderLock {
   } catch (error) {
     database.close();
     if (!(error instanceof Database.SqliteError) || error.code !== "SQLITE_BUSY") throw error;
-    throw new MillraceError(
-      "failed_precondition",
+    throw new FolderInUse(
       `${folder} is in use by another ${holder}${processIn(holderFile)}. Stop that one, or name another folder with --data.`,
     );
   }

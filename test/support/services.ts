@@ -17,6 +17,7 @@ import { PoolService } from "../../proto/gen/millrace/v1/pool_pb.ts";
 import { ProjectService } from "../../proto/gen/millrace/v1/project_pb.ts";
 import { RunService } from "../../proto/gen/millrace/v1/run_pb.ts";
 import { SecretService } from "../../proto/gen/millrace/v1/secret_pb.ts";
+import { ShellService } from "../../proto/gen/millrace/v1/shell_pb.ts";
 
 /** Every service that is declared under proto/: test/unit/coordinator/api/access.test.ts says when one is missing. */
 export const declaredServices: readonly DescService[] = [
@@ -32,6 +33,7 @@ export const declaredServices: readonly DescService[] = [
     AdminService,
     AuditService,
     SecretService,
+    ShellService,
   ],
 ];
 

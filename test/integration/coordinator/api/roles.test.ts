@@ -4,6 +4,7 @@ import { expect, test } from "vitest";
 import { accessOf } from "../../../../coordinator/api/access.ts";
 import { openTokens, tokenSchema } from "../../../../coordinator/delivery/access/tokens.ts";
 import { Role } from "../../../../proto/gen/millrace/v1/admin_pb.ts";
+import { ShellService } from "../../../../proto/gen/millrace/v1/shell_pb.ts";
 import { openSqlite } from "../../../../shared/sqlite/open.ts";
 import { type Clients, startTestCoordinator } from "../../../support/coordinator.ts";
 import { fakeClock } from "../../../support/fake-clock.ts";
@@ -80,6 +81,11 @@ test("who is bound to a project neither sees nor touches what another one has", 
   expect(await read(runs.watchRun({ run: yours }))).toBe(Code.PermissionDenied);
   expect(await read(logs.readLog({ run: yours }))).toBe(Code.PermissionDenied);
   expect(await read(runs.downloadArtifact({ run: yours, artifact: "app" }))).toBe(Code.PermissionDenied);
+  async function* openShell() {
+    yield { kind: { case: "start" as const, value: { run: yours, task: "look" } } };
+  }
+  const shells = createClient(ShellService, anna.transport);
+  expect(await read(shells.openShell(openShell()))).toBe(Code.PermissionDenied);
   const refused = [
     runs.cancelRun({ run: yours }),
     runs.decideGate({ run: yours, stage: "look" }),

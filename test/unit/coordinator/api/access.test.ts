@@ -46,6 +46,7 @@ test("what changes something needs more than a viewer has, and is recorded unles
     "millrace.v1.AuditService/VerifyAudit",
     "millrace.v1.LogService/AppendLog",
     "millrace.v1.SecretService/ListSecrets",
+    "millrace.v1.ShellService/ServeShell",
   ]);
 });
 

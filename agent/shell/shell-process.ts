@@ -1,0 +1,173 @@
+import { execFile } from "node:child_process";
+import { constants, existsSync, mkdtempSync, openSync, watch, writeFileSync } from "node:fs";
+import { rm } from "node:fs/promises";
+import { Socket } from "node:net";
+import { dirname, join } from "node:path";
+import { promisify } from "node:util";
+import type { OfferShell, Terminal } from "../../proto/gen/millrace/v1/shell_pb.ts";
+import { limits } from "../../shared/limits.ts";
+import type { LaidOutTask } from "../executor/executor.ts";
+import { workingDirectory } from "../executor/output-paths.ts";
+import { environmentOf, exitCodeOf, type ProcessExecutorOptions, sandboxOf } from "../executor/process-executor.ts";
+import { openSpool } from "../logs/spool.ts";
+import type { TaskProcess } from "../runner/runner.ts";
+
+/**
+ * Arguments: pipe with the input, which is taken away once it is open, program that makes a terminal (empty for none wanted), rows, columns. `script` gives its
+ * child a terminal; without one of its own it takes the echo away, since it expects that what it reads was seen before.
+ */
+const startShell = `exec 3<"$1" && PATH="$PATH:/usr/bin:/bin" rm -f "$1"
+shell=$(command -v bash || command -v sh)
+if [ -n "$2" ]; then
+  if script=$(command -v script); then
+    exec "$script" -qefc "stty echo rows $3 columns $4; exec $shell -i" /dev/null <&3 3<&-
+  fi
+  echo "millrace: this agent has no program \\"script\\" (util-linux): a shell without a terminal"
+fi
+exec "$shell" <&3 3<&-`;
+
+/** What goes into a shell and comes out of it. */
+export interface ShellStreams {
+  /** Its end is the end of the shell's input. */
+  readonly input: AsyncIterable<Uint8Array>;
+  /** Resolves when more may be given. */
+  output(data: Uint8Array): Promise<void>;
+}
+
+export type ShellProcessOptions = Omit<ProcessExecutorOptions, "clock"> & {
+  /** For the files that output goes through; there. */
+  readonly spools: string;
+};
+
+/** A shell that is to be run in the place of a task. */
+export interface ShellPlan {
+  readonly task: LaidOutTask;
+  readonly offer: Pick<OfferShell, "shellId" | "terminal">;
+  /** A process has run there before, so that its overlay is mounted. */
+  readonly isMounted: boolean;
+}
+
+/**
+ * Runs a shell between the walls of the task, with its environment and in its folder; `MILLRACE_SCRIPT` names a file with
+ * what the task would have run. Resolves with the exit code when the shell and all that it has started are gone; the end
+ * of the signal ends them at once.
+ */
+export async function runShell(
+  { task, offer, isMounted }: ShellPlan,
+  streams: ShellStreams,
+  stop: AbortSignal,
+  options: ShellProcessOptions,
+): Promise<number> {
+  stop.throwIfAborted();
+  const { root, command } = task;
+  const own = mkdtempSync(join(root.temporary, "shell-")); // a task may have left names that lead elsewhere
+  const [pipe, script, spool] = [join(own, "input"), join(own, "script"), join(options.spools, offer.shellId)];
+  writeFileSync(script, scriptOf(command.arguments), { mode: 0o700, flag: "wx" });
+  await promisify(execFile)("mkfifo", ["-m", "600", pipe]);
+  // Open for reading as well, or opening would wait for the shell, and fail once it is gone.
+  const fd = openSync(pipe, constants.O_RDWR | constants.O_NONBLOCK);
+  const input = new Socket({ fd, readable: false, writable: true });
+  const gone = new AbortController();
+  input.on("error", () => undefined); // each write says so itself
+  try {
+    const running = await options.runner.start({
+      ...{ executionId: "", attempt: 0, spool },
+      arguments: ["/bin/sh", "-c", startShell, "millrace-shell", pipe, ...terminalArguments(offer.terminal)],
+      environment: {
+        ...environmentOf(task, options),
+        MILLRACE_SCRIPT: script,
+        ...(offer.terminal === undefined ? {} : { TERM: offer.terminal.kind }),
+      },
+      workingFolder: join(root.path, workingDirectory(command)),
+      ...(isMounted || root.mount === undefined ? {} : { mount: root.mount }),
+      ...(options.sandbox === "none" ? {} : { sandbox: sandboxOf(task, options) }),
+    });
+    const end = () => running.kill(0);
+    stop.addEventListener("abort", end);
+    if (stop.aborted) end();
+    void feed({ input, pipe, gone: gone.signal }, streams.input).catch(end);
+    await follow(running, spool, streams).finally(() => stop.removeEventListener("abort", end));
+    return exitCodeOf(await running.ended);
+  } finally {
+    gone.abort();
+    input.destroy();
+    await rm(spool, { force: true });
+  }
+}
+
+function terminalArguments(terminal: Terminal | undefined): string[] {
+  if (terminal === undefined) return ["", "", ""];
+  return ["terminal", String(terminal.rows), String(terminal.columns)];
+}
+
+/** As a person can read, change and run it: the text of a shell's -c, or the words of the command. */
+function scriptOf(words: readonly string[]): string {
+  const [shell = ""] = words;
+  const [flag, text = ""] = words.slice(-2);
+  if (words.length > 2 && flag === "-c" && /^\/\S*\/(ba|da)?sh$/.test(shell)) {
+    const settings = words.slice(1, -2);
+    return `#!${shell}\n${settings.length === 0 ? "" : `set ${settings.join(" ")}\n`}${text}\n`;
+  }
+  return `#!/bin/sh\nexec ${words.map((word) => `'${word.replaceAll("'", `'\\''`)}'`).join(" ")}\n`;
+}
+
+interface Inlet {
+  readonly input: Socket;
+  /** Where the shell opens it. */
+  readonly pipe: string;
+  /** Aborted when the shell has ended. */
+  readonly gone: AbortSignal;
+}
+
+async function feed({ input, pipe, gone }: Inlet, data: AsyncIterable<Uint8Array>): Promise<void> {
+  for await (const piece of data) {
+    if (gone.aborted) return;
+    await new Promise<void>((resolve, reject) => {
+      input.write(piece, (error) => (error === undefined || error === null ? resolve() : reject(error)));
+    });
+  }
+  await opened(pipe, gone); // what is in a pipe that nobody has open is gone
+  input.destroy(); // the last one that writes: the shell reads the end
+}
+
+/** Resolves when the shell has taken the name of its pipe away, or is gone. */
+async function opened(pipe: string, gone: AbortSignal): Promise<void> {
+  const { promise, resolve } = Promise.withResolvers<void>();
+  const look = () => {
+    if (gone.aborted || !existsSync(pipe)) resolve();
+  };
+  const watcher = watch(dirname(pipe), { persistent: false }, look).on("error", () => resolve());
+  gone.addEventListener("abort", look);
+  look();
+  await promise;
+  gone.removeEventListener("abort", look);
+  watcher.close();
+}
+
+/** Passes on what comes, until the shell is gone and all was passed on. */
+async function follow(running: TaskProcess, file: string, { output }: ShellStreams): Promise<void> {
+  let wake = (): void => {};
+  let isOver = false;
+  const ended = running.ended.finally(() => {
+    isOver = true;
+    wake();
+  });
+  ended.catch(() => undefined); // whoever asked for the shell hears it
+  const spool = await openSpool(file, () => wake());
+  try {
+    for (let offset = 0; ; ) {
+      const changed = new Promise<void>((resolve) => {
+        wake = resolve;
+      });
+      const wasOver = isOver;
+      const data = await spool.read(offset, limits.shellChunkBytes);
+      offset += data.byteLength;
+      if (data.byteLength > 0) await output(data);
+      else if (wasOver) return;
+      else if (!isOver) await changed;
+      if (offset >= limits.shellOutputBytes) running.kill(0);
+    }
+  } finally {
+    await spool.close();
+  }
+}
