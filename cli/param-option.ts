@@ -1,4 +1,5 @@
-import { type Command, InvalidArgumentError } from "commander";
+import type { Command } from "commander";
+import { namedValues } from "./option-values.ts";
 
 /** Values of parameters, by name, as `--param` gave them. */
 export type GivenParams = Readonly<Record<string, string>>;
@@ -8,13 +9,7 @@ export function withParamOption(command: Command): Command {
   return command.option(
     "--param <name=value>",
     "a value for a parameter of the pipeline; may be repeated",
-    collect,
+    namedValues,
     {},
   );
-}
-
-function collect(text: string, before: GivenParams): GivenParams {
-  const at = text.indexOf("=");
-  if (at <= 0) throw new InvalidArgumentError("Write it as name=value.");
-  return { ...before, [text.slice(0, at)]: text.slice(at + 1) };
 }

@@ -7,7 +7,7 @@ const strangeVariables = ["PWD", "OLDPWD", "SHLVL"];
 export const quoted = (text) => `'${text.replaceAll("'", `'\\''`)}'`;
 
 /** Variables that some shell does not let be set, or sets to what it likes; shared/shell-variables.ts has them, too. */
-export const ownVariables = [
+export const ownVariables = Object.freeze([
   "OPTIND",
   "LINENO",
   "PPID",
@@ -18,7 +18,7 @@ export const ownVariables = [
   "BASH_VERSINFO",
   "SHLVL",
   "_",
-];
+]);
 
 /** Whether every shell passes it on as it is. @param {string} name */
 const isName = (name) => /^[A-Za-z_]\w*$/.test(name) && !ownVariables.includes(name);

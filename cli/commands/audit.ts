@@ -5,11 +5,11 @@ import { limits } from "../../shared/limits.ts";
 import { type Connection, withConnection } from "../connection.ts";
 import { type ConnectionOptions, withConnectionOptions } from "../connection-options.ts";
 import { exitStatus } from "../exit-status.ts";
+import { numberFromOne, since } from "../option-values.ts";
 import { processConsole } from "../output/console.ts";
 import { isoTime } from "../output/run-json.ts";
 import { safeText } from "../output/safe-text.ts";
 import { table } from "../output/table.ts";
-import { parseSince } from "../since.ts";
 
 interface AuditOptions extends ConnectionOptions {
   readonly since?: number;
@@ -30,10 +30,10 @@ export function auditCommand(): Command {
     .option(
       "--since <time>",
       "only what came since: a time such as 2026-11-30T08:00:00Z, or how long ago, as 2h",
-      sinceOption,
+      since,
     )
     .option("--project <name>", "only of this project")
-    .option("-n, --limit <count>", "how many at most", parseCount, 100)
+    .option("-n, --limit <count>", "how many at most", numberFromOne, 100)
     .option("--json", "print one JSON object a line")
     .addHelpText("after", "\nExample:\n  $ millrace audit --since 24h --project shop\n  $ millrace audit verify")
     .action(listRecords);
@@ -66,9 +66,9 @@ async function listRecords(options: AuditOptions): Promise<void> {
 }
 
 /** A page may be empty and have one after it. */
-async function* records({ client }: Connection, { since, project = "", limit }: AuditOptions) {
+async function* records({ client }: Connection, { since: sinceMs, project = "", limit }: AuditOptions) {
   const audit = client(AuditService);
-  const from = since === undefined ? {} : { since: timestampFromMs(since) };
+  const from = sinceMs === undefined ? {} : { since: timestampFromMs(sinceMs) };
   let left = limit;
   let pageToken = "";
   do {
@@ -104,17 +104,6 @@ async function verify({ expect, ...options }: VerifyOptions): Promise<void> {
   }
   if (fault !== undefined) return console.note(`record ${fault.sequence} ${safeText(fault.reason)}`);
   await console.write(`${count} records, all as they were written; the last one is ${head}\n`);
-}
-
-function sinceOption(text: string): number {
-  const sinceMs = parseSince(text, Date.now());
-  if (sinceMs !== undefined) return sinceMs;
-  throw new InvalidArgumentError("Give a time such as 2026-11-30T08:00:00Z, or how long ago, such as 2h.");
-}
-
-function parseCount(text: string): number {
-  if (/^[1-9]\d{0,6}$/.test(text)) return Number(text);
-  throw new InvalidArgumentError("Give a number from 1.");
 }
 
 function parseLink(text: string): { sequence: bigint; hash: string } {

@@ -5,6 +5,7 @@ import { MillraceError } from "../../shared/errors.ts";
 import { withConnection } from "../connection.ts";
 import { type ConnectionOptions, withConnectionOptions } from "../connection-options.ts";
 import { fetchRun } from "../fetch-run.ts";
+import { namedValues } from "../option-values.ts";
 import { processConsole } from "../output/console.ts";
 import { describeGate } from "../output/describe-gate.ts";
 import { decisionLabel } from "../output/run-json.ts";
@@ -13,7 +14,7 @@ import { parseRunName } from "../run-name.ts";
 interface DecideOptions extends ConnectionOptions {
   readonly comment?: string;
   readonly binding?: string;
-  readonly field?: readonly string[];
+  readonly field?: Readonly<Record<string, string>>;
   readonly check?: readonly string[];
   readonly checkAll?: boolean;
   readonly withdraw?: boolean;
@@ -28,7 +29,7 @@ export function approveCommand(): Command {
         "The approval is about exact digests. Until the gate is decided it can be changed, and taken back.",
     )
     .option("--comment <text>", "kept with the decision")
-    .option("--field <name=value...>", "what the gate wants to be filled in")
+    .option("--field <name=value...>", "what the gate wants to be filled in", namedValues)
     .option("--check <n...>", "items of the checklist that you ticked, from 1")
     .option("--check-all", "all of them")
     .option("--withdraw", "take your approval back")
@@ -79,7 +80,7 @@ async function decide(
     }
     const binding = options.binding ?? gate?.binding?.hash ?? "";
     const { comment = "" } = options;
-    const form = { fields: fieldsOf(options.field ?? []), checked: checkedOf(options, gate) };
+    const form = { fields: { ...options.field }, checked: checkedOf(options, gate) };
     const answer = await connection.runs.decideGate({ run: run.name, stage, decision, comment, binding, ...form });
     const said = decisionLabel(decision);
     const missing = answer.gate?.missing ?? [];
@@ -87,17 +88,6 @@ async function decide(
     const open = missing.length === 0 ? "" : `; it takes ${missing.join(", and ")}`;
     await console.write(`${said} ${stage} of ${run.name}${open}\n`);
   });
-}
-
-/** @throws MillraceError invalid_argument for what is not `name=value` */
-function fieldsOf(pairs: readonly string[]): Record<string, string> {
-  return Object.fromEntries(
-    pairs.map((pair) => {
-      const at = pair.indexOf("=");
-      if (at > 0) return [pair.slice(0, at), pair.slice(at + 1)];
-      throw new MillraceError("invalid_argument", `--field ${pair}: give it as name=value`);
-    }),
-  );
 }
 
 /** People count from 1. @throws MillraceError invalid_argument for what is no number */

@@ -10,6 +10,7 @@ import { type ConnectionOptions, withConnectionOptions } from "../connection-opt
 import { type Console, processConsole } from "../output/console.ts";
 import { formatAgo } from "../output/format.ts";
 import { paintStatus, timeOf } from "../output/labels.ts";
+import { isoTime } from "../output/run-json.ts";
 import { table } from "../output/table.ts";
 
 interface EnvOptions extends ConnectionOptions {
@@ -88,9 +89,4 @@ function environmentJson({ name, agent, apps }: Environment) {
             },
     })),
   };
-}
-
-function isoTime(timestamp: Parameters<typeof timeOf>[0]): string | undefined {
-  const timeMs = timeOf(timestamp);
-  return timeMs === undefined ? undefined : new Date(timeMs).toISOString();
 }

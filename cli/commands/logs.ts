@@ -1,17 +1,17 @@
-import { Command, InvalidArgumentError } from "commander";
+import { Command } from "commander";
 import type { ReadLogResponse } from "../../proto/gen/millrace/v1/log_pb.ts";
 import { MillraceError } from "../../shared/errors.ts";
 import { limits } from "../../shared/limits.ts";
 import { withConnection } from "../connection.ts";
 import { type ConnectionOptions, withConnectionOptions } from "../connection-options.ts";
 import { readRunLog } from "../follow/run-streams.ts";
+import { numberFromOne, since } from "../option-values.ts";
 import { type Console, processConsole } from "../output/console.ts";
 import { gapLabel, timeOf } from "../output/labels.ts";
 import { type LineSplitter, lineSplitter } from "../output/line-splitter.ts";
 import { safeText } from "../output/safe-text.ts";
 import { taskPrefixes } from "../output/task-prefix.ts";
 import { parseRunName } from "../run-name.ts";
-import { parseSince } from "../since.ts";
 
 interface LogsOptions extends ConnectionOptions {
   readonly follow?: boolean;
@@ -28,8 +28,8 @@ export function logsCommand(): Command {
     .argument("<run>", "the run, as 12 or run_12")
     .argument("[task]", "only this task, as stage/task or task")
     .option("-f, --follow", "wait for more until the end")
-    .option("--try <n>", "of one task: the output of this try, from 1; default the last one", tryOption)
-    .option("--since <time>", "only what is newer: 90s, 5m, 2h or an ISO time", sinceOption)
+    .option("--try <n>", "of one task: the output of this try, from 1; default the last one", numberFromOne)
+    .option("--since <time>", "only what is newer: 90s, 5m, 2h or an ISO time", since)
     .option("--json", "print one JSON object per line of output")
     .addHelpText("after", "\nExample:\n  $ millrace logs 12 build/compile -f")
     .action(printLogs);
@@ -123,15 +123,4 @@ function byLine(put: (from: ReadLogResponse, lines: string[]) => Promise<void>):
       }
     },
   };
-}
-
-function tryOption(text: string): number {
-  if (/^[1-9]\d{0,5}$/.test(text)) return Number(text);
-  throw new InvalidArgumentError("a try is a number from 1.");
-}
-
-function sinceOption(text: string): number {
-  const sinceMs = parseSince(text, Date.now());
-  if (sinceMs === undefined) throw new InvalidArgumentError("Give a duration (90s, 5m, 2h, 1d) or an ISO time.");
-  return sinceMs;
 }

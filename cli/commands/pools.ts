@@ -1,11 +1,11 @@
 import { create, type MessageInitShape } from "@bufbuild/protobuf";
 import { durationFromMs } from "@bufbuild/protobuf/wkt";
-import { Command, InvalidArgumentError, Option } from "commander";
+import { Command, Option } from "commander";
 import { type Pool, PoolService, type PoolSettings, PoolSettingsSchema } from "../../proto/gen/millrace/v1/pool_pb.ts";
 import { from, MillraceError } from "../../shared/errors.ts";
-import { readDuration } from "../../shared/pipeline/duration.ts";
 import { type Connection, withConnection } from "../connection.ts";
 import { type ConnectionOptions, withConnectionOptions } from "../connection-options.ts";
+import { duration, namedValues, wholeNumber } from "../option-values.ts";
 import { processConsole } from "../output/console.ts";
 import { describePool, poolJson, poolTable } from "../output/describe-pool.ts";
 
@@ -26,7 +26,7 @@ interface SetOptions extends ScaleOptions {
   readonly joinTimeout?: number;
   readonly ephemeral?: boolean;
   readonly slots?: number;
-  readonly label?: readonly string[];
+  readonly label?: Readonly<Record<string, string>>;
 }
 
 const providerNames = ["static", "local-process", "exec"] as const;
@@ -53,13 +53,13 @@ export function poolsCommand(): Command {
     .option("--command <word...>", "of exec: the program on the coordinator's machine, and its first arguments")
     .option("--min <n>", "agents that are always there (default 0)", wholeNumber)
     .option("--max <n>", "never more agents than these (default: the same as --min)", wholeNumber)
-    .option("--target-wait <time>", "how long work may wait (default 1m)", parseTime)
-    .option("--idle-timeout <time>", "an agent that was not needed for so long goes (default 5m)", parseTime)
-    .option("--join-timeout <time>", "an agent that has not joined after so long is replaced (default 5m)", parseTime)
+    .option("--target-wait <time>", "how long work may wait (default 1m)", duration)
+    .option("--idle-timeout <time>", "an agent that was not needed for so long goes (default 5m)", duration)
+    .option("--join-timeout <time>", "an agent that has not joined after so long is replaced (default 5m)", duration)
     .option("--ephemeral", "each agent runs one task and ends")
     .option("--no-ephemeral", "agents run one task after the other")
     .option("--slots <n>", "tasks that each agent runs at a time (default 1)", wholeNumber)
-    .option("--label <name=value...>", "labels of its agents, besides pool; they replace those of before")
+    .option("--label <name=value...>", "labels of its agents, besides pool; they replace those of before", namedValues)
     .option("--json", "print one JSON object")
     .addHelpText(
       "after",
@@ -150,7 +150,7 @@ function changed(before: PoolSettings, options: SetOptions): MessageInitShape<ty
     ephemeral: options.ephemeral ?? before.ephemeral,
     slots: options.slots ?? before.slots,
     provider: providerOf(before, provider, command),
-    ...(label === undefined ? {} : { labels: Object.fromEntries(label.map(parseLabel)) }),
+    ...(label === undefined ? {} : { labels: { ...label } }),
     ...(targetWait === undefined ? {} : { targetWait: durationFromMs(targetWait) }),
     ...(idleTimeout === undefined ? {} : { idleTimeout: durationFromMs(idleTimeout) }),
     ...(joinTimeout === undefined ? {} : { joinTimeout: durationFromMs(joinTimeout) }),
@@ -174,21 +174,4 @@ function providerOf(
   if (name === "local-process") return { case: "localProcess", value: {} };
   if (name === "static" || provider.case === undefined) return { case: "static", value: {} };
   return provider;
-}
-
-function parseLabel(pair: string): [string, string] {
-  const at = pair.indexOf("=");
-  if (at > 0) return [pair.slice(0, at), pair.slice(at + 1)];
-  throw new MillraceError("invalid_argument", `--label ${pair}: give it as name=value`);
-}
-
-function wholeNumber(text: string): number {
-  if (/^\d{1,9}$/.test(text)) return Number(text);
-  throw new InvalidArgumentError("Give a whole number.");
-}
-
-function parseTime(text: string): number {
-  const reading = readDuration(text);
-  if ("value" in reading && reading.value >= 1_000) return reading.value;
-  throw new InvalidArgumentError("Give a time such as 30s, 10m or 2h.");
 }

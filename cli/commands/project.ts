@@ -1,12 +1,12 @@
 import { create, type MessageInitShape } from "@bufbuild/protobuf";
 import { durationFromMs } from "@bufbuild/protobuf/wkt";
-import { Command, InvalidArgumentError } from "commander";
+import { Command } from "commander";
 import { type Project, ProjectSchema } from "../../proto/gen/millrace/v1/event_pb.ts";
 import { type ProjectRecord, ProjectService } from "../../proto/gen/millrace/v1/project_pb.ts";
 import { MillraceError } from "../../shared/errors.ts";
-import { readDuration } from "../../shared/pipeline/duration.ts";
 import { withConnection } from "../connection.ts";
 import { type ConnectionOptions, withConnectionOptions } from "../connection-options.ts";
+import { duration, wholeNumber } from "../option-values.ts";
 import { processConsole } from "../output/console.ts";
 import { describeProject, projectJson, projectTable } from "../output/describe-project.ts";
 
@@ -76,9 +76,9 @@ function withSettings(command: Command): Command {
     .option("--quota-unfinished-runs <n>", "runs that have not finished; 0 is no bound", wholeNumber)
     .option("--quota-priority-max <n>", "the greatest priority of its tasks", wholeNumber)
     .option("--retention-runs <n>", "finished runs that are kept", wholeNumber)
-    .option("--retention-run-age <time>", "for how long they are, such as 90d", parseTime)
-    .option("--retention-log-age <time>", "for how long their logs are", parseTime)
-    .option("--retention-artifact-age <time>", "for how long their artifacts are", parseTime)
+    .option("--retention-run-age <time>", "for how long they are, such as 90d", duration)
+    .option("--retention-log-age <time>", "for how long their logs are", duration)
+    .option("--retention-artifact-age <time>", "for how long their artifacts are", duration)
     .option("--json", "print one JSON object");
 }
 
@@ -155,15 +155,4 @@ function changed(before: Project, options: SettingOptions): MessageInitShape<typ
       ...(retentionArtifactAge === undefined ? {} : { artifactAge: durationFromMs(retentionArtifactAge) }),
     },
   };
-}
-
-function wholeNumber(text: string): number {
-  if (/^\d{1,9}$/.test(text)) return Number(text);
-  throw new InvalidArgumentError("Give a whole number.");
-}
-
-function parseTime(text: string): number {
-  const reading = readDuration(text);
-  if ("value" in reading && reading.value > 0) return reading.value;
-  throw new InvalidArgumentError("Give a time such as 12h or 90d.");
 }

@@ -1,14 +1,14 @@
 import { durationFromMs } from "@bufbuild/protobuf/wkt";
-import { Command, InvalidArgumentError, Option } from "commander";
+import { Command, Option } from "commander";
 import {
   AdminService,
   type DescribeCoordinatorResponse,
   Role,
   type Token,
 } from "../../proto/gen/millrace/v1/admin_pb.ts";
-import { readDuration } from "../../shared/pipeline/duration.ts";
 import { withConnection } from "../connection.ts";
 import { type ConnectionOptions, withConnectionOptions } from "../connection-options.ts";
+import { duration } from "../option-values.ts";
 import { processConsole } from "../output/console.ts";
 import { timeOf } from "../output/labels.ts";
 import { table } from "../output/table.ts";
@@ -55,7 +55,7 @@ export function tokenCommand(): Command {
     .option(
       "--ttl <time>",
       "how long it lives, as 90s, 10m or 12h (default: 1h for an agent's, else until it is revoked)",
-      parseTtl,
+      duration,
     )
     .option("--pool <name>", "of an agent's token: the pool of the agent that it lets in (default: default)")
     .option("--ephemeral", "of an agent's token: the agent runs one task and ends")
@@ -153,10 +153,4 @@ async function revokeToken(name: string, options: TokenOptions): Promise<void> {
   await withConnection(options, ({ client }) => client(AdminService).revokeToken({ name }));
   if (options.json) return console.writeJson({ revoked: name });
   console.note(`${name} is revoked`);
-}
-
-function parseTtl(text: string): number {
-  const reading = readDuration(text);
-  if ("value" in reading && reading.value >= 1_000) return reading.value;
-  throw new InvalidArgumentError("Give a time such as 90s, 10m or 12h.");
 }

@@ -70,7 +70,10 @@ export interface CandidatesDeps {
   readonly onError: (error: unknown) => void;
 }
 
-/** A projection of the log. A decision waits until it has seen all that is on disk, so it is never behind. */
+/**
+ * Follows the log. It is not rebuilt like a projection: a run that was approved counts also when it was removed, and the log
+ * knows no more of it. A decision waits until it has seen all that is on disk, so it is never behind.
+ */
 export function approvedCandidates({ sqlite, store, clock, onError }: CandidatesDeps): Candidates & Component {
   const stopped = new AbortController();
   const moved = changes();
