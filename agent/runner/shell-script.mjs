@@ -6,7 +6,7 @@ const strangeVariables = ["PWD", "OLDPWD", "SHLVL"];
 /** @param {string} text */
 export const quoted = (text) => `'${text.replaceAll("'", `'\\''`)}'`;
 
-/** Variables that some shell does not let be set, or sets to what it likes; shared/shell-variables.ts has them, too. */
+/** Variables that some shell does not let be set, or sets to what it likes; shared/shell-variables.ts has them, too. @public a test compares them */
 export const ownVariables = Object.freeze([
   "OPTIND",
   "LINENO",

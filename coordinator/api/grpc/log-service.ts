@@ -18,6 +18,7 @@ import { merge } from "../../../shared/merge.ts";
 import type { Runs } from "../../delivery/run/runs.ts";
 import type { LogName, LogStore } from "../../farm/logs/log-store.ts";
 import { principalOf } from "../guard.ts";
+import { findTask } from "./find-task.ts";
 
 /** The output of one attempt; attempt 0 is the end of a task that left none of its own. */
 interface TaskLog {
@@ -261,14 +262,4 @@ function stateOf({ try: number, attempt }: Omit<Attempt, "task">, task: Task | u
   if (task.status === TaskStatus.CANCELLED) return "left";
   const isOpen = [TaskStatus.WAITING, TaskStatus.QUEUED, TaskStatus.RUNNING].some((status) => status === task.status);
   return isOpen ? "open" : "over";
-}
-
-/** By `stage/task`, or by `task` where that is unique. */
-function findTask(tasks: readonly Task[], { run, task: asked }: ReadLogRequest): Task {
-  const found = tasks.filter(({ stage, name }) => asked === `${stage}/${name}` || asked === name);
-  const [task] = found;
-  if (task !== undefined && found.length === 1) return task;
-  const names = (found.length > 1 ? found : tasks).map(({ stage, name }) => `${stage}/${name}`).join(", ");
-  const problem = found.length > 1 ? "is not unique: say which" : `is no task of ${run}`;
-  throw new MillraceError(found.length > 1 ? "invalid_argument" : "not_found", `"${asked}" ${problem} of ${names}`);
 }

@@ -21,6 +21,7 @@ import { limits } from "../../../shared/limits.ts";
 import type { Runs } from "../../delivery/run/runs.ts";
 import type { AgentRegistry } from "../../farm/agents/agent-registry.ts";
 import { principalOf } from "../guard.ts";
+import { findTask } from "./find-task.ts";
 
 export interface ShellServiceDeps {
   readonly runs: Pick<Runs, "get">;
@@ -140,15 +141,6 @@ async function placeOf({ runs, agents }: ShellServiceDeps, start: ShellStart) {
   if (agents.list().some(({ info }) => info.id === agent)) return { task, agent };
   const what = `the agent "${agent}" is not there; name another one that can execute ${name} with --agent`;
   throw new MillraceError("failed_precondition", what);
-}
-
-function findTask(tasks: readonly Task[], { run, task: asked }: ShellStart): Task {
-  const found = tasks.filter(({ stage, name }) => asked === `${stage}/${name}` || asked === name);
-  const [task] = found;
-  if (task !== undefined && found.length === 1) return task;
-  const names = (found.length > 1 ? found : tasks).map(({ stage, name }) => `${stage}/${name}`).join(", ");
-  const problem = found.length > 1 ? "is not unique: say which" : `is no task of ${run}`;
-  throw new MillraceError(found.length > 1 ? "invalid_argument" : "not_found", `"${asked}" ${problem} of ${names}`);
 }
 
 interface Offer {
