@@ -7,6 +7,7 @@ export function describeError(thrown: unknown): string {
   const error = from(thrown);
   const lines = [`millrace: ${error.message}`];
   for (const { field, description } of violationsOf(error)) {
+    if (field !== "" && error.message.includes(`${field}: `)) continue; // the message says it already
     lines.push(`  ${field === "" ? "" : `${field}: `}${description}`);
   }
   const advice = adviceFor(error);
