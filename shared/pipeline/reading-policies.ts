@@ -1,3 +1,4 @@
+import { constants } from "node:os";
 import { limits } from "../limits.ts";
 import type { Concurrency, GateField, RetryCause } from "./pipeline.ts";
 import type { Reading } from "./reading.ts";
@@ -10,7 +11,7 @@ const endings = ["any", "timeout", "out-of-memory", "output-missing"] as const;
 export function readRetryCause(text: string): Reading<RetryCause> {
   const exitCode = /^exit ([1-9]\d{0,2})$/.exec(text)?.[1];
   if (exitCode !== undefined && Number(exitCode) <= 255) return { value: { exitCode: Number(exitCode) } };
-  if (/^SIG[A-Z0-9]{2,12}$/.test(text)) return { value: { signal: text } };
+  if (Object.hasOwn(constants.signals, text)) return { value: { signal: text } };
   const ending = endings.find((word) => word === text);
   if (ending !== undefined) return { value: { ending } };
   return {

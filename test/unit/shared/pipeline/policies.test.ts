@@ -69,6 +69,7 @@ stages:
   it.each([
     ["retry: 11", 'must be a whole number from 0 to 10, not "11"'],
     ["retry: { on: [exit 0] }", 'is not an ending: "exit 0"'],
+    ["retry: { on: [SIGSEV] }", 'is not an ending: "SIGSEV"'],
     ["retry: { tims: 1 }", 'unknown key "tims" in a retry policy'],
     ["retry: { delay: 2h }", "is too long: 2h"],
     ["concurrency: a b", 'is not the name of a concurrency group: "a b"'],
