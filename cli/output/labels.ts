@@ -42,6 +42,7 @@ const waitCauses = new Map<WaitCause, string>([
   [WaitCause.SECRET, "a secret has no value"],
   [WaitCause.PAUSED, "the run is paused"],
   [WaitCause.RETRY_DELAY, "is tried again after a delay"],
+  [WaitCause.RERUN, "had ended, until somebody asked for it once more"],
 ]);
 const sandboxLevels = new Map<SandboxLevel, string>([
   [SandboxLevel.NONE, "none"],

@@ -153,7 +153,7 @@ function changeTask(tasks: ReadonlyMap<string, OpenTask>, { kind }: Event, atMs:
 /** It is wanted once more: until then it had ended, and from now on it waits for its needs until something else is said. */
 function reopen(task: OpenTask | undefined, atMs: number): void {
   if (task === undefined) return;
-  leave(task, atMs, task.endMs === undefined ? task.wait : WaitCause.RETRY_DELAY);
+  leave(task, atMs, task.endMs === undefined ? task.wait : WaitCause.RERUN);
   task.wait = WaitCause.NEEDS;
   task.skipped = false;
   task.endMs = undefined;

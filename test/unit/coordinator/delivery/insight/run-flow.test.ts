@@ -153,7 +153,7 @@ test("a run that is re-run is as long as until its last end, and no comment make
   const flow = runFlow("run_1", [...events, ...again], startMs + 1_000);
   expect(flow).toMatchObject({ leadTimeMs: 65n, status: RunStatus.SUCCEEDED });
   const [waited, ...tail] = shown(flow).slice(-4);
-  expect([waited, ...tail]).toEqual(["s/b process 5", "s/b RETRY_DELAY 40", "s/b PREPARING 2", "s/b process 7"]);
+  expect([waited, ...tail]).toEqual(["s/b process 5", "s/b RERUN 40", "s/b PREPARING 2", "s/b process 7"]);
   expectExact(flow);
 });
 
