@@ -142,5 +142,8 @@ function remarkOn(task: Task, nowMs: number): string {
   const allowed = task.status === TaskStatus.FAILED && task.allowFailure ? ", which is allowed" : "";
   const tries = task.try > 1 ? ` (try ${task.try})` : "";
   const again = task.attempts > 1 ? ` (attempt ${task.attempts})` : "";
-  return `${endingLabel(task.ending)}${allowed}${tries}${again}`.trim();
+  // Of an ending of several lines, the first says what it came to.
+  return endingLabel(task.ending)
+    .replace(/(:?\n|$)/, `${allowed}${tries}${again}$1`)
+    .trim();
 }
