@@ -10,7 +10,8 @@ export async function runMillrace(): Promise<void> {
   await runProgram(entries, process.argv.slice(2));
 }
 
-const entries: readonly CommandEntry[] = [
+/** Every command, in the order in which help lists them. */
+export const entries: readonly CommandEntry[] = [
   {
     name: "run",
     summary: "run the pipeline of a folder and follow it",
