@@ -6,8 +6,8 @@ const strangeVariables = ["PWD", "OLDPWD", "SHLVL"];
 /** @param {string} text */
 export const quoted = (text) => `'${text.replaceAll("'", `'\\''`)}'`;
 
-/** Variables that some shell does not let be set, or sets to what it likes; shared/shell-variables.ts has them, too. @public a test compares them */
-export const ownVariables = Object.freeze([
+/** Variables that some shell does not let be set, or sets to what it likes; shared/shell-variables.ts has them, too. */
+const ownVariables = [
   "OPTIND",
   "LINENO",
   "PPID",
@@ -18,7 +18,7 @@ export const ownVariables = Object.freeze([
   "BASH_VERSINFO",
   "SHLVL",
   "_",
-]);
+];
 
 /** Whether every shell passes it on as it is. @param {string} name */
 const isName = (name) => /^[A-Za-z_]\w*$/.test(name) && !ownVariables.includes(name);
@@ -44,6 +44,6 @@ export function becoming(command, environment) {
   const program = [...(lost.length === 0 ? [] : ["env", "--", ...lostAgain]), ...command];
   // As its last deed bash sets SHLVL and _ again, whatever was unset: another program must take them away.
   const cleaned = ["/usr/bin/env", "-u", "SHLVL", "-u", "_", "--", ...lostAgain, ...command];
-  const words = (/** @type {readonly string[]} */ all) => all.map(quoted).join(" ");
+  const words = (/** */ all) => all.map(quoted).join(" ");
   return `unset ${strangers.join(" ")}; [ -n "\${BASH_VERSION-}" ] && exec ${words(cleaned)}; exec ${words(program)}`;
 }
