@@ -6,7 +6,10 @@ const strangeVariables = ["PWD", "OLDPWD", "SHLVL"];
 /** @param {string} text */
 export const quoted = (text) => `'${text.replaceAll("'", `'\\''`)}'`;
 
-/** Variables that some shell does not let be set, or sets to what it likes; shared/shell-variables.ts has them, too. */
+/**
+ * Variables that some shell does not let be set, or sets to what it likes; shared/shell-variables.ts has them, too.
+ * @public A test compares the two.
+ */
 export const ownVariables = Object.freeze([
   "OPTIND",
   "LINENO",
