@@ -27,6 +27,8 @@ function valueOf(field: DescField, depth: number): JsonValue {
     case "enum":
       return field.enum.values.at(-1)?.name ?? 0;
     case "message":
+      // A wrapper is, as JSON, what is wrapped.
+      if (field.message.typeName === "google.protobuf.Int32Value") return field.number;
       return sampleJson(field.message, undefined, depth + 1);
     case "list": {
       if (field.listKind === "message") return [sampleJson(field.message, undefined, depth + 1)];
