@@ -124,11 +124,12 @@ export function agentPlaces({ agents, clock, used, pools, onChange }: AgentPlace
   }
 
   /** Whether an agent, busy or resting, could have it that has not said the contrary. */
-  function fitsAny({ requirement, unfit }: Execution): boolean {
+  function fitsAny({ requirement }: Execution): boolean {
+    const { avoids = [] } = requirement;
     return agents.list().some(({ state, info }) => {
       return (
         state === AgentState.ONLINE &&
-        !unfit.has(info.id) &&
+        !avoids.includes(info.id) &&
         satisfies(placeOf(info, { used: 0, standing: "open" }).labels, requirement)
       );
     });
@@ -183,7 +184,6 @@ export function agentPlaces({ agents, clock, used, pools, onChange }: AgentPlace
     failed(agentId, failure, execution) {
       if (failure.scope !== FailureScope.FARM) rest(agentId);
       if (failure.scope === FailureScope.AGENT) {
-        execution.unfit.add(agentId);
         execution.requirement = avoiding(execution.requirement, agentId);
       }
       return failedAttempt(failure, fitsAny(execution));

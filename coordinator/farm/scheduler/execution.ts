@@ -63,14 +63,15 @@ export interface Execution {
   readonly request: ExecutionRequest;
   /** Its place in the order of arrival, before and after every attempt. */
   readonly order: number;
-  /** Of its Action, less the agents that are unfit for it. */
+  /**
+   * Of its Action; it avoids the agents on which it would fail again, by their own word. A restart forgets those, which
+   * costs attempts at most.
+   */
   requirement: Requirement;
   /** Those who want its end. When the last one goes, it is cancelled. */
   readonly waiters: Set<Waiter>;
   phase: Phase;
   attempts: number;
-  /** Agents on which it would fail again, by their own word; lost with a restart, which costs attempts at most. */
-  readonly unfit: Set<string>;
   /** Nobody wants it any more. */
   cancelReason: string | undefined;
   /** What listeners were told last. */
@@ -88,8 +89,8 @@ export interface WaitReason {
 export interface Waiter {
   readonly request: ExecutionRequest;
   readonly execution: Execution;
-  /** Resolves when it is on disk. */
-  readonly stored: Promise<void>;
+  /** Resolves when it is on disk; gone when it is told: of 100,000 that wait, a promise each is 5 MB. */
+  stored: Promise<void> | undefined;
   /** It is on disk and knows how things stand: from now on it is told what happens. */
   isTold: boolean;
   /** Its end; of the execution, or its own when it went before. */
@@ -105,7 +106,6 @@ export function newExecution(request: ExecutionRequest, order: number): Executio
     waiters: new Set(),
     phase: { kind: "storing" },
     attempts: 0,
-    unfit: new Set(),
     cancelReason: undefined,
     wait: undefined,
   };

@@ -102,6 +102,7 @@ export class FarmScheduler implements Scheduler, Component {
       throw from(error, `storing the execution ${request.id}`);
     }
     waiter.isTold = true;
+    waiter.stored = undefined;
     if (!execution.waiters.has(waiter)) return; // it left meanwhile, and is told so when that is on disk
     if (execution.phase.kind !== "storing" || waiter.outcome !== undefined) this.#submitters.tell(waiter);
     else if (execution.cancelReason === undefined) this.#enqueue(execution);

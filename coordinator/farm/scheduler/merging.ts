@@ -1,6 +1,5 @@
 import type { Report } from "../../../proto/gen/millrace/v1/dispatch_pb.ts";
 import { EndingKind } from "../../../proto/gen/millrace/v1/event_pb.ts";
-import { digestKey } from "../../../shared/digest.ts";
 import { limits } from "../../../shared/limits.ts";
 import { type Execution, newExecution, type Waiter } from "./execution.ts";
 import type { Standing, StoredExecution } from "./execution-table.ts";
@@ -30,13 +29,13 @@ export function merging(): Merging {
   const waiters = new Map<string, Waiter>();
   /** By their own id. */
   const executions = new Map<string, Execution>();
-  /** Those that can be joined, by the digest of their Action. */
+  /** Those that can be joined, by the hash of their Action, which names it without its size. */
   const open = new Map<string, Execution>();
   /** Requirements in use, each once: most executions ask for the same as many others. */
   const requirements = new Map<string, Requirement>();
   let arrivals = 0;
 
-  function admit(request: ExecutionRequest, execution: Execution, stored: Promise<void>): Waiter {
+  function admit(request: ExecutionRequest, execution: Execution, stored: Promise<void> | undefined): Waiter {
     const outcome = execution.phase.kind === "finished" ? execution.phase.outcome : undefined;
     const waiter: Waiter = { request, execution, stored, isTold: false, outcome };
     waiters.set(request.id, waiter);
@@ -50,14 +49,14 @@ export function merging(): Merging {
     execution.requirement = requirements.get(requirement.key) ?? requirement;
     requirements.set(requirement.key, execution.requirement);
     executions.set(request.id, execution);
-    const key = digestKey(request.actionDigest);
-    if (isShareable(request) && !open.has(key)) open.set(key, execution);
+    const { hash } = request.actionDigest;
+    if (isShareable(request) && !open.has(hash)) open.set(hash, execution);
     return execution;
   }
 
   function close(execution: Execution): void {
-    const key = digestKey(execution.request.actionDigest);
-    if (open.get(key) === execution) open.delete(key);
+    const { hash } = execution.request.actionDigest;
+    if (open.get(hash) === execution) open.delete(hash);
   }
 
   function restoreOne(row: StoredExecution): void {
@@ -71,7 +70,7 @@ export function merging(): Merging {
       if (!isAlone) add(execution);
     }
     const isOwn = execution.request.id === request.id;
-    const waiter = admit(isOwn ? execution.request : packed(request), execution, Promise.resolve());
+    const waiter = admit(isOwn ? execution.request : packed(request), execution, undefined);
     waiter.isTold = true;
     waiter.outcome = outcome;
   }
@@ -83,7 +82,7 @@ export function merging(): Merging {
       for (const [id, { outcome }] of waiters) if (outcome !== undefined) yield id;
     },
     join(request, store) {
-      const shared = isShareable(request) ? open.get(digestKey(request.actionDigest)) : undefined;
+      const shared = isShareable(request) ? open.get(request.actionDigest.hash) : undefined;
       const kept = packed(request);
       const execution = shared ?? add(newExecution(kept, arrivals++));
       return admit(kept, execution, store(execution));
