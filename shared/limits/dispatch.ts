@@ -10,6 +10,8 @@ export const dispatchLimits = {
   reportTimeoutMs: 5_000,
   /** Between heartbeats of an agent. */
   heartbeatIntervalMs: 2_000,
+  /** Heartbeats that come within this time are answered together. */
+  heartbeatAnswersMs: 20,
   /** An agent that is silent for this long is lost; `coordinator --lease` sets another, and the heartbeats follow it. */
   leaseMs: 10_000,
   /** The shortest lease that can be set: five heartbeats, each with time to be answered on a busy machine. */

@@ -25,6 +25,7 @@ import { limits } from "../../../shared/limits.ts";
 import type { SchemaPart, Sqlite } from "../../../shared/sqlite/sqlite.ts";
 import type { AgentChange, AgentRecord, AgentRegistry } from "./agent-registry.ts";
 import { type Started, startedNow } from "./agent-starts.ts";
+import { together } from "./together.ts";
 
 export const agentSchema: SchemaPart = {
   name: "agents",
@@ -86,6 +87,7 @@ export function busAgentRegistry(deps: BusAgentRegistryDeps): AgentRegistry & Co
   const agents = new Map<string, Entry>();
   const listeners = new Set<(change: AgentChange) => void>();
   const ends: (() => void)[] = [];
+  const answerSoon = together(clock, limits.heartbeatAnswersMs);
   let busUp = false;
   let lastCheckMs = clock.monotonicMs();
   let cancelCheck = (): void => {};
@@ -149,7 +151,7 @@ export function busAgentRegistry(deps: BusAgentRegistryDeps): AgentRegistry & Co
     if (agent === undefined || agent.info.session !== heartbeat.session) {
       return sayRejoin(heartbeat.agentId);
     }
-    answer();
+    answerSoon(answer);
     const wasAway = agent.state === AgentState.LOST || !agent.heard;
     agent.state = heartbeat.draining || agent.draining ? AgentState.DRAINING : AgentState.ONLINE;
     if (heartbeat.draining !== agent.draining) sayDrain(agent);
