@@ -4,6 +4,7 @@ import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { connectNatsBus } from "../shared/bus/nats-bus.ts";
+import { coordinatorFlags } from "../shared/process-shape.ts";
 import { type Figure, type Measured, must, quantile } from "./bench.ts";
 import { killed, startNats } from "./nats.ts";
 import { decisionCostsUs } from "./scale/decisions.ts";
@@ -142,7 +143,9 @@ async function withStage<T>(use: (stage: Stage) => Promise<T>): Promise<T> {
   closing.defer(() => nats.stop());
   const { url, user, password } = nats;
   const options: FarmProcessOptions = { nats: { url, user, password }, folder };
-  const farm = fork(join(import.meta.dirname, "scale/farm-process.ts"), [JSON.stringify(options)], { execArgv: [] });
+  const farm = fork(join(import.meta.dirname, "scale/farm-process.ts"), [JSON.stringify(options)], {
+    execArgv: [...coordinatorFlags],
+  });
   closing.defer(() => killed(farm));
   await once(farm, "message");
   const buses = await Promise.all(

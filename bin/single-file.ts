@@ -3,7 +3,7 @@
 import { createRequire } from "node:module";
 import { dirname } from "node:path";
 import { Script, constants as vm } from "node:vm";
-import { agentEnvironment, agentFlags } from "../shared/agent-process.ts";
+import { agentEnvironment, agentFlags, coordinatorFlags } from "../shared/process-shape.ts";
 import { asset, assetNames, nodeOptions, runnerRole, textAsset } from "../shared/single-file.ts";
 
 function start(): void {
@@ -13,13 +13,18 @@ function start(): void {
     void load(textAsset(assetNames.runner));
     return;
   }
-  // The heap's shape is fixed when a process starts. A child of ours has a channel, which would not live through this,
-  // and its flags already.
-  if (role === "agent" && !process.execArgv.includes(agentFlags[0] ?? "") && process.send === undefined) {
-    const args = [process.execPath, ...nodeOptions(agentFlags), ...process.argv.slice(2)];
-    process.execve?.(process.execPath, args, agentEnvironment(process.env));
-  }
+  if (role === "agent") restartWith(agentFlags, agentEnvironment(process.env));
+  if (role === "coordinator") restartWith(coordinatorFlags, process.env);
   run();
+}
+
+/**
+ * The heap's shape is fixed when a process starts. Returns when it has that shape already, or is a child of ours: that has a
+ * channel, which would not live through this, and its flags.
+ */
+function restartWith(flags: readonly string[], env: NodeJS.ProcessEnv): void {
+  if (flags.every((flag) => process.execArgv.includes(flag)) || process.send !== undefined) return;
+  process.execve?.(process.execPath, [process.execPath, ...nodeOptions(flags), ...process.argv.slice(2)], env);
 }
 
 /** A module without a file. A failure ends the process as it would end Node. */

@@ -1,10 +1,10 @@
 import { randomBytes } from "node:crypto";
 import { arch, platform } from "node:os";
 import { join } from "node:path";
-import { agentEnvironment, agentFlags } from "../shared/agent-process.ts";
 import type { Clock } from "../shared/clock.ts";
 import { MillraceError } from "../shared/errors.ts";
 import { poolLimits } from "../shared/limits/pools.ts";
+import { agentEnvironment, agentFlags } from "../shared/process-shape.ts";
 import { formatToken } from "../shared/rpc/token.ts";
 import { ownProgram } from "../shared/single-file.ts";
 import type { Sqlite } from "../shared/sqlite/sqlite.ts";

@@ -1,10 +1,10 @@
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
-import { agentEnvironment, agentFlags } from "../../shared/agent-process.ts";
 import { from, MillraceError } from "../../shared/errors.ts";
 import { nestingOf } from "../../shared/nesting.ts";
 import { hostPort, isAnyAddress, localHost } from "../../shared/network-address.ts";
 import { writePrivateFile } from "../../shared/private-file.ts";
+import { agentEnvironment, agentFlags, coordinatorFlags } from "../../shared/process-shape.ts";
 import type { OwnProgram } from "../../shared/single-file.ts";
 import { lockFolder } from "../../shared/sqlite/folder-lock.ts";
 import { chooseServerTls } from "../../shared/tls/choose-server-tls.ts";
@@ -121,14 +121,16 @@ async function startParts(options: FarmOptions, groups: Child<unknown>[][]) {
   const coordinator = superviseChild(
     {
       name: "coordinator",
-      command: () =>
-        ownCommand(options, [
+      command: () => {
+        const args = [
           ...["coordinator", "--data", coordinatorDir, "--host", host, ...faces.flags, ...nats.flags],
           ...["--grpc-port", String(grpcPort), "--http-port", String(httpPort), "--nats", nats.url],
           ...(options.dist === undefined ? [] : ["--dist", options.dist]),
           ...(options.coordinatorArgs ?? []),
           "--json",
-        ]),
+        ];
+        return ownCommand(options, args, coordinatorFlags);
+      },
       readyFrom: readyCoordinator,
     },
     childOptions,
@@ -250,7 +252,7 @@ async function startNats(
   };
 }
 
-function ownCommand(options: FarmOptions, args: readonly string[], flags: readonly string[] = []): ChildCommand {
+function ownCommand(options: FarmOptions, args: readonly string[], flags: readonly string[]): ChildCommand {
   const self = options.self(flags);
   return { file: self.file, args: [...self.args, ...args], channel: true };
 }
