@@ -1847,7 +1847,8 @@ export const RunService: GenService<{
    * missing, the first of them when there are many: FindMissingBlobs tells all. Whatever a client sent before need not be
    * asked about as long as this is not refused.
    * With `git` it answers when an agent has imported the commit: INVALID_ARGUMENT when there is no such commit, the
-   * repository does not let us in, or it holds what no source tree can, UNAVAILABLE when it cannot be reached.
+   * repository does not let us in, or it holds what no source tree can, FAILED_PRECONDITION when it could not be reached in
+   * several tries. When the coordinator goes away meanwhile, ask again with the same idempotency key.
    *
    * @generated from rpc millrace.v1.RunService.SubmitRun
    */
