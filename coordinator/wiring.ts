@@ -148,7 +148,7 @@ export async function startCoordinator(config: CoordinatorConfig, log: Logger): 
     const shared = { data: config.data, sqlite, store, fingerprint, clock, environments, enrolmentTokens, onError };
     const { tokens, projects, candidates, ...access } = await wireAccess({ ...shared, secrets, runs: () => runs });
     const summaries = runSummaries({ sqlite, store, clock, onError });
-    const meters = metrics({ scheduler: () => scheduler.stats(), agents });
+    const meters = metrics({ scheduler: () => scheduler.stats(), agents, runs: () => runs.active() });
     const pinning = turns();
     const runs: RunEngine = new RunEngine({
       ...{ store, summaries, cas, actionCache, scheduler, environments, projects, candidates, secrets, clock, pinning },

@@ -4,6 +4,7 @@ import { MillraceError } from "../../shared/errors.ts";
 import { limits } from "../../shared/limits.ts";
 import { withConnection } from "../connection.ts";
 import { type ConnectionOptions, withConnectionOptions } from "../connection-options.ts";
+import { awayRemark } from "../follow/resumed.ts";
 import { readRunLog } from "../follow/run-streams.ts";
 import { numberFromOne, since } from "../option-values.ts";
 import { type Console, processConsole } from "../output/console.ts";
@@ -49,7 +50,7 @@ async function printLogs(name: string, task: string | undefined, options: LogsOp
       ...(options.try === undefined ? {} : { try: options.try }),
       follow: options.follow === true,
       signal: new AbortController().signal,
-      onInterruption: (error) => console.note(`the coordinator is away (${error.message}); trying again`),
+      onInterruption: (error) => console.note(awayRemark(error)),
     });
     for await (const chunk of chunks) {
       if (!chunk.finish && (timeOf(chunk.time) ?? Number.POSITIVE_INFINITY) < (options.since ?? 0)) continue;

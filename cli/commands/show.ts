@@ -20,7 +20,7 @@ import {
 } from "../output/labels.ts";
 import { runDetailJson, runSummaryJson } from "../output/run-json.ts";
 import { allowedFailures, formatTaskDuration } from "../output/run-summary.ts";
-import { safeText } from "../output/safe-text.ts";
+import { indentedText, safeText } from "../output/safe-text.ts";
 import { table } from "../output/table.ts";
 import { parseRunName } from "../run-name.ts";
 
@@ -92,7 +92,7 @@ function wordOf(value: string): string {
 function pauseLine({ name, pause }: Run, colors: Colors, nowMs: number): string {
   if (pause === undefined) return "";
   const since = formatAgo(timeOf(pause.time) ?? nowMs, nowMs);
-  const why = pause.reason === "" ? "" : `: ${safeText(pause.reason)}`;
+  const why = pause.reason === "" ? "" : `: ${indentedText(pause.reason)}`;
   return colors.yellow(`paused by ${pause.principal}, ${since}${why}; it goes on with \`millrace resume ${name}\`\n`);
 }
 
@@ -102,7 +102,7 @@ function triesTable({ name, tasks }: Run): string {
     tries.map((it) => {
       const log = it.executionId === "" ? "" : `millrace logs ${name} ${stage}/${task} --try ${it.try}`;
       const status = taskStatusLabel(it.status);
-      return [`${stage}/${task}`, String(it.try), status, it.agent, endingLabel(it.ending), log];
+      return [`${stage}/${task}`, String(it.try), status, it.agent, safeText(endingLabel(it.ending)), log];
     }),
   );
   return rows.length === 0 ? "" : `\n${table(["TASK BEFORE", "TRY", "STATUS", "AGENT", "", "LOG"], rows)}`;
@@ -111,7 +111,7 @@ function triesTable({ name, tasks }: Run): string {
 function commentLines({ comments }: Run, colors: Colors, nowMs: number): string {
   const said = comments.map(({ task, text, principal, time }) => {
     const about = task === "" ? "" : ` on ${task}`;
-    return `\n${colors.dim(`${principal}${about}, ${formatAgo(timeOf(time) ?? nowMs, nowMs)}:`)} ${safeText(text).replaceAll("\n", "\n  ")}\n`;
+    return `\n${colors.dim(`${principal}${about}, ${formatAgo(timeOf(time) ?? nowMs, nowMs)}:`)} ${indentedText(text)}\n`;
   });
   return said.join("");
 }
@@ -143,7 +143,7 @@ function remarkOn(task: Task, nowMs: number): string {
   const tries = task.try > 1 ? ` (try ${task.try})` : "";
   const again = task.attempts > 1 ? ` (attempt ${task.attempts})` : "";
   // Of an ending of several lines, the first says what it came to.
-  return endingLabel(task.ending)
+  return safeText(endingLabel(task.ending))
     .replace(/(:?\n|$)/, `${allowed}${tries}${again}$1`)
     .trim();
 }

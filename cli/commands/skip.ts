@@ -17,7 +17,7 @@ export function skipCommand(): Command {
         "skipped by operators and admins.",
     )
     .argument("<run>", "the run, as 12 or run_12")
-    .argument("<task>", "the task, as stage/task or task")
+    .argument("<task>", "the task, as stage/task or task; of one with variants, all that no agent has")
     .option("--reason <text>", "shown to all who look at the run")
     .option("--json", "print one JSON object")
     .addHelpText("after", '\nExample:\n  $ millrace skip 12 verify/load --reason "the load generator is down"')
@@ -27,7 +27,11 @@ export function skipCommand(): Command {
 async function skipTask(name: string, task: string, options: SkipOptions): Promise<void> {
   const console = processConsole();
   const run = parseRunName(name);
-  await withConnection(options, ({ runs }) => runs.skipTask({ run, task, reason: options.reason ?? "" }));
-  if (options.json) return console.writeJson({ run, task, skipped: true });
-  console.note(`skipped ${task} of ${run}`);
+  const reason = options.reason ?? "";
+  const { tasks, running } = await withConnection(options, ({ runs }) => runs.skipTask({ run, task, reason }));
+  if (options.json) return console.writeJson({ run, task, skipped: true, tasks, running });
+  // A coordinator from before knows no variants, and names nothing.
+  const names = tasks.length === 0 ? task : tasks.join(", ");
+  console.note(`skipped ${names} of ${run}`);
+  if (running.length > 0) console.note(`agents have ${running.join(", ")}: only what no agent has can be skipped`);
 }

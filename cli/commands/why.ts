@@ -10,7 +10,7 @@ import { processConsole } from "../output/console.ts";
 import { describeWaits } from "../output/describe-waits.ts";
 import { counted } from "../output/format.ts";
 import { runStatusLabel, taskStatusLabel, timeOf } from "../output/labels.ts";
-import { safeText } from "../output/safe-text.ts";
+import { indentedText } from "../output/safe-text.ts";
 import { parseRunName } from "../run-name.ts";
 import { isQueued, type QueueAnswer, reasonsOf } from "../wait-reasons.ts";
 
@@ -73,7 +73,7 @@ function taskOf(run: Run, asked: string): Task {
 
 function nothingWaits(run: Run, task: Task | undefined): string {
   if (task !== undefined) {
-    const ended = task.skipReason === "" ? "" : `: ${safeText(task.skipReason)}`;
+    const ended = task.skipReason === "" ? "" : `: ${indentedText(task.skipReason)}`;
     return `${idOf(task)} of ${run.name} does not wait: it is ${taskStatusLabel(task.status)}${ended}\n`;
   }
   const running = run.tasks.filter((one) => one.status === TaskStatus.RUNNING).length;

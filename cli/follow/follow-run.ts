@@ -2,6 +2,7 @@ import { setTimeout as delay } from "node:timers/promises";
 import { from, MillraceError } from "../../shared/errors.ts";
 import { limits } from "../../shared/limits.ts";
 import type { Connection } from "../connection.ts";
+import { awayRemark } from "./resumed.ts";
 import { readRunLog, watchRun } from "./run-streams.ts";
 import type { RunView } from "./run-view.ts";
 
@@ -29,7 +30,7 @@ export async function followRun(connection: Connection, options: FollowRunOption
   };
   let lastOutputMs = performance.now();
   const onInterruption = (error: MillraceError) => {
-    void inTurn(() => view.remark(`the coordinator is away (${error.message}); trying again`));
+    void inTurn(() => view.remark(awayRemark(error)));
   };
 
   const output = async () => {

@@ -3,12 +3,14 @@ import { from, isTransient, MillraceError } from "../../shared/errors.ts";
 import { limits } from "../../shared/limits.ts";
 
 export interface ResumeOptions<T> {
-  /** For messages: "following run_12". */
-  readonly doing: string;
+  /** For messages: "following run_12". None where the other side says what it was doing. */
+  readonly doing?: string;
   /** Opens the stream where the last one broke off, and gives only what is new. */
   open(signal: AbortSignal): AsyncIterable<T>;
   /** Asked when the stream ended by itself: whether that was its real end, or the server went away politely. */
   complete(): boolean | Promise<boolean>;
+  /** Asked at a failure: nobody waits for a server that was never there. Default: it was, for it has answered before. */
+  isKnown?(): boolean;
   readonly signal: AbortSignal;
   /** Told once for each outage. */
   onInterruption?(error: MillraceError): void;
@@ -37,7 +39,8 @@ export async function* resumed<T>(options: ResumeOptions<T>): AsyncGenerator<T> 
       failure = from(error);
       // Cancelled, and not by us: a coordinator that stops in good order cuts its streams like that.
       const isOutage = isTransient(failure) || failure.code === "canceled";
-      if (options.signal.aborted || !isOutage) throw from(error, options.doing);
+      const isKnown = options.isKnown?.() ?? true;
+      if (options.signal.aborted || !isOutage || !isKnown) throw from(error, options.doing);
     } finally {
       attempt.abort();
     }
@@ -51,6 +54,11 @@ export async function* resumed<T>(options: ResumeOptions<T>): AsyncGenerator<T> 
     await delay(retryDelayMs(retries), undefined, { signal: options.signal });
     retries += 1;
   }
+}
+
+/** For a person, of an interruption. */
+export function awayRemark({ message }: MillraceError): string {
+  return `the coordinator is away (${message}); trying again`;
 }
 
 /** Doubling pauses up to a bound, half of each random, so that many followers do not come back at once. */

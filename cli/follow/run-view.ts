@@ -7,7 +7,7 @@ import { formatDuration } from "../output/format.ts";
 import { endingLabel, gapLabel, millisOf, paintStatus, taskStatusLabel, waitCauseLabel } from "../output/labels.ts";
 import { type LineSplitter, lineSplitter } from "../output/line-splitter.ts";
 import { decisionLabel } from "../output/run-json.ts";
-import { safeText } from "../output/safe-text.ts";
+import { indentedText, safeText } from "../output/safe-text.ts";
 import { spinner, statusLine } from "../output/status-line.ts";
 import { taskPrefixes } from "../output/task-prefix.ts";
 import { runProgress } from "./run-progress.ts";
@@ -78,7 +78,7 @@ export function runView(console: Console, startedMs = performance.now()): RunVie
       case "taskWaiting":
         if (needsAttention(kind.value.wait?.cause)) {
           const { cause, detail } = kind.value.wait ?? { cause: WaitCause.UNSPECIFIED, detail: "" };
-          const text = `waits: ${waitCauseLabel(cause)}${detail === "" ? "" : `: ${detail}`}`;
+          const text = `waits: ${waitCauseLabel(cause)}${detail === "" ? "" : `: ${indentedText(detail)}`}`;
           await line.write(`${prefix(kind.value.task)}${colors.yellow(text)}\n`);
         }
         break;
@@ -94,7 +94,7 @@ export function runView(console: Console, startedMs = performance.now()): RunVie
         logged.set(task, noOutput);
         const who = timedOut ? "by its time-out" : `by ${event.principal}`;
         await line.write(
-          `${prefix(task)}${decisionLabel(decision)} ${who}${comment === "" ? "" : `: ${safeText(comment)}`}\n`,
+          `${prefix(task)}${decisionLabel(decision)} ${who}${comment === "" ? "" : `: ${indentedText(comment)}`}\n`,
         );
         break;
       }
@@ -105,26 +105,26 @@ export function runView(console: Console, startedMs = performance.now()): RunVie
         const tookMs = millisOf(duration);
         const took = cached ? " from the cache" : tookMs === undefined ? "" : ` in ${formatDuration(tookMs)}`;
         const why = status === TaskStatus.CANCELLED ? (ending?.detail ?? "") : endingLabel(ending);
-        const text = `${paintStatus(colors, taskStatusLabel(status))}${why === "" ? "" : `: ${why}`}`;
+        const text = `${paintStatus(colors, taskStatusLabel(status))}${why === "" ? "" : `: ${indentedText(why)}`}`;
         await conclude(task, `${text}${colors.dim(took)}`);
         break;
       }
       case "taskSkipped":
-        await line.write(`${prefix(kind.value.task)}${colors.dim(`skipped: ${kind.value.reason}`)}\n`);
+        await line.write(`${prefix(kind.value.task)}${colors.dim(`skipped: ${indentedText(kind.value.reason)}`)}\n`);
         break;
       case "taskRetried": {
         const { task, ending, try: number } = kind.value;
-        await line.write(`${prefix(task)}${colors.yellow(`${endingLabel(ending)}; try ${number} follows`)}\n`);
+        await line.write(
+          `${prefix(task)}${colors.yellow(`${indentedText(endingLabel(ending))}; try ${number} follows`)}\n`,
+        );
         break;
       }
       case "tasksReopened":
       case "runPaused":
       case "runResumed":
       case "runCommented":
-        await line.write(`${colors.yellow(safeText(steeringLine(event)))}\n`);
-        break;
       case "runCancelRequested":
-        await line.write(`${colors.yellow(`cancelling${kind.value.reason === "" ? "" : `: ${kind.value.reason}`}`)}\n`);
+        await line.write(`${colors.yellow(indentedText(steeringLine(event)))}\n`);
         break;
       default: // The other kinds are not for the eyes of a person.
     }
@@ -178,6 +178,8 @@ function steeringLine({ kind, principal }: Event): string {
       return `once more, asked for by ${principal}: ${kind.value.tasks.join(", ")}`;
     case "runPaused":
       return `paused by ${principal}${kind.value.reason === "" ? "" : `: ${kind.value.reason}`}`;
+    case "runCancelRequested":
+      return `cancelling${kind.value.reason === "" ? "" : `: ${kind.value.reason}`}`;
     case "runResumed":
       return `resumed by ${principal}`;
     case "runCommented":

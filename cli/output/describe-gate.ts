@@ -4,7 +4,7 @@ import type { Colors } from "./console.ts";
 import { formatAgo, formatDuration } from "./format.ts";
 import { timeOf } from "./labels.ts";
 import { decisionLabel } from "./run-json.ts";
-import { safeText } from "./safe-text.ts";
+import { indentedText, safeText } from "./safe-text.ts";
 import { table } from "./table.ts";
 
 export interface DescribeGateOptions {
@@ -54,7 +54,10 @@ function describeField({ title, options, required }: GateField): string {
 function describeVote({ principal, time, comment, fields }: GateVote, nowMs: number): string {
   const said = comment === "" ? "" : `: ${comment}`;
   const filled = Object.entries(fields).map(([name, value]) => `, ${name}=${value}`);
-  return safeText(`approved by ${principal}, ${formatAgo(timeOf(time) ?? nowMs, nowMs)}${said}${filled.join("")}`);
+  return indentedText(
+    `approved by ${principal}, ${formatAgo(timeOf(time) ?? nowMs, nowMs)}${said}${filled.join("")}`,
+    4,
+  );
 }
 
 function remaining(
@@ -69,6 +72,6 @@ function remaining(
 function decision({ decided, decidedBy, decideTime }: Gate, nowMs: number): string {
   if (decided === undefined) return "";
   const who = decided.timedOut ? "by its time-out" : `by ${decidedBy}`;
-  const comment = decided.comment === "" ? "" : `: ${safeText(decided.comment)}`;
+  const comment = decided.comment === "" ? "" : `: ${indentedText(decided.comment, 4)}`;
   return `decided: ${decisionLabel(decided.decision)} ${who}, ${formatAgo(timeOf(decideTime) ?? nowMs, nowMs)}${comment}`;
 }

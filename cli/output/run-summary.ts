@@ -4,6 +4,7 @@ import type { Colors } from "./console.ts";
 import { counted, formatDuration } from "./format.ts";
 import { endingLabel, millisOf, paintStatus, taskStatusLabel } from "./labels.ts";
 import { runSummaryJson } from "./run-json.ts";
+import { safeText } from "./safe-text.ts";
 import { table } from "./table.ts";
 
 /** Rows of a summary; of a larger run only what did not succeed is listed. */
@@ -21,7 +22,7 @@ export function runSummary(run: Run, colors: Colors): string {
       task.cached ? "cached" : "",
       formatTaskDuration(task),
       task.agent,
-      task.skipReason === "" ? endingLabel(task.ending) : task.skipReason,
+      safeText(task.skipReason === "" ? endingLabel(task.ending) : task.skipReason),
     ]);
   const left = run.tasks.length - rows.length;
   const more = left === 0 ? "" : colors.dim(`and ${counted(left, "more task")}; all: millrace show ${run.name}\n`);

@@ -6,6 +6,14 @@ export function safeText(line: string): string {
   return line.replace(unsafe, (match) => (sgr.test(match) ? match : ""));
 }
 
+/**
+ * What a person or a program says, within a line of ours. What goes on stands further in, so that it passes for no other
+ * line of ours.
+ */
+export function indentedText(text: string, columns = 2): string {
+  return safeText(text).replaceAll("\n", `\n${" ".repeat(columns)}`);
+}
+
 /** Select Graphic Rendition: colours and weights. */
 const sgr = /^\u001b\[[0-9;:]*m$/;
 

@@ -46,7 +46,7 @@ export const dispatchLimits = {
   operationLeaseLookMs: 1_000,
   /** Heartbeat intervals of grace after the bus or our own loop stood still. */
   graceHeartbeats: 3,
-  /** Our own loop stood still when a timer of one heartbeat comes this much late. */
+  /** Our own loop stood still when the timer of a look for silent agents comes this much late. */
   stallMs: 1_000,
   /** Placements of one execution after agents were lost or refused; on a budget of its own. */
   infrastructureAttempts: 4,

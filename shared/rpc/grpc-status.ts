@@ -57,7 +57,9 @@ export function grpcStatusOf(error: unknown, trailer: Headers): Error & StatusOb
 
 /** What a client of grpc-js caught, as the error of Connect, details included. */
 export function connectErrorOf(error: ServiceError): ConnectError {
-  const failure = new ConnectError(error.details || error.message, codeOf(error), undefined, undefined, error);
+  // grpc-js tells what it found out about the name, also when that was nothing.
+  const message = (error.details || error.message).replace(/ Resolution note: $/, "");
+  const failure = new ConnectError(message, codeOf(error), undefined, undefined, error);
   const packed = error.metadata?.get(detailsKey)[0];
   if (packed instanceof Uint8Array) {
     failure.details = fromBinary(StatusSchema, packed).details.map((detail) => ({

@@ -142,15 +142,17 @@ describe("an import that is struck", () => {
     expect((await farm.cli(["runs", "--json"])).stdout).not.toContain("run_1");
   });
 
-  test("its coordinator is killed: nothing of it remains, and the next one goes well", async () => {
+  test("its coordinator is killed: the next start is asked for it again, and nothing of the first one remains", async () => {
     const { repository, release } = await heldRepository();
     const cli = farm.startCli(["run", "--git", repository.url]);
     await cli.line(/agent-. fetches/);
     process.kill(pidOf(farm, "coordinator"), "SIGKILL");
-    expect((await cli.result).status).toBe(3);
-    await vi.waitFor(idle, patience);
+    await cli.line(/the coordinator is away/);
     release();
-    expect(await farm.cli(["run", "--git", repository.url])).toMatchObject({ status: 0 });
+    const { status, stdout, stderr } = await cli.result;
+    expect({ status, stderr }).toMatchObject({ status: 0, stderr: expect.stringContaining("submitted as run_1") });
+    expect(stdout).toContain("one");
+    await vi.waitFor(idle, patience);
     expect((await farm.cli(["runs", "--json"])).stdout).not.toContain("run_2");
   });
 

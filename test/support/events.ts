@@ -5,12 +5,12 @@ import type { Clients } from "./coordinator.ts";
 export async function eventOf(
   { runs }: Pick<Clients, "runs">,
   run: string,
-  fits: (kind: Event["kind"]) => boolean,
+  fits: (kind: Event["kind"], event: Event) => boolean,
 ): Promise<Event> {
   const reading = new AbortController();
   try {
     for await (const { event } of runs.watchRun({ run }, { signal: reading.signal })) {
-      if (event !== undefined && fits(event.kind)) return event;
+      if (event !== undefined && fits(event.kind, event)) return event;
     }
   } finally {
     reading.abort();

@@ -3,6 +3,8 @@ import fc from "fast-check";
 import type { RunCommand } from "../../coordinator/delivery/run/run-command.ts";
 import {
   ArtifactUseSchema,
+  type ConcurrencyGroup,
+  ConcurrencyGroupSchema,
   EndingKind,
   ManualGateSchema,
   type PlannedTask,
@@ -13,6 +15,7 @@ import { end, exit, plannedTask, start, submit } from "./story.ts";
 /** A plan, and what is said about it in this order; much of it makes no sense when it comes, as in life. */
 export interface RandomStory {
   readonly tasks: readonly PlannedTask[];
+  readonly concurrency: ConcurrencyGroup | undefined;
   readonly commands: readonly RunCommand[];
 }
 
@@ -63,6 +66,7 @@ export const randomStories: fc.Arbitrary<RandomStory> = plans.chain((tasks) => {
     name.map((task): RunCommand => ({ kind: "wait", task: `s/${task}`, cause: WaitCause.AGENTS_BUSY, detail: "" })),
     name.map((task): RunCommand => ({ kind: "hold-back", task: `s/${task}` })),
     name.map((task): RunCommand => ({ kind: "retry-due", task: `s/${task}` })),
+    name.map((task): RunCommand => ({ kind: "open-gate", task: `s/${task}` })),
     name.map((task): RunCommand => ({ kind: "gate-timeout", task: `s/${task}` })),
     name.map((task): RunCommand => ({ kind: "skip", task, reason: "", by: admin })),
     asked.chain((some) =>
@@ -79,5 +83,6 @@ export const randomStories: fc.Arbitrary<RandomStory> = plans.chain((tasks) => {
       ] as const),
     ),
   );
-  return fc.record({ tasks: fc.constant(tasks), commands: fc.array(command, { maxLength: 80 }) });
+  const concurrency = fc.option(fc.constant(create(ConcurrencyGroupSchema, { name: "main" })), { nil: undefined });
+  return fc.record({ tasks: fc.constant(tasks), concurrency, commands: fc.array(command, { maxLength: 80 }) });
 });

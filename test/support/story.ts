@@ -5,6 +5,7 @@ import type { Origin, RunCommand } from "../../coordinator/delivery/run/run-comm
 import { emptyRun, type RunState } from "../../coordinator/delivery/run/run-state.ts";
 import type { TaskState } from "../../coordinator/delivery/run/task-state.ts";
 import {
+  type ConcurrencyGroup,
   EndingKind,
   type Event,
   type PlannedTask,
@@ -35,8 +36,8 @@ export function plannedTask(name: string, needs: readonly string[] = [], more: P
   return create(PlannedTaskSchema, { stage: "s", name, needs: needs.map((need) => `s/${need}`), ...more });
 }
 
-/** A run of these tasks, just requested by `token:anna`. */
-export function startStory(tasks: readonly PlannedTask[]): Story {
+/** A run of these tasks, just requested by `token:anna`; as a whole it may be in a group. */
+export function startStory(tasks: readonly PlannedTask[], concurrency?: ConcurrencyGroup): Story {
   const state = emptyRun("run_1");
   const events: Event[] = [];
   const story: Story = {
@@ -58,7 +59,7 @@ export function startStory(tasks: readonly PlannedTask[]): Story {
       [...state.tasks.values()].map(({ wait }) => (wait === undefined ? undefined : waitCauseCode(wait.cause))),
   };
   const asked = { kind: "request", pipeline: "p", pipelinePath: "millrace.yaml", idempotencyKey: "" } as const;
-  story.do({ ...asked, source: digest, tasks });
+  story.do({ ...asked, source: digest, tasks, concurrency });
   return story;
 }
 

@@ -171,8 +171,8 @@ function steeringMethods(steering: RunSteering) {
     },
 
     async skipTask({ run, task, reason }, context) {
-      await steering.skip(askerOf(context), run, { task, reason });
-      return {};
+      const { tasks, running } = await steering.skip(askerOf(context), run, { task, reason });
+      return { tasks: [...tasks], running: [...running] };
     },
 
     async commentRun({ run, task, text }, context) {

@@ -1,6 +1,7 @@
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from "prom-client";
 import { AgentState } from "../../../proto/gen/millrace/v1/agent_pb.ts";
 import { type Event, RunStatus, TaskStatus } from "../../../proto/gen/millrace/v1/event_pb.ts";
+import type { KeptRuns } from "../../delivery/run/runs.ts";
 import type { AgentRegistry } from "../../farm/agents/agent-registry.ts";
 import type { SchedulerStats } from "../../farm/scheduler/scheduler.ts";
 import type { CallObserver } from "../guard.ts";
@@ -10,6 +11,8 @@ import type { HttpPage } from "./http-server.ts";
 export interface MetricsSources {
   readonly scheduler: () => SchedulerStats;
   readonly agents: Pick<AgentRegistry, "list">;
+  /** Those that have not finished. */
+  readonly runs: KeptRuns["active"];
 }
 
 /** The page of metrics and the places that feed it. */
@@ -46,6 +49,18 @@ export function metrics(sources: MetricsSources): Metrics {
       }
     },
   });
+  new Gauge({
+    name: "millrace_runs",
+    help: "Runs that have not finished by state: running, or paused until somebody resumes them.",
+    labelNames: ["state"],
+    registers,
+    collect() {
+      const unfinished = sources.runs();
+      const paused = unfinished.filter(({ pause }) => pause !== undefined).length;
+      this.set({ state: "running" }, unfinished.length - paused);
+      this.set({ state: "paused" }, paused);
+    },
+  });
   const runs = new Counter({
     name: "millrace_runs_total",
     help: "Ends of runs; a run that is re-run ends once more.",
@@ -54,7 +69,7 @@ export function metrics(sources: MetricsSources): Metrics {
   });
   const tasks = new Counter({
     name: "millrace_tasks_total",
-    help: "Finished tasks; cached says whether the action cache answered.",
+    help: "Ends of tasks, skipped ones among them; cached says whether the action cache answered.",
     labelNames: ["status", "cached"],
     registers,
   });
@@ -84,6 +99,8 @@ export function metrics(sources: MetricsSources): Metrics {
       else if (kind.case === "taskRetried") retries.inc();
       else if (kind.case === "taskFinished") {
         tasks.inc({ status: label(TaskStatus, kind.value.status), cached: String(kind.value.cached) });
+      } else if (kind.case === "taskSkipped") {
+        tasks.inc({ status: label(TaskStatus, TaskStatus.SKIPPED), cached: "false" });
       }
     },
   };

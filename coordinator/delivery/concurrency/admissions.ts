@@ -181,16 +181,15 @@ function runStandings<Run extends AdmittedRun>() {
 }
 
 function seatOfRun<Run extends AdmittedRun>(run: Run, standing: Standing): Seat<Run> | undefined {
-  const { concurrency, askedMs = 0 } = standing;
+  const { run: id, project, concurrency } = run.state;
   if (concurrency === undefined) return undefined;
-  const { run: id, project } = run.state;
   const key = JSON.stringify(["runs", project, concurrency.name]);
   return {
     key,
     group: concurrency,
     run,
     task: undefined,
-    member: { id, ...asMember(run, concurrency), askedMs, ordinal: 0 },
+    member: { id, ...asMember(run, concurrency), askedMs: standing.askedMs ?? 0, ordinal: 0 },
   };
 }
 

@@ -1,14 +1,12 @@
 import { timestampMs } from "@bufbuild/protobuf/wkt";
-import { type ConcurrencyGroup, type Event, TaskStatus, WaitCause } from "../../../proto/gen/millrace/v1/event_pb.ts";
+import { type Event, TaskStatus, WaitCause } from "../../../proto/gen/millrace/v1/event_pb.ts";
 import { taskName } from "../run/generated-tasks.ts";
 
 /** Who of a run has asked to begin, and when: what its places in groups and quotas follow from. A fold over its events. */
 export interface Standing {
-  /** Of the run as a whole. */
-  concurrency: ConcurrencyGroup | undefined;
   /** When the first of its tasks asked, since it was requested or reopened. Milliseconds since 1970. */
   askedMs: number | undefined;
-  /** A task was given to the farm since then, or answered from the cache: the run has had its turn. */
+  /** A task was given to the farm since then, or answered from the cache, or a gate has opened: the run has had its turn. */
   begun: boolean;
   /** Tasks that have asked and have not ended, each with when. */
   readonly asked: Map<string, number>;
@@ -17,14 +15,13 @@ export interface Standing {
 }
 
 export function emptyStanding(): Standing {
-  return { concurrency: undefined, askedMs: undefined, begun: false, asked: new Map(), ordinals: new Map() };
+  return { askedMs: undefined, begun: false, asked: new Map(), ordinals: new Map() };
 }
 
 /** Folds one event in, and gives the tasks (`stage/task`) that want to begin no more. */
 export function foldStanding(standing: Standing, { kind, time }: Event): readonly string[] {
   switch (kind.case) {
     case "runPlanned":
-      standing.concurrency = kind.value.concurrency;
       for (const task of kind.value.tasks) place(standing, taskName(task));
       return [];
     case "tasksGenerated":
@@ -41,6 +38,10 @@ export function foldStanding(standing: Standing, { kind, time }: Event): readonl
       }
       return [];
     }
+    case "gateOpened":
+      // One that did not ask opened in an earlier version, whether or not the run had a place.
+      if (standing.asked.has(kind.value.task)) standing.begun = true;
+      return [];
     case "taskSubmitted":
       standing.begun = true;
       return [];

@@ -11,10 +11,10 @@ import {
 } from "../../../proto/gen/millrace/v1/event_pb.ts";
 import { MillraceError } from "../../../shared/errors.ts";
 import { formatDuration } from "../../../shared/pipeline/duration.ts";
-import { isToEnd } from "./decide-run.ts";
+import { couldBegin, isToEnd } from "./decide-run.ts";
 import type { Decision } from "./decision.ts";
 import { timeoutOf } from "./gate.ts";
-import { begin, follow, settle } from "./progress.ts";
+import { begin, follow, openGate, settle } from "./progress.ts";
 import { retryDelayMs } from "./retry-policy.ts";
 import type { ChangeTask } from "./run-command.ts";
 import { isOpen, isPassed, type TaskState } from "./task-state.ts";
@@ -55,6 +55,9 @@ export function changeTask(decision: Decision, command: ChangeTask): void {
       return;
     case "hold-back":
       return holdBack(decision, task);
+    case "open-gate":
+      if (couldBegin(task)) openGate(decision, task);
+      return;
     case "gate-timeout": {
       const concluding = timeoutOf(state, task, { nowMs: origin.nowMs, newer: command.newer });
       for (const kind of concluding) record(kind);

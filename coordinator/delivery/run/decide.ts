@@ -52,6 +52,7 @@ function answer(decision: Decision, command: RunCommand): void {
     case "finish":
     case "supersede":
     case "hold-back":
+    case "open-gate":
     case "gate-timeout":
     case "retry-due":
       return changeTask(decision, command);

@@ -192,7 +192,7 @@ function authorMay({ authorMayApprove, approvals }: ManualGate): boolean {
 function requireOpen(state: RunState, task: TaskState, nowMs: number): GateState {
   const { stage } = task.planned;
   if (task.gate === undefined || !isOpen(task)) {
-    const why = isOpen(task) ? `is not open yet: it ${task.wait?.detail ?? "waits"}` : "is closed: its task has ended";
+    const why = isOpen(task) ? `is not open yet: ${task.wait?.detail || "it waits"}` : "is closed: its task has ended";
     throw refusal(state, stage, why);
   }
   // Its timer may fire late, after a restart for example; who decides does not hang on that.

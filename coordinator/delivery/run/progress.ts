@@ -9,13 +9,22 @@ import { isOpen, isPassed, type TaskState } from "./task-state.ts";
 
 // How a run goes on by itself: which tasks begin, and which are left out, because others have ended.
 
-/** All that it needs has ended well: a person is asked, or its Action is put together; in a paused run, neither. */
+/**
+ * All that it needs has ended well: a person is asked, or its Action is put together; in a paused run, neither. Where the
+ * run as a whole needs a place, a gate asks for it as any task does: nobody is asked about what may not begin.
+ */
 export function begin(decision: Decision, task: TaskState): void {
-  const { state, origin } = decision;
-  const { gate } = task.planned;
+  const { state } = decision;
   if (state.pause !== undefined) decision.wait(task, WaitCause.PAUSED, pausedBy(state.pause));
-  else if (gate === undefined) decision.wait(task, WaitCause.PREPARING, "");
-  else for (const kind of openingOf(state, task, gate, origin.nowMs)) decision.record(kind);
+  else if (task.planned.gate !== undefined && state.concurrency === undefined) openGate(decision, task);
+  else decision.wait(task, WaitCause.PREPARING, "");
+}
+
+/** From now on people may decide, and the time-out runs. */
+export function openGate({ state, origin, record }: Decision, task: TaskState): void {
+  const { gate } = task.planned;
+  if (gate === undefined) return;
+  for (const kind of openingOf(state, task, gate, origin.nowMs)) record(kind);
 }
 
 /** Tasks that are new, or open again: each begins, is left out, or waits for its needs. In the order of the plan. */

@@ -82,6 +82,8 @@ export type ChangeTask = OfTask &
     | { readonly kind: "supersede"; readonly reason: string }
     /** Its execution was taken back before an agent had it, because the run is paused. */
     | { readonly kind: "hold-back" }
+    /** The run of a gate has its place: people may decide. */
+    | { readonly kind: "open-gate" }
     /** The time of an open gate may be up. */
     | { readonly kind: "gate-timeout"; readonly newer?: NewerCandidate | undefined }
     /** Another try may be due. */

@@ -1,5 +1,5 @@
 import { create } from "@bufbuild/protobuf";
-import type { Event, RunStatus } from "../../../proto/gen/millrace/v1/event_pb.ts";
+import { type Event, type RunStatus, TaskStatus } from "../../../proto/gen/millrace/v1/event_pb.ts";
 import { type Gate, GateSchema, type Run, type RunRequest } from "../../../proto/gen/millrace/v1/run_pb.ts";
 import type { Cas } from "../../../shared/cas/cas.ts";
 import type { Clock } from "../../../shared/clock.ts";
@@ -25,7 +25,7 @@ import { requireInputs } from "./require-inputs.ts";
 import { RunActor } from "./run-actor.ts";
 import type { ChangeRun, Origin, RunCommand } from "./run-command.ts";
 import type { RunState } from "./run-state.ts";
-import type { Retry, RunSteering } from "./run-steering.ts";
+import type { Retry, RunSteering, Skipped } from "./run-steering.ts";
 import type { RunSummaries } from "./run-summaries.ts";
 import { gateOfStage, runLine, runView } from "./run-view.ts";
 import {
@@ -45,6 +45,8 @@ import {
   runNumber,
 } from "./runs.ts";
 import { TaskDriver } from "./task-driver.ts";
+import { tasksNamed } from "./task-named.ts";
+import type { TaskState } from "./task-state.ts";
 import { type TaskTimers, taskTimers } from "./task-timers.ts";
 
 export interface RunEngineDeps {
@@ -198,8 +200,15 @@ export class RunEngine implements Runs, RunProjects, RunSteering, Gates, RunPins
     await this.#changeAny(asker, run, { kind: "resume" });
   }
 
-  async skip(asker: Asker, run: string, { task, reason }: { task: string; reason: string }): Promise<void> {
-    await this.#changeAny(asker, run, { kind: "skip", task, reason, by: asker.principal });
+  async skip(asker: Asker, run: string, { task, reason }: { task: string; reason: string }): Promise<Skipped> {
+    const events = await this.#changeAny(asker, run, { kind: "skip", task, reason, by: asker.principal });
+    const skipped = new Set(events.flatMap(({ kind }) => (kind.case === "taskSkipped" ? [kind.value.task] : [])));
+    const named = tasksNamed((await this.#find(run)).state, task);
+    const namesOf = (some: readonly TaskState[]) => some.map(({ name }) => name);
+    return {
+      tasks: namesOf(named.filter(({ name }) => skipped.has(name))),
+      running: namesOf(named.filter(({ status }) => status === TaskStatus.RUNNING)),
+    };
   }
 
   async comment(asker: Asker, run: string, { task, text }: { task: string; text: string }): Promise<void> {

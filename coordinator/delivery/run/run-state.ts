@@ -2,6 +2,7 @@ import { create } from "@bufbuild/protobuf";
 import type { Timestamp } from "@bufbuild/protobuf/wkt";
 import type { Digest } from "../../../proto/gen/build/bazel/remote/execution/v2/remote_execution_pb.ts";
 import {
+  type ConcurrencyGroup,
   type Event,
   type PlannedTask,
   type RunRequested,
@@ -66,6 +67,8 @@ export interface RunState {
   readonly recorded: Digest[];
   /** Kept whatever the settings say of its age. */
   pinned: boolean;
+  /** Of which the run as a whole is a member. */
+  concurrency: ConcurrencyGroup | undefined;
   /** In the order of the plan: needs before those that need them. */
   readonly tasks: Map<string, TaskState>;
   /** Who needs it, by task. */
@@ -98,6 +101,7 @@ export function emptyRun(run: string): RunState {
     comments: [],
     recorded: [],
     pinned: false,
+    concurrency: undefined,
     tasks: new Map(),
     dependants: new Map(),
     plans: 0,
@@ -115,6 +119,7 @@ export function evolve(state: RunState, event: Event): void {
       return requested(state, kind.value, event);
     case "runPlanned":
       state.plans += 1;
+      state.concurrency = kind.value.concurrency;
       for (const planned of kind.value.tasks) addTask(state, planned);
       return;
     case "runCancelRequested":

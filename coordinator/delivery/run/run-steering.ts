@@ -12,6 +12,13 @@ export interface Retry {
   readonly bypassCache: boolean;
 }
 
+/** What became of the tasks that were to be skipped; in the order of the plan, as `stage/task`. */
+export interface Skipped {
+  readonly tasks: readonly string[];
+  /** Variants that agents have. */
+  readonly running: readonly string[];
+}
+
 /**
  * What people want of a run while it goes on, or afterwards. Each call resolves when that is recorded. May be called
  * concurrently. All throw `not_found`, `invalid_argument` and `failed_precondition`, with the reason.
@@ -23,8 +30,8 @@ export interface RunSteering {
   pause(asker: Asker, run: string, reason: string): Promise<void>;
   /** Of a run that is not paused, nothing changes. */
   resume(asker: Asker, run: string): Promise<void>;
-  /** Leaves out a task that no agent has. Throws `permission_denied` for a gate, unless the asker may skip gates. */
-  skip(asker: Asker, run: string, what: { readonly task: string; readonly reason: string }): Promise<void>;
+  /** Leaves out a task, or variants, that no agent has. Throws `permission_denied` for a gate, unless the asker may skip gates. */
+  skip(asker: Asker, run: string, what: { readonly task: string; readonly reason: string }): Promise<Skipped>;
   /** At any time. `task` is empty for the run as a whole. Throws `resource_exhausted` when it has too many. */
   comment(asker: Asker, run: string, what: { readonly task: string; readonly text: string }): Promise<void>;
 }

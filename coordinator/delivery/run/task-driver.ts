@@ -120,7 +120,7 @@ export class TaskDriver {
       if (task.status === TaskStatus.SKIPPED) this.#release(actor, task);
       else if (!isOpen(task)) continue;
       else if (task.status !== TaskStatus.WAITING) this.#background(this.#submit(actor, task));
-      else if (couldBegin(task) && task.planned.gate === undefined) this.#begin(actor, task);
+      else if (couldBegin(task)) this.#begin(actor, task);
     }
   }
 
@@ -259,6 +259,7 @@ export class TaskDriver {
 
   async #nextStep(actor: RunActor, task: TaskState): Promise<ChangeTask> {
     const { name, round } = task;
+    if (task.planned.gate !== undefined) return { kind: "open-gate", task: name };
     const onNoAgent = (detail: string) =>
       this.#background(this.#do(actor, { kind: "wait", task: name, round, cause: WaitCause.NO_AGENT_MATCHES, detail }));
     const executionId = executionIdOf(actor.state, task);

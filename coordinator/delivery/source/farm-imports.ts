@@ -145,8 +145,8 @@ async function sourceOf(
   const { kind, exitCode, detail } = ending;
   if (kind === EndingKind.EXITED && exitCode === 0 && result !== undefined)
     return await readSource(cas, result, signal);
-  const code =
-    kind === EndingKind.REFUSED ? "invalid_argument" : kind === EndingKind.CANCELLED ? "canceled" : "unavailable";
+  // Not `unavailable`: the farm has tried several times, and to ask at once for the same would do no better.
+  const code = kind === EndingKind.REFUSED ? "invalid_argument" : "failed_precondition";
   throw new MillraceError(code, `importing ${url}: ${detail === "" ? "it came to nothing" : detail}`);
 }
 

@@ -22,8 +22,8 @@ export type OnImportProgress = (state: ImportState, detail: string) => void;
 export interface SourceImports {
   /**
    * Resolves when the tree is in the CAS. Throws `invalid_argument` with the reason for what no agent can import,
-   * `unavailable` when the repository cannot be reached or agents were lost too often, `resource_exhausted` when too many
-   * imports wait, and when the signal aborts, with which the import ends.
+   * `failed_precondition` when the repository cannot be reached or agents were lost, both after several tries,
+   * `resource_exhausted` when too many imports wait, and when the signal aborts, with which the import ends.
    */
   import(request: ImportRequest, signal: AbortSignal, onProgress: OnImportProgress): Promise<RunSource>;
 }

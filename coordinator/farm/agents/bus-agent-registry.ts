@@ -89,7 +89,7 @@ export function busAgentRegistry(deps: BusAgentRegistryDeps): AgentRegistry & Co
   const ends: (() => void)[] = [];
   const answerSoon = together(clock, limits.heartbeatAnswersMs);
   let busUp = false;
-  let lastCheckMs = clock.monotonicMs();
+  let checkDueMs = clock.monotonicMs();
   let cancelCheck = (): void => {};
 
   const tell = (change: AgentChange): void => {
@@ -103,9 +103,7 @@ export function busAgentRegistry(deps: BusAgentRegistryDeps): AgentRegistry & Co
 
   function check(): void {
     const nowMs = clock.monotonicMs();
-    const stalled = nowMs - lastCheckMs > heartbeatMs + limits.stallMs;
-    lastCheckMs = nowMs;
-    if (stalled) forgive();
+    if (nowMs - checkDueMs > limits.stallMs) forgive();
     for (const agent of agents.values()) {
       if (!busUp || agent.state === AgentState.LOST || nowMs - agent.silentSinceMs < leaseMs) continue;
       agent.state = AgentState.LOST;
@@ -114,7 +112,18 @@ export function busAgentRegistry(deps: BusAgentRegistryDeps): AgentRegistry & Co
       dropEphemeral(agent);
     }
     dropForgotten();
-    cancelCheck = clock.after(heartbeatMs, check);
+    const leftMs = untilNextCheckMs(nowMs);
+    checkDueMs = nowMs + leftMs;
+    cancelCheck = clock.after(leftMs, check);
+  }
+
+  /** A heartbeat, or less where an agent's lease is over before: a task that waits for it is told so then, not later. */
+  function untilNextCheckMs(nowMs: number): number {
+    let leftMs = heartbeatMs;
+    for (const { state, silentSinceMs } of agents.values()) {
+      if (busUp && state !== AgentState.LOST) leftMs = Math.min(leftMs, silentSinceMs + leaseMs - nowMs);
+    }
+    return Math.max(1, leftMs);
   }
 
   /** Best effort: what is not written down is found out again a restart later. */

@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { EndingKind, RunStatus, TaskStatus, WaitCause } from "../../../proto/gen/millrace/v1/event_pb.ts";
+import { EndingKind, GateDecision, RunStatus, TaskStatus, WaitCause } from "../../../proto/gen/millrace/v1/event_pb.ts";
 import { type BusAgent, busAgent } from "../../support/bus-agent.ts";
 import { type Clients, startTestCoordinator } from "../../support/coordinator.ts";
 import { eventOf } from "../../support/events.ts";
@@ -138,4 +138,37 @@ test("a newer task stops the older one alone: the rest of its run goes on", asyn
   expect(shown?.tasks.map(({ status }) => status)).toEqual([TaskStatus.CANCELLED, TaskStatus.RUNNING]);
   await agent.report(rest);
   expect(await statusAtEnd(person, first)).toBe(RunStatus.CANCELLED);
+});
+
+test("a gate opens when its run has its place, and the run keeps that over a restart", async () => {
+  const data = tempDir();
+  const coordinator = await startTestCoordinator(data);
+  const person = coordinator.as("admin");
+  const agent = await joinAgent(coordinator);
+  const first = await submitText(person, ofRuns("main"));
+  const running = await agent.nextAssign();
+  const gated = "name: p\nconcurrency: main\nstages: { ask: { manual: { title: Is it good? } } }\n";
+  const second = await submitText(person, gated);
+  await waits(person, second);
+  const waiting = await taskOf(person, second);
+  expect(waiting?.wait?.detail).toContain(`held by ${first};`);
+  expect(waiting?.gate?.binding).toBeUndefined();
+  const word = { run: second, stage: "ask", decision: GateDecision.APPROVED };
+  await expect(person.runs.decideGate({ ...word, binding: "0".repeat(64) })).rejects.toThrow(
+    `is not open yet: the group "main" has room for 1: held by ${first}`,
+  );
+  await agent.report(running);
+  const opened = (await eventOf(person, second, (kind) => kind.case === "gateOpened")).kind;
+  const third = await submitText(person, ofRuns("main"));
+  await waits(person, third);
+  await coordinator.stop();
+
+  const next = await startTestCoordinator(data);
+  const again = next.as("admin");
+  const successor = await joinAgent(next);
+  expect((await taskOf(again, third))?.wait?.detail).toContain(`held by ${second};`);
+  const binding = opened.case === "gateOpened" ? (opened.value.binding?.hash ?? "") : "";
+  await again.runs.decideGate({ ...word, binding });
+  expect(await statusAtEnd(again, second)).toBe(RunStatus.SUCCEEDED);
+  expect((await successor.nextAssign()).executionId).toBe(`${third}.s.t`);
 });

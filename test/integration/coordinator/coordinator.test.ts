@@ -204,6 +204,23 @@ test("agents are shown with their state and what they hold", async () => {
   expect(agents[0]).toMatchObject({ state: AgentState.ONLINE, slotsUsed: 1, executions: ["run_1.s.t"] });
 });
 
+test("metrics tell of runs that are paused and of tasks that were skipped", async () => {
+  const coordinator = await startTestCoordinator();
+  const { runs } = coordinator.as("admin");
+  const task = "{ run: echo, inputs: [], agents: { os: plan9 } }";
+  const run = await submitText({ runs }, `name: p\nstages: { s: { tasks: { a: ${task}, b: ${task} } } }\n`);
+  const lines = async () => (await (await fetch(`${coordinator.http}/metrics`)).text()).split("\n");
+  await runs.pauseRun({ run });
+  expect(await lines()).toEqual(
+    expect.arrayContaining(['millrace_runs{state="running"} 0', 'millrace_runs{state="paused"} 1']),
+  );
+  await runs.skipTask({ run, task: "a" });
+  await runs.skipTask({ run, task: "b" });
+  const after = await lines();
+  expect(after).toContain('millrace_runs{state="paused"} 0');
+  expect(after).toContain('millrace_tasks_total{status="skipped",cached="false"} 2');
+});
+
 test("the same services answer JSON over HTTP, beside metrics and health", async () => {
   const coordinator = await startTestCoordinator();
   await submit(coordinator.as("admin"));
@@ -220,6 +237,7 @@ test("the same services answer JSON over HTTP, beside metrics and health", async
   expect(metrics).toContain(
     'millrace_rpc_seconds_count{method="millrace.v1.RunService/GetRun",code="unauthenticated"} 1',
   );
+  expect(metrics).toContain('millrace_runs{state="running"} 1');
   expect((await fetch(`${coordinator.http}/healthz`)).status).toBe(200);
   expect((await fetch(`${coordinator.http}/readyz`)).status).toBe(200);
   expect((await fetch(`${coordinator.http}/nothing`)).status).toBe(404);

@@ -186,6 +186,24 @@ test("a task that was skipped while an agent was asked is not executed once more
   await until(person, run, statusIs(RunStatus.SUCCEEDED));
 });
 
+test("the name of a task with variants skips all that no agent has, and tells which those are", async () => {
+  const { person, join: enter } = await start(tempDir(), "a");
+  const { agent } = await enter();
+  const run = await submitText(
+    person,
+    "name: p\nstages: { s: { tasks: { t: { run: x, cache: false, shards: 3 } } } }\n",
+  );
+  const assign = await agent.nextAssign();
+  const { tasks } = await until(person, run, (state) => state.tasks.some((task) => task.status === TaskStatus.RUNNING));
+  const names = tasks.map(({ stage, name }) => `${stage}/${name}`);
+  const running = names.filter((name) => assign.executionId === `${run}.${name.replace("/", ".")}`);
+  expect(running).toHaveLength(1);
+  const skipped = await person.runs.skipTask({ run, task: "t" });
+  expect(skipped).toMatchObject({ running, tasks: names.filter((name) => !running.includes(name)) });
+  await agent.report(assign);
+  await until(person, run, statusIs(RunStatus.SUCCEEDED));
+});
+
 /** Sends the output of an attempt, which goes on. */
 async function writeLog({ logs }: Clients, { executionId, attempt }: Assign, text: string): Promise<void> {
   async function* chunks() {

@@ -76,7 +76,7 @@ test("what no agent can import is the asker's mistake, what none can reach is no
   });
   await agent.report(await agent.nextAssign(), { kind: EndingKind.REFUSED, detail: 'there is no branch "main"' });
   await refused;
-  const unreachable = expect(begin()).rejects.toMatchObject({ code: "unavailable" });
+  const unreachable = expect(begin()).rejects.toMatchObject({ code: "failed_precondition" });
   for (let attempt = 1; attempt <= limits.infrastructureAttempts; attempt += 1) {
     const assign = await agent.nextAssign();
     await agent.report(assign, { kind: EndingKind.INFRASTRUCTURE, detail: "could not resolve host" });

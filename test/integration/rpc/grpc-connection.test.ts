@@ -31,6 +31,20 @@ test("a client may send a whole window to the server, on a stream and on its con
   await vi.waitFor(() => expect(session.state.remoteWindowSize).toBe(limits.grpcWindowBytes));
 });
 
+test("a connection that is refused says so, and nothing of what was not found out", async () => {
+  const server = createServer().listen(0, "127.0.0.1");
+  await once(server, "listening");
+  const address = server.address();
+  server.close();
+  await once(server, "close");
+  if (address === null || typeof address === "string") throw new Error("no port");
+  const transport = grpcTransport({ address: `127.0.0.1:${address.port}` });
+  onTestFinished(() => transport.close());
+  const reading = createClient(LogService, transport).readLog({})[Symbol.asyncIterator]();
+  const refused = `No connection established. Last error: Error: connect ECONNREFUSED 127.0.0.1:${address.port}.`;
+  await expect(reading.next()).rejects.toMatchObject({ rawMessage: refused });
+});
+
 test("a connection that died without a word is found out by its pings", async () => {
   const port = await serve();
   /** Between the two: once it holds its breath, nothing comes through and nobody is told. */

@@ -1030,7 +1030,7 @@ export const BoundArtifactSchema: GenMessage<BoundArtifact> = /*@__PURE__*/
   messageDesc(file_millrace_v1_event, 15);
 
 /**
- * All that a gate needs has succeeded; from now on people may decide.
+ * All that a gate needs has succeeded, and its run has its place where it needs one; from now on people may decide.
  *
  * @generated from message millrace.v1.GateOpened
  */

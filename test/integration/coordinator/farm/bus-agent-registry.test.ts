@@ -48,3 +48,23 @@ test("an agent that is lost for long is forgotten, also over a restart; one that
   clock.jump(limits.lostAgentKeptMs);
   await vi.waitFor(() => expect(ids(second)).toEqual([]));
 });
+
+test("an agent is lost at the moment when its lease is over, whenever its silence began", async () => {
+  const { clock, broker, start } = await setup();
+  const registry = await start(1);
+  onTestFinished(() => registry.stop?.());
+  const agents = await Promise.all(["early", "late"].map((id) => busAgent(broker.connect(), { id })));
+  for (const agent of agents) {
+    await registry.join(agent.info);
+    agent.heartbeat();
+    await vi.waitFor(() => expect(registry.list().every(({ heard }) => heard)).toBe(true));
+    clock.advance(limits.heartbeatIntervalMs / 4);
+  }
+  const states = () => registry.list().map(({ state }) => state);
+  clock.advance(limits.leaseMs - limits.heartbeatIntervalMs / 2 - 1);
+  expect(states()).toEqual([AgentState.ONLINE, AgentState.ONLINE]);
+  clock.advance(1);
+  expect(states()).toEqual([AgentState.LOST, AgentState.ONLINE]);
+  clock.advance(limits.heartbeatIntervalMs / 4);
+  expect(states()).toEqual([AgentState.LOST, AgentState.LOST]);
+});

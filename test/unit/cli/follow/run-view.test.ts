@@ -97,6 +97,25 @@ describe("a run on the screen", () => {
     expect(console.text()).toBe("a/b │ waits: no agent matches: wants gpu=yes\n");
   });
 
+  it("lets what people say over several lines pass for no line of its own, nor for an order to the terminal", async () => {
+    const console = recordingConsole();
+    const view = runView(console);
+    const reason = "first\na/b │ succeeded\u001b[2J";
+    const by = (kind: Kind) => view.event(create(EventSchema, { kind, principal: "token:anna" }));
+    await by({ case: "runPaused", value: { reason } });
+    await by({ case: "runCommented", value: { text: reason } });
+    await by({ case: "runCancelRequested", value: { reason } });
+    await by({ case: "taskSkipped", value: { task: "a/b", reason } });
+    await by({ case: "gateDecided", value: { task: "a/b", comment: reason } });
+    await by({
+      case: "taskFinished",
+      value: { task: "a/b", status: TaskStatus.CANCELLED, ending: { detail: reason } },
+    });
+    await view.close();
+    expect(console.text().match(/^  a\/b │ succeeded$/gm)).toHaveLength(6);
+    expect(console.text()).not.toMatch(/^a\/b │ succeeded|\u001b/m);
+  });
+
   it("keeps the tries of a task apart, each with its own output, and tells who steered the run", async () => {
     const console = recordingConsole();
     const view = runView(console);

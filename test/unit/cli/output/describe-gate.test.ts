@@ -19,6 +19,18 @@ describe("a gate, for a person", () => {
     expect(said({ binding, supersededBy: "run_2" })).toContain("millrace reject run_1 explore");
   });
 
+  it("keeps what people say over several lines in its place", () => {
+    const comment = "fine\nby me";
+    const votes = [{ principal: "user:anna", comment }];
+    const text = said({
+      binding,
+      votes,
+      decided: { decision: GateDecision.APPROVED, comment },
+      decidedBy: "user:anna",
+    });
+    expect(text.match(/: fine\n    by me\n/g)).toHaveLength(2);
+  });
+
   it("tells the decision from the votes that led to it", () => {
     const text = said({
       binding,

@@ -3,6 +3,7 @@ import fc from "fast-check";
 import { expect, test } from "vitest";
 import { type Admissions, admissions } from "../../../../../coordinator/delivery/concurrency/admissions.ts";
 import { decide } from "../../../../../coordinator/delivery/run/decide.ts";
+import { couldBegin } from "../../../../../coordinator/delivery/run/decide-run.ts";
 import type { RunCommand } from "../../../../../coordinator/delivery/run/run-command.ts";
 import { emptyRun, type RunState } from "../../../../../coordinator/delivery/run/run-state.ts";
 import {
@@ -11,6 +12,7 @@ import {
   ConcurrencyPolicy,
   EndingKind,
   type Event,
+  ManualGateSchema,
   type PlannedTask,
   PlannedTaskSchema,
   ProjectQuotasSchema,
@@ -58,7 +60,11 @@ function world(runningTasks: number) {
         pending.push({ run, command: waiting(name, WaitCause.PREPARING) });
       }
     } else if (cause === WaitCause.PREPARING) {
-      const may = gate.mayPrepare(run, task) && gate.maySubmit(run, task);
+      const mayPrepare = gate.mayPrepare(run, task);
+      if (mayPrepare && task.planned.gate !== undefined) {
+        return void pending.push({ run, command: { kind: "open-gate", task: name } });
+      }
+      const may = mayPrepare && gate.maySubmit(run, task);
       const wait = gate.waitOf(run.state.run, name)?.cause ?? WaitCause.UNSPECIFIED;
       const submit = {
         kind: "submit",
@@ -116,7 +122,7 @@ function world(runningTasks: number) {
       gate.resume(unfinished);
       for (const run of unfinished) {
         for (const task of run.state.tasks.values()) {
-          if (task.status === TaskStatus.WAITING && task.unmetNeeds === 0) begin(run, task.name);
+          if (couldBegin(task)) begin(run, task.name);
           else if (task.status === TaskStatus.QUEUED && run.state.cancelReason !== undefined) {
             pending.push({ run, command: cancelled(task.name) });
           }
@@ -127,6 +133,12 @@ function world(runningTasks: number) {
       runs.flatMap((run) =>
         [...run.state.tasks.values()]
           .filter(({ status }) => status === TaskStatus.QUEUED)
+          .map((task) => ({ run, task })),
+      ),
+    openGates: () =>
+      runs.flatMap((run) =>
+        [...run.state.tasks.values()]
+          .filter(({ status, gate }) => status === TaskStatus.WAITING && gate !== undefined)
           .map((task) => ({ run, task })),
       ),
   };
@@ -148,10 +160,16 @@ const groups = fc.option(
   }),
   { nil: undefined },
 );
-const planned = fc.array(groups, { minLength: 1, maxLength: 3 }).map((own) =>
-  own.map((concurrency, index) => {
+const manual = create(ManualGateSchema, { title: "Look" });
+/** A task that may be in a group, or a gate. */
+const kinds = fc.oneof(
+  { weight: 3, arbitrary: groups.map((concurrency) => (concurrency ? { concurrency } : {})) },
+  { weight: 1, arbitrary: fc.constant({ gate: manual }) },
+);
+const planned = fc.array(kinds, { minLength: 1, maxLength: 3 }).map((own) =>
+  own.map((kind, index) => {
     const needs = index === 2 ? ["s/t0"] : [];
-    return create(PlannedTaskSchema, { stage: "s", name: `t${index}`, needs, ...(concurrency ? { concurrency } : {}) });
+    return create(PlannedTaskSchema, { stage: "s", name: `t${index}`, needs, ...kind });
   }),
 );
 const steps = fc.array(
@@ -174,7 +192,7 @@ function requireBounds({ given, runs }: ReturnType<typeof world>, quota: number)
   }
   for (const { state, history } of runs) {
     const group = history.flatMap(({ kind }) => (kind.case === "runPlanned" ? [kind.value.concurrency] : []))[0];
-    const begun = [...state.tasks.values()].some(({ executionId }) => executionId !== "");
+    const begun = [...state.tasks.values()].some(({ executionId, gate }) => executionId !== "" || gate !== undefined);
     if (group !== undefined && begun && state.status === RunStatus.RUNNING) count(`run ${group.name}`);
   }
   for (const kind of ["task", "run"]) {
@@ -189,7 +207,7 @@ test("groups and quotas are kept and every run comes to its end, whatever happen
     fc.property(steps, fc.constantFrom(0, 1, 2), (story, quota) => {
       const farm = world(quota);
       const finish = (pick: number) => {
-        const given = farm.given();
+        const given = [...farm.given(), ...farm.openGates()];
         const one = given[pick % Math.max(1, given.length)];
         const outcome = { status: TaskStatus.SUCCEEDED, ending: { kind: EndingKind.EXITED } };
         if (one !== undefined) farm.apply(one.run, { kind: "finish", task: one.task.name, outcome });
@@ -231,4 +249,19 @@ test("after a restart, a run that has begun keeps its place until it has ended, 
   while (!farm.isQuiet()) farm.deliver(0);
   expect(farm.runs[0]?.state.status).toBe(RunStatus.CANCELLED);
   expect(farm.given().map(({ run }) => run.state.run)).toEqual(["run_2"]);
+});
+
+test("after a restart, a run whose gate is open has its place still, and the gate of one that waits is closed", () => {
+  const farm = world(0);
+  const group = create(ConcurrencyGroupSchema, { name: "a", limit: 1, policy: ConcurrencyPolicy.CANCEL_SUPERSEDED });
+  const gate = create(PlannedTaskSchema, { stage: "s", name: "t", gate: manual });
+  farm.request([gate], group);
+  while (!farm.isQuiet()) farm.deliver(0);
+  farm.request([gate], group);
+  farm.restart();
+  farm.deliverAllOf(farm.runs[1]);
+  expect(farm.openGates().map(({ run }) => run.state.run)).toEqual(["run_1"]);
+  while (!farm.isQuiet()) farm.deliver(0);
+  expect(farm.runs[0]?.state.status).toBe(RunStatus.CANCELLED);
+  expect(farm.openGates().map(({ run }) => run.state.run)).toEqual(["run_2"]);
 });

@@ -1,5 +1,5 @@
 import { create } from "@bufbuild/protobuf";
-import { durationFromMs } from "@bufbuild/protobuf/wkt";
+import { durationFromMs, timestampFromMs } from "@bufbuild/protobuf/wkt";
 import { expect, test, vi } from "vitest";
 import type { Principal } from "../../../../../coordinator/delivery/access/principal.ts";
 import { decide } from "../../../../../coordinator/delivery/run/decide.ts";
@@ -8,6 +8,7 @@ import type { Origin, RunCommand } from "../../../../../coordinator/delivery/run
 import { emptyRun, evolve, type RunState } from "../../../../../coordinator/delivery/run/run-state.ts";
 import { taskTimers } from "../../../../../coordinator/delivery/run/task-timers.ts";
 import {
+  ConcurrencyGroupSchema,
   EndingKind,
   type Event,
   GateDecision,
@@ -20,6 +21,7 @@ import {
 import { digestOf, digestToMessage } from "../../../../../shared/digest.ts";
 import { limits } from "../../../../../shared/limits.ts";
 import { fakeClock } from "../../../../support/fake-clock.ts";
+import { plannedTask, startStory } from "../../../../support/story.ts";
 
 const hour = 3_600_000;
 const digest = (text: string) => digestToMessage(digestOf(Buffer.from(text)));
@@ -180,6 +182,24 @@ test.each([
   );
 });
 
+test("of a run in a concurrency group opens when the run has its place, and its time runs from then", () => {
+  const asked = plannedTask("look", [], { gate: { title: "Look", timeout: durationFromMs(hour) } });
+  const told = startStory([asked], create(ConcurrencyGroupSchema, { name: "main" }));
+  const open = { kind: "open-gate", task: "s/look" } as const;
+  expect(told.causes()).toEqual(["preparing"]);
+  told.do({ kind: "wait", task: "s/look", cause: WaitCause.CONCURRENCY, detail: "main is full" });
+  expect(told.task("look").gate).toBeUndefined();
+  told.do({ kind: "pause", reason: "" });
+  expect(told.do(open)).toEqual([]);
+  told.do({ kind: "resume" });
+  told.do(open, 5_000);
+  expect(told.causes()).toEqual(["gate"]);
+  expect(told.task("look").gate?.deadline).toEqual(timestampFromMs(5_000 + hour));
+  expect(told.do(open)).toEqual([]);
+  told.do({ kind: "gate-timeout", task: "s/look" }, 5_000 + hour);
+  expect(told.do(open)).toEqual([]);
+});
+
 test("an approver is named as a token or as a role", () => {
   for (const approver of ["qa", "developer"]) {
     const told = opened(gate({ approvers: [approver] }));
@@ -190,7 +210,7 @@ test("an approver is named as a token or as a role", () => {
 
 test("nobody decides before the gate is open, nor after somebody else has; the same word again changes nothing", () => {
   const early = story();
-  expect(() => early.do(word(early))).toThrow(/is not open yet: it needs verify\/unit/);
+  expect(() => early.do(word(early))).toThrow(/is not open yet: needs verify\/unit/);
   const told = opened();
   told.do(word(told));
   expect(told.do(word(told))).toEqual([]);

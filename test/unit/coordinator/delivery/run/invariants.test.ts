@@ -21,8 +21,11 @@ import { type Story, startStory } from "../../../../support/story.ts";
 const refusals = ["failed_precondition", "resource_exhausted", "permission_denied"];
 
 /** Plays a story an hour a step, so that whatever waits for its time is due; `look` sees what followed from each. */
-function play({ tasks, commands }: RandomStory, look: (story: Story, events: readonly Event[]) => void): Story {
-  const story = startStory(tasks);
+function play(
+  { tasks, concurrency, commands }: RandomStory,
+  look: (story: Story, events: readonly Event[]) => void,
+): Story {
+  const story = startStory(tasks, concurrency);
   look(story, story.events);
   for (const [index, command] of commands.entries()) look(story, attempt(story, command, (index + 1) * 3_600_000));
   return story;

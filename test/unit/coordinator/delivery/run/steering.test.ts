@@ -114,6 +114,24 @@ describe("skipping", () => {
     expect(() => story.do(skip("x"))).toThrow(/run_1 has no task "x"/);
   });
 
+  it("of a task with variants leaves out all that no agent has, unless one is named", () => {
+    const variants = ["unit-1", "unit-2", "unit-3", "unit-4"].map((name) =>
+      plannedTask(name, [], { madeFrom: "s/unit" }),
+    );
+    const needsAll = variants.map(({ name }) => name);
+    const story = startStory([...variants, plannedTask("after", needsAll)]);
+    story.do(skip("s/unit-1"));
+    expect(story.statuses()).toEqual(["skipped", "waiting", "waiting", "waiting", "waiting"]);
+    story.do(submit("unit-2"));
+    story.do(start("unit-2", "agent-1"));
+    story.do(skip("unit"));
+    expect(story.statuses()).toEqual(["skipped", "running", "skipped", "skipped", "waiting"]);
+    expect(() => story.do(skip("unit"))).toThrow(/s\/unit-2 of run_1 runs on agent-1/);
+    story.do(exit("unit-2"));
+    expect(story.causes()[4]).toBe("preparing");
+    expect(() => story.do(skip("unit"))).toThrow(/unit of run_1 has ended/);
+  });
+
   it("a gate is for operators and admins alone", () => {
     const story = startStory([plannedTask("gate", [], { gate: { title: "Look" } }), plannedTask("b", ["gate"])]);
     expect(() => story.do(skip("gate"))).toThrow(/token:anna may not skip the gate s\/gate/);
@@ -140,6 +158,15 @@ describe("comments", () => {
       story.do({ kind: "comment", task: "", text: "x" });
     }
     expect(() => story.do({ kind: "comment", task: "", text: "x" })).toThrow(/no more are taken/);
+  });
+
+  it("about a task with variants are about one of them, and who says which not hears their names", () => {
+    const variants = ["unit-1", "unit-2"].map((name) => plannedTask(name, [], { madeFrom: "s/unit" }));
+    const story = startStory(variants);
+    story.do({ kind: "comment", task: "unit-2", text: "slow" });
+    expect(story.state.comments).toMatchObject([{ task: "s/unit-2" }]);
+    const vague = { kind: "comment", task: "unit", text: "slow" } as const;
+    expect(() => story.do(vague)).toThrow('"unit" may be any of s/unit-1, s/unit-2: say which');
   });
 });
 
