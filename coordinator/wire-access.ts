@@ -13,7 +13,7 @@ import { storedAudit } from "./delivery/audit/stored-audit.ts";
 import { settlingProjects } from "./delivery/concurrency/settling-projects.ts";
 import type { Environments } from "./delivery/environment/environments.ts";
 import { openProjects, type StoredProjectsDeps } from "./delivery/project/stored-projects.ts";
-import { approvedCandidates, type CandidatesDeps } from "./delivery/run/candidates.ts";
+import { approvedCandidates, type CandidatesDeps } from "./delivery/run/approved-candidates.ts";
 import type { RunEngine } from "./delivery/run/run-engine.ts";
 import type { KeptRuns, RunProjects } from "./delivery/run/runs.ts";
 import type { Secrets } from "./delivery/secret/secrets.ts";

@@ -161,7 +161,7 @@ export async function startCoordinator(config: CoordinatorConfig, log: Logger): 
     const freeSpace = () => diskSpace(config.data);
     const keeper = keeping({
       ...{ ...config, settings: keepingSettings(config.keeping, projects), disk: freeSpace },
-      ...{ store, summaries, runs, logs, cas: disk, actionCache: results, pinning, clock, onError },
+      ...{ store, summaries, candidates, runs, logs, cas: disk, actionCache: results, pinning, clock, onError },
     });
 
     // faces
