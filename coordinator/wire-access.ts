@@ -2,6 +2,7 @@ import { join } from "node:path";
 import { AuditService } from "../proto/gen/millrace/v1/audit_pb.ts";
 import { ProjectService } from "../proto/gen/millrace/v1/project_pb.ts";
 import type { Clock } from "../shared/clock.ts";
+import type { Component } from "../shared/lifecycle.ts";
 import type { Sqlite } from "../shared/sqlite/sqlite.ts";
 import type { Belongings } from "./api/admission.ts";
 import { type AuthenticateDeps, authenticator } from "./api/authenticate.ts";
@@ -57,5 +58,6 @@ export async function wireAccess(parts: AccessParts) {
     mounted(ProjectService, projectService(settlingProjects(projects, () => runs().quotasChanged()))),
     mounted(AuditService, auditService(audit)),
   ];
-  return { tokens, projects, candidates, guards, services };
+  const components: Component[] = [candidates, audit];
+  return { tokens, projects, candidates, guards, services, components };
 }

@@ -145,6 +145,8 @@ export const runLimits = {
   auditPageSegments: 10,
   /** Records of the audit in one write. */
   auditBatch: 500,
+  /** Records of which one reading of the audit says that they are broken: with more of them, the first ones are enough. */
+  auditFaults: 100,
   /** Calls that wait for their record; one more is refused. */
   auditPending: 10_000,
   /** What a call was about, as the audit keeps it, in characters. */

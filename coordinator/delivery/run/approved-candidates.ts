@@ -119,13 +119,15 @@ export function approvedCandidates({
     }
   }
 
-  /** What a commit says of approved runs. */
-  async function rowsIn({ stream, commit }: StoredCommit): Promise<Row[]> {
+  /** What a commit says of approved runs. Those of other streams are not asked for: see `StoredCommit`. */
+  async function rowsIn(stored: StoredCommit): Promise<Row[]> {
+    const { stream } = stored;
     if (stream === keepingStream) {
-      return commit.events.flatMap(({ kind }) => (kind.case === "runsExpired" ? kind.value.approvals.map(rowOf) : []));
+      const kinds = stored.commit.events.map(({ kind }) => kind);
+      return kinds.flatMap((kind) => (kind.case === "runsExpired" ? kind.value.approvals.map(rowOf) : []));
     }
     const run = runOfStream(stream);
-    if (run === undefined || !commit.events.some(isApproval)) return [];
+    if (run === undefined || !stored.commit.events.some(isApproval)) return [];
     const { commits } = await store.read(stream); // empty when it was removed meanwhile, of which a later commit tells
     return approvalsOf(
       run,
