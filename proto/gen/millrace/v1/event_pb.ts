@@ -2133,7 +2133,7 @@ export type TaskStarted = Message<"millrace.v1.TaskStarted"> & {
 
   /**
    * The execution whose process and log it is: that of another task when identical Actions were merged. Empty means the
-   * task's own, from TaskSubmitted.
+   * task's own, from TaskSubmitted; in WatchRun also one of another run, for callers who are bound to projects.
    *
    * @generated from field: string execution_id = 4;
    */
