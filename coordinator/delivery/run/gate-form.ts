@@ -51,9 +51,10 @@ export function describeUnticked({ checklist }: Form, unticked: readonly number[
 
 /** What is wrong with a value; undefined when nothing is. */
 function fieldProblem(field: GateField, value: string): string | undefined {
-  const { required, title } = field;
+  const { name, required, title } = field;
   if (value.trim() === "") {
-    return required ? `has to be filled in, with ${kindOf(field)}${title === "" ? "" : ` (${title})`}` : undefined;
+    const meaning = title === "" || title === name ? "" : ` (${title})`;
+    return required ? `has to be filled in, with ${kindOf(field)}${meaning}` : undefined;
   }
   if (value.length > limits.gateFieldChars) return `has more than ${limits.gateFieldChars} characters`;
   return isOfKind(field, value) ? undefined : `is ${kindOf(field)}, not "${cut(value)}"`;
