@@ -183,9 +183,9 @@ function eventsOf(stored: StoredCommit): { readonly events: readonly Event[] } |
   try {
     return { events: stored.commit.events };
   } catch (error) {
-    const failure = from(error, "reading the audit");
-    if (failure.code !== "data_loss") throw failure;
-    return { unreadable: from(error).message };
+    const failure = from(error);
+    if (failure.code !== "data_loss") throw from(error, "reading the audit");
+    return { unreadable: `${from(failure.cause).message} (position ${stored.position} of the event log)` };
   }
 }
 
