@@ -93,7 +93,8 @@ function describe({ message, details }: ConnectError): string {
   );
 }
 
-function guessing(type: DescMessage, guesses: Guesses, depth = 0): Message {
+/** A message in which every field, however deep, has the guess of its name; of alternatives it is the first one. */
+export function guessing(type: DescMessage, guesses: Guesses, depth = 0): Message {
   const fields: Record<string, unknown> = {};
   for (const member of type.members) {
     if (member.kind === "field") {
@@ -102,8 +103,8 @@ function guessing(type: DescMessage, guesses: Guesses, depth = 0): Message {
       continue;
     }
     const [first] = member.fields;
-    if (first === undefined) continue;
-    fields[member.localName] = { case: first.localName, value: guess(first, guesses, depth) };
+    const value = first === undefined ? undefined : guess(first, guesses, depth);
+    if (value !== undefined) fields[member.localName] = { case: first?.localName, value };
   }
   return create(type, fields);
 }
