@@ -1,11 +1,12 @@
 import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { type Transport } from "@connectrpc/connect";
+import { createClient, type Transport } from "@connectrpc/connect";
 import { createConnectTransport } from "@connectrpc/connect-node";
 import Database from "better-sqlite3";
 import { afterAll, beforeAll, expect, it, vi } from "vitest";
 import { accessOf } from "../../coordinator/api/access.ts";
 import { hasRight } from "../../coordinator/delivery/access/rights.ts";
+import { AdminService, Role } from "../../proto/gen/millrace/v1/admin_pb.ts";
 import { grpcTransport } from "../../shared/rpc/grpc-transport.ts";
 import { parseToken } from "../../shared/rpc/token.ts";
 import { type Called, calledMethods, everyCall, type Guesses } from "../support/every-call.ts";
@@ -54,8 +55,10 @@ async function admin(...args: string[]): Promise<string> {
   return stdout;
 }
 
-async function token(role: string, ...more: string[]): Promise<string> {
-  return (JSON.parse(await admin("token", "create", "--role", role, "--json", ...more)) as { token: string }).token;
+/** A token of a person, bound to these projects or to none. */
+async function token(role: Role, user: string, projects: string[] = []): Promise<string> {
+  const { createToken } = createClient(AdminService, overGrpc(farm.token));
+  return parseToken((await createToken({ role, user, projects })).secret).secret;
 }
 
 function overGrpc(secret?: string): Transport {
@@ -113,11 +116,11 @@ function everything(): string {
 }
 
 it("whoever is bound to another project learns nothing of this one and changes nothing, by any call on either server", async () => {
-  for (const role of ["viewer", "developer", "approver", "operator", "admin"]) {
-    const secret = await token(role, "--user", `mallory-${role}`, "--project", "mine");
+  for (const role of [Role.VIEWER, Role.DEVELOPER, Role.APPROVER, Role.OPERATOR, Role.ADMIN]) {
+    const secret = await token(role, "mallory", ["mine"]);
     const before = everything();
     const calls = await everyCall(overGrpc(secret), guesses());
-    if (role === "developer") {
+    if (role === Role.DEVELOPER) {
       calls.push(...(await everyCall(overHttp(secret), guesses(), onHttp)));
       // Where nothing names a run or a project, what is in lists.
       calls.push(...(await everyCall(overGrpc(secret), { pipeline: "theirs" })));
@@ -128,7 +131,7 @@ it("whoever is bound to another project learns nothing of this one and changes n
 });
 
 it("a viewer of the whole farm changes nothing, by any call on either server", async () => {
-  const secret = await token("viewer", "--user", "vera");
+  const secret = await token(Role.VIEWER, "vera");
   const before = everything();
   const calls = [
     ...(await everyCall(overGrpc(secret), guesses())),
