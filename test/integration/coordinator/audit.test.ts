@@ -6,6 +6,7 @@ import Database from "better-sqlite3";
 import { expect, onTestFinished, test } from "vitest";
 import type { AuditedCall } from "../../../coordinator/delivery/audit/audit-log.ts";
 import { auditSchema, storedAudit } from "../../../coordinator/delivery/audit/stored-audit.ts";
+import { startedLogs } from "../../../coordinator/keeping/backup/started-logs.ts";
 import { restoreCoordinator } from "../../../coordinator/restore.ts";
 import { eventStoreSchema, sqliteEventStore } from "../../../coordinator/store/sqlite-event-store.ts";
 import { Role } from "../../../proto/gen/millrace/v1/admin_pb.ts";
@@ -214,7 +215,7 @@ async function open(dir = tempDir()) {
   };
   const errors: unknown[] = [];
   const audit = storedAudit({ sqlite, store: counting, clock: fakeClock(), onError: (error) => errors.push(error) });
-  return { audit, sqlite, errors, appends: () => appends };
+  return { audit, sqlite, store, errors, appends: () => appends };
 }
 
 test("calls that come together share a write, and the chain goes on over streams and starts", async () => {
@@ -258,14 +259,15 @@ test("what cannot be written is told to who waits for it, and the next one is wr
   expect(await audit.verify()).toMatchObject({ records: 2, faults: [] });
 });
 
-test("a record that nobody can read any more is found, too", async () => {
-  const { audit, sqlite } = await open();
+test("a record that nobody can read any more is found, too, and a restore does not stumble over it", async () => {
+  const { audit, sqlite, store } = await open();
   for (const target of ["one", "two", "three"]) await audit.record({ ...call, target });
   await sqlite.write([{ sql: "UPDATE commits SET data = x'ffffff' WHERE instr(data, 'two') > 0" }]);
   const { faults } = await audit.verify();
   expect(faults).toMatchObject([
     { sequence: 2n, reason: "cannot be decoded: premature EOF (position 2 of the event log)" },
   ]);
+  for await (const log of startedLogs(store, AbortSignal.timeout(30_000))) expect.unreachable(log.executionId);
 });
 
 test("what is broken at the end is said once at the next start, also when nothing was noted of it", async () => {
