@@ -2,7 +2,7 @@ import { diskCasSchema } from "../shared/cas/disk-index.ts";
 import type { SchemaPart } from "../shared/sqlite/sqlite.ts";
 import { tokenSchema } from "./delivery/access/tokens.ts";
 import { auditSchema } from "./delivery/audit/stored-audit.ts";
-import { candidateSchema } from "./delivery/run/candidates.ts";
+import { candidateSchema } from "./delivery/run/approved-candidates.ts";
 import { runSummarySchema } from "./delivery/run/run-summaries.ts";
 import { secretSchema } from "./delivery/secret/stored-secrets.ts";
 import { actionCacheSchema } from "./farm/action-cache/sqlite-action-cache.ts";

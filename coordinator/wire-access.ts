@@ -2,6 +2,7 @@ import { join } from "node:path";
 import { AuditService } from "../proto/gen/millrace/v1/audit_pb.ts";
 import { ProjectService } from "../proto/gen/millrace/v1/project_pb.ts";
 import type { Clock } from "../shared/clock.ts";
+import type { Component } from "../shared/lifecycle.ts";
 import type { Sqlite } from "../shared/sqlite/sqlite.ts";
 import type { Belongings } from "./api/admission.ts";
 import { type AuthenticateDeps, authenticator } from "./api/authenticate.ts";
@@ -13,7 +14,7 @@ import { storedAudit } from "./delivery/audit/stored-audit.ts";
 import { settlingProjects } from "./delivery/concurrency/settling-projects.ts";
 import type { Environments } from "./delivery/environment/environments.ts";
 import { openProjects, type StoredProjectsDeps } from "./delivery/project/stored-projects.ts";
-import { approvedCandidates, type CandidatesDeps } from "./delivery/run/candidates.ts";
+import { approvedCandidates, type CandidatesDeps } from "./delivery/run/approved-candidates.ts";
 import type { RunEngine } from "./delivery/run/run-engine.ts";
 import type { KeptRuns, RunProjects } from "./delivery/run/runs.ts";
 import type { Secrets } from "./delivery/secret/secrets.ts";
@@ -57,5 +58,6 @@ export async function wireAccess(parts: AccessParts) {
     mounted(ProjectService, projectService(settlingProjects(projects, () => runs().quotasChanged()))),
     mounted(AuditService, auditService(audit)),
   ];
-  return { tokens, projects, candidates, guards, services };
+  const components: Component[] = [candidates, audit];
+  return { tokens, projects, candidates, guards, services, components };
 }

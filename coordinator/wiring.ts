@@ -161,7 +161,7 @@ export async function startCoordinator(config: CoordinatorConfig, log: Logger): 
     const freeSpace = () => diskSpace(config.data);
     const keeper = keeping({
       ...{ ...config, settings: keepingSettings(config.keeping, projects), disk: freeSpace },
-      ...{ store, summaries, runs, logs, cas: disk, actionCache: results, pinning, clock, onError },
+      ...{ store, summaries, candidates, runs, logs, cas: disk, actionCache: results, pinning, clock, onError },
     });
 
     // faces
@@ -197,7 +197,7 @@ export async function startCoordinator(config: CoordinatorConfig, log: Logger): 
     const listening = listeners(config, { services, pages, onError, ports });
     // From here on the lifecycle closes what was opened, also when a part does not start.
     const farm = [...letIn.parts, agents, upgrades, scheduler, imports];
-    const delivery = [summaries, candidates, runs, keeper.collector];
+    const delivery = [summaries, ...access.components, runs, keeper.collector];
     const parts = lifecycle([...opened.splice(0), ...farm, ...delivery, ...listening, pools]);
     await parts.start();
     return { grpcPort: ports.grpc, httpPort: ports.http, stop: () => stop(stopping, parts) };

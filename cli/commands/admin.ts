@@ -167,9 +167,11 @@ async function rebuild(options: AdminOptions): Promise<void> {
   const console = processConsole();
   const answer = await withConnection(options, ({ client }) => client(AdminService).rebuildProjections({}));
   const [commits, runs, changed] = [Number(answer.commits), Number(answer.runs), Number(answer.changed)];
-  if (options.json) return console.writeJson({ commits, runs, changed });
+  const candidates = Number(answer.candidates);
+  if (options.json) return console.writeJson({ commits, runs, candidates, changed });
   const difference = changed === 0 ? "all as they were" : `${changed} not as they were`;
-  await console.write(`${counted(runs, "run")} folded from ${counted(commits, "commit")}, ${difference}\n`);
+  const folded = `${counted(runs, "run")} and ${counted(candidates, "approved candidate")}`;
+  await console.write(`${folded} folded from ${counted(commits, "commit")}, ${difference}\n`);
 }
 
 function noteLost(console: Console, lost: readonly string[]): void {

@@ -95,14 +95,18 @@ async function verify({ expect, ...options }: VerifyOptions): Promise<void> {
   const console = processConsole();
   const expected = expect === undefined ? {} : { expectedSequence: expect.sequence, expectedHash: expect.hash };
   const verdict = await withConnection(options, ({ client }) => client(AuditService).verifyAudit(expected));
-  const { records: count, headSequence, headHash, fault } = verdict;
+  const { records: count, headSequence, headHash, fault, faults } = verdict;
   if (fault !== undefined) process.exitCode = exitStatus.runFailed;
   const head = headHash === "" ? "" : `${headSequence}:${headHash}`;
   if (options.json) {
-    const wrong = fault === undefined ? null : { sequence: Number(fault.sequence), reason: fault.reason };
-    return console.writeJson({ records: Number(count), head, fault: wrong });
+    const all = faults.map(({ sequence, reason }) => ({ sequence: Number(sequence), reason }));
+    return console.writeJson({ records: Number(count), head, fault: all[0] ?? null, faults: all });
   }
-  if (fault !== undefined) return console.note(`record ${fault.sequence} ${safeText(fault.reason)}`);
+  if (fault !== undefined) {
+    for (const { sequence, reason } of faults) console.note(`record ${sequence} ${safeText(reason)}`);
+    const last = head === "" ? "" : `; the last one is ${head}`;
+    return console.note(`the chain is broken at record ${fault.sequence}; ${count} records could be read${last}`);
+  }
   await console.write(`${count} records, all as they were written; the last one is ${head}\n`);
 }
 

@@ -30,7 +30,10 @@ export function approveCommand(): Command {
     )
     .option("--comment <text>", "kept with the decision")
     .option("--field <name=value...>", "what the gate wants to be filled in", namedValues)
-    .option("--check <n...>", "items of the checklist that you ticked, from 1")
+    .option(
+      "--check <n...>",
+      "items of the checklist that you have looked at, from 1; each has to be ticked by somebody",
+    )
     .option("--check-all", "all of them")
     .option("--withdraw", "take your approval back")
     .addHelpText(
@@ -94,13 +97,12 @@ async function decide(
 function checkedOf({ check = [], checkAll = false }: DecideOptions, gate: Gate | undefined): number[] {
   const items = gate?.planned?.checklist ?? [];
   if (checkAll) return items.map((_item, index) => index);
-  return check.map((text) => {
-    if (/^[1-9]\d{0,2}$/.test(text)) return Number(text) - 1;
-    throw new MillraceError(
-      "invalid_argument",
-      `--check ${text}: give the number of an item, from 1 to ${items.length}`,
-    );
-  });
+  const wrong = check.filter((text) => !/^[1-9]\d{0,2}$/.test(text));
+  if (wrong.length === 0) return check.map((text) => Number(text) - 1);
+  throw new MillraceError(
+    "invalid_argument",
+    `--check ${wrong.join(" ")}: give numbers of items, ${items.length === 0 ? "of which this gate has none" : `from 1 to ${items.length}`}`,
+  );
 }
 
 /** @throws MillraceError not_found when there is no such stage; one that is not manual is left to the coordinator. */

@@ -1,4 +1,4 @@
-import type { GateField } from "../../proto/gen/millrace/v1/event_pb.ts";
+import { type GateField, GateFieldKind } from "../../proto/gen/millrace/v1/event_pb.ts";
 import type { Gate, GateVote, Run, Task } from "../../proto/gen/millrace/v1/run_pb.ts";
 import type { Colors } from "./console.ts";
 import { formatAgo, formatDuration } from "./format.ts";
@@ -19,9 +19,9 @@ export interface DescribeGateOptions {
 export function describeGate({ run, task, gate, colors, nowMs }: DescribeGateOptions): string {
   const { planned, binding, bound, decided } = gate;
   const lines = [`${colors.bold(`gate ${task.stage}`)}  ${safeText(planned?.title ?? "")}`];
-  const isTicked = (index: number) => gate.votes.some(({ checked }) => checked.includes(index));
   for (const [index, item] of (planned?.checklist ?? []).entries()) {
-    lines.push(`  [${isTicked(index) ? "x" : " "}] ${safeText(item)}`);
+    const by = tickedBy(gate, index, nowMs);
+    lines.push(`  [${by === undefined ? " " : "x"}] ${index + 1} ${safeText(item)}${by ?? ""}`);
   }
   for (const field of planned?.fields ?? []) lines.push(`  field ${field.name}: ${describeField(field)}`);
   const approvers = planned?.approvers ?? [];
@@ -45,9 +45,20 @@ export function describeGate({ run, task, gate, colors, nowMs }: DescribeGateOpt
   return `${lines.join("\n")}\n`;
 }
 
-function describeField({ title, options, required }: GateField): string {
-  const choice = options.length === 0 ? "" : ` (${options.join(", ")})`;
-  return safeText(`${title}${choice}${required ? ", required" : ""}`);
+function describeField({ title, kind, options, required }: GateField): string {
+  const kinds = new Map<GateFieldKind, string>([
+    [GateFieldKind.NUMBER, " (a number)"],
+    [GateFieldKind.BOOLEAN, " (true, false)"],
+    [GateFieldKind.CHOICE, ` (${options.join(", ")})`],
+  ]);
+  return safeText(`${title}${kinds.get(kind) ?? ""}${required ? ", required" : ""}`);
+}
+
+/** Who ticked an item, from 0, and when; undefined when nobody has. */
+function tickedBy({ votes }: Gate, item: number, nowMs: number): string | undefined {
+  const ticks = votes.filter(({ checked }) => checked.includes(item));
+  if (ticks.length === 0) return undefined;
+  return `  by ${ticks.map(({ principal, time }) => `${principal}, ${formatAgo(timeOf(time) ?? nowMs, nowMs)}`).join("; ")}`;
 }
 
 /** Who approved, and with which words. */

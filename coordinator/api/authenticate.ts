@@ -1,10 +1,10 @@
 import { MillraceError } from "../../shared/errors.ts";
 import type { Principal } from "../delivery/access/principal.ts";
-import type { Tokens } from "../delivery/access/tokens.ts";
+import type { ExpiredToken, Tokens } from "../delivery/access/tokens.ts";
 import type { EnrolmentTokens } from "../farm/agents/enrolments.ts";
 
 export interface AuthenticateDeps {
-  readonly tokens: Pick<Tokens, "authenticate">;
+  readonly tokens: Pick<Tokens, "authenticate" | "expired">;
   readonly enrolmentTokens: Pick<EnrolmentTokens, "identify">;
 }
 
@@ -16,6 +16,8 @@ export function authenticator({ tokens, enrolmentTokens }: AuthenticateDeps): (s
   return (secret) => {
     const known = tokens.authenticate(secret);
     if (known !== undefined) return known;
+    const expired = tokens.expired(secret);
+    if (expired !== undefined) throw new MillraceError("unauthenticated", describeExpired(expired));
     const bearer = enrolmentTokens.identify(secret);
     switch (bearer?.kind) {
       case undefined:
@@ -32,4 +34,13 @@ export function authenticator({ tokens, enrolmentTokens }: AuthenticateDeps): (s
         );
     }
   };
+}
+
+/** When it ended, and how to get one that is like it. */
+function describeExpired({ name, user, role, projects = [], expiresMs }: ExpiredToken): string {
+  const options = [`--role ${role}`, ...(user === undefined ? [] : [`--user ${user}`])];
+  options.push(...projects.map((project) => `--project ${project}`));
+  const what = `the token "${name}"${user === undefined ? "" : ` of ${user}`}`;
+  const again = `an admin makes another one with \`millrace token create ${options.join(" ")}\``;
+  return `${what} expired at ${new Date(expiresMs).toISOString()}; ${again}`;
 }

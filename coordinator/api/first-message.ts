@@ -16,3 +16,18 @@ export async function firstMessage(
   };
   return { first: head.done === true ? undefined : head.value, all: { [Symbol.asyncIterator]: () => all } };
 }
+
+/** The stream, which fails at the first message for which `check` throws. */
+export function checkedMessages(messages: AsyncIterable<unknown>, check: () => unknown): AsyncIterable<unknown> {
+  const source = messages[Symbol.asyncIterator]();
+  const checked: AsyncIterator<unknown> = {
+    async next() {
+      const result = await source.next();
+      check();
+      return result;
+    },
+    // Who leaves early, leaves the source.
+    return: async () => (await source.return?.()) ?? { done: true, value: undefined },
+  };
+  return { [Symbol.asyncIterator]: () => checked };
+}

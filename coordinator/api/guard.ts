@@ -6,7 +6,7 @@ import type { AuditLog } from "../delivery/audit/audit-log.ts";
 import { accessOf } from "./access.ts";
 import { admit, type Belongings, projectOfRequest, requireRight } from "./admission.ts";
 import { type KnownCall, recordedCalls } from "./audited.ts";
-import { firstMessage } from "./first-message.ts";
+import { checkedMessages, firstMessage } from "./first-message.ts";
 
 const principalKey = createContextKey<Principal | undefined>(undefined, { description: "who makes the call" });
 
@@ -35,8 +35,8 @@ export interface GuardOptions {
 type Handler = (input: unknown, context: HandlerContext) => unknown;
 
 /**
- * The one place where it is decided who may do what: no token, no call; no right, no call; not one's project, no call.
- * Works on the implementation, so both servers have the same guard; it also turns every error into one that carries its
+ * The one place where it is decided who may do what: no token, no call; no right, no call; not one's project, no call. A
+ * stream ends with the token that it began with, at its next message. Works on the implementation, so both servers have the same guard; it also turns every error into one that carries its
  * code over the wire.
  */
 export function guarded<S extends DescService>(
@@ -51,13 +51,21 @@ export function guarded<S extends DescService>(
     const observe = observed(`${service.typeName}/${method.name}`, options.observer);
     const pass = gateFor(method, options);
     const recorded = recordedCalls(method, options);
+    // A stream may outlive the token that it began with.
+    const stillKnown = (context: HandlerContext) => {
+      if (accessOf(method).right !== undefined) identify(context, options);
+    };
     const streams = method.methodKind === "server_streaming" || method.methodKind === "bidi_streaming";
     wrapped[method.localName] = streams
       ? (input, context) =>
           observe.stream(() =>
             recorded.stream(context, async function* (call) {
               const admitted = await pass(input, context, call);
-              yield* handler.call(impl, admitted, context) as AsyncIterable<unknown>;
+              const answers = handler.call(impl, admitted, context) as AsyncIterable<unknown>;
+              for await (const answer of answers) {
+                stillKnown(context);
+                yield answer;
+              }
             }),
           )
       : (input, context) =>
@@ -105,7 +113,7 @@ function gateFor(
     if (method.methodKind === "bidi_streaming" && !access.audited) return input;
     const { first, all } = await firstMessage(input as AsyncIterable<unknown>);
     if (first !== undefined) await check(first);
-    return all;
+    return checkedMessages(all, () => identify(context, options));
   };
 }
 

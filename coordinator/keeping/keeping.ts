@@ -3,6 +3,7 @@ import type { Clock } from "../../shared/clock.ts";
 import type { DiskSpace } from "../../shared/disk-space.ts";
 import { type Turns, turns } from "../../shared/turns.ts";
 import type { RetentionPolicy } from "../delivery/project/retention.ts";
+import type { CandidateKeeping } from "../delivery/run/approved-candidates.ts";
 import type { RebuiltSummaries, RunSummaries } from "../delivery/run/run-summaries.ts";
 import type { KeptRuns } from "../delivery/run/runs.ts";
 import type { ActionCacheKeeping } from "../farm/action-cache/action-cache-keeping.ts";
@@ -15,6 +16,12 @@ import { type Collector, collector } from "./garbage/collector.ts";
 import { expireRuns } from "./garbage/expire-runs.ts";
 import { rankBlobs } from "./garbage/rank-blobs.ts";
 import { excessBytes } from "./garbage/store-bounds.ts";
+
+/** What folding every projection anew came to. */
+export interface Rebuilt extends RebuiltSummaries {
+  /** Places of which the newest approved run is known. */
+  readonly candidates: number;
+}
 
 /**
  * What is done to everything that the coordinator keeps. Calls may overlap and take turns: while a backup is made,
@@ -31,7 +38,7 @@ export interface Keeping {
     },
   ): Promise<BackupSummary>;
   /** Folds every projection anew from the event log. */
-  rebuild(): Promise<RebuiltSummaries>;
+  rebuild(): Promise<Rebuilt>;
   /** One round; a dry one only says what would go. */
   collect(dryRun: boolean): Promise<Collection>;
 }
@@ -55,6 +62,7 @@ export interface KeepingDeps {
   readonly settings: KeepingSettings;
   readonly store: Pick<EventStore, "read"> & StreamKeeping;
   readonly summaries: Pick<RunSummaries, "list" | "rebuild">;
+  readonly candidates: CandidateKeeping;
   readonly runs: KeptRuns;
   readonly logs: LogKeeping;
   readonly cas: CasKeeping;
@@ -91,6 +99,10 @@ export function keeping(deps: KeepingDeps): Keeping & { readonly collector: Coll
       const secretKey = { file: deps.secretKeyFile, isWanted: withSecretKey };
       return taken.take(() => writeBackup({ data, tlsDir, secretKey, folder, clock, ...options }));
     },
-    rebuild: () => taken.take(() => summaries.rebuild()),
+    rebuild: () =>
+      taken.take(async () => {
+        const [lines, approved] = [await summaries.rebuild(), await deps.candidates.rebuild()];
+        return { ...lines, candidates: approved.candidates, changed: lines.changed + approved.changed };
+      }),
   };
 }

@@ -6,13 +6,19 @@ export type StreamToken = string & { readonly brand: "StreamToken" };
 /** The token of a stream that holds nothing. */
 export const emptyStream = "" as StreamToken;
 
-/** A commit with its place in the log. */
+/**
+ * A commit with its place in the log. It is decoded when somebody asks for it: one that cannot be decoded stops nobody but
+ * those who need it.
+ */
 export interface StoredCommit {
   readonly stream: string;
   /** Orders all commits of all streams; grows, with holes. */
   readonly position: number;
   /** 1 for the stream's first event; the commit's further events follow without holes. */
   readonly firstSequence: number;
+  /** That of its last event. */
+  readonly lastSequence: number;
+  /** Throws `data_loss` when it cannot be decoded any more. */
   readonly commit: Commit;
 }
 

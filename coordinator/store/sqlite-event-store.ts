@@ -63,7 +63,7 @@ export function sqliteEventStore({ sqlite }: { readonly sqlite: Sqlite }): Event
       const key = commitKey(row.stream, row.first_sequence);
       const commit = written.get(key);
       written.delete(key);
-      return commit === undefined ? decoded(row) : stored(row, commit);
+      return stored(row, commit);
     });
   };
   const recent = recentCommits(readAfter);
@@ -102,7 +102,7 @@ export function sqliteEventStore({ sqlite }: { readonly sqlite: Sqlite }): Event
 
     async read(stream) {
       const rows = await sqlite.query<Row>(selectStream, [stream]);
-      return { commits: rows.map(decoded), token: token(rows.at(-1)?.last_sequence ?? 0) };
+      return { commits: rows.map((row) => stored(row)), token: token(rows.at(-1)?.last_sequence ?? 0) };
     },
 
     async head() {
@@ -145,14 +145,22 @@ function commitKey(stream: string, firstSequence: number): string {
   return `${firstSequence} ${stream}`;
 }
 
-function stored({ stream, position, first_sequence: firstSequence }: Row, commit: Commit): StoredCommit {
-  return { stream, position, firstSequence, commit };
+/** @param known its commit, where it need not be decoded */
+function stored(row: Row, known?: Commit): StoredCommit {
+  const { stream, position, first_sequence: firstSequence, last_sequence: lastSequence } = row;
+  let commit = known;
+  return {
+    ...{ stream, position, firstSequence, lastSequence },
+    get commit() {
+      commit ??= decoded(row);
+      return commit;
+    },
+  };
 }
 
-function decoded(row: Row): StoredCommit {
-  const { stream, position } = row;
+function decoded({ stream, position, data }: Row): Commit {
   try {
-    return stored(row, upcast(fromBinary(CommitSchema, row.data)));
+    return upcast(fromBinary(CommitSchema, data));
   } catch (error) {
     const message = `the commit at position ${position} of stream ${stream} cannot be decoded: ${from(error).message}`;
     throw new MillraceError("data_loss", message, { cause: error });

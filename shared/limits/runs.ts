@@ -81,6 +81,10 @@ export const runLimits = {
   gateApprovalsMax: 20,
   /** What a person fills in at a gate, in characters a field. */
   gateFieldChars: 2_000,
+  /** What is wrong with one approval is said of so many fields and items: errors travel in headers, which are small. */
+  gateProblems: 20,
+  /** Of what somebody has written, so many characters are said again in an error. */
+  gateQuotedChars: 60,
   /** Pieces of evidence beside one gate: what people look at before they decide. */
   gateEvidence: 50,
   /** One of these, which is held in memory while it arrives: a screenshot, a report, a short recording. */
@@ -141,6 +145,8 @@ export const runLimits = {
   auditPageSegments: 10,
   /** Records of the audit in one write. */
   auditBatch: 500,
+  /** Records of which one reading of the audit says that they are broken: with more of them, the first ones are enough. */
+  auditFaults: 100,
   /** Calls that wait for their record; one more is refused. */
   auditPending: 10_000,
   /** What a call was about, as the audit keeps it, in characters. */

@@ -24,7 +24,9 @@ import {
 
 export const manual = z.strictObject({
   title: scalar(readGateText).describe("What is to be decided, for a person."),
-  checklist: items(scalar(readGateText)).optional().describe("What to look at before deciding."),
+  checklist: items(scalar(readGateText))
+    .optional()
+    .describe("What to look at before deciding: each item has to be ticked before the gate is approved."),
   approvers: items(scalar(readApprover))
     .optional()
     .describe("Who may decide: names of tokens, and roles; without it, everybody who may submit runs."),

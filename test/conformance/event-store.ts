@@ -40,7 +40,13 @@ export function eventStoreConformance(name: string, open: () => Promise<EventSto
       const read = await store.read("run-1");
       expect(read.token).toBe(token);
       expect(read.commits).toEqual([
-        { stream: "run-1", position: expect.any(Number), firstSequence: 1, commit: commitOf("a", "b") },
+        {
+          stream: "run-1",
+          position: expect.any(Number),
+          firstSequence: 1,
+          lastSequence: 2,
+          commit: commitOf("a", "b"),
+        },
       ]);
     });
 

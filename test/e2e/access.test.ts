@@ -89,7 +89,7 @@ it("two of three approve: neither who asked for the run, nor an impersonator, no
   expect(named.stderr).toContain("people could not tell the two apart");
   expect((await approve("stranger", run)).stderr).toContain("is not for this token");
 
-  expect((await approve("berta", run)).stderr).toContain("needs evidence: add it with `millrace evidence");
+  expect((await approve("berta", run)).stderr).toContain("evidence: there is none; add it with `millrace evidence");
   const picture = join(tempDir(), "checkout.png");
   writeFileSync(picture, "a picture\n");
   expect((await as("vera", "evidence", run, "explore", picture)).status).not.toBe(0);
@@ -98,12 +98,17 @@ it("two of three approve: neither who asked for the run, nor an impersonator, no
   expect((await as("vera", "evidence", run, "explore", "--output", seen)).status).toBe(0);
   expect(readFileSync(join(seen, "checkout.png"), "utf8")).toBe("a picture\n");
 
-  expect((await as("berta", "approve", run, "explore")).stderr).toContain("ticket has to be filled in");
+  expect((await as("berta", "approve", run, "explore")).stderr).toContain(
+    "ticket: has to be filled in, with text (Ticket)",
+  );
   expect((await approve("berta", run, "--check", "1")).stdout).toContain("it takes 1 more of anna or berta or carl");
+  const unticked = await approve("carl", run);
+  expect(unticked.status).toBe(3);
+  expect(unticked.stderr).toContain('not ticked is 2 "refunds work"; tick what you have looked at with --check 2,');
   expect((await as("berta", "approve", run, "explore", "--withdraw")).status).toBe(0);
   expect((await approve("berta", run, "--check-all", "--comment", "fine")).status).toBe(0);
   const { stdout } = await as("vera", "show", run);
-  expect(stdout).toMatch(/\[x\] refunds work/);
+  expect(stdout).toMatch(/\[x\] 2 refunds work +by user:berta/);
   expect(stdout).toMatch(/approved by user:berta.*: fine, ticket=T-17/);
   expect(stdout).toContain("it takes 1 more of");
   expect((await shown(run)).status).toBe("running");
@@ -126,7 +131,8 @@ it("an older run is not approved after a newer one was, nor anything else than w
   expect(changed.stderr).toMatch(
     /now binds .* and the decision is about .*: source, artifacts or the plan have changed/,
   );
-  for (const who of ["berta", "carl"]) expect((await approve(who, young)).status).toBe(0);
+  expect((await approve("berta", young, "--check", "1")).status).toBe(0);
+  expect((await approve("carl", young, "--check", "2")).status).toBe(0);
   const late = await approve("berta", old);
   expect(late.status).toBe(3);
   expect(late.stderr).toMatch(new RegExp(`explore of ${old} is superseded: ${young} was approved at 20`));

@@ -43,14 +43,21 @@ describe("a manual stage", () => {
     const { run, result } = await atTheGate("{ title: Look at it, checklist: [checkout works], approvers: [admin] }");
     const shown = await farm.cli(["show", run]);
     expect(shown.stdout).toMatch(/^gate explore +Look at it$/m);
-    expect(shown.stdout).toContain("[ ] checkout works");
+    expect(shown.stdout).toContain("[ ] 1 checkout works");
     const binding = /binding ([0-9a-f]{64})/.exec(shown.stdout)?.[1] ?? "";
 
     const other = await farm.cli(["approve", run, "explore", "--binding", "0".repeat(64)]);
     expect(other.status).toBe(3);
     expect(other.stderr).toContain(`now binds ${binding}`);
 
-    const approved = await farm.cli(["approve", run, "explore", "--binding", binding, "--comment", "fine"]);
+    const unticked = await farm.cli(["approve", run, "explore", "--binding", binding, "--comment", "fine"]);
+    expect(unticked.status).toBe(3);
+    expect(unticked.stderr).toContain(
+      'checklist: not ticked is 1 "checkout works"; tick what you have looked at with --check 1,',
+    );
+
+    const word = ["--binding", binding, "--check", "1", "--comment", "fine"];
+    const approved = await farm.cli(["approve", run, "explore", ...word]);
     expect(approved.stderr + approved.stdout).toContain(`approved explore of ${run}`);
     expect(approved.status).toBe(0);
     const { status, stdout } = await result;

@@ -69,6 +69,7 @@ export async function keptFarm(options: KeptFarmOptions = {}) {
       policyOf: () => ({ runsMax: Infinity, runAgeMs: Infinity, logAgeMs: Infinity, artifactAgeMs }),
     },
     summaries: { list: async () => finished.map(line), rebuild: () => expect.unreachable() },
+    candidates: { rebuild: () => expect.unreachable() },
     runs: {
       active: () => active,
       stateOf: async (run) => finished.find((state) => state.run === run),

@@ -110,8 +110,9 @@ export function adminService(deps: AdminServiceDeps): ServiceImpl<typeof AdminSe
     backup: (request, { signal }) => backupSteps({ keeping, clock }, request, signal),
 
     async rebuildProjections() {
-      const { commits, runs, changed } = await keeping.rebuild();
-      return { commits: BigInt(commits), runs: BigInt(runs), changed: BigInt(changed) };
+      const { commits, runs, changed, candidates } = await keeping.rebuild();
+      const counts = { commits: BigInt(commits), runs: BigInt(runs), changed: BigInt(changed) };
+      return { ...counts, candidates: BigInt(candidates) };
     },
 
     async collectGarbage({ dryRun }) {

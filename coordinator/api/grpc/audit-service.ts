@@ -24,12 +24,14 @@ export function auditService(audit: Pick<AuditLog, "page" | "verify">): ServiceI
     async verifyAudit({ expectedSequence, expectedHash }) {
       const expected =
         expectedSequence === 0n ? undefined : { sequence: Number(expectedSequence), hash: expectedHash.toLowerCase() };
-      const { records, head, fault } = await audit.verify(expected);
+      const { records, head, faults } = await audit.verify(expected);
+      const [fault] = faults;
       return {
         records: BigInt(records),
         headSequence: BigInt(head?.sequence ?? 0),
         headHash: head?.hash ?? "",
         ...(fault === undefined ? {} : { fault }),
+        faults: [...faults],
       };
     },
   };

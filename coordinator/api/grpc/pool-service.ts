@@ -10,20 +10,22 @@ import {
 } from "../../../proto/gen/millrace/v1/pool_pb.ts";
 import { MillraceError } from "../../../shared/errors.ts";
 import { poolLimits } from "../../../shared/limits/pools.ts";
+import type { Principal } from "../../delivery/access/principal.ts";
 import type { PoolNow, PoolSettings, Pools, PoolTrouble, ProviderSettings } from "../../farm/pools/pools.ts";
+import { principalOf } from "../guard.ts";
 
 type PoolSettingsInit = Exclude<MessageInitShape<typeof PoolSettingsSchema>, SettingsMessage>;
 
 /** PoolService: pools, their bounds and how they stand. */
 export function poolService(pools: Pools): ServiceImpl<typeof PoolService> {
   return {
-    listPools: () => ({ pools: pools.list().map(poolMessage) }),
+    listPools: (_request, context) => ({ pools: pools.list().map(shownTo(principalOf(context))) }),
 
-    getPool({ name }) {
+    getPool({ name }, context) {
       const pool = pools.list().find(({ settings }) => settings.name === name);
       if (pool === undefined)
         throw new MillraceError("not_found", `there is no pool "${name}"; see \`millrace pools\``);
-      return { pool: poolMessage(pool) };
+      return { pool: shownTo(principalOf(context))(pool) };
     },
 
     async setPool({ settings }) {
@@ -39,6 +41,18 @@ export function poolService(pools: Pools): ServiceImpl<typeof PoolService> {
       await pools.remove(name);
       return {};
     },
+  };
+}
+
+/** Whoever is bound to projects sees names, labels and load; how agents are started, and what is in the way, is the farm's. */
+function shownTo({ projects }: Pick<Principal, "projects">): (pool: PoolNow) => Pool {
+  if (projects === undefined) return poolMessage;
+  return ({ settings, trouble, ...pool }) => {
+    const { provider } = settings;
+    const shown: ProviderSettings = provider.kind === "exec" ? { ...provider, command: [] } : provider;
+    const said =
+      trouble === undefined ? undefined : { ...trouble, message: "an operator of the farm sees what is wrong" };
+    return poolMessage({ ...pool, settings: { ...settings, provider: shown }, trouble: said });
   };
 }
 

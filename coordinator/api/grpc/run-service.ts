@@ -1,6 +1,12 @@
 import { create } from "@bufbuild/protobuf";
 import type { ServiceImpl } from "@connectrpc/connect";
-import { type Artifact, TaskStatus } from "../../../proto/gen/millrace/v1/event_pb.ts";
+import {
+  type Artifact,
+  type Event,
+  EventSchema,
+  TaskStartedSchema,
+  TaskStatus,
+} from "../../../proto/gen/millrace/v1/event_pb.ts";
 import {
   type RunRequest,
   type RunService,
@@ -74,9 +80,10 @@ export function runService({
       return { runs: found, nextPageToken: last?.name ?? "" };
     },
 
-    async *watchRun({ run, afterSequence }, { signal }) {
-      for await (const { sequence, event } of runs.watch(run, Number(afterSequence), signal)) {
-        yield { sequence: BigInt(sequence), event };
+    async *watchRun({ run, afterSequence }, context) {
+      const isBound = principalOf(context).projects !== undefined;
+      for await (const { sequence, event } of runs.watch(run, Number(afterSequence), context.signal)) {
+        yield { sequence: BigInt(sequence), event: isBound ? withoutForeignName(event, run) : event };
       }
     },
 
@@ -146,6 +153,14 @@ export function runService({
       yield { part: { case: "finish", value: { totalBytes } } };
     },
   };
+}
+
+/** A shared execution has the name of a task of the run that was first, which may be another project's. */
+function withoutForeignName(event: Event, run: string): Event {
+  const { kind } = event;
+  if (kind.case !== "taskStarted" || kind.value.executionId.startsWith(`${run}.`)) return event;
+  const value = create(TaskStartedSchema, { ...kind.value, executionId: "" });
+  return create(EventSchema, { ...event, kind: { case: "taskStarted", value } });
 }
 
 /** What changes a run that goes on, or has finished. */

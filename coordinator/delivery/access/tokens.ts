@@ -23,6 +23,9 @@ export interface TokenInfo {
   readonly expiresMs: number | undefined;
 }
 
+/** A token whose time is over. */
+export type ExpiredToken = TokenInfo & { readonly expiresMs: number };
+
 export interface NewToken {
   readonly role: TokenRole;
   /** `[a-z0-9-]{1,64}`; undefined makes one up. */
@@ -42,6 +45,8 @@ export interface NewToken {
 export interface Tokens {
   /** Undefined when the token is unknown, revoked or expired. */
   authenticate(token: string): Principal | undefined;
+  /** What an expired token was; undefined for any other. Whoever has its secret may hear it, and nobody else does. */
+  expired(token: string): ExpiredToken | undefined;
   /**
    * Resolves when it is durable. Throws `invalid_argument` for a bad name, and `already_exists` for one that is taken, or
    * where a user and a token that is nobody's would have the same name: people could not tell the two apart, and one of
@@ -109,9 +114,13 @@ export async function openTokens({ sqlite, dir, fingerprint, clock }: TokensOpti
     authenticate(token) {
       // Looked up by hash: an attacker who times the comparison learns about the hash, not about the token.
       const info = known.get(secretHash(token));
-      if (info === undefined || (info.expiresMs !== undefined && clock.nowMs() >= info.expiresMs)) return undefined;
+      if (info === undefined || isExpired(info, clock.nowMs())) return undefined;
       const name = info.user === undefined ? `token:${info.name}` : `user:${info.user}`;
       return { name, role: info.role === "agent" ? "enrolment" : info.role, projects: info.projects };
+    },
+    expired(token) {
+      const info = known.get(secretHash(token));
+      return info !== undefined && isExpired(info, clock.nowMs()) ? info : undefined;
     },
     async create({ role, name = `${role}-${randomBytes(3).toString("hex")}`, user, projects, ttlMs }) {
       requireName(name, known.values());
@@ -148,6 +157,10 @@ export async function openTokens({ sqlite, dir, fingerprint, clock }: TokensOpti
       await sqlite.write([{ sql: "DELETE FROM token WHERE name = ?", params: [name] }]);
     },
   };
+}
+
+function isExpired(info: TokenInfo, nowMs: number): info is ExpiredToken {
+  return info.expiresMs !== undefined && nowMs >= info.expiresMs;
 }
 
 function requireName(name: string, known: Iterable<TokenInfo>): void {

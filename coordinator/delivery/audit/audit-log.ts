@@ -13,6 +13,8 @@ export interface AuditedCall {
   readonly outcome: string;
   /** For a person; never a secret, and cut off at `limits.auditDetailChars`. */
   readonly detail: string;
+  /** No call, but a mark: these records were found not to be as they were written. */
+  readonly broken?: readonly number[];
 }
 
 /** Which records, newest first. */
@@ -38,11 +40,19 @@ export interface ChainLink {
   readonly hash: string;
 }
 
+/** As far as a chain goes; its last record has no hash when it cannot be decoded. */
+export interface ChainEnd {
+  readonly sequence: number;
+  readonly hash: string | undefined;
+}
+
 /** What reading all records again came to. */
 export interface AuditVerdict {
+  /** That could be decoded. */
   readonly records: number;
-  readonly head: ChainLink | undefined;
-  readonly fault: AuditFault | undefined;
+  readonly head: ChainEnd | undefined;
+  /** By the record that they are about; at most `limits.auditFaults`. */
+  readonly faults: readonly AuditFault[];
 }
 
 /** Who changed what: records that are added and never changed. Methods may be called concurrently. */

@@ -1,5 +1,7 @@
+import { create } from "@bufbuild/protobuf";
 import { timestampMs } from "@bufbuild/protobuf/wkt";
 import type { Digest } from "../../../proto/gen/build/bazel/remote/execution/v2/remote_execution_pb.ts";
+import { BadRequestSchema } from "../../../proto/gen/google/rpc/error_details_pb.ts";
 import { EndingKind, GateDecision, type GateVoted, type ManualGate } from "../../../proto/gen/millrace/v1/event_pb.ts";
 import { MillraceError } from "../../../shared/errors.ts";
 import { limits } from "../../../shared/limits.ts";
@@ -7,7 +9,7 @@ import type { EventKind } from "../../store/event-kind.ts";
 import type { Principal } from "../access/principal.ts";
 import { approvalsOf, approversOf, conclusionOf, type NewerCandidate, supersededBy } from "./gate.ts";
 import { bindingOf } from "./gate-binding.ts";
-import { type FilledForm, requireForm } from "./gate-form.ts";
+import { describeUnticked, type FilledForm, formProblems, untickedOf } from "./gate-form.ts";
 import type { GateState } from "./gate-state.ts";
 import type { RunState } from "./run-state.ts";
 import { isOpen, type TaskState } from "./task-state.ts";
@@ -75,12 +77,21 @@ export function wordAtGate(state: RunState, command: GateCommand, nowMs: number)
 export function missingOf(state: RunState, task: TaskState): string[] {
   const { gate } = task.planned;
   if (gate === undefined || task.gate === undefined || task.gate.decided !== undefined) return [];
-  const more = approvalsOf(gate) - countingVotes(state, task, task.gate).size;
+  const votes = countingVotes(state, task, task.gate);
+  const more = approvalsOf(gate) - votes.size;
+  const unticked = untickedOf(gate, votes.values()).map((item) => item + 1);
   const author = gate.approvers.length === 0 && !authorMay(gate) ? `, but not ${state.principal}` : "";
   return [
     ...(more > 0 ? [`${more} more of ${approversOf(gate)}${author}`] : []),
+    ...(unticked.length > 0 ? [describeTicks(unticked)] : []),
     ...(gate.evidenceRequired && task.gate.evidence.size === 0 ? ["evidence"] : []),
   ];
+}
+
+/** @param items from 1 */
+function describeTicks(items: readonly number[]): string {
+  const named = `item${items.length === 1 ? "" : "s"} ${items.join(", ")}`;
+  return `${named} of the checklist to be ticked (--check ${items.join(" ")})`;
 }
 
 /** Approvals of what the gate binds now, by principal. */
@@ -127,14 +138,6 @@ function decided(state: RunState, { task, gate }: AtGate, command: DecideGate, n
     return conclusionOf(state, task, { said: { decision, comment, timedOut: false }, rejection });
   }
   if (command.newer !== undefined) throw refusal(state, command.stage, `is ${supersededBy(command.newer)}`);
-  if (gate.evidenceRequired && open.evidence.size === 0) {
-    throw refusal(
-      state,
-      command.stage,
-      `needs evidence: add it with \`millrace evidence ${state.run} ${command.stage} FILE\``,
-    );
-  }
-  requireForm(gate, command);
   return approved(state, { task, gate }, open, command);
 }
 
@@ -144,14 +147,45 @@ function approved(state: RunState, { task, gate }: AtGate, open: GateState, comm
   const { digest: binding } = bindingOf(state, task);
   const votes = countingVotes(state, task, open);
   const said = votes.get(by.name);
-  const vote = { task: task.name, binding, comment, fields: { ...fields }, checked: [...checked] };
+  votes.delete(by.name); // this one takes its place, its ticks included
+  const isLast = votes.size + 1 >= approvalsOf(gate);
+  const unticked = isLast ? untickedOf(gate, [...votes.values(), command]) : [];
+  requireApprovable(state, { task, gate }, { open, command, unticked });
   if (said !== undefined && isSameVote(said, command)) return [];
-  const count = new Set([...votes.keys(), by.name]).size;
+  const vote = { task: task.name, binding, comment, fields: { ...fields }, checked: [...checked] };
   const voted: EventKind = { case: "gateVoted", value: vote };
-  if (count < approvalsOf(gate)) return [voted];
+  if (!isLast) return [voted];
   const never = { kind: EndingKind.REJECTED, detail: "" };
   const decision = { decision: GateDecision.APPROVED, comment, timedOut: false };
   return [voted, ...conclusionOf(state, task, { said: decision, rejection: never })];
+}
+
+interface Approving {
+  readonly open: GateState;
+  readonly command: DecideGate;
+  /** Items that the decision still lacks, from 0; none while it is not up to this approval. */
+  readonly unticked: readonly number[];
+}
+
+/** Refuses an approval with everything that it lacks. */
+function requireApprovable(state: RunState, { task, gate }: AtGate, { open, command, unticked }: Approving): void {
+  const { stage } = task.planned;
+  const wrong = formProblems(gate, command);
+  const problems = [...wrong];
+  if (unticked.length > 0) problems.push({ field: "checklist", description: describeUnticked(gate, unticked) });
+  if (gate.evidenceRequired && open.evidence.size === 0) {
+    const description = `there is none; add it with \`millrace evidence ${state.run} ${stage} FILE\``;
+    problems.push({ field: "evidence", description });
+  }
+  if (problems.length === 0) return;
+  const fieldViolations = problems.slice(0, limits.gateProblems);
+  const more = problems.length - fieldViolations.length;
+  const lines = fieldViolations.map(({ field, description }) => `  ${field}: ${description}`);
+  if (more > 0) lines.push(`  and ${more} more`);
+  const message = [`${stage} of ${state.run} is not approved so:`, ...lines].join("\n");
+  const value = create(BadRequestSchema, { fieldViolations });
+  const details = [{ desc: BadRequestSchema, value }];
+  throw new MillraceError(wrong.length > 0 ? "invalid_argument" : "failed_precondition", message, { details });
 }
 
 function requireWellSaid({ decision, comment }: DecideGate): void {

@@ -248,10 +248,11 @@ const countChanged = `SELECT count(DISTINCT number) AS changed FROM (
   UNION ALL
   SELECT * FROM (SELECT * FROM run_summary_rebuilt EXCEPT SELECT * FROM run_summary))`;
 
-function changesOf({ stream, commit }: StoredCommit, table: SummaryTable): Statement[] {
-  if (stream === keepingStream) return commit.events.flatMap((event) => removalOf(event, table));
-  const run = runOfStream(stream);
-  return run === undefined ? [] : commit.events.flatMap((event) => changeOf(run, event, table));
+/** Asks for no commit that says nothing of runs: what others cannot decode is no reason to stop. */
+function changesOf(stored: StoredCommit, table: SummaryTable): Statement[] {
+  if (stored.stream === keepingStream) return stored.commit.events.flatMap((event) => removalOf(event, table));
+  const run = runOfStream(stored.stream);
+  return run === undefined ? [] : stored.commit.events.flatMap((event) => changeOf(run, event, table));
 }
 
 function removalOf({ kind }: Event, table: SummaryTable): Statement[] {

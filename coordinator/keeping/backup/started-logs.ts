@@ -1,4 +1,5 @@
 import type { Event } from "../../../proto/gen/millrace/v1/event_pb.ts";
+import { runOfStream } from "../../delivery/run/run-actor.ts";
 import type { LogName } from "../../farm/logs/log-store.ts";
 import type { EventStore, StoredCommit } from "../../store/event-store.ts";
 
@@ -24,12 +25,15 @@ export async function* startedLogs(store: EventStore, signal: AbortSignal): Asyn
   }
 }
 
+/** Of runs: no others start anything. */
 async function* eventsUpToNow(
   store: EventStore,
   signal: AbortSignal,
 ): AsyncGenerator<{ readonly stream: string; readonly event: Event }> {
-  for await (const { stream, commit } of commitsUpToNow(store, signal)) {
-    for (const event of commit.events) yield { stream, event };
+  for await (const stored of commitsUpToNow(store, signal)) {
+    const { stream } = stored;
+    // What others cannot decode any more is no reason to restore nothing.
+    if (runOfStream(stream) !== undefined) for (const event of stored.commit.events) yield { stream, event };
   }
 }
 

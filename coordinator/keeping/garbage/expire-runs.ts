@@ -1,10 +1,17 @@
 import { create } from "@bufbuild/protobuf";
 import { timestampFromMs, timestampMs } from "@bufbuild/protobuf/wkt";
-import { CommitSchema, EventSchema, RunStatus } from "../../../proto/gen/millrace/v1/event_pb.ts";
+import {
+  type ApprovedCandidate,
+  CommitSchema,
+  type Event,
+  EventSchema,
+  RunStatus,
+} from "../../../proto/gen/millrace/v1/event_pb.ts";
 import type { Clock } from "../../../shared/clock.ts";
 import { limits } from "../../../shared/limits.ts";
 import type { Turns } from "../../../shared/turns.ts";
 import type { RetentionPolicy } from "../../delivery/project/retention.ts";
+import { approvalsOf } from "../../delivery/run/candidates.ts";
 import type { RunSummaries } from "../../delivery/run/run-summaries.ts";
 import { type KeptRuns, keepingStream, runNumber } from "../../delivery/run/runs.ts";
 import type { LogKeeping } from "../../farm/logs/log-keeping.ts";
@@ -73,16 +80,22 @@ export function expireRuns({ store, summaries, runs, logs, clock, pinning, polic
     const gone = await wouldExpire(batch);
     if (gone.length === 0) return [];
     for (const run of gone) await logs.remove(run);
+    const approvals: ApprovedCandidate[] = [];
+    for (const run of gone) approvals.push(...approvalsOf(run, await eventsOf(run)));
     const { token } = await store.read(keepingStream);
     const event = create(EventSchema, {
       time: timestampFromMs(clock.nowMs()),
       principal: "system:keeping",
-      kind: { case: "runsExpired", value: { runs: gone } },
+      kind: { case: "runsExpired", value: { runs: gone, approvals } },
     });
     const commit = create(CommitSchema, { events: [event] });
     await store.retire({ stream: keepingStream, expected: token, commit, retired: gone.map((run) => `run/${run}`) });
     await runs.forget(gone);
     return gone;
+  }
+
+  async function eventsOf(run: string): Promise<Event[]> {
+    return (await store.read(`run/${run}`)).commits.flatMap(({ commit }) => commit.events);
   }
 
   async function withLogs(chosen: readonly RunAge[]): Promise<string[]> {

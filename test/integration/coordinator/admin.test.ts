@@ -1,9 +1,12 @@
 import { durationFromMs } from "@bufbuild/protobuf/wkt";
 import { Code, ConnectError } from "@connectrpc/connect";
 import { expect, test } from "vitest";
+import { authenticator } from "../../../coordinator/api/authenticate.ts";
 import { openTokens, tokenSchema } from "../../../coordinator/delivery/access/tokens.ts";
+import { enrolmentSchema, openEnrolments } from "../../../coordinator/farm/agents/sqlite-enrolments.ts";
 import { Role } from "../../../proto/gen/millrace/v1/admin_pb.ts";
 import { AgentState } from "../../../proto/gen/millrace/v1/agent_pb.ts";
+import { from } from "../../../shared/errors.ts";
 import { openSqlite } from "../../../shared/sqlite/open.ts";
 import { busAgent } from "../../support/bus-agent.ts";
 import { startTestCoordinator } from "../../support/coordinator.ts";
@@ -62,6 +65,51 @@ test("a token outlives a restart, is refused from its last moment on, and stands
   expect(tokens.authenticate(secret)).toBeDefined();
   clock.advance(1);
   expect(tokens.authenticate(secret)).toBeUndefined();
+  await sqlite.close();
+});
+
+test("whoever has a token that has expired hears so, and when, and how to get another one; a guess hears nothing", async () => {
+  const [dir, clock] = [tempDir(), fakeClock()];
+  const sqlite = await openSqlite({ path: `${dir}/t.db`, schema: [tokenSchema, enrolmentSchema] });
+  const tokens = await openTokens({ sqlite, dir: `${dir}/tokens`, clock });
+  const { enrolments, tokens: enrolmentTokens } = await openEnrolments({ sqlite, clock });
+  const authenticate = authenticator({ tokens, enrolmentTokens });
+  const wanted = { role: "developer", name: "phone", user: "anna", projects: ["shop", "lib"], ttlMs: 1_000 } as const;
+  const person = (await tokens.create(wanted)).secret;
+  const bot = (await tokens.create({ role: "viewer", name: "bot", ttlMs: 1_000 })).secret;
+  const machine = (await enrolments.create({ pool: "p", ttlMs: 1_000, ephemeral: false, name: "rack" })).secret;
+  clock.advance(1_000);
+  const when = new Date(clock.nowMs()).toISOString();
+  const messageOf = (secret: string) => {
+    try {
+      return authenticate(secret).name;
+    } catch (error) {
+      expect(from(error).code).toBe("unauthenticated");
+      return from(error).message;
+    }
+  };
+  expect(messageOf(person)).toBe(
+    `the token "phone" of anna expired at ${when}; an admin makes another one with ` +
+      "`millrace token create --role developer --user anna --project shop --project lib`",
+  );
+  expect(messageOf(bot)).toBe(
+    `the token "bot" expired at ${when}; an admin makes another one with \`millrace token create --role viewer\``,
+  );
+  const guess = `${person.slice(0, -1)}${person.endsWith("A") ? "B" : "A"}`;
+  for (const wrong of [guess, "", "phone", person.slice(0, 8), `${person} `]) {
+    expect(messageOf(wrong)).toBe("the token is not known here");
+  }
+  const agent = { id: "a", hostname: "h", publicKey: "k", secretSha256: "0".repeat(64) };
+  expect(messageOf(machine)).toBe("token:rack"); // what is wrong with it is said where it is used
+  await expect(enrolments.enrol(agent, { kind: "once", token: "rack" })).rejects.toMatchObject({
+    code: "unauthenticated",
+    message:
+      `the enrolment token rack expired at ${when}; an admin makes another one with ` +
+      "`millrace token create --role agent`",
+  });
+  expect(messageOf(`${machine}x`)).toBe("the token is not known here");
+  await tokens.revoke("phone");
+  expect(messageOf(person)).toBe("the token is not known here");
   await sqlite.close();
 });
 

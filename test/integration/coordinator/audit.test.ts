@@ -1,3 +1,4 @@
+import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { timestampFromMs } from "@bufbuild/protobuf/wkt";
 import { Code, ConnectError } from "@connectrpc/connect";
@@ -5,9 +6,11 @@ import Database from "better-sqlite3";
 import { expect, onTestFinished, test } from "vitest";
 import type { AuditedCall } from "../../../coordinator/delivery/audit/audit-log.ts";
 import { auditSchema, storedAudit } from "../../../coordinator/delivery/audit/stored-audit.ts";
+import { startedLogs } from "../../../coordinator/keeping/backup/started-logs.ts";
 import { restoreCoordinator } from "../../../coordinator/restore.ts";
 import { eventStoreSchema, sqliteEventStore } from "../../../coordinator/store/sqlite-event-store.ts";
 import { Role } from "../../../proto/gen/millrace/v1/admin_pb.ts";
+import { from } from "../../../shared/errors.ts";
 import { limits } from "../../../shared/limits.ts";
 import { openSqlite } from "../../../shared/sqlite/open.ts";
 import { startTestCoordinator } from "../../support/coordinator.ts";
@@ -112,6 +115,81 @@ test.each([
   expect(Number((await audit.verifyAudit({})).fault?.sequence)).toBe(sequence);
 });
 
+test.each([
+  ["in its row", "two", 2, (data: string) => tamper(data, (database) => database.exec(unreadable("two")))],
+  ["in the file of the database", "two", 2, (data: string) => scratch(data, "two")],
+  [
+    "in its row, the last one",
+    "thr",
+    3,
+    (data: string) => tamper(data, (database) => database.exec(unreadable("thr"))),
+  ],
+])(
+  "a record that cannot be decoded any more, damaged %s, stops no start: it is said, and the chain goes on behind a mark",
+  async (_where, target, sequence, damage) => {
+    const data = tempDir();
+    const first = await startTestCoordinator(data);
+    for (const name of ["one", "two", "thr"]) await first.as("admin").projects.setProject({ project: { name } });
+    await first.stop();
+    damage(data);
+
+    const second = await startTestCoordinator(data);
+    const { audit, projects, runs, admin } = second.as("admin");
+    expect((await runs.listRuns({})).runs).toEqual([]);
+    await projects.setProject({ project: { name: "late" } });
+    const verdict = await audit.verifyAudit({});
+    const reason = expect.stringMatching(/^cannot be decoded: .+ \(position \d+ of the event log\)$/);
+    expect(verdict.fault).toMatchObject({ sequence: BigInt(sequence), reason });
+    expect(verdict.faults).toMatchObject([{ sequence: BigInt(sequence) }]);
+    expect(verdict).toMatchObject({ records: 4n, headSequence: 5n });
+    const listed = (await audit.listAuditRecords({})).records;
+    expect(listed.map((record) => Number(record.sequence))).toEqual([5, 4, 3, 2, 1]);
+    expect(listed.at(1)).toMatchObject({
+      principal: "system:audit",
+      target: `record ${sequence}`,
+      outcome: "data_loss",
+    });
+    expect(listed.at(1)?.detail).toContain(`record ${sequence} cannot be decoded`);
+    expect(listed.at(5 - sequence)).toMatchObject({ principal: "", target: "", outcome: "data_loss" });
+    expect(JSON.stringify(listed.map((record) => record.target))).not.toContain(target);
+    await admin.rebuildProjections({});
+    await second.stop();
+
+    const third = (await startTestCoordinator(data)).as("admin");
+    await third.projects.setProject({ project: { name: "later" } });
+    // It was marked once, and nothing has hidden it: the next damage shows beside it.
+    expect(await third.audit.verifyAudit({})).toMatchObject({
+      headSequence: 7n,
+      faults: [{ sequence: BigInt(sequence) }],
+    });
+    const { headSequence, headHash } = await third.audit.verifyAudit({});
+    const noted = { expectedSequence: headSequence, expectedHash: headHash };
+    expect((await third.audit.verifyAudit(noted)).faults.length).toBe(1);
+    expect((await third.audit.verifyAudit({ ...noted, expectedHash: "0".repeat(64) })).faults).toMatchObject([
+      { sequence: BigInt(sequence) },
+      { sequence: headSequence, reason: "is not as it was when its hash was noted" },
+    ]);
+  },
+);
+
+/** No protobuf begins so. */
+function unreadable(target: string): string {
+  return `UPDATE commits SET data = x'ffffff' WHERE stream LIKE 'audit/%' AND instr(data, '${target}') > 0`;
+}
+
+/** Four bytes of one record, as a disk loses them: the tag and the length of its target among them. In every copy of its page. */
+function scratch(data: string, target: string): void {
+  const path = join(data, "coordinator.db");
+  const bytes = readFileSync(path);
+  const record = Buffer.concat([Buffer.from("SetProject"), Buffer.from([0x22, 3]), Buffer.from(target)]);
+  let places = 0;
+  for (let at = bytes.indexOf(record); at !== -1; at = bytes.indexOf(record), places += 1) {
+    bytes.fill(0xff, at + "SetProject".length, at + "SetProject".length + 4);
+  }
+  expect(places).toBeGreaterThan(0);
+  writeFileSync(path, bytes);
+}
+
 /** Of the same length, so that the record can still be read. */
 function replaced(from: string, to: string): string {
   const hex = (text: string) => Buffer.from(text).toString("hex").toUpperCase();
@@ -137,7 +215,7 @@ async function open(dir = tempDir()) {
   };
   const errors: unknown[] = [];
   const audit = storedAudit({ sqlite, store: counting, clock: fakeClock(), onError: (error) => errors.push(error) });
-  return { audit, sqlite, errors, appends: () => appends };
+  return { audit, sqlite, store, errors, appends: () => appends };
 }
 
 test("calls that come together share a write, and the chain goes on over streams and starts", async () => {
@@ -157,7 +235,7 @@ test("calls that come together share a write, and the chain goes on over streams
   expect(await again.audit.verify()).toMatchObject({
     records: count + 1,
     head: { sequence: count + 1 },
-    fault: undefined,
+    faults: [],
   });
   const page = await again.audit.page({
     before: limits.auditSegment + 2,
@@ -178,18 +256,43 @@ test("what cannot be written is told to who waits for it, and the next one is wr
   expect(errors.length).toBe(1);
   await sqlite.write([{ sql: "DROP TRIGGER full" }]);
   await audit.record(call);
-  expect(await audit.verify()).toMatchObject({ records: 2, fault: undefined });
+  expect(await audit.verify()).toMatchObject({ records: 2, faults: [] });
 });
 
-test("a record that nobody can read any more is found, too", async () => {
-  const { audit, sqlite } = await open();
+test("a record that nobody can read any more is found, too, and a restore does not stumble over it", async () => {
+  const { audit, sqlite, store } = await open();
   for (const target of ["one", "two", "three"]) await audit.record({ ...call, target });
   await sqlite.write([{ sql: "UPDATE commits SET data = x'ffffff' WHERE instr(data, 'two') > 0" }]);
-  const { fault } = await audit.verify();
-  expect(fault).toMatchObject({
-    sequence: 1n,
-    reason: expect.stringMatching(/position 2 of stream audit.* cannot be decoded/),
-  });
+  const { faults } = await audit.verify();
+  expect(faults).toMatchObject([
+    { sequence: 2n, reason: "cannot be decoded: premature EOF (position 2 of the event log)" },
+  ]);
+  for await (const log of startedLogs(store, AbortSignal.timeout(30_000))) expect.unreachable(log.executionId);
+});
+
+test("what is broken at the end is said once at the next start, also when nothing was noted of it", async () => {
+  const dir = tempDir();
+  const first = await open(dir);
+  for (const target of ["one", "two", "three"]) await first.audit.record({ ...call, target });
+  await first.sqlite.write([
+    { sql: "UPDATE commits SET data = x'ffffff' WHERE instr(data, 'two') > 0 OR instr(data, 'three') > 0" },
+    { sql: "DELETE FROM audit_head" },
+  ]);
+  const second = await open(dir);
+  await second.audit.start?.();
+  await second.audit.record({ ...call, target: "four" });
+  expect(second.errors.map((error) => from(error).message)).toEqual([
+    expect.stringMatching(/^the audit: record 2 cannot be decoded: .*; see `millrace audit verify`$/),
+    expect.stringMatching(/^the audit: record 3 cannot be decoded/),
+  ]);
+  const { records, faults, head } = await second.audit.verify();
+  expect({ records, head: head?.sequence }).toEqual({ records: 3, head: 5 });
+  expect(faults.map(({ sequence }) => sequence)).toEqual([2n, 3n]);
+  const third = await open(dir);
+  await third.audit.start?.();
+  await third.audit.stop?.();
+  expect(third.errors).toEqual([]);
+  expect((await third.audit.verify()).head).toEqual(head);
 });
 
 test("the record survives retention, a rebuild, a backup and a restore", async () => {

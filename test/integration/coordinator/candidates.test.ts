@@ -2,7 +2,7 @@ import { join } from "node:path";
 import { create, type MessageInitShape } from "@bufbuild/protobuf";
 import { timestampFromMs } from "@bufbuild/protobuf/wkt";
 import { expect, onTestFinished, test } from "vitest";
-import { approvedCandidates, candidateSchema } from "../../../coordinator/delivery/run/candidates.ts";
+import { approvedCandidates, candidateSchema } from "../../../coordinator/delivery/run/approved-candidates.ts";
 import { emptyStream, type StreamToken } from "../../../coordinator/store/event-store.ts";
 import { eventStoreSchema, sqliteEventStore } from "../../../coordinator/store/sqlite-event-store.ts";
 import { CommitSchema, EventSchema, GateDecision } from "../../../proto/gen/millrace/v1/event_pb.ts";
@@ -70,6 +70,25 @@ test("an older run of the same pipeline, project and branch is behind a newer on
   const second = await open(dir);
   onTestFinished(second.close);
   expect(await second.candidates.newerThan(old, "look")).toEqual(expected);
+});
+
+test("what runs had been approved for that were removed before removals said so is told to the log once", async () => {
+  const dir = tempDir();
+  const before = { ...candidateSchema, migrations: candidateSchema.migrations.slice(0, 3) };
+  const old = await openSqlite({ path: join(dir, "events.db"), schema: [eventStoreSchema, before] });
+  const sql = "INSERT INTO approved_candidate VALUES ('p', 'shop', 'main', 'look', 14, 'run_14', 5000)";
+  await old.write([{ sql }]);
+  await old.close();
+  const now = await open(dir);
+  const run = await now.request("run_9");
+  const expected = { run: "run_14", approvedMs: 5_000 };
+  expect(await now.candidates.rebuild()).toEqual({ candidates: 1, changed: 0 });
+  expect(await now.candidates.newerThan(run, "look")).toEqual(expected);
+  await now.close();
+  const again = await open(dir);
+  onTestFinished(again.close);
+  expect((await again.store.read("keeping")).commits.length).toBe(1);
+  expect(await again.candidates.rebuild()).toEqual({ candidates: 1, changed: 0 });
 });
 
 test("of two that are decided at once, the second one knows what the first one has made durable", async () => {

@@ -3,7 +3,7 @@ import { create, type MessageInitShape } from "@bufbuild/protobuf";
 import { expect, onTestFinished, test } from "vitest";
 import { storedEnvironments } from "../../../coordinator/delivery/environment/environments.ts";
 import { openProjects } from "../../../coordinator/delivery/project/stored-projects.ts";
-import { approvedCandidates } from "../../../coordinator/delivery/run/candidates.ts";
+import { approvedCandidates } from "../../../coordinator/delivery/run/approved-candidates.ts";
 import { RunEngine } from "../../../coordinator/delivery/run/run-engine.ts";
 import { runSummaries } from "../../../coordinator/delivery/run/run-summaries.ts";
 import type { Asker } from "../../../coordinator/delivery/run/runs.ts";

@@ -14,7 +14,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file millrace/v1/audit.proto.
  */
 export const file_millrace_v1_audit: GenFile = /*@__PURE__*/
-  fileDesc("ChdtaWxscmFjZS92MS9hdWRpdC5wcm90bxILbWlsbHJhY2UudjEirgEKC0F1ZGl0UmVjb3JkEhAKCHNlcXVlbmNlGAEgASgDEigKBHRpbWUYAiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEhEKCXByaW5jaXBhbBgDIAEoCRIOCgZtZXRob2QYBCABKAkSDgoGdGFyZ2V0GAUgASgJEg8KB3Byb2plY3QYBiABKAkSDwoHb3V0Y29tZRgHIAEoCRIOCgZkZXRhaWwYCCABKAkifAoXTGlzdEF1ZGl0UmVjb3Jkc1JlcXVlc3QSKQoFc2luY2UYASABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEg8KB3Byb2plY3QYAiABKAkSEQoJcGFnZV9zaXplGAMgASgFEhIKCnBhZ2VfdG9rZW4YBCABKAkiXgoYTGlzdEF1ZGl0UmVjb3Jkc1Jlc3BvbnNlEikKB3JlY29yZHMYASADKAsyGC5taWxscmFjZS52MS5BdWRpdFJlY29yZBIXCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAkiRgoSVmVyaWZ5QXVkaXRSZXF1ZXN0EhkKEWV4cGVjdGVkX3NlcXVlbmNlGAEgASgDEhUKDWV4cGVjdGVkX2hhc2gYAiABKAkieAoTVmVyaWZ5QXVkaXRSZXNwb25zZRIPCgdyZWNvcmRzGAEgASgDEhUKDWhlYWRfc2VxdWVuY2UYAiABKAMSEQoJaGVhZF9oYXNoGAMgASgJEiYKBWZhdWx0GAQgASgLMhcubWlsbHJhY2UudjEuQXVkaXRGYXVsdCIuCgpBdWRpdEZhdWx0EhAKCHNlcXVlbmNlGAEgASgDEg4KBnJlYXNvbhgCIAEoCTLBAQoMQXVkaXRTZXJ2aWNlEl8KEExpc3RBdWRpdFJlY29yZHMSJC5taWxscmFjZS52MS5MaXN0QXVkaXRSZWNvcmRzUmVxdWVzdBolLm1pbGxyYWNlLnYxLkxpc3RBdWRpdFJlY29yZHNSZXNwb25zZRJQCgtWZXJpZnlBdWRpdBIfLm1pbGxyYWNlLnYxLlZlcmlmeUF1ZGl0UmVxdWVzdBogLm1pbGxyYWNlLnYxLlZlcmlmeUF1ZGl0UmVzcG9uc2ViBnByb3RvMw", [file_google_protobuf_timestamp]);
+  fileDesc("ChdtaWxscmFjZS92MS9hdWRpdC5wcm90bxILbWlsbHJhY2UudjEirgEKC0F1ZGl0UmVjb3JkEhAKCHNlcXVlbmNlGAEgASgDEigKBHRpbWUYAiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEhEKCXByaW5jaXBhbBgDIAEoCRIOCgZtZXRob2QYBCABKAkSDgoGdGFyZ2V0GAUgASgJEg8KB3Byb2plY3QYBiABKAkSDwoHb3V0Y29tZRgHIAEoCRIOCgZkZXRhaWwYCCABKAkifAoXTGlzdEF1ZGl0UmVjb3Jkc1JlcXVlc3QSKQoFc2luY2UYASABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEg8KB3Byb2plY3QYAiABKAkSEQoJcGFnZV9zaXplGAMgASgFEhIKCnBhZ2VfdG9rZW4YBCABKAkiXgoYTGlzdEF1ZGl0UmVjb3Jkc1Jlc3BvbnNlEikKB3JlY29yZHMYASADKAsyGC5taWxscmFjZS52MS5BdWRpdFJlY29yZBIXCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAkiRgoSVmVyaWZ5QXVkaXRSZXF1ZXN0EhkKEWV4cGVjdGVkX3NlcXVlbmNlGAEgASgDEhUKDWV4cGVjdGVkX2hhc2gYAiABKAkioQEKE1ZlcmlmeUF1ZGl0UmVzcG9uc2USDwoHcmVjb3JkcxgBIAEoAxIVCg1oZWFkX3NlcXVlbmNlGAIgASgDEhEKCWhlYWRfaGFzaBgDIAEoCRImCgVmYXVsdBgEIAEoCzIXLm1pbGxyYWNlLnYxLkF1ZGl0RmF1bHQSJwoGZmF1bHRzGAUgAygLMhcubWlsbHJhY2UudjEuQXVkaXRGYXVsdCIuCgpBdWRpdEZhdWx0EhAKCHNlcXVlbmNlGAEgASgDEg4KBnJlYXNvbhgCIAEoCTLBAQoMQXVkaXRTZXJ2aWNlEl8KEExpc3RBdWRpdFJlY29yZHMSJC5taWxscmFjZS52MS5MaXN0QXVkaXRSZWNvcmRzUmVxdWVzdBolLm1pbGxyYWNlLnYxLkxpc3RBdWRpdFJlY29yZHNSZXNwb25zZRJQCgtWZXJpZnlBdWRpdBIfLm1pbGxyYWNlLnYxLlZlcmlmeUF1ZGl0UmVxdWVzdBogLm1pbGxyYWNlLnYxLlZlcmlmeUF1ZGl0UmVzcG9uc2ViBnByb3RvMw", [file_google_protobuf_timestamp]);
 
 /**
  * A call that was made.
@@ -204,11 +204,19 @@ export type VerifyAuditResponse = Message<"millrace.v1.VerifyAuditResponse"> & {
   headHash: string;
 
   /**
-   * The first record that is not as it was written, or that is not there; absent: all are as they were.
+   * The first record that is not as it was written, that cannot be decoded, or that is not there; absent: all are as they
+   * were.
    *
    * @generated from field: millrace.v1.AuditFault fault = 4;
    */
   fault?: AuditFault | undefined;
+
+  /**
+   * All of these, in the order in which they were found; at most 100.
+   *
+   * @generated from field: repeated millrace.v1.AuditFault faults = 5;
+   */
+  faults: AuditFault[];
 };
 
 /**

@@ -821,7 +821,8 @@ export type DecideGateRequest = Message<"millrace.v1.DecideGateRequest"> & {
   fields: { [key: string]: string };
 
   /**
-   * Items of the checklist that were ticked, from 0.
+   * Items of the checklist that were ticked, from 0. Each has to be ticked by one of those who approve; the last approval is
+   * refused while one is not.
    *
    * @generated from field: repeated int32 checked = 7;
    */
@@ -1923,10 +1924,11 @@ export const RunService: GenService<{
   /**
    * Approves or rejects at the gate of a manual stage. One rejection decides it; an approval does when as many different
    * people have approved as the gate asks for, and may be changed by its person until then. FAILED_PRECONDITION with the
-   * reason when the gate is not open, now binds something else than `binding`, lacks evidence, or when a newer run of the
-   * same pipeline was approved at this stage (`superseded`); PERMISSION_DENIED for who is no approver, and for who asked for
-   * the run where the gate wants others; INVALID_ARGUMENT for a form that is not filled in right. Saying the same again
-   * changes nothing.
+   * reason when the gate is not open, now binds something else than `binding`, lacks evidence or ticks, or when a newer run of
+   * the same pipeline was approved at this stage (`superseded`); PERMISSION_DENIED for who is no approver, and for who asked
+   * for the run where the gate wants others; INVALID_ARGUMENT for a form that is not filled in right. All that is wrong with
+   * an approval is said at once, also as a google.rpc.BadRequest: `field` is the field of the form, `checklist` or
+   * `evidence`. Saying the same again changes nothing.
    *
    * @generated from rpc millrace.v1.RunService.DecideGate
    */

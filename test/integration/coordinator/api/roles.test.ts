@@ -115,6 +115,26 @@ test("who is bound to a project neither sees nor touches what another one has", 
   expect(await codeOf((await token(Role.VIEWER, ["mine"])).runs.getRun({ run: yours }))).toBe(Code.PermissionDenied);
 });
 
+test("what is followed ends for a token that is revoked meanwhile, before anything more is told", async () => {
+  const coordinator = await startTestCoordinator();
+  const admin = coordinator.as("admin");
+  const run = await submitText(admin, waiting);
+  const { secret } = await admin.admin.createToken({ role: Role.VIEWER, name: "gone" });
+  const seen: (string | undefined)[] = [];
+  const isWaiting = Promise.withResolvers<void>();
+  const following = (async () => {
+    for await (const { event } of coordinator.withToken(secret).runs.watchRun({ run })) {
+      seen.push(event?.kind.case);
+      if (event?.kind.case === "gateOpened") isWaiting.resolve();
+    }
+  })();
+  await Promise.race([isWaiting.promise, following]);
+  await admin.admin.revokeToken({ name: "gone" });
+  await admin.runs.commentRun({ run, text: "not for everybody" });
+  expect(await codeOf(following)).toBe(Code.Unauthenticated);
+  expect(seen).not.toContain("runCommented");
+});
+
 test("a person is one, by whichever token; and no word is a person and a token, or a role", async () => {
   const coordinator = await startTestCoordinator();
   const { admin } = coordinator.as("admin");

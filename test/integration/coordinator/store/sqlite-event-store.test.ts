@@ -80,14 +80,24 @@ test("a commit that is appended while a watcher's last read is still on its way 
   expect((await second).value).toMatchObject({ stream: "run-1" });
 });
 
-test("a commit that cannot be decoded is data loss, and its place is named", async () => {
+test("a commit that cannot be decoded is data loss to who asks for it, its place is named, and nobody else is stopped", async () => {
   const { store, sqlite } = await openAt(join(tempDir(), "events.db"));
   const sql = "INSERT INTO commits (stream, first_sequence, last_sequence, data) VALUES ('run-1', 1, 1, ?)";
   await sqlite.write([{ sql, params: [new Uint8Array([0xff, 0xff, 0xff])] }]);
-  await expect(store.read("run-1")).rejects.toMatchObject({
-    code: "data_loss",
-    message: expect.stringContaining("position 1 of stream run-1"),
-  });
+  await store.append("run-2", emptyStream, commitOf("a"));
+  const { commits } = await store.read("run-1");
+  expect(commits.map(({ firstSequence, lastSequence }) => [firstSequence, lastSequence])).toEqual([[1, 1]]);
+  const lost = { code: "data_loss", message: expect.stringContaining("position 1 of stream run-1") };
+  expect(() => commits[0]?.commit).toThrow(expect.objectContaining(lost));
+  const seen: string[] = [];
+  const stop = new AbortController();
+  for await (const stored of store.subscribe(0, stop.signal)) {
+    seen.push(stored.stream);
+    if (stored.stream === "run-1") expect(() => stored.commit).toThrow(expect.objectContaining(lost));
+    else break;
+  }
+  stop.abort();
+  expect(seen).toEqual(["run-1", "run-2"]);
 });
 
 test("events are written in the newest form, and what an older version wrote is lifted to it", async () => {

@@ -1,4 +1,4 @@
-import { create, type DescMethod } from "@bufbuild/protobuf";
+import { create, type DescMethod, type Message, toJsonString } from "@bufbuild/protobuf";
 import fc from "fast-check";
 import { expect, test } from "vitest";
 import { accessOf, isListed } from "../../../../coordinator/api/access.ts";
@@ -7,6 +7,7 @@ import { firstMessage } from "../../../../coordinator/api/first-message.ts";
 import type { Principal, Role } from "../../../../coordinator/delivery/access/principal.ts";
 import { hasRight, type Right, rolesWith } from "../../../../coordinator/delivery/access/rights.ts";
 import { from } from "../../../../shared/errors.ts";
+import { guessing } from "../../../support/every-call.ts";
 import { declaredMethods, declaredServices } from "../../../support/services.ts";
 import { sourceFiles } from "../../../support/source-files.ts";
 
@@ -105,20 +106,19 @@ test("whoever is bound to projects reaches nothing of another one, whatever he c
 });
 
 /** A request in which everything that can name a thing of a project does. */
-function requestAbout(method: DescMethod, project: string): unknown {
-  const fields: Record<string, unknown> = {};
-  const { name } = method;
-  for (const { localName, fieldKind } of method.input.fields) {
-    if (localName === "run" && fieldKind === "scalar") fields.run = `run_of_${project}`;
-    if (localName === "run" && fieldKind === "message") fields.run = { project };
-    if (localName === "submit") fields.submit = { run: { project } };
-    if (localName === "project" && fieldKind === "scalar") fields.project = project;
-    if (localName === "environment") fields.environment = project;
-  }
-  if (name === "GetProject") fields.name = project;
-  if (name === "SubmitRunArchive") fields.part = { case: "start", value: { project } };
-  return create(method.input, fields);
+function requestAbout(method: DescMethod, project: string): Message {
+  return guessing(method.input, { run: `run_of_${project}`, project, environment: project, name: project });
 }
+
+test("whatever a request can name of a project, it is looked at", () => {
+  const guesses = { run: "run_of_a", project: "named", environment: "placed" };
+  const naming = methods.filter(({ input }) =>
+    /run_of_a|named|placed/.test(toJsonString(input, guessing(input, guesses))),
+  );
+  expect(naming.length).toBeGreaterThan(25);
+  const overlooked = naming.filter((method) => accessOf(method).subjectOf(requestAbout(method, "a")).kind === "any");
+  expect(overlooked.map(nameOf)).toEqual([]);
+});
 
 test("a run that is not there is not found by who is bound to projects, and a missing project is the default one", async () => {
   const belongings = { projectOfRun: async () => undefined, projectOfEnvironment: async () => undefined };

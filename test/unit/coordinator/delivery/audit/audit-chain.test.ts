@@ -23,9 +23,9 @@ function chain(length: number): Event[] {
 }
 
 function faultOf(events: readonly Event[], known: readonly ChainLink[] = []): number | undefined {
-  const check = chainCheck(known);
+  const check = chainCheck({ known, after: 0 });
   for (const event of events) check.add(event);
-  const { fault } = check.end();
+  const [fault] = check.end().faults;
   return fault === undefined ? undefined : Number(fault.sequence);
 }
 
@@ -85,6 +85,36 @@ test("whoever makes the whole chain anew is found by a link that was noted elsew
   });
   expect(faultOf(forged)).toBeUndefined();
   expect(faultOf(forged, noted(events))).toBe(6);
+});
+
+test("records that cannot be decoded are faults in their place, and those behind them are checked all the same", () => {
+  const index = fc.integer({ min: 0, max: 11 });
+  fc.assert(
+    fc.property(index, index, (at, other) => {
+      const events = chain(12);
+      const known = noted(events);
+      const check = chainCheck({ known, after: 0 });
+      for (const [place, event] of events.entries()) {
+        const isChanged = place === other && place > at + 1;
+        if (place === at) check.addUnreadable(1, "no protobuf");
+        else check.add(isChanged ? changed(event, "target", "run_99") : event);
+      }
+      const { faults, records } = check.end();
+      expect(records).toBe(11);
+      const expected = [{ sequence: BigInt(at + 1), reason: "cannot be decoded: no protobuf" }];
+      if (other > at + 1) expect(faults).toMatchObject([...expected, { sequence: BigInt(other + 1) }]);
+      else expect(faults).toMatchObject(expected);
+    }),
+  );
+});
+
+test("a part of a chain is checked without what is before it, and a mark says what it is about", () => {
+  const events = chain(10);
+  const mark = recordAfter(linkOf(events[9] ?? expect.unreachable()), { ...call, broken: [3, 7] }, 99);
+  const check = chainCheck({ known: noted([mark]), after: 4 });
+  for (const event of [...events.slice(4), mark]) check.add(event);
+  const { faults, marked, head } = check.end();
+  expect({ faults, marked: [...marked], head }).toEqual({ faults: [], marked: [3, 7], head: linkOf(mark) });
 });
 
 test("what is recorded is bounded", () => {

@@ -20,6 +20,7 @@ import {
   TaskStatus,
 } from "../../../../../proto/gen/millrace/v1/event_pb.ts";
 import { digestOf, digestToMessage } from "../../../../../shared/digest.ts";
+import { from, type MillraceError } from "../../../../../shared/errors.ts";
 import { limits } from "../../../../../shared/limits.ts";
 
 const hour = 3_600_000;
@@ -134,31 +135,127 @@ test("one rejection rejects, whatever has been approved", () => {
   expect(told.state.status).toBe(RunStatus.FAILED);
 });
 
-test("a form has to be filled in as it says, and everything that is wrong is said at once", () => {
+const look = { checklist: ["checkout works", "refunds work", "mails arrive"] };
+
+test("nobody approves while an item of the checklist is not ticked, and it is said which, and how", () => {
+  const told = atTheGate(look);
+  expect(told.gateView().missing).toContain("items 1, 2, 3 of the checklist to be ticked (--check 1 2 3)");
+  expect(() => told.say("berta")).toThrow(
+    expect.objectContaining({
+      code: "failed_precondition",
+      message:
+        "look of run_1 is not approved so:\n" +
+        '  checklist: not ticked are 1 "checkout works", 2 "refunds work", 3 "mails arrive"; tick what you have looked at ' +
+        "with --check 1 2 3, or all with --check-all",
+    }),
+  );
+  expect(() => told.say("berta", { checked: [0, 2] })).toThrow(/not ticked is 2 "refunds work"; .* with --check 2,/);
+  expect(told.status()).toBe(TaskStatus.WAITING);
+  told.say("berta", { checked: [2, 0, 1] });
+  expect(told.status()).toBe(TaskStatus.SUCCEEDED);
+  expect(told.gateView().votes).toMatchObject([{ principal: "user:berta", checked: [2, 0, 1] }]);
+});
+
+test("ticks are everybody's: the last approval needs those alone that none before has given, and it stays who gave which", () => {
+  const told = atTheGate({ ...look, approvals: 2 });
+  told.say("berta", { checked: [1] });
+  expect(told.gateView().missing).toEqual([
+    expect.stringContaining("1 more of"),
+    "items 1, 3 of the checklist to be ticked (--check 1 3)",
+  ]);
+  expect(() => told.say("carl", { checked: [0] })).toThrow(/not ticked is 3 "mails arrive"; .* --check 3, /);
+  told.say("carl", { checked: [0, 2] });
+  expect(told.status()).toBe(TaskStatus.SUCCEEDED);
+  expect(told.gateView().votes).toMatchObject([
+    { principal: "user:berta", checked: [1] },
+    { principal: "user:carl", checked: [0, 2] },
+  ]);
+});
+
+test("a tick goes with the approval that it came with: taken back, changed, or about what is bound no more", () => {
+  const told = atTheGate({ ...look, approvals: 2 });
+  told.say("berta", { checked: [0, 1, 2] });
+  told.perform({ kind: "withdraw-vote", stage: "look", by: told.by("berta") }, "user:berta");
+  told.say("carl", { checked: [0] });
+  expect(() => told.say("berta", { checked: [1] })).toThrow(/not ticked is 3/);
+  told.say("carl", { checked: [2] });
+  expect(() => told.say("berta", { checked: [1] })).toThrow(/not ticked is 1/);
+  told.say("carl", { checked: [0, 2] });
+  addTask(told.state, create(PlannedTaskSchema, { stage: "ship", name: "late", needs: ["look/approval"] }));
+  told.say("berta", { checked: [1] });
+  expect(() => told.say("carl", { checked: [0] })).toThrow(/not ticked is 3/);
+  told.say("carl", { checked: [0, 2] });
+  expect(told.status()).toBe(TaskStatus.SUCCEEDED);
+});
+
+test("who rejects needs no ticks, and neither does the outcome that a pipeline states for silence", () => {
+  const rejected = atTheGate(look);
+  rejected.say("berta", { decision: GateDecision.REJECTED, comment: "no" });
+  expect(rejected.status()).toBe(TaskStatus.FAILED);
+  const silent = atTheGate(look);
+  silent.perform({ kind: "gate-timeout", task: "look/approval", newer: undefined }, "system:runs", 1_000 + hour);
+  expect(silent.status()).toBe(TaskStatus.SUCCEEDED);
+});
+
+test("everything that keeps an approval from being taken is said at once, with the fields and what they may be", () => {
   const fields = [
     { name: "ticket", title: "Ticket", kind: GateFieldKind.TEXT, required: true },
     { name: "risk", kind: GateFieldKind.CHOICE, options: ["low", "high"] },
+    { name: "where", kind: GateFieldKind.CHOICE, options: ["eu", "us"], required: true },
     { name: "users", kind: GateFieldKind.NUMBER },
     { name: "told", kind: GateFieldKind.BOOLEAN },
   ];
-  const told = atTheGate({ fields: fields as never, checklist: ["checkout works", "refunds work"] });
+  const told = atTheGate({ ...look, fields: fields as never, evidenceRequired: true });
   const wrong = { risk: "some", users: "many", told: "yes", extra: "1" };
-  expect(() => told.say("berta", { fields: wrong, checked: [0, 2] })).toThrow(
-    expect.objectContaining({
-      code: "invalid_argument",
-      message: expect.stringMatching(
-        /"extra"[^]*ticket has to be[^]*risk is one of[^]*users is a[^]*told is true[^]*2 items/,
-      ),
-    }),
-  );
-  expect(() => told.say("berta", { fields: { ticket: "x".repeat(limits.gateFieldChars + 1) } })).toThrow(/more than/);
-  expect(() => told.say("berta", { fields: { ticket: "T-1" }, checked: [1, 1] })).toThrow(/ticked once/);
-  const [voted] = told.say("berta", {
-    fields: { ticket: "T-1", risk: "low", users: "12", told: "true" },
-    checked: [1],
+  const said = caught(() => told.say("berta", { fields: wrong, checked: [0, 3] }));
+  expect(said.code).toBe("invalid_argument");
+  expect(said.message.split("\n")).toEqual([
+    "look of run_1 is not approved so:",
+    "  extra: there is no such field; there are ticket, risk, where, users, told",
+    "  ticket: has to be filled in, with text (Ticket)",
+    '  risk: is one of low, high, not "some"',
+    "  where: has to be filled in, with one of eu, us",
+    '  users: is a number, not "many"',
+    '  told: is true or false, not "yes"',
+    "  checklist: has items 1 to 3, each of which can be ticked once; got 1, 4",
+    '  checklist: not ticked are 2 "refunds work", 3 "mails arrive"; tick what you have looked at with --check 2 3, ' +
+      "or all with --check-all",
+    "  evidence: there is none; add it with `millrace evidence run_1 look FILE`",
+  ]);
+  const [detail] = said.details;
+  expect(detail?.value).toMatchObject({
+    fieldViolations: expect.arrayContaining([
+      expect.objectContaining({ field: "risk", description: 'is one of low, high, not "some"' }),
+    ]),
   });
-  expect(voted?.kind.value).toMatchObject({ fields: { ticket: "T-1", risk: "low" }, checked: [1] });
+  const twice = caught(() => told.say("berta", { fields: { ticket: "T-1", where: "eu" }, checked: [1, 1] }));
+  expect(twice.message).toContain("each of which can be ticked once; got 2, 2");
+  const long = caught(() => told.say("berta", { fields: { ticket: "x".repeat(limits.gateFieldChars + 1) } }));
+  expect(long.message).toContain(`ticket: has more than ${limits.gateFieldChars} characters`);
+  told.perform({ kind: "add-evidence", stage: "look", name: "a", digest: digest("a") }, "user:carl");
+  const [voted] = told.say("berta", {
+    fields: { ticket: "T-1", risk: "low", where: "us", users: "12", told: "true" },
+    checked: [1, 0, 2],
+  });
+  expect(voted?.kind.value).toMatchObject({ fields: { ticket: "T-1", risk: "low" }, checked: [1, 0, 2] });
 });
+
+test("however much is wrong, the answer stays short enough to travel", () => {
+  const items = Array.from({ length: limits.gateItems }, () => "x".repeat(limits.gateTextChars));
+  const fields = Object.fromEntries(Array.from({ length: 1_000 }, (_, n) => [`${"y".repeat(9_999)}${n}`, "1"]));
+  const { message } = caught(() => atTheGate({ checklist: items }).say("berta", { fields }));
+  expect(message.length).toBeLessThan(6_000);
+  expect(message).toMatch(/and 98\d more/);
+});
+
+function caught(act: () => unknown): MillraceError {
+  try {
+    act();
+  } catch (error) {
+    return from(error);
+  }
+  return expect.unreachable("nothing was thrown");
+}
 
 test("where evidence is asked for nobody approves without, and it is bounded", () => {
   const told = atTheGate({ evidenceRequired: true });
@@ -166,7 +263,7 @@ test("where evidence is asked for nobody approves without, and it is bounded", (
   expect(() => told.say("berta")).toThrow(
     expect.objectContaining({
       code: "failed_precondition",
-      message: expect.stringContaining("millrace evidence run_1"),
+      message: expect.stringContaining("evidence: there is none; add it with `millrace evidence run_1"),
     }),
   );
   const add = (name: string) => ({ kind: "add-evidence", stage: "look", name, digest: digest(name) }) as const;
