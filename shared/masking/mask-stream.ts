@@ -33,7 +33,7 @@ export function maskStream(patterns: Patterns, onFound: (secret: string) => void
     const found = [...ranges];
     let sure = text.length;
     for (const view of viewsOf(text, isWhole ? "whole" : "open")) {
-      patterns.scan(view.symbols, (secret, first, end) => {
+      patterns.scan(view.symbols, view.windows, (secret, first, end) => {
         const range = [view.startOf(first), view.endOf(end - 1)] as const;
         if (range[1] <= given) return; // seen before
         add(found, range);
@@ -73,6 +73,13 @@ export function maskStream(patterns: Patterns, onFound: (secret: string) => void
     push: (chunk) => take(chunk, false),
     end: () => take(new Uint8Array(), true),
   };
+}
+
+/** A text of which only the line breaks are left. */
+export function blotted(text: Uint8Array): Uint8Array {
+  const out = Buffer.from(text);
+  blot(out, 0, out.length);
+  return out;
 }
 
 /** In a text of repetitions, a form may be at each of its bytes: what goes on with the range before is put to it. */

@@ -12,8 +12,11 @@ export type OnFound = (secret: string, start: number, end: number) => void;
 /** What to look for in a text, made once for a task. */
 export interface Patterns {
   readonly isEmpty: boolean;
-  /** Tells of every occurrence of every pattern, in the order of their starts. */
-  scan(text: Uint8Array, onFound: OnFound): void;
+  /**
+   * Tells of every occurrence of every pattern, in the order of their starts.
+   * @param windows where to look, from each first number up to the second; in order
+   */
+  scan(text: Uint8Array, windows: readonly number[], onFound: OnFound): void;
   /**
    * Where the longest end of the text begins that could be the beginning of a pattern, less than the whole of it; the
    * text's length when there is none.
@@ -99,22 +102,29 @@ export function compilePatterns(secrets: readonly NamedSecret[]): Patterns {
     return found;
   }
 
+  /** @param key the first four bytes there */
+  function tellOf(key: number, text: Uint8Array, at: number, onFound: OnFound): void {
+    const group = groups.get(key);
+    if (group === undefined) return;
+    let pattern = firstAfter(text, at, group.first, group.end) - 1;
+    while (pattern >= group.first && !isAt(pattern, text, at)) pattern = begins[pattern] as number;
+    for (; pattern >= group.first; pattern = begins[pattern] as number) {
+      onFound(secretOf[pattern] as string, at, at + startOf(pattern + 1) - startOf(pattern));
+    }
+  }
+
   return {
     isEmpty: count === 0,
-    scan(text, onFound) {
+    scan(text, windows, onFound) {
       if (count === 0) return;
-      const { length } = text;
-      let key = 0;
-      for (let index = 0; index < length; index += 1) {
-        key = (key << 8) | (text[index] as number);
-        if (filter[Math.imul(key, multiplier) >>> shift] === 0 || index < 3) continue;
-        const group = groups.get(key);
-        if (group === undefined) continue;
-        const at = index - 3;
-        let pattern = firstAfter(text, at, group.first, group.end) - 1;
-        while (pattern >= group.first && !isAt(pattern, text, at)) pattern = begins[pattern] as number;
-        for (; pattern >= group.first; pattern = begins[pattern] as number) {
-          onFound(secretOf[pattern] as string, at, at + startOf(pattern + 1) - startOf(pattern));
+      for (let window = 0; window < windows.length; window += 2) {
+        const from = windows[window] as number;
+        const end = Math.min(windows[window + 1] as number, text.length);
+        let key = 0;
+        for (let index = from; index < end; index += 1) {
+          key = (key << 8) | (text[index] as number);
+          if (filter[Math.imul(key, multiplier) >>> shift] === 0 || index < from + 3) continue;
+          tellOf(key, text, index - 3, onFound);
         }
       }
     },

@@ -1,9 +1,13 @@
+import { limits } from "../limits.ts";
+
 /**
  * A text as some reader would read it: `%2F` is a slash, `\n` a new line. Symbols are bytes, and each knows where in the
  * text it was written.
  */
 export interface View {
   readonly symbols: Uint8Array;
+  /** Where to look for patterns, from each first number up to the second: elsewhere it reads as what it was made from. */
+  readonly windows: readonly number[];
   /** Where the symbol's writing begins. */
   startOf(symbol: number): number;
   /** Where it ends. */
@@ -14,7 +18,14 @@ export interface View {
 
 /** The text as it is. */
 export function plainView(symbols: Uint8Array): View {
-  return { symbols, startOf: (symbol) => symbol, endOf: (symbol) => symbol + 1, openFrom: symbols.length };
+  const { length } = symbols;
+  return {
+    symbols,
+    windows: [0, length],
+    startOf: (symbol) => symbol,
+    endOf: (symbol) => symbol + 1,
+    openFrom: length,
+  };
 }
 
 /** A view of a view, made from its beginning to its end by saying what becomes of it. */
@@ -27,6 +38,8 @@ export interface Rewriting {
 
 /** Numbers for each replacement: its symbols begin and end there, and stand for what is from there to there in the base. */
 const markNumbers = 4;
+/** A pattern that has a symbol in common with a replacement begins and ends within so many symbols of it. */
+const reach = limits.maskedPieceBytes - 1;
 /** Up to here a loop copies faster than a call does. */
 const shortCopy = 64;
 
@@ -34,6 +47,7 @@ export function rewriting(base: View): Rewriting {
   const from = base.symbols;
   const symbols = new Uint8Array(from.length);
   const marks: number[] = [];
+  const windows: number[] = [];
   let count = 0;
   let copiedTo = 0;
 
@@ -41,6 +55,12 @@ export function rewriting(base: View): Rewriting {
     if (end - copiedTo > shortCopy) symbols.set(from.subarray(copiedTo, end), count);
     else for (let at = copiedTo; at < end; at += 1) symbols[count + at - copiedTo] = from[at] as number;
     count += end - copiedTo;
+  }
+
+  function look(start: number, end: number): void {
+    const last = windows.length - 1;
+    if (last > 0 && start <= (windows[last] as number)) windows[last] = end;
+    else windows.push(Math.max(0, start), end);
   }
 
   /** Of the replacements that begin at the symbol or before it, the last. */
@@ -67,6 +87,7 @@ export function rewriting(base: View): Rewriting {
     replace(start, end, replacement) {
       copyTo(start);
       marks.push(count, count + replacement.length, start, end);
+      look(count - reach, count + replacement.length + reach);
       for (const symbol of replacement) symbols[count++] = symbol;
       copiedTo = end;
     },
@@ -74,6 +95,7 @@ export function rewriting(base: View): Rewriting {
       copyTo(openAt ?? from.length);
       return {
         symbols: symbols.subarray(0, count),
+        windows,
         startOf: (symbol) => base.startOf(originOf(symbol)[0]),
         endOf: (symbol) => base.endOf(originOf(symbol)[1] - 1),
         openFrom: openAt === undefined ? base.openFrom : base.startOf(openAt),
