@@ -14,6 +14,9 @@ const inForms = corpus.flatMap((value) => [
   `${value}\n`,
   `${Buffer.from(value).toString("base64").replaceAll(/.{76}/g, "$&\n")}\n`,
   `${JSON.stringify({ value })} ${encodeURIComponent(value)}\n`,
+  `${JSON.stringify(JSON.stringify({ value }))} ${encodeURIComponent(encodeURIComponent(value))}\n`,
+  `<a>${value.replaceAll(/[^a-z0-9]/g, (each) => `&amp;#x${each.charCodeAt(0).toString(16)};`)}</a>\n`,
+  `> ${Buffer.from(value).toString("base64").replaceAll(/.{64}/g, "$&\n> ")}\n`,
   `${Buffer.from(value).toString("hex")}\n`,
   "nothing to see here\n",
 ]);
@@ -55,7 +58,7 @@ test("what is read while the file is being masked gives nothing away", async () 
   // The reader holds back half of a secret, when the rest comes with megabytes behind it.
   appendFileSync(path, first.slice(0, 40));
   const parts = [await spool.read(0, 1_000)];
-  appendFileSync(path, first.slice(40) + inForms.join("").repeat(100));
+  appendFileSync(path, first.slice(40) + inForms.join("").repeat(40));
   let at = parts[0]?.byteLength ?? 0;
   const sealed = spool.seal(Number.MAX_SAFE_INTEGER, noMarker);
   const end = readFileSync(path).byteLength;
