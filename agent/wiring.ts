@@ -149,7 +149,7 @@ export async function wireAgent(
   const read = readingExecutor(layOut, store);
   const conclude = concludingExecutor(read, own);
   const spooled = { logs: bounded, farm, folder: folder("spool"), patiently, ending: ending.signal };
-  const log = secrets.unsealing(loggingExecutor(conclude, spooled));
+  const log = secrets.ofTasks(loggingExecutor(conclude, spooled));
   const walls = { ...confined, runner, roots, caches, store, kept };
   const shells = await wireShells({ ...walls, transport, agentId: id, folder, clock, opened, onError });
 
@@ -157,7 +157,7 @@ export async function wireAgent(
   const hosting = { logs, shelf, store, onStep, unitsEnd, ending: ending.signal };
   const { journal, operation } = await wireOperations({ ...parts, ...hosting });
   const imports = await wireSource({ ...parts, path: confined.path, allowedPaths: config.sourcePath, own });
-  const choices = { actions: log, operations: operation, imports: secrets.unsealing(imports) };
+  const choices = { actions: log, operations: operation, imports: secrets.ofImports(imports) };
   const executor = reportingExecutor(choosingExecutor(choices), { agentId: id, own });
 
   const found = [`input-root:${mode.kind}`, runner.feature, `sandbox:${confined.sandbox}`];
@@ -324,7 +324,7 @@ async function wireLogs({ config, transport, folder, secrets, clock, onError, op
     return logs;
   };
   const aside = { spoolFolder: folder("spool"), folder: folder("leftovers"), logs: open() };
-  const leftovers = await setAsideLeftovers({ ...aside, ...secrets, clock, onError });
+  const leftovers = await setAsideLeftovers({ ...aside, secrets: secrets.unsent, clock, onError });
   const logs = open();
   const bounds = { spoolBytes: config.spoolBytes, cutOffMs: limits.logCutOffMs, awayMs: limits.farmAwayMs };
   const bounded = boundedLogs(logs, { clock, bounds, onError });

@@ -26,14 +26,14 @@ export function collectingExecutor(
       const started = task.time.now();
       const look = await task.root.look();
       try {
-        if (task.secrets !== undefined) {
-          await refuseSecretsInTasks(promised, { root: look.path, masking: task.secrets.masking, signal: stop });
+        const hidden = task.masking?.now();
+        if (hidden !== undefined) {
+          await refuseSecretsInTasks(promised, { root: look.path, masking: hidden, signal: stop });
         }
         const collected = await collectOutputs(look.path, promised, stop);
         const { files, directories, symlinks, snapshot, problems } = collected;
-        if (task.secrets !== undefined) {
-          const { masking } = task.secrets;
-          await warnOfSecrets(collected, { root: look.path, masking, spool: task.spool, signal: stop });
+        if (hidden !== undefined) {
+          await warnOfSecrets(collected, { root: look.path, masking: hidden, spool: task.spool, signal: stop });
         }
         const kept = store.keep(snapshot, stop);
         try {

@@ -31,8 +31,9 @@ import type { Clock } from "../../shared/clock.ts";
 import type { Digest } from "../../shared/digest.ts";
 import { describeFullDisk, diskSpace, type StorageOwner } from "../../shared/disk-space.ts";
 import { from, isDiskFull, isRemote, MillraceError } from "../../shared/errors.ts";
-import type { Masking } from "../../shared/masking/masking.ts";
+import type { NamedSecret } from "../../shared/masking/patterns.ts";
 import type { InputRoot } from "../input-root/input-root.ts";
+import type { AttemptMasking } from "../secrets/attempt-masking.ts";
 
 /**
  * One layer of the work on an attempt. Layers are wrapped around each other in wiring.ts; each adds to the task what the
@@ -67,6 +68,8 @@ export interface Assignment {
   readonly sealedSecrets?: SealedSecrets;
   /** Opened, for the time of the attempt. */
   readonly secrets?: OpenSecrets;
+  /** Hides its secrets in whatever leaves the agent, also those that it makes itself. */
+  readonly masking?: AttemptMasking;
 }
 
 /** An import of a source, and whom to tell how far it is. */
@@ -77,8 +80,7 @@ export interface Importing {
 
 /** The secrets of an attempt. Nothing of it may leave the process but by the ways that it names. */
 export interface OpenSecrets {
-  /** Hides them in whatever leaves the agent. */
-  readonly masking: Masking;
+  readonly values: readonly NamedSecret[];
   /** For the process. */
   readonly environment: Readonly<Record<string, string>>;
   /** Absolute: holds those that the process reads from files. */

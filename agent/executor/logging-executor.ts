@@ -74,11 +74,8 @@ export function loggingExecutor(base: Executor<LoggedTask>, options: LoggingOpti
       await file.close();
       let isSent = false;
       try {
-        const log = await logs.open(
-          { executionId: task.executionId, attempt: task.attempt },
-          spool,
-          task.secrets?.masking,
-        );
+        const key = { executionId: task.executionId, attempt: task.attempt };
+        const log = await logs.open(key, spool, task.masking);
         const done = await base
           .execute({ ...task, spool }, eitherOf(stop, log.overfull))
           .catch(async (error: unknown) => {

@@ -16,6 +16,7 @@ import { nestedIn } from "../../shared/nesting.ts";
 import type { SandboxLevel as Level } from "../runner/probe-sandbox.ts";
 import { type ProcessEnd, type Runner, StartRefused, type TaskProcess } from "../runner/runner.ts";
 import type { Sandbox } from "../runner/runner-protocol.ts";
+import { maskVariable } from "../secrets/mask-file.ts";
 import { type Conclusion, conclusion, type Executor, type LaidOutTask, Stopped } from "./executor.ts";
 import { workingDirectory } from "./output-paths.ts";
 
@@ -51,17 +52,21 @@ export function processExecutor(options: ProcessExecutorOptions): Executor<LaidO
       end.throwIfAborted();
       if (once !== undefined) once.isBegun = true;
       const started = task.time.now();
+      const maskFile = task.masking?.file;
       let done: Conclusion;
       try {
         const running = await runner.start({
           executionId: task.executionId,
           attempt: task.attempt,
           arguments: task.command.arguments,
-          environment: environmentOf(task, options),
+          environment: {
+            ...environmentOf(task, options),
+            ...(maskFile === undefined ? {} : { [maskVariable]: maskFile }),
+          },
           workingFolder: join(task.root.path, workingDirectory(task.command)),
           spool: task.spool,
           ...(task.root.mount === undefined ? {} : { mount: task.root.mount }),
-          ...(sandbox === "none" ? {} : { sandbox: sandboxOf(task, options) }),
+          ...(sandbox === "none" ? {} : { sandbox: sandboxOf(task, options, maskFile) }),
         });
         done = await toEnd(running, task.timeoutMs, end, clock);
         done.confinement = confinement;
@@ -76,14 +81,19 @@ export function processExecutor(options: ProcessExecutorOptions): Executor<LaidO
   };
 }
 
-/** What a process in this place may see and change. */
+/**
+ * What a process in this place may see and change.
+ * @param file that it may write to beside its own folders
+ */
 export function sandboxOf(
   { root, secrets }: LaidOutTask,
   { hidden, readable }: Pick<ProcessExecutorOptions, "hidden" | "readable">,
+  file?: string,
 ): Sandbox {
   const { path, home, temporary } = root;
+  const writable = [path, home, temporary, ...(file === undefined ? [] : [file])];
   const files = secrets?.folder === undefined ? [] : [secrets.folder];
-  return { hidden, readable: [...readable, ...files], writable: [path, home, temporary], temporary };
+  return { hidden, readable: [...readable, ...files], writable, temporary };
 }
 
 /** Exactly the Command's, the volatile and the secret variables, over the few that every program may count on. */

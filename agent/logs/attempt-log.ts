@@ -1,6 +1,6 @@
 import type { Clock } from "../../shared/clock.ts";
 import type { MillraceError } from "../../shared/errors.ts";
-import type { Masking } from "../../shared/masking/masking.ts";
+import type { AttemptMasking } from "../secrets/attempt-masking.ts";
 import { maskingSpool } from "../secrets/masking-spool.ts";
 import { openSpool } from "./spool.ts";
 
@@ -69,8 +69,8 @@ export interface AttemptLogOptions {
   readonly wake: () => void;
   /** Of an attempt that an earlier start of the agent ran; see LogStreamer.openLeftover. */
   readonly isLeftover?: boolean;
-  /** Hides the secrets of its task; undefined when it has none. */
-  readonly masking?: Masking | undefined;
+  /** Hides the secrets of its task; undefined when it can have none. */
+  readonly masking?: Pick<AttemptMasking, "now"> | undefined;
 }
 
 /** Said at the end of a log that was cut. */
@@ -118,7 +118,7 @@ export async function attemptLog(options: AttemptLogOptions): Promise<AttemptLog
   }
 
   const clear = await openSpool(path, onChange);
-  const spool = masking === undefined || masking.isEmpty ? clear : maskingSpool(clear, masking, path);
+  const spool = masking === undefined ? clear : maskingSpool(clear, masking, path);
   if (isLeftover) {
     // The coordinator most likely has nearly all of it: asked about the end, it says where to go on.
     stored = await spool.size();

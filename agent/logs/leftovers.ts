@@ -3,9 +3,9 @@ import { join } from "node:path";
 import type { Clock } from "../../shared/clock.ts";
 import { from, MillraceError } from "../../shared/errors.ts";
 import { limits } from "../../shared/limits.ts";
-import type { Masking } from "../../shared/masking/masking.ts";
 import { delay } from "../retry.ts";
-import type { Envelopes } from "../secrets/envelopes.ts";
+import type { AttemptMasking } from "../secrets/attempt-masking.ts";
+import type { UnsentSecrets } from "../secrets/unsent-secrets.ts";
 import type { LogStreamer } from "./log-streamer.ts";
 import { parseSpoolName } from "./spool-name.ts";
 
@@ -28,15 +28,14 @@ export interface LeftoversOptions {
    * Not the one of the tasks that run: what the coordinator refuses of the past must not stop the stream of the present.
    */
   readonly logs: Pick<LogStreamer, "openLeftover">;
-  /** Of those whose tasks had secrets. */
-  readonly envelopes: Pick<Envelopes, "maskingOf" | "forget" | "keepOnly">;
+  readonly secrets: UnsentSecrets;
   readonly clock: Clock;
   readonly onError: (error: MillraceError) => void;
 }
 
 /** Sets the spool files of the former start aside, so that those of this one have their folder to themselves. */
 export async function setAsideLeftovers(options: LeftoversOptions): Promise<Leftovers> {
-  const { spoolFolder, folder, logs, envelopes, clock, onError } = options;
+  const { spoolFolder, folder, logs, secrets, clock, onError } = options;
   await mkdir(folder, { recursive: true });
   for (const name of await names(spoolFolder)) await rename(join(spoolFolder, name), join(folder, name));
   const waiting = await names(folder);
@@ -45,12 +44,12 @@ export async function setAsideLeftovers(options: LeftoversOptions): Promise<Left
     onError(new MillraceError("data_loss", `the unsent output ${name} is dropped: ${limits.leftoverLogs} others wait`));
     await rm(join(folder, name), { recursive: true, force: true });
   }
-  await envelopes.keepOnly(waiting);
+  await secrets.keepOnly(waiting);
 
   /** What cannot be masked any more must not be sent. */
-  async function maskingOf(name: string): Promise<Masking | undefined | "lost"> {
+  async function maskingOf(name: string): Promise<Pick<AttemptMasking, "now"> | "lost"> {
     try {
-      return await envelopes.maskingOf(name);
+      return await secrets.maskingOf(name);
     } catch (error) {
       onError(from(error, `the unsent output ${name} is dropped, as its secrets cannot be masked`));
       return "lost";
@@ -64,7 +63,7 @@ export async function setAsideLeftovers(options: LeftoversOptions): Promise<Left
       await (await logs.openLeftover(key, join(folder, name), masking)).finish();
     }
     await rm(join(folder, name), { recursive: true, force: true });
-    await envelopes.forget(name);
+    await secrets.forget(name);
   }
 
   async function sendAll(): Promise<void> {

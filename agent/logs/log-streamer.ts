@@ -10,19 +10,19 @@ import type {
 import type { Clock } from "../../shared/clock.ts";
 import { from, isTransient, MillraceError } from "../../shared/errors.ts";
 import { limits } from "../../shared/limits.ts";
-import type { Masking } from "../../shared/masking/masking.ts";
 import { type Backoff, backoff, delay } from "../retry.ts";
+import type { AttemptMasking } from "../secrets/attempt-masking.ts";
 import { type AttemptLog, type AttemptLogOptions, attemptLog, type LogBounds, type LogKey } from "./attempt-log.ts";
 
 /** Sends the output of all attempts over one stream, as it comes, and again from what is on disk after a break. */
 export interface LogStreamer {
   /** Follows an existing spool file; `masking` hides the secrets of its task. */
-  open(key: LogKey, spool: string, masking?: Masking): Promise<OpenLog>;
+  open(key: LogKey, spool: string, masking?: Pick<AttemptMasking, "now">): Promise<OpenLog>;
   /**
    * Sends what the coordinator lacks of a spool file that an earlier start of the agent left. It ends in a gap: nobody
    * knows how the processes ended, which were killed in the midst of what they did.
    */
-  openLeftover(key: LogKey, spool: string, masking?: Masking): Promise<OpenLog>;
+  openLeftover(key: LogKey, spool: string, masking?: Pick<AttemptMasking, "now">): Promise<OpenLog>;
   /** Ends the stream; logs that are not finished never will be. */
   close(): Promise<void>;
 }

@@ -1,9 +1,9 @@
-import { mkdir, readdir, readFile, rm } from "node:fs/promises";
+import { readFile, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { create, fromBinary, toBinary } from "@bufbuild/protobuf";
 import { type Assign, AssignSchema, EpochSchema, type SecretValue } from "../../proto/gen/millrace/v1/dispatch_pb.ts";
 import { from, MillraceError } from "../../shared/errors.ts";
-import { type Masking, masking } from "../../shared/masking/masking.ts";
+import type { NamedSecret } from "../../shared/masking/patterns.ts";
 import { writePrivateFile } from "../../shared/private-file.ts";
 import { openSecrets, type SealingKey } from "../../shared/sealing/sealed-secrets.ts";
 import type { Assignment } from "../executor/executor.ts";
@@ -14,14 +14,14 @@ import { spoolName } from "../logs/spool-name.ts";
  * one did not send. They are kept as they came: the values are in no file.
  */
 export interface Envelopes {
+  /** Holds a file for each, named as its spool file. */
+  readonly folder: string;
   /** The secrets of an attempt, on disk in their envelope when it resolves; undefined when it has none. */
   open(task: Assignment): Promise<SecretValue[] | undefined>;
-  /** What hides the secrets of the attempt with this spool file; undefined when it had none. Throws when it cannot be opened. */
-  maskingOf(spool: string): Promise<Masking | undefined>;
+  /** The secrets of the attempt with this spool file; none when it had none. Throws when they cannot be opened. */
+  secretsOf(spool: string): Promise<readonly NamedSecret[]>;
   /** The attempt's output is not here any more. */
   forget(spool: string): Promise<void>;
-  /** Forgets all but those of these spool files. */
-  keepOnly(spools: readonly string[]): Promise<void>;
 }
 
 export interface EnvelopesOptions {
@@ -39,6 +39,7 @@ export function envelopes({ folder, agentId, key }: EnvelopesOptions): Envelopes
   }
 
   return {
+    folder,
     async open({ executionId, epoch, attempt, sealedSecrets }) {
       if (sealedSecrets === undefined) return undefined;
       const message = create(AssignSchema, { executionId, epoch, attempt, sealedSecrets });
@@ -47,26 +48,22 @@ export function envelopes({ folder, agentId, key }: EnvelopesOptions): Envelopes
       writePrivateFile(path(spoolName({ executionId, attempt })), text, { durable: true });
       return values;
     },
-    async maskingOf(spool) {
+    async secretsOf(spool) {
       let text: string;
       try {
         text = await readFile(path(spool), "utf8");
       } catch (error) {
         const failure = from(error, `reading the sealed secrets of ${spool}`);
-        if (failure.code === "not_found") return undefined;
+        if (failure.code === "not_found") return [];
         throw failure;
       }
-      return maskingOf(opened(fromBinary(AssignSchema, Buffer.from(text, "base64"))));
+      return namedSecrets(opened(fromBinary(AssignSchema, Buffer.from(text, "base64"))));
     },
     forget: (spool) => rm(path(spool), { force: true }),
-    async keepOnly(spools) {
-      await mkdir(folder, { recursive: true, mode: 0o700 });
-      for (const name of await readdir(folder)) if (!spools.includes(name)) await rm(path(name), { force: true });
-    },
   };
 }
 
-/** What hides these values, by the names of their secrets. */
-export function maskingOf(values: readonly SecretValue[]): Masking {
-  return masking(values.map(({ use, value }) => ({ name: use?.secret ?? "", value })));
+/** The values by the names of their secrets. */
+export function namedSecrets(values: readonly SecretValue[]): NamedSecret[] {
+  return values.map(({ use, value }) => ({ name: use?.secret ?? "", value }));
 }

@@ -4,14 +4,17 @@ import type { MaskStream } from "../../shared/masking/mask-stream.ts";
 import type { Masking } from "../../shared/masking/masking.ts";
 import { turns } from "../../shared/turns.ts";
 import type { Spool } from "../logs/spool.ts";
+import type { AttemptMasking } from "./attempt-masking.ts";
 
 /**
  * A spool whose bytes are masked on their way out. While the task writes, the file is as the task wrote it, and the end of
  * what was read is held back while it could be the beginning of a secret; when it is sealed the file itself is masked.
- * Masked bytes have the places of those that they hide, so offsets mean the same everywhere.
+ * Masked bytes have the places of those that they hide, so offsets mean the same everywhere. What was read stays as it was
+ * when the task names more secrets later; the file does not.
  */
-export function maskingSpool(base: Spool, masking: Masking, path: string): Spool {
-  let stream: MaskStream = masking.stream();
+export function maskingSpool(base: Spool, masking: Pick<AttemptMasking, "now">, path: string): Spool {
+  let hidden = masking.now();
+  let stream: MaskStream = hidden.stream();
   /** Masked and not read yet. */
   let ready = Buffer.alloc(0);
   /** Offset of the log where `ready` begins. */
@@ -25,10 +28,17 @@ export function maskingSpool(base: Spool, masking: Masking, path: string): Spool
   /** Reads on from elsewhere: what comes before decides what the first bytes are. */
   async function goTo(offset: number): Promise<void> {
     const context = await base.before(offset, limits.maskingContextBytes * 2);
-    stream = masking.stream();
+    stream = hidden.stream();
     ready = Buffer.from(stream.push(context));
     readyAt = offset - context.byteLength;
     readTo = offset;
+  }
+
+  /** Whether there are more secrets than before. */
+  function renew(): boolean {
+    const before = hidden;
+    hidden = masking.now();
+    return hidden !== before;
   }
 
   function dropBefore(offset: number): void {
@@ -43,6 +53,12 @@ export function maskingSpool(base: Spool, masking: Masking, path: string): Spool
     dropBefore(offset);
     while (readyAt < offset || ready.byteLength < limitBytes) {
       const raw = await base.read(readTo, limits.logChunkBytes);
+      // Only now: what the task named before it printed these bytes is known by then.
+      if (renew()) {
+        await goTo(offset);
+        dropBefore(offset);
+        continue;
+      }
       if (raw.byteLength === 0) break;
       readTo += raw.byteLength;
       ready = Buffer.concat([ready, stream.push(raw)]);
@@ -57,7 +73,8 @@ export function maskingSpool(base: Spool, masking: Masking, path: string): Spool
   async function seal(maxBytes: number, marker: string): Promise<void> {
     const isCut = (await base.size()) > maxBytes;
     await base.seal(maxBytes, marker);
-    await maskFile(path, masking, isCut ? Buffer.byteLength(marker) : 0);
+    renew();
+    if (!hidden.isEmpty) await maskFile(path, hidden, isCut ? Buffer.byteLength(marker) : 0);
     sealed = true;
   }
 

@@ -50,6 +50,7 @@ export async function refuseSecretsInTasks(
   promised: readonly PromisedOutput[],
   { root, masking, signal }: Omit<SearchOptions, "spool">,
 ): Promise<void> {
+  if (masking.isEmpty) return;
   for (const { fromRoot } of promised.filter(({ holdsTasks }) => holdsTasks)) {
     const file = join(root, fromRoot);
     if (lstatSync(file, { throwIfNoEntry: false })?.isFile() !== true) continue;

@@ -1,16 +1,20 @@
 import type { Assignment, Executor } from "../executor/executor.ts";
-import { type Envelopes, envelopes } from "./envelopes.ts";
+import { envelopes } from "./envelopes.ts";
+import { endingMaskingExecutor, maskingExecutor } from "./masking-executor.ts";
 import { openSealingKey } from "./sealing-key.ts";
 import { openSecretFiles } from "./secret-files.ts";
 import { unsealingExecutor } from "./unsealing-executor.ts";
+import { type UnsentSecrets, unsentSecrets } from "./unsent-secrets.ts";
 
 /** What an agent needs for tasks that use secrets. */
 export interface TaskSecrets {
   /** What secrets are to be sealed to. */
   readonly publicKey: Uint8Array;
-  readonly envelopes: Envelopes;
-  /** Opens the secrets of what it is given for the layers below. */
-  unsealing(base: Executor<Assignment>): Executor<Assignment>;
+  readonly unsent: UnsentSecrets;
+  /** Opens the secrets of tasks for the layers below, and hides them with those that tasks name themselves. */
+  ofTasks(base: Executor<Assignment>): Executor<Assignment>;
+  /** Opens those of imports, which have no log. */
+  ofImports(base: Executor<Assignment>): Executor<Assignment>;
   /** Leaves nothing of them outside of the agent's folder. */
   close(): Promise<void>;
 }
@@ -27,11 +31,15 @@ export interface TaskSecretsOptions {
 export async function openTaskSecrets({ agentId, name, folder }: TaskSecretsOptions): Promise<TaskSecrets> {
   const key = openSealingKey(folder("sealing.key"));
   const kept = envelopes({ folder: folder("sealed"), agentId, key });
+  const maskFiles = folder("masks");
   const files = await openSecretFiles(name, folder("secret-files"));
+  const spools = folder("spool");
+  const unsealing = (base: Executor<Assignment>) => unsealingExecutor(base, { envelopes: kept, files, spools });
   return {
     publicKey: key.publicKey,
-    envelopes: kept,
-    unsealing: (base) => unsealingExecutor(base, { envelopes: kept, files, spools: folder("spool") }),
+    unsent: unsentSecrets({ envelopes: kept, maskFiles }),
+    ofTasks: (base) => unsealing(maskingExecutor(base, { maskFiles, spools })),
+    ofImports: (base) => unsealing(endingMaskingExecutor(base)),
     close: () => files.close(),
   };
 }

@@ -2,12 +2,10 @@ import { isUtf8 } from "node:buffer";
 import { existsSync } from "node:fs";
 import { join } from "node:path";
 import type { SecretValue } from "../../proto/gen/millrace/v1/dispatch_pb.ts";
-import { from, MillraceError } from "../../shared/errors.ts";
-import type { Masking } from "../../shared/masking/masking.ts";
 import { shellVariables } from "../../shared/shell-variables.ts";
 import { type Assignment, type Executor, type OpenSecrets, Refused } from "../executor/executor.ts";
 import { spoolName } from "../logs/spool-name.ts";
-import { type Envelopes, maskingOf } from "./envelopes.ts";
+import { type Envelopes, namedSecrets } from "./envelopes.ts";
 import type { SecretFiles } from "./secret-files.ts";
 
 export interface UnsealingOptions {
@@ -18,8 +16,8 @@ export interface UnsealingOptions {
 }
 
 /**
- * Opens the sealed secrets of an attempt for the layers below, and takes them away after it. How the attempt ended is said
- * without them. Their envelope stays as long as there is output of the attempt that was not sent.
+ * Opens the sealed secrets of an attempt for the layers below, which hide them, and takes them away after it. Their envelope
+ * stays as long as there is output of the attempt that was not sent.
  */
 export function unsealingExecutor(base: Executor<Assignment>, options: UnsealingOptions): Executor<Assignment> {
   const { envelopes, files, spools } = options;
@@ -28,19 +26,18 @@ export function unsealingExecutor(base: Executor<Assignment>, options: Unsealing
       const values = await envelopes.open(task);
       if (values === undefined) return await base.execute(task, stop);
       const spool = spoolName(task);
-      const masking = maskingOf(values);
       let folder: string | undefined;
       try {
         const inFiles = values.filter(({ use }) => use?.file === true);
         if (inFiles.length > 0)
           folder = await files.place(spool, new Map(inFiles.map((each) => [envOf(each), each.value])));
         const environment = environmentOf(values, folder);
-        const secrets: OpenSecrets = { masking, environment, ...(folder === undefined ? {} : { folder }) };
-        const done = await base.execute({ ...task, secrets }, stop);
-        done.ending.detail = masking.text(done.ending.detail);
-        return done;
-      } catch (error) {
-        throw maskedError(error, masking);
+        const secrets: OpenSecrets = {
+          values: namedSecrets(values),
+          environment,
+          ...(folder === undefined ? {} : { folder }),
+        };
+        return await base.execute({ ...task, secrets }, stop);
       } finally {
         if (folder !== undefined) await files.remove(folder);
         if (!existsSync(join(spools, spool))) await envelopes.forget(spool);
@@ -70,11 +67,4 @@ function environmentOf(values: readonly SecretValue[], folder: string | undefine
 
 function envOf({ use }: SecretValue): string {
   return use?.env ?? "";
-}
-
-/** The same error when there is nothing to hide in its message. */
-function maskedError(error: unknown, masking: Masking): unknown {
-  const { code, message } = from(error);
-  const masked = masking.text(message);
-  return masked === message ? error : new MillraceError(code, masked);
 }

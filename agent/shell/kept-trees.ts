@@ -59,8 +59,12 @@ export function keptTrees({ clock, hasRoom }: KeptTreesOptions): KeptTrees {
  * Foreign clients cannot ask for a shell; what was cancelled, or failed by the farm, is tried again. What had secrets
  * may have written them down, and a shell masks nothing.
  */
-function isForKeeping({ volatileEnvironment, secrets }: LaidOutTask, { ending: { kind, exitCode } }: Conclusion) {
+function isForKeeping(
+  { volatileEnvironment, secrets, masking }: LaidOutTask,
+  { ending: { kind, exitCode } }: Conclusion,
+) {
   if (volatileEnvironment.MILLRACE_RUN === undefined || secrets !== undefined) return false;
+  if (masking?.now().isEmpty === false) return false;
   const ended: readonly EndingKind[] = [EndingKind.SIGNALLED, EndingKind.TIMED_OUT, EndingKind.OUT_OF_MEMORY];
   return ended.includes(kind) || (kind === EndingKind.EXITED && exitCode !== 0);
 }

@@ -11,6 +11,7 @@ import { workingDirectory } from "../executor/output-paths.ts";
 import { environmentOf, exitCodeOf, type ProcessExecutorOptions, sandboxOf } from "../executor/process-executor.ts";
 import { openSpool } from "../logs/spool.ts";
 import type { TaskProcess } from "../runner/runner.ts";
+import { maskVariable } from "../secrets/mask-file.ts";
 
 /**
  * Arguments: pipe with the input, which is taken away once it is open, program that makes a terminal (empty for none wanted), rows, columns. `script` gives its
@@ -76,6 +77,7 @@ export async function runShell(
       environment: {
         ...environmentOf(task, options),
         MILLRACE_SCRIPT: script,
+        [maskVariable]: "/dev/null", // a shell masks nothing
         ...(offer.terminal === undefined ? {} : { TERM: offer.terminal.kind }),
       },
       workingFolder: join(root.path, workingDirectory(command)),

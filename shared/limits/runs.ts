@@ -131,8 +131,12 @@ export const runLimits = {
   maskedValueBytesMin: 8,
   /** A form of a secret that is longer is recognised by pieces of this length: so much of a log may wait for its next bytes. */
   maskedPieceBytes: 64,
-  /** Of a text, before what is masked next: a piece whose every byte is written as `\u0000`, and a wrapped line. */
+  /** Of a text, before what is masked next: a piece whose every byte is written as `\\u0000`, and a wrapped line. */
   maskingContextBytes: 512,
+  /** Values that a task names itself, to be masked. */
+  maskedValues: 1_000,
+  /** All of them together, a line each. */
+  maskFileBytes: 64 * 1024,
   /** An output file is searched for secrets up to here: a third of a second; what is larger is no text that people look at. */
   searchedFileBytes: 64 * 1024 * 1024,
   /** All output files of a task together. */

@@ -1,6 +1,7 @@
 import { limits } from "../limits.ts";
 import type { Patterns } from "./patterns.ts";
-import { type View, viewsOf } from "./views.ts";
+import type { View } from "./view.ts";
+import { viewsOf } from "./views.ts";
 
 /** A text on its way through, a chunk at a time. What comes out in all is as long as what went in. */
 export interface MaskStream {
@@ -29,27 +30,32 @@ export function maskStream(patterns: Patterns, onFound: (secret: string) => void
 
   function take(chunk: Uint8Array, isWhole: boolean): Uint8Array {
     const text = kept.length === 0 ? Buffer.from(chunk) : Buffer.concat([kept, chunk]);
-    const found: Range[] = [...ranges];
+    const found = [...ranges];
     let sure = text.length;
-    for (const view of viewsOf(text, isWhole)) {
-      patterns.scan(view.symbols, (secret, first, end) => {
+    for (const view of viewsOf(text, isWhole ? "whole" : "open")) {
+      patterns.scan(view.symbols, view.windows, (secret, first, end) => {
         const range = [view.startOf(first), view.endOf(end - 1)] as const;
         if (range[1] <= given) return; // seen before
-        found.push(range);
+        add(found, range);
         onFound(secret);
       });
-      const pending = pendingRange(view);
-      if (!isWhole) sure = Math.min(sure, pending[0]);
-      else if (pending[2] >= limits.maskedValueBytesMin) found.push([pending[0], text.length]);
+      if (isWhole) blotBeginning(view, text, found);
+      else sure = Math.min(sure, pendingRange(view).start);
     }
+    // What breaks off may do so within an escape, which is then no character of the form that it belongs to.
+    if (isWhole) for (const view of viewsOf(text, "cut")) blotBeginning(view, text, found);
     return give(text, Math.max(given, sure), found);
   }
 
-  /** Where what may be a beginning starts, where it ends, and of how many symbols it is. */
-  function pendingRange(view: View): readonly [start: number, end: number, symbols: number] {
-    const first = patterns.pendingFrom(view.symbols);
-    const { length } = view.symbols;
-    return [first < length ? view.startOf(first) : view.openFrom, view.openFrom, length - first];
+  /** Where what may be a beginning of a form starts, and of how many symbols it is. */
+  function pendingRange({ symbols, startOf, openFrom }: View): { readonly start: number; readonly symbols: number } {
+    const first = patterns.pendingFrom(symbols);
+    return { start: first < symbols.length ? startOf(first) : openFrom, symbols: symbols.length - first };
+  }
+
+  function blotBeginning(view: View, text: Buffer, found: Range[]): void {
+    const { start, symbols } = pendingRange(view);
+    if (symbols >= limits.maskedValueBytesMin) add(found, [start, text.length]);
   }
 
   function give(text: Buffer, sure: number, found: readonly Range[]): Uint8Array {
@@ -67,6 +73,20 @@ export function maskStream(patterns: Patterns, onFound: (secret: string) => void
     push: (chunk) => take(chunk, false),
     end: () => take(new Uint8Array(), true),
   };
+}
+
+/** A text of which only the line breaks are left. */
+export function blotted(text: Uint8Array): Uint8Array {
+  const out = Buffer.from(text);
+  blot(out, 0, out.length);
+  return out;
+}
+
+/** In a text of repetitions, a form may be at each of its bytes: what goes on with the range before is put to it. */
+function add(ranges: Range[], [start, end]: Range): void {
+  const last = ranges.at(-1);
+  if (last === undefined || start < last[0] || start > last[1]) ranges.push([start, end]);
+  else if (end > last[1]) ranges[ranges.length - 1] = [last[0], end];
 }
 
 /** Between two places, as far as they are in the text. */

@@ -1,4 +1,4 @@
-import { type MaskStream, maskStream } from "./mask-stream.ts";
+import { blotted, type MaskStream, maskStream } from "./mask-stream.ts";
 import { compilePatterns, type NamedSecret } from "./patterns.ts";
 
 /** Hides the secrets of one task wherever they come up. */
@@ -15,11 +15,21 @@ export function masking(secrets: readonly NamedSecret[]): Masking {
   const patterns = compilePatterns(secrets);
   return {
     isEmpty: patterns.isEmpty,
-    stream: (onFound) => maskStream(patterns, onFound),
-    text(text) {
-      if (patterns.isEmpty) return text;
-      const stream = maskStream(patterns);
-      return Buffer.concat([stream.push(Buffer.from(text)), stream.end()]).toString();
-    },
+    stream: (onFound) => (patterns.isEmpty ? through((chunk) => chunk) : maskStream(patterns, onFound)),
+    text: (text) => (patterns.isEmpty ? text : whole(maskStream(patterns), text)),
   };
+}
+
+/** Hides everything but where lines end, where nobody knows what the secrets are. */
+export function maskingAll(): Masking {
+  const stream = () => through(blotted);
+  return { isEmpty: false, stream, text: (text) => whole(stream(), text) };
+}
+
+function through(each: (chunk: Uint8Array) => Uint8Array): MaskStream {
+  return { push: each, end: () => new Uint8Array() };
+}
+
+function whole(stream: MaskStream, text: string): string {
+  return Buffer.concat([stream.push(Buffer.from(text)), stream.end()]).toString();
 }

@@ -41,6 +41,8 @@ function fileWith(value: string): string {
   return file;
 }
 
+/** The task makes it from what is written backwards. */
+const made = "made-at-run-time_0123456789";
 const pipeline = `name: publish
 stages:
   release:
@@ -56,6 +58,8 @@ ${Object.keys(corpus)
   .map((line) => `          ${line}`)
   .join("\n")}
           cat "$KEY_FILE"
+          made=$(echo ${made.split("").reverse().join("")} | rev); echo "$made" >> "$MILLRACE_MASK"
+          echo "made: $made"; printf %s "$made" | base64
           echo published
         secrets:
 ${Object.keys(corpus)
@@ -79,11 +83,12 @@ describe("the secrets of a project", () => {
     const { stdout } = await follower.result;
     expect(stdout).toContain("published");
     expect(stdout).toMatch(/TOKEN: \*{21}/);
+    expect(stdout).toMatch(/made: \*{27}$/m);
     const stored = await farm.cli(["logs", run]);
     const shown = await json<{ status: string }>("show", run);
     expect(shown.status).toBe("succeeded");
 
-    const traces = Object.values(corpus).flatMap(tracesOf);
+    const traces = [...Object.values(corpus), made].flatMap(tracesOf);
     for (const said of [stdout, stored.stdout, JSON.stringify(shown)])
       expect(leaksIn(Buffer.from(said), traces)).toEqual([]);
     // Database with events, logs, stores of coordinator and agents, and what all of them said.

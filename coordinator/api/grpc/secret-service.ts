@@ -3,7 +3,7 @@ import { timestampFromMs } from "@bufbuild/protobuf/wkt";
 import type { ServiceImpl } from "@connectrpc/connect";
 import { type Secret, SecretSchema, type SecretService } from "../../../proto/gen/millrace/v1/secret_pb.ts";
 import { limits } from "../../../shared/limits.ts";
-import { formsOf, isHardToMask } from "../../../shared/masking/forms.ts";
+import { maskability } from "../../../shared/masking/forms.ts";
 import { type ProjectView, projectNamed } from "../../delivery/project/projects.ts";
 import type { SecretInfo, Secrets } from "../../delivery/secret/secrets.ts";
 import { principalOf } from "../guard.ts";
@@ -45,10 +45,9 @@ function secretMessage({ project, name, generation, setMs, setBy }: SecretInfo):
 }
 
 function warningsOf(name: string, value: Uint8Array): string[] {
-  if (formsOf(value).length === 0) {
-    return [`${name} is too short to be masked: logs show it where a task prints it`];
-  }
-  if (!isHardToMask(value)) return [];
+  const masked = maskability(value);
+  if (masked === "none") return [`${name} is too short to be masked: logs show it where a task prints it`];
+  if (masked === "good") return [];
   const short = `${name}, or a line of it, has fewer than ${limits.maskedValueBytesMin} characters`;
   return [
     `${short}: it is masked where it means something else, too, or not at all below ${limits.maskedFormBytesMin}`,

@@ -6,6 +6,7 @@ import { sealSecrets } from "../../../shared/sealing/sealed-secrets.ts";
 import type { AgentRegistry } from "../../farm/agents/agent-registry.ts";
 import type { Sealing, SealTo, SecretSealer } from "../../farm/scheduler/secret-sealer.ts";
 import type { SecretValues } from "./secret-values.ts";
+import { setCommand } from "./set-command.ts";
 
 export interface AgentSealerDeps {
   readonly values: Pick<SecretValues, "read">;
@@ -26,7 +27,8 @@ export function agentSealer({ values, agents }: AgentSealerDeps): SecretSealer {
     });
     const lacking = secrets.find(({ secret }) => !read.has(secret));
     if (lacking !== undefined) {
-      const why = `the secret ${lacking.secret} of ${project} has no value: set it, then run it again`;
+      const command = setCommand({ project, name: lacking.secret });
+      const why = `the secret ${lacking.secret} of the project ${project} was removed: \`${command}\`, then \`millrace retry\` the run`;
       return { kind: "impossible", why };
     }
     const sealedFor = { agentId, executionId, epoch: { term: BigInt(epoch.term), number: BigInt(epoch.number) } };

@@ -1,6 +1,6 @@
 import type { PlannedTask } from "../../../proto/gen/millrace/v1/event_pb.ts";
-import { defaultProject } from "../project/projects.ts";
 import type { SecretValues } from "./secret-values.ts";
+import { setCommand } from "./set-command.ts";
 
 /** A task that may have to wait for a secret. */
 export interface SecretUser {
@@ -49,8 +49,7 @@ export function secretWaits(secrets: Pick<SecretValues, "missing" | "subscribe">
       const [first = ""] = names;
       const what =
         names.length === 1 ? `the secret ${first} has no value` : `the secrets ${names.join(", ")} have no value`;
-      const project = user.project === defaultProject ? "" : ` --project ${user.project}`;
-      return `${what}: \`millrace secret set ${first}${project}\``;
+      return `${what}: \`${setCommand({ project: user.project, name: first })}\``;
     },
     watch(id, user, again) {
       const [first] = lacking(user);

@@ -14,6 +14,9 @@ const inForms = corpus.flatMap((value) => [
   `${value}\n`,
   `${Buffer.from(value).toString("base64").replaceAll(/.{76}/g, "$&\n")}\n`,
   `${JSON.stringify({ value })} ${encodeURIComponent(value)}\n`,
+  `${JSON.stringify(JSON.stringify({ value }))} ${encodeURIComponent(encodeURIComponent(value))}\n`,
+  `<a>${value.replaceAll(/[^a-z0-9]/g, (each) => `&amp;#x${each.charCodeAt(0).toString(16)};`)}</a>\n`,
+  `> ${Buffer.from(value).toString("base64").replaceAll(/.{64}/g, "$&\n> ")}\n`,
   `${Buffer.from(value).toString("hex")}\n`,
   "nothing to see here\n",
 ]);
@@ -22,7 +25,7 @@ const noMarker = "";
 async function open(text: string) {
   const path = join(tempDir(), "spool");
   writeFileSync(path, text);
-  const spool = maskingSpool(await openSpool(path, () => undefined), hidden, path);
+  const spool = maskingSpool(await openSpool(path, () => undefined), { now: () => hidden }, path);
   onTestFinished(() => spool.close());
   return { path, spool };
 }
@@ -55,7 +58,7 @@ test("what is read while the file is being masked gives nothing away", async () 
   // The reader holds back half of a secret, when the rest comes with megabytes behind it.
   appendFileSync(path, first.slice(0, 40));
   const parts = [await spool.read(0, 1_000)];
-  appendFileSync(path, first.slice(40) + inForms.join("").repeat(100));
+  appendFileSync(path, first.slice(40) + inForms.join("").repeat(40));
   let at = parts[0]?.byteLength ?? 0;
   const sealed = spool.seal(Number.MAX_SAFE_INTEGER, noMarker);
   const end = readFileSync(path).byteLength;
@@ -89,4 +92,21 @@ test("a task that truncates its output hides what is new as well", async () => {
   appendFileSync(path, `new ${secret}.`.slice(12));
   const rest = Buffer.from(await spool.read(before.length + after.length, 1_000)).toString();
   expect(after + rest).toBe(`new ${"*".repeat(secret.length)}.`);
+});
+
+test("what is named while the task prints is hidden from then on, also when half of it was read before", async () => {
+  const path = join(tempDir(), "spool");
+  writeFileSync(path, "one tok");
+  let known = masking([]);
+  const spool = maskingSpool(await openSpool(path, () => undefined), { now: () => known }, path);
+  onTestFinished(() => spool.close());
+  const parts = [await spool.read(0, 1_000)];
+  known = masking([{ name: "s", value: Buffer.from("token-0123456789") }]);
+  appendFileSync(path, "en-0123456789, token-01234");
+  parts.push(await spool.read(7, 1_000));
+  appendFileSync(path, "56789 two");
+  parts.push(await spool.read(7 + (parts[1]?.byteLength ?? 0), 1_000));
+  await spool.seal(Number.MAX_SAFE_INTEGER, noMarker);
+  expect(Buffer.concat(parts).toString()).toBe(`one tok${"*".repeat(13)}, ${"*".repeat(16)} two`);
+  expect(readFileSync(path, "utf8")).toBe(`one ${"*".repeat(16)}, ${"*".repeat(16)} two`);
 });

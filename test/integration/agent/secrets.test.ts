@@ -39,6 +39,11 @@ const printByNode = `for (const value of process.argv.slice(1).map((name) => pro
   }
 }`;
 
+/** As a hint for a task that is to make the value itself. */
+function backwards(value: string): string {
+  return value.split("").reverse().join("");
+}
+
 async function finished(farm: FakeFarm, agent: string, id: string, spec: ActionSpec) {
   expect(await farm.assign(agent, id, spec)).toMatchObject({ accepted: true, refusal: "" });
   return await farm.report(id);
@@ -78,6 +83,32 @@ describe.each(["none", ...(bubblewrapWorks ? (["bubblewrap"] as const) : [])] as
       expect(mode).toBe("400");
       expect(hex).toBe("************0a"); // white space around a value is no part of its forms
       expect(existsSync(path)).toBe(false);
+    });
+
+    test("what a task names itself is masked from then on, in all forms, and warned about", async () => {
+      const farm = await fakeFarm();
+      const agent = await startAgent(farm, { sandbox });
+      // The task makes it: what it is given is written backwards.
+      const made = Array.from({ length: 20 }, (_, index) => `made-${index}-${"x".repeat(index)}-at/run+time`);
+      const hints = made.map(backwards);
+      const script = `
+        forwards() { printf '%s\\n' "$1" | rev; }
+        first=$(forwards ${hints[0]}); echo "before: $first"; echo "$first" >> "$MILLRACE_MASK"
+        for value in ${hints.join(" ")}; do
+          value=$(forwards "$value")
+          echo "$value" >> "$MILLRACE_MASK"; echo "now: $value"; printf 'x%s' "$value" | base64 -w 0; echo
+        done
+        echo "token=$first" > conf; exit 3`;
+      const report = await finished(farm, agent.id, "exe_1", { command: ["sh", "-ec", script], outputs: ["conf"] });
+      expect(report.ending).toMatchObject({ kind: EndingKind.EXITED, exitCode: 3 });
+      const traces = made.flatMap(tracesOf);
+      const { text } = farm.log("exe_1");
+      expect(text).toMatch(/^before: .{19}\nnow: \*{19}\n/);
+      expect(leaksIn(Buffer.from(text.slice(text.indexOf("now"))), traces)).toEqual([]);
+      expect(text).toContain("millrace: warning: the output conf contains the secret MILLRACE_MASK:1\n");
+      const copy = Buffer.from(await readBlob(farm.cas, digestFromMessage(report.result?.stdoutDigest)));
+      expect(leaksIn(copy, traces)).toEqual([]);
+      expect(filesWithLeaks(agent.data, traces, (path) => path.startsWith("store/"))).toEqual([]);
     });
 
     test("no process has a secret among its arguments", async () => {
@@ -165,6 +196,49 @@ test("what a killed agent had not sent is masked by its next start", async () =>
   next.child.kill("SIGTERM");
   await once(next.child, "exit");
   expect(readdirSync(join(agent.data, "sealed"))).toEqual([]);
+});
+
+test("what a task has named itself is masked by the next start of a killed agent, too", async () => {
+  const farm = await fakeFarm();
+  const agent = await startAgent(farm, { sandbox: "none" });
+  const value = "made-at-run-time-0123456789";
+  const script = `echo begin; read -r go < "$GATE"
+    value=$(echo ${backwards(value)} | rev); echo "$value" >> "$MILLRACE_MASK"; echo "$value"; echo printed; sleep 60`;
+  const gate = join(tempDir(), "gate");
+  execFileSync("mkfifo", [gate]);
+  await farm.assign(agent.id, "exe_1", { command: ["sh", "-c", script], environment: { GATE: gate } });
+  await farm.until(() => farm.logBytes("exe_1") > 0);
+  await farm.stopGrpc();
+  await writeFile(gate, "\n");
+  const spool = join(agent.data, "spool/exe_1.1");
+  while (!readFileSync(spool, "utf8").endsWith("printed\n"));
+  agent.child.kill("SIGKILL");
+  await once(agent.child, "exit");
+
+  await farm.startGrpc();
+  await startAgent(farm, { id: agent.id, data: agent.data });
+  await farm.until(() => farm.log("exe_1").finished);
+  expect(farm.log("exe_1").text).toBe(`begin\n${"*".repeat(value.length)}\nprinted\n`);
+  await farm.until(() => farm.heartbeats.some(({ session }) => session === farm.joined.at(-1)?.session));
+  expect(filesWithLeaks(agent.data, tracesOf(value), none)).toEqual([]);
+});
+
+test.each([
+  ["too many values", 'seq -f "value-%g" 1001 >> "$MILLRACE_MASK"', "it has put more than 1000 values or 65536 bytes"],
+  ["too much", 'head -c 70000 /dev/zero | tr "\\0" x >> "$MILLRACE_MASK"', "it has put more than 1000 values or"],
+  [
+    "its file removed",
+    'rm "$MILLRACE_MASK"; echo hidden > "$MILLRACE_MASK"',
+    "it has removed the file of MILLRACE_MASK",
+  ],
+])("a task that names what nobody can know is refused, and shows nothing: %s", async (_what, name, why) => {
+  const farm = await fakeFarm();
+  const agent = await startAgent(farm, { sandbox: "none" });
+  const { ending } = await finished(farm, agent.id, "exe_1", { command: ["sh", "-c", `${name}; echo hidden`] });
+  expect(ending?.kind).toBe(EndingKind.REFUSED);
+  expect(ending?.detail).toContain(why);
+  expect(farm.log("exe_1").text).toBe("******\n");
+  expect(readdirSync(join(agent.data, "masks"))).toEqual([]);
 });
 
 test("without the agent's key, output that was not sent is dropped and not shown", async () => {

@@ -3,6 +3,7 @@ import { conclusion, type LaidOutTask } from "../../../../agent/executor/executo
 import { keptTrees } from "../../../../agent/shell/kept-trees.ts";
 import { EndingKind } from "../../../../proto/gen/millrace/v1/event_pb.ts";
 import { limits } from "../../../../shared/limits.ts";
+import { masking } from "../../../../shared/masking/masking.ts";
 import { fakeClock } from "../../../support/fake-clock.ts";
 
 function setUp({ hasRoom = true } = {}) {
@@ -31,10 +32,12 @@ test.each([
   expect(kept.take("a") !== undefined).toBe(isKept);
 });
 
-test("what succeeded, had secrets, or is of a foreign client stays with the caller", () => {
+test("what succeeded, had or made secrets, or is of a foreign client stays with the caller", () => {
   const { kept, taskOf, removed } = setUp();
   expect(kept.keep(taskOf("a"), exited(0))).toBe(false);
   expect(kept.keep(taskOf("a", { secrets: { environment: {} } }), exited(1))).toBe(false);
+  const named = masking([{ name: "MILLRACE_MASK:1", value: Buffer.from("made-at-run-time") }]);
+  expect(kept.keep(taskOf("a", { masking: { now: () => named } }), exited(1))).toBe(false);
   expect(kept.keep(taskOf("a", { volatileEnvironment: {} }), exited(1))).toBe(false);
   expect(kept.take("a")).toBeUndefined();
   expect(removed).toEqual([]);
