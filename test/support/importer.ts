@@ -28,6 +28,8 @@ export interface ImporterOptions {
   readonly allowedPaths?: readonly string[];
   /** Of every repository. */
   readonly credentials?: string;
+  readonly knownHosts?: string;
+  readonly trustFirstHostKey?: boolean;
 }
 
 export interface ImportAsked {
@@ -54,6 +56,7 @@ export async function openImporter({
   cas = memoryCas(),
   allowedPaths = [],
   credentials,
+  ...hostKeys
 }: ImporterOptions = {}) {
   const errors: MillraceError[] = [];
   const onError = (error: MillraceError) => void errors.push(error);
@@ -73,21 +76,20 @@ export async function openImporter({
   };
   const folder = join(dir, "source");
   mkdirSync(folder, { recursive: true });
-  const git = gitProgram({ path: process.env.PATH ?? "", folder, allowedPaths });
+  const path = process.env.PATH ?? "";
+  const git = gitProgram({ path, folder, allowedPaths });
   const mirrors = await openMirrors({ database, folder: join(folder, "mirrors"), clock: systemClock, onError });
-  const accessOf = async ({ importing }: Assignment) =>
-    repositoryAccess({ url: importing?.request.url ?? "", credentials: credentials ?? "", folder });
   const importing = importingExecutor({
     ...{ git, mirrors, farm: counting, allowedPaths, clock: systemClock },
     patiently: patience(systemClock, onError),
-    ...(credentials === undefined ? {} : { accessOf }),
+    accessOf: (request) => repositoryAccess({ ...request, credentials, path, folder }),
   });
   const executor: Executor<Assignment> = concludingExecutor(importing, { owner: "the test", folder: dir });
   let count = 0;
 
   function execute({ url, ref = "", previous = {}, whole = false, stop, onPhase }: ImportAsked): Promise<Conclusion> {
     const commits = Object.entries(previous).map(([branch, commit]) => ({ branch, commit }));
-    const request = create(SourceImportSchema, { url, ref, previous: commits, whole });
+    const request = create(SourceImportSchema, { url, ref, previous: commits, whole, ...hostKeys });
     const assignment: Assignment = {
       ...{ executionId: `import.${count++}`, epoch: create(EpochSchema), attempt: 1, actionDigest: emptyDigest },
       ...{ blobs: [], volatileEnvironment: {}, time: taskTime(systemClock) },

@@ -111,8 +111,8 @@ function stateOf(phase: ImportPhase): ImportState | undefined {
 }
 
 /** An Action only in form: what to do is in the SourceImport, and no process is started for it. */
-function executionOf(id: string, { url, ref, previous, whole, ...of }: ImportRequest): ExecutionRequest {
-  const command = create(CommandSchema, { arguments: ["import", url, ref] });
+function executionOf(id: string, { project, credentialsSecret, ...request }: ImportRequest): ExecutionRequest {
+  const command = create(CommandSchema, { arguments: ["import", request.url, request.ref] });
   const action = create(ActionSchema, {
     commandDigest: digestToMessage(digestOf(toBinary(CommandSchema, command))),
     inputRootDigest: digestToMessage(emptyDigest),
@@ -125,13 +125,13 @@ function executionOf(id: string, { url, ref, previous, whole, ...of }: ImportReq
     priority: limits.importPriority,
     fairGroup: "imports",
     volatileEnvironment: {},
-    ...secretsOf(of),
-    sourceImport: create(SourceImportSchema, { url, ref, previous: [...previous], whole }),
+    ...secretsOf(project, credentialsSecret),
+    sourceImport: create(SourceImportSchema, { ...request, previous: [...request.previous] }),
   };
 }
 
 /** Sealed to the agent when it is chosen, like those of tasks. */
-function secretsOf({ project, credentialsSecret: secret }: Pick<ImportRequest, "project" | "credentialsSecret">) {
+function secretsOf(project: string, secret: string) {
   if (secret === "") return {};
   return { secrets: create(TaskSecretsSchema, { project, secrets: [{ secret, env: repositoryCredentials }] }) };
 }

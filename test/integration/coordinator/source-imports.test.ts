@@ -16,6 +16,7 @@ import { tempDir } from "../../support/temp-dir.ts";
 
 const request: ImportRequest = {
   ...{ url: "https://example.org/shop.git", ref: "main", whole: false, project: "default", credentialsSecret: "" },
+  ...{ knownHosts: "", trustFirstHostKey: false },
   previous: [create(BranchCommitSchema, { branch: "main", commit: "a".repeat(40) })],
 };
 const withGit = { features: [importProperty] };
