@@ -164,7 +164,8 @@ export const AssignSchema: GenMessage<Assign> = /*@__PURE__*/
  */
 export type SourceImport = Message<"millrace.v1.SourceImport"> & {
   /**
-   * `https:`, `http:`, `ssh:`, or an absolute path that the agent's operator has allowed; without credentials.
+   * `https:`, `http:`, `ssh:`, `user@host:path`, or an absolute path that the agent's operator has allowed; without
+   * credentials.
    *
    * @generated from field: string url = 1;
    */
