@@ -1,4 +1,5 @@
 import type { StorageOwner } from "../shared/disk-space.ts";
+import { limits } from "../shared/limits.ts";
 import { importProperty, repositoryCredentials } from "../shared/source/import-property.ts";
 import { concludingExecutor } from "./executor/concluding-executor.ts";
 import type { Assignment, Executor } from "./executor/executor.ts";
@@ -27,7 +28,10 @@ export async function wireSource(parts: SourceParts): Promise<Executor<Assignmen
       credentials: secrets?.environment[repositoryCredentials],
       ...{ path, folder: folder("source") },
     });
-  const imports = importingExecutor({ git, mirrors, farm, patiently, allowedPaths, accessOf, clock });
+  const imports = importingExecutor({
+    ...{ git, mirrors, farm, patiently, allowedPaths, accessOf, clock },
+    maxBytes: limits.sourceBytes,
+  });
   return concludingExecutor(imports, own);
 }
 

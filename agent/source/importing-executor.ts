@@ -28,6 +28,8 @@ export interface ImportingOptions {
   readonly patiently: Patiently;
   /** Absolute paths below which repositories may lie. */
   readonly allowedPaths: readonly string[];
+  /** See `importTree`. */
+  readonly maxBytes: number;
   /** What opens the repository of a request, whose credentials are in the secrets of the assignment. */
   readonly accessOf: (request: SourceImport, secrets: Assignment["secrets"]) => Access;
   readonly clock: Clock;
@@ -72,7 +74,10 @@ interface Importing extends ImportingOptions {
   readonly signal: AbortSignal;
 }
 
-async function importInto(mirror: Mirror, { git, farm, patiently, request, access, tell, signal }: Importing) {
+async function importInto(
+  mirror: Mirror,
+  { git, farm, patiently, maxBytes, request, access, tell, signal }: Importing,
+) {
   const { url, ref, whole } = request;
   const { folder, objects } = mirror;
   tell(ImportPhase.FETCHING);
@@ -86,7 +91,7 @@ async function importInto(mirror: Mirror, { git, farm, patiently, request, acces
   const reader = openObjects({ git, folder, signal });
   try {
     const tree = await treeOf(reader, fetched.commit);
-    const { root } = await importTree(tree, { reader, objects, cas: farm, patiently, whole, signal });
+    const { root } = await importTree(tree, { reader, objects, cas: farm, patiently, whole, maxBytes, signal });
     const data = toBinary(GitSourceSchema, source);
     const digest = digestOf(data);
     await patiently(signal, "uploading the source", () => farm.writeMany([{ digest, data }], signal));

@@ -233,6 +233,8 @@ export const runLimits = {
   sourceCommits: 100,
   /** Paths that changed since the last run, in the event of a run: with more, the list is not whole. */
   changedPaths: 5_000,
+  /** … and what they may take together. */
+  changedPathsBytes: 256 * 1024,
   /** Of a commit: its author's name and address, and the first line of its message, in characters. */
   commitTextChars: 300,
   /** Branches whose last commits an import is told, so that it can say what is new. */

@@ -76,17 +76,18 @@ export function isCommitId(ref: string): boolean {
  * @throws MillraceError invalid_argument
  */
 export function checkRef(ref: string): void {
+  if (isRef(ref)) return;
+  throw new MillraceError("invalid_argument", `${JSON.stringify(cut(ref))} is no name of a branch, a tag or a commit`);
+}
+
+/** What `checkRef` checks. */
+export function isRef(ref: string): boolean {
   const isForbidden =
     ref.length > limits.refChars ||
     ref.startsWith("-") ||
     hasUnprintable(ref) ||
     /[~^:?*[\\]|\.\.|@\{|\/\/|^\/|\/$|\.$|^@$|(^|\/)\.|\.lock(\/|$)/.test(ref);
-  if (ref === "" || isForbidden) {
-    throw new MillraceError(
-      "invalid_argument",
-      `${JSON.stringify(cut(ref))} is no name of a branch, a tag or a commit`,
-    );
-  }
+  return ref !== "" && !isForbidden;
 }
 
 /** Spaces, controls, and what git would show in another way. */

@@ -71,6 +71,22 @@ describe("runs of what is in no folder here", () => {
     const missing = await farm.cli(["run", "--git", repository.url, "--ref", "no-such-branch"]);
     expect(missing.status).toBe(2);
     expect(missing.stderr).toContain('has no branch or tag "no-such-branch"');
+    const part = server.create("part.git");
+    part.push({ "a.txt": "1\n" });
+    repository.git("-c", "protocol.file.allow=always", "submodule", "--quiet", "add", part.path, "vendor/part");
+    repository.push({});
+    const submodule = await farm.cli(["run", "--git", repository.url]);
+    expect(submodule.status).toBe(2);
+    expect(submodule.stderr).toContain('"vendor/part" is a submodule, and submodules are not imported: add its files');
+    repository.git("rm", "--quiet", "-r", "-f", "vendor", ".gitmodules");
+    const pointer = `version https://git-lfs.github.com/spec/v1\noid sha256:${"0".repeat(64)}\nsize 12345\n`;
+    repository.git("config", "filter.lfs.clean", "cat"); // as git-lfs would leave it
+    repository.push({ ".gitattributes": "*.mp4 filter=lfs diff=lfs merge=lfs -text\n", "media/film.mp4": pointer });
+    const lfs = await farm.cli(["run", "--git", repository.url]);
+    expect(lfs.status).toBe(2);
+    expect(lfs.stderr).toContain(
+      '"media/film.mp4" is kept in Git LFS, which imports do not read: keep the file in git',
+    );
     const both = await farm.cli(["run", ".", "--git", repository.url]);
     expect(both).toMatchObject({ status: 2, stderr: expect.stringContaining("name one") });
   });

@@ -18,6 +18,7 @@ import { readBlob, readMessage } from "../../shared/cas/read-blob.ts";
 import { systemClock } from "../../shared/clock.ts";
 import { type Digest, digestFromMessage, digestKey, emptyDigest } from "../../shared/digest.ts";
 import type { MillraceError } from "../../shared/errors.ts";
+import { limits } from "../../shared/limits.ts";
 import { loadTree } from "../../shared/merkle/load-tree.ts";
 import { tempDir } from "./temp-dir.ts";
 
@@ -26,6 +27,7 @@ export interface ImporterOptions {
   readonly dir?: string;
   readonly cas?: ReturnType<typeof memoryCas>;
   readonly allowedPaths?: readonly string[];
+  readonly maxBytes?: number;
   /** Of every repository. */
   readonly credentials?: string;
   readonly knownHosts?: string;
@@ -55,6 +57,7 @@ export async function openImporter({
   dir = tempDir(),
   cas = memoryCas(),
   allowedPaths = [],
+  maxBytes = limits.sourceBytes,
   credentials,
   ...hostKeys
 }: ImporterOptions = {}) {
@@ -80,7 +83,7 @@ export async function openImporter({
   const git = gitProgram({ path, folder, allowedPaths });
   const mirrors = await openMirrors({ database, folder: join(folder, "mirrors"), clock: systemClock, onError });
   const importing = importingExecutor({
-    ...{ git, mirrors, farm: counting, allowedPaths, clock: systemClock },
+    ...{ git, mirrors, farm: counting, allowedPaths, maxBytes, clock: systemClock },
     patiently: patience(systemClock, onError),
     accessOf: (request) => repositoryAccess({ ...request, credentials, path, folder }),
   });

@@ -79,12 +79,14 @@ export function farmImports({ scheduler, agents, cas, newId, onError }: FarmImpo
       }
       const id = importId(newId());
       const { promise, resolve, reject } = Promise.withResolvers<ExecutionOutcome>();
+      promise.catch(() => {}); // it may be rejected before anybody awaits it
       waiting.set(id, { tell: onProgress, settle: resolve, agent: "" });
       const leave = () => {
+        reject(signal.reason);
+        if (!waiting.has(id)) return; // it has ended, and its source is being read
         // Whoever waited is gone at once; the execution is forgotten when it has ended.
         waiting.set(id, { tell() {}, settle() {}, agent: "" });
         scheduler.cancel(id, "nobody waits for this import any more");
-        reject(signal.reason);
       };
       signal.addEventListener("abort", leave, { once: true });
       try {
