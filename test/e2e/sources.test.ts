@@ -191,6 +191,7 @@ describe("an import that is struck", () => {
     async () => {
       const folder = tempDir();
       const server = await startSshServer({ held: true });
+      for (const agent of ["agent-1", "agent-2"]) await farm.cli(["agents", "resume", agent]); // a test before has drained one
       const origin = `ssh://${server.login}:${server.port}${folder}`;
       const repository = createRepository({ folder, origin }, "shop.git");
       const commit = repository.push({ "millrace.yaml": pipeline, "src/a.txt": "one\n" });
