@@ -16,7 +16,7 @@ import type { TaskProcess } from "../runner/runner.ts";
 /**
  * Arguments: pipe with the input, which is taken away once it is open; for a terminal a pipe with its sizes, else nothing.
  * `script` gives its child a terminal; without one of its own it takes the echo away, since it expects that what it reads was
- * seen before. It runs the text by \`$SHELL\`, which may be none that knows it. Each size is set on the terminal from within,
+ * seen before. Which shell reads its text is up to SHELL, so that is taken away. Each size is set on the terminal from within,
  * which has the kernel tell whatever is in the foreground.
  */
 const startShell = `PATH=$PATH:/usr/bin:/bin # whatever the task has made of it

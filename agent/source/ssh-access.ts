@@ -7,7 +7,7 @@ import { findTool } from "../tools/probe-tool.ts";
 import type { Access } from "./access.ts";
 
 /** Whose key a server may show. */
-export interface HostKeys {
+interface HostKeys {
   /** Lines of a known_hosts file; one of them must name the server's key. Empty: what the machine itself knows counts. */
   readonly knownHosts: string;
   /** Where `knownHosts` is empty: the first key that a host shows is believed and remembered, and no other one after it. */

@@ -2,7 +2,7 @@ import { create } from "@bufbuild/protobuf";
 import { expect, onTestFinished, test } from "vitest";
 import { type FarmImportsDeps, farmImports } from "../../../coordinator/delivery/source/farm-imports.ts";
 import type { ImportRequest } from "../../../coordinator/delivery/source/source-imports.ts";
-import type { ExecutionOutcome, ExecutionUpdate } from "../../../coordinator/farm/scheduler/scheduler.ts";
+import type { ExecutionUpdate } from "../../../coordinator/farm/scheduler/scheduler.ts";
 import { BranchCommitSchema, ImportPhase, ReportOutcome } from "../../../proto/gen/millrace/v1/dispatch_pb.ts";
 import { EndingKind, EndingSchema, GitSourceSchema } from "../../../proto/gen/millrace/v1/event_pb.ts";
 import { ImportState } from "../../../proto/gen/millrace/v1/run_pb.ts";
@@ -99,8 +99,8 @@ test("one that nobody waits for any more leaves nothing behind, whenever that is
   submitted.resolve();
   await expect(importing).rejects.toThrow("gone");
   expect([unhandled, cancelled]).toEqual([[], ["import.1"]]);
-  const outcome = { ending: create(EndingSchema, { kind: EndingKind.CANCELLED }) } as unknown as ExecutionOutcome;
-  tell({ kind: "finished", id: "import.1", outcome } as ExecutionUpdate);
+  const ending = create(EndingSchema, { kind: EndingKind.CANCELLED });
+  tell({ kind: "finished", id: "import.1", outcome: { ending, attempt: 0, agent: "" } });
   expect(forgotten).toEqual(["import.1"]);
 });
 
