@@ -4,6 +4,7 @@ import { ShellService } from "../proto/gen/millrace/v1/shell_pb.ts";
 import type { Clock } from "../shared/clock.ts";
 import { diskFloorBytes, diskSpace } from "../shared/disk-space.ts";
 import type { MillraceError } from "../shared/errors.ts";
+import { limits } from "../shared/limits.ts";
 import { removeTree } from "../shared/remove-tree.ts";
 import type { NamedCaches } from "./caches/named-caches.ts";
 import { layingOutExecutor } from "./executor/laying-out-executor.ts";
@@ -31,7 +32,7 @@ export function wireKeptTrees({ data, clock, opened }: KeptParts): KeptTrees {
   return kept;
 }
 
-interface ShellParts extends Omit<ShellProcessOptions, "spools"> {
+interface ShellParts extends Omit<ShellProcessOptions, "spools" | "outputMaxBytes"> {
   readonly transport: Transport;
   readonly agentId: string;
   readonly folder: (name: string) => string;
@@ -61,7 +62,8 @@ export async function wireShells({
     ...{ agentId, kept, clock, onError },
     client: createClient(ShellService, transport),
     layOut: (use) => readingExecutor(layingOutExecutor(use, { roots, caches }), store),
-    run: (plan, streams, stop) => runShell(plan, streams, stop, { ...confined, spools }),
+    run: (plan, streams, stop) =>
+      runShell(plan, streams, stop, { ...confined, spools, outputMaxBytes: limits.shellOutputBytes }),
   });
   opened.defer(() => shells.close());
   return shells;

@@ -1,11 +1,12 @@
 import type { StorageOwner } from "../shared/disk-space.ts";
+import { limits } from "../shared/limits.ts";
 import { importProperty, repositoryCredentials } from "../shared/source/import-property.ts";
 import { concludingExecutor } from "./executor/concluding-executor.ts";
 import type { Assignment, Executor } from "./executor/executor.ts";
 import { gitProgram } from "./source/git.ts";
-import { importingExecutor } from "./source/importing-executor.ts";
+import { type ImportingOptions, importingExecutor } from "./source/importing-executor.ts";
 import { openMirrors } from "./source/mirrors.ts";
-import { noAccess, repositoryAccess } from "./source/repository-access.ts";
+import { repositoryAccess } from "./source/repository-access.ts";
 import type { FoundTool } from "./tools/probe-tool.ts";
 import type { MachineParts } from "./wire-operations.ts";
 
@@ -21,12 +22,16 @@ export async function wireSource(parts: SourceParts): Promise<Executor<Assignmen
   const { database, folder, farm, patiently, clock, onError, path, allowedPaths = [], own } = parts;
   const git = gitProgram({ path, folder: folder("source"), allowedPaths });
   const mirrors = await openMirrors({ database, folder: folder("source/mirrors"), clock, onError });
-  const accessOf = async ({ secrets, importing }: Assignment) => {
-    const credentials = secrets?.environment[repositoryCredentials];
-    if (credentials === undefined || importing === undefined) return noAccess;
-    return repositoryAccess({ url: importing.request.url, credentials, folder: folder("source") });
-  };
-  const imports = importingExecutor({ git, mirrors, farm, patiently, allowedPaths, accessOf, clock });
+  const accessOf: ImportingOptions["accessOf"] = (request, secrets) =>
+    repositoryAccess({
+      ...request,
+      credentials: secrets?.environment[repositoryCredentials],
+      ...{ path, folder: folder("source") },
+    });
+  const imports = importingExecutor({
+    ...{ git, mirrors, farm, patiently, allowedPaths, accessOf, clock },
+    maxBytes: limits.sourceBytes,
+  });
   return concludingExecutor(imports, own);
 }
 

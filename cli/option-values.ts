@@ -1,4 +1,6 @@
+import { readFileSync } from "node:fs";
 import { InvalidArgumentError } from "commander";
+import { from } from "../shared/errors.ts";
 import { readDuration } from "../shared/pipeline/duration.ts";
 import { parseSince } from "./since.ts";
 
@@ -19,6 +21,16 @@ export function namedValues(text: string, before: Readonly<Record<string, string
   const at = text.indexOf("=");
   if (at <= 0) throw new InvalidArgumentError("Give it as name=value.");
   return { ...before, [text.slice(0, at)]: text.slice(at + 1) };
+}
+
+/** The text of the named file; no name is no text. */
+export function fileText(path: string): string {
+  if (path === "") return "";
+  try {
+    return readFileSync(path, "utf8");
+  } catch (error) {
+    throw new InvalidArgumentError(`It cannot be read: ${from(error).message}`);
+  }
 }
 
 /** In milliseconds; at least a second. */

@@ -35,6 +35,7 @@ export function coordinatorCommand(): Command {
       "folder with the programs that agents are installed from (default: what `npm run package` made)",
     )
     .option("--lease <s>", "seconds after which a silent agent is lost (default 10; from 1 to 600)")
+    .option("--shell-idle <time>", "how long a shell stays open in which nothing happens (default 30m)")
     .option("--secret-key-file <file>", "the key under which secrets are stored (default: secret.key in --data)")
     .option("--forget-secrets", "remove all secrets first: for a farm whose key is lost")
     .option("--json", "print one JSON line when ready");

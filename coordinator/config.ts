@@ -40,6 +40,8 @@ export interface CoordinatorConfig {
   readonly secretKeyFile: string;
   /** Removes all secrets at the start. */
   readonly forgetSecrets: boolean;
+  /** A shell that nothing goes through for so long is ended, in milliseconds. */
+  readonly shellIdle: number;
 }
 
 /** How much is kept, and for how long. `Infinity` is without a bound. */
@@ -133,6 +135,9 @@ const settings = z.object({
     .describe("the file with the key of the secrets; `secret.key` in --data when not given"),
   forgetSecrets: z.stringbool().or(z.boolean()).default(false).describe("true or false: remove all secrets first"),
   natsCredentials: z.string().min(1).describe("the file with the users of the NATS server, as `millrace up` writes it"),
+  shellIdle: time
+    .default(limits.shellIdleMs)
+    .describe("a shell in which nothing happens is ended after it, such as 30m"),
   ...keepingSettings,
 });
 
@@ -154,7 +159,7 @@ export async function readCoordinatorConfig(sources: ConfigSources): Promise<Coo
   const read = readConfig(settings, sources);
   const { data, dist, host, grpcPort, httpPort, advertise, insecure, tlsCert, tlsKey, lease, ...rest } = read;
   const { tlsDir = join(data, "tls"), nats, agentNats, natsCa, natsCredentials, ...others } = rest;
-  const { secretKeyFile = join(data, "secret.key"), forgetSecrets, ...keeping } = others;
+  const { secretKeyFile = join(data, "secret.key"), forgetSecrets, shellIdle, ...keeping } = others;
   const users = await readCredentials(natsCredentials);
   const { coordinator } = users;
   const tls = await chooseServerTls({ host, advertise, insecure, tlsCert, tlsKey, folder: tlsDir });
@@ -162,7 +167,7 @@ export async function readCoordinatorConfig(sources: ConfigSources): Promise<Coo
   const servers = agentNats ?? [nats];
   return {
     ...{ data, dist, host, grpcPort, httpPort, advertise, tls, tlsDir, lease: leaseTimes(lease * 1000), keeping },
-    ...{ secretKeyFile, forgetSecrets },
+    ...{ secretKeyFile, forgetSecrets, shellIdle },
     bus: { servers: [nats], ...coordinator, trust: nats.startsWith("tls:") ? busTrust(ca, tls) : undefined },
     ...("agent" in users
       ? { agentBus: { servers, ...users.agent, ca } }

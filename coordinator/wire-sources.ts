@@ -16,8 +16,10 @@ export function wireSources({ runs, summaries, projects, ...farm }: SourceParts)
   const imports = farmImports({ ...farm, newId: randomUUID });
   const lastCommits: GitSubmitsDeps["lastCommits"] = (of) => summaries.lastCommits(of);
   const repositoryOf: GitSubmitsDeps["repositoryOf"] = (name) => {
-    const { repository = "", defaultBranch = "", credentialsSecret = "" } = projects.find(name) ?? {};
-    return repository === "" ? undefined : { url: repository, defaultBranch, credentialsSecret };
+    const project = projects.find(name);
+    if (project === undefined || project.repository === "") return undefined;
+    const { repository: url, defaultBranch, credentialsSecret, knownHosts, trustFirstHostKey } = project;
+    return { url, defaultBranch, credentialsSecret, knownHosts, trustFirstHostKey };
   };
   return { imports, gits: gitSubmits({ runs, imports, repositoryOf, lastCommits }) };
 }

@@ -181,7 +181,7 @@ export async function startCoordinator(config: CoordinatorConfig, log: Logger): 
         mounted(RunService, runService(runFace)),
         mounted(FlowService, flowService({ flows: flows({ runs, histories: runs, clock }) })),
         mounted(LogService, logService({ logs, writers: letIn.logWriters, runs, cas })),
-        mounted(ShellService, shellService({ runs, bus, agents, clock })),
+        mounted(ShellService, shellService({ runs, bus, agents, clock, idleMs: config.shellIdle })),
         mounted(EnvironmentService, environmentService(environments)),
         mounted(PoolService, poolService(pools)),
         mounted(SecretService, secretService({ secrets, projects })),

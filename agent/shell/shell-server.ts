@@ -15,7 +15,7 @@ import { from, MillraceError } from "../../shared/errors.ts";
 import { limits } from "../../shared/limits.ts";
 import { conclusion, type Executor, type LaidOutTask, type LoggedTask, taskTime } from "../executor/executor.ts";
 import type { KeptTrees } from "./kept-trees.ts";
-import { type ShellPlan, type ShellStreams } from "./shell-process.ts";
+import type { ShellInput, ShellPlan, ShellStreams } from "./shell-process.ts";
 
 /** Gives shells to people who were let in by the coordinator. */
 export interface ShellServer {
@@ -74,11 +74,11 @@ export function shellServer(options: ShellServerOptions): ShellServer {
     const call = new AbortController();
     const stop = AbortSignal.any([hungUp.signal, closing.signal]);
     const outgoing: Outgoing = channel(limits.shellMessages);
-    const input = channel<Uint8Array>(limits.shellMessages);
+    const input = channel<ShellInput>(limits.shellMessages);
     const listening = (async () => {
       await outgoing.put({ kind: { case: "shellId", value: offer.shellId } });
       for await (const { kind } of client.serveShell(outgoing, { signal: call.signal })) {
-        if (kind.case === "input") await input.put(kind.value);
+        if (kind.case === "input" || kind.case === "resize") await input.put(kind);
         if (kind.case === "finishInput") input.end();
       }
     })().catch((error: unknown) => {

@@ -39,13 +39,21 @@ export async function describeCommit({ commit, branch }: FetchedCommit, options:
     run(diff).catch(tooMuch),
   ]);
   const paths = (printed ?? Buffer.alloc(0)).toString("utf8").split("\0").filter(Boolean).sort(compareUtf8);
+  const changedPaths = bounded(paths);
   return create(GitSourceSchema, {
     ...about,
     commits: listed.slice(0, limits.sourceCommits),
     moreCommits: listed.length > limits.sourceCommits || base.length > 0,
-    changedPaths: paths.slice(0, limits.changedPaths),
-    changedPathsKnown: printed !== undefined && paths.length <= limits.changedPaths,
+    changedPaths,
+    changedPathsKnown: printed !== undefined && changedPaths.length === paths.length,
   });
+}
+
+/** As many as the event of a run may hold. Those of files that are gone may have any length. */
+function bounded(paths: readonly string[]): string[] {
+  let bytes = 0;
+  const end = paths.findIndex((path) => (bytes += Buffer.byteLength(path)) > limits.changedPathsBytes);
+  return paths.slice(0, Math.min(end < 0 ? paths.length : end, limits.changedPaths));
 }
 
 /** So much has changed that nobody would look through it. */

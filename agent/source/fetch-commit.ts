@@ -3,7 +3,7 @@ import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { from, MillraceError } from "../../shared/errors.ts";
 import { limits } from "../../shared/limits.ts";
-import { isCommitId } from "../../shared/source/repository.ts";
+import { isCommitId, isRef } from "../../shared/source/repository.ts";
 import { Refused } from "../executor/executor.ts";
 import type { Git } from "./git.ts";
 import { NoSuchObject } from "./git-failure.ts";
@@ -45,7 +45,7 @@ const depth = `--depth=${limits.sourceCommits + 1}`;
  */
 export async function fetchCommit(options: FetchOptions): Promise<FetchedCommit> {
   const { git, folder, url, ref, signal } = options;
-  const found = await resolve(options);
+  const found = await lookUp(options);
   const digits = found?.oid.length ?? ref.length;
   if (!existsSync(join(folder, "HEAD"))) {
     const format = digits === 64 ? "sha256" : "sha1";
@@ -78,7 +78,7 @@ export async function fetchOld(options: FetchOptions, commit: string): Promise<b
 }
 
 /** Asks the remote for the ref; undefined for a bare commit, which it need not know by a name. */
-async function resolve({ git, url, ref, access, signal }: FetchOptions): Promise<RemoteRef | undefined> {
+export async function lookUp({ git, url, ref, access, signal }: FetchOptions): Promise<RemoteRef | undefined> {
   const isBare = isCommitId(ref);
   const names =
     ref === "" || ref === "HEAD" || isBare
@@ -106,9 +106,11 @@ async function resolve({ git, url, ref, access, signal }: FetchOptions): Promise
   throw new Refused(`${url} has no branch or tag ${JSON.stringify(ref)}: ${hint}`);
 }
 
+/** What a remote calls its HEAD may be anything. */
 function branchOf(name: string): string {
   const heads = "refs/heads/";
-  return name.startsWith(heads) ? name.slice(heads.length) : "";
+  const branch = name.startsWith(heads) ? name.slice(heads.length) : "";
+  return isRef(branch) ? branch : "";
 }
 
 /** Some servers give a commit by its id, others only what they have a name for. */

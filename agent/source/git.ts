@@ -48,9 +48,6 @@ export interface GitProgramOptions {
 const networkVariables = ["http_proxy", "https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY", "no_proxy", "NO_PROXY"];
 const trustVariables = ["SSL_CERT_FILE", "SSL_CERT_DIR", "GIT_SSL_CAINFO", "GIT_SSL_CAPATH"];
 
-/** Names the file with the private key for a repository that is read by ssh. */
-export const sshKeyVariable = "MILLRACE_SSH_KEY";
-
 /** Git's settings, in place of those of machine and user, also for what git itself starts. */
 function settings(allowedPaths: readonly string[]): string {
   return [
@@ -58,6 +55,7 @@ function settings(allowedPaths: readonly string[]): string {
     "\thooksPath = /dev/null",
     "\tfsmonitor = false",
     "\taskPass = /bin/false",
+    "\tbigFileThreshold = 16m", // above it git streams: of 300 MB it held 290 MiB in memory, and 13 so
     "[credential]",
     "\thelper =",
     // Others start programs (ext), or look where nobody has allowed it.
@@ -101,6 +99,7 @@ export function gitProgram({ path, folder, allowedPaths }: GitProgramOptions): G
     GIT_TERMINAL_PROMPT: "0",
     GIT_ASKPASS: "/bin/false",
     SSH_ASKPASS: "/bin/false",
+    GIT_SSH_COMMAND: "/bin/false", // unless the access says how, or it would read a user's settings
     GIT_OPTIONAL_LOCKS: "0",
     GIT_NO_REPLACE_OBJECTS: "1",
   };
@@ -110,7 +109,7 @@ export function gitProgram({ path, folder, allowedPaths }: GitProgramOptions): G
     const [file, before] = programOf(path);
     const cwd = repository ?? folder;
     const where = repository === undefined ? { GIT_CEILING_DIRECTORIES: dirname(folder) } : { GIT_DIR: repository };
-    const env = { ...environment, ...where, GIT_SSH_COMMAND: sshCommand(folder), ...access };
+    const env = { ...environment, ...where, ...access };
     // A group of its own, so that what git has started ends with it.
     const child = spawn(file, [...before, ...args], { cwd, env, detached: true, stdio: "pipe" });
     const kill = () => killGroup(child.pid);
@@ -147,15 +146,6 @@ function programOf(path: string): readonly [file: string, before: readonly strin
   if (git === undefined) throw new MillraceError("unavailable", "this agent has no git any more");
   const setpriv = findTool("setpriv", path);
   return setpriv === undefined ? [git, []] : [setpriv, ["--pdeathsig", "KILL", "--", git]];
-}
-
-/** Asks nobody, reads no user's settings, and remembers the key of a host from the first time that it was seen. */
-function sshCommand(folder: string): string {
-  const known = join(folder, "known_hosts");
-  const options = ["BatchMode=yes", "IdentitiesOnly=yes", "StrictHostKeyChecking=accept-new"];
-  // Git has a shell read this, so the path of the key, where there is one, is in no argument of git's.
-  const own = [`-o 'UserKnownHostsFile=${known}'`, `-o IdentityFile="\${${sshKeyVariable}:-/dev/null}"`];
-  return ["ssh -F /dev/null", ...options.map((option) => `-o ${option}`), ...own].join(" ");
 }
 
 async function endOf(

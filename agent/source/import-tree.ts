@@ -2,6 +2,7 @@ import { batches } from "../../shared/cas/batches.ts";
 import type { Blob, Cas } from "../../shared/cas/cas.ts";
 import { inParallel } from "../../shared/cas/in-parallel.ts";
 import { type Digest, type DigestKey, digestKey, digestOf, hasher } from "../../shared/digest.ts";
+import { formatBytes } from "../../shared/format-bytes.ts";
 import { limits } from "../../shared/limits.ts";
 import { encodeDirectory } from "../../shared/merkle/directory.ts";
 import type { TreeNode } from "../../shared/merkle/tree-entry.ts";
@@ -10,7 +11,7 @@ import { Refused } from "../executor/executor.ts";
 import type { Patiently } from "../retry.ts";
 import { climbOf, type GitTreeEntry, isLfsPointer, parseGitTree, pathBelow } from "./git-tree.ts";
 import type { ObjectMap, StoredObject } from "./object-map.ts";
-import type { ObjectReader } from "./object-reader.ts";
+import type { GitObject, ObjectReader } from "./object-reader.ts";
 
 export interface ImportTreeOptions {
   readonly reader: ObjectReader;
@@ -19,6 +20,8 @@ export interface ImportTreeOptions {
   readonly patiently: Patiently;
   /** Nothing is taken for known to be in the CAS. */
   readonly whole: boolean;
+  /** Of all files together, each once: a small pack may unfold to any size. */
+  readonly maxBytes: number;
   readonly signal: AbortSignal;
 }
 
@@ -91,11 +94,15 @@ async function openTrees(root: string, { reader, objects, whole }: ImportTreeOpt
     if (depth > limits.treeDepth) {
       throw new Refused(`${quoted([...level.values()][0] ?? "")} lies deeper than ${limits.treeDepth} levels`);
     }
-    if (!whole) for (const [oid, object] of await objects.find([...level.keys()])) known.set(oid, object);
+    if (!whole) for (const [oid, object] of await objects.find("tree", [...level.keys()])) known.set(oid, object);
     const next = new Map<string, string>();
     for await (const object of reader.read([...level.keys()].filter((oid) => !known.has(oid)))) {
       const path = level.get(object.oid) ?? "";
-      if (object.sizeBytes > limits.gitTreeBytes) throw new Refused(`the folder ${quoted(path)} has too many entries`);
+      requireType(object, "tree", path);
+      if (object.sizeBytes > limits.gitTreeBytes) {
+        const most = formatBytes(limits.gitTreeBytes);
+        throw new Refused(`the folder ${quoted(path)} has more names than its most, ${most}, can hold: divide it`);
+      }
       const parsed = parseGitTree(await object.whole(), path, object.oid.length / 2);
       trees.set(object.oid, parsed);
       entries += parsed.length;
@@ -124,10 +131,10 @@ interface ImportedFiles {
 /** Files that are known are not read; what is read is hashed and sent as it comes, a bounded part in memory. */
 async function importFiles(
   paths: ReadonlyMap<string, string>,
-  { reader, objects, cas, patiently, whole, signal }: ImportTreeOptions,
+  { reader, objects, cas, patiently, whole, maxBytes, signal }: ImportTreeOptions,
   send: Send,
 ): Promise<ImportedFiles> {
-  const imported = await objects.find([...paths.keys()]);
+  const imported = await objects.find("blob", [...paths.keys()]);
   if (whole) {
     const digests = [...imported.values()].map(({ digest }) => digest);
     const gone = await patiently(signal, "looking for the source", () => cas.findMissing(digests, signal));
@@ -136,24 +143,36 @@ async function importFiles(
   }
   const large = new Map<DigestKey, string>();
   const unread = [...paths.keys()].filter((oid) => !imported.has(oid));
+  let bytesLeft = maxBytes;
+  const count = (oid: string, sizeBytes: number) => {
+    bytesLeft -= sizeBytes;
+    if (bytesLeft >= 0) return;
+    const path = quoted(paths.get(oid) ?? oid);
+    throw new Refused(
+      `${path} makes the source larger than ${formatBytes(maxBytes)}, which is the most: fetch what is large in a task`,
+    );
+  };
+  for (const [oid, { digest }] of imported) count(oid, digest.sizeBytes);
 
   async function* small(): AsyncGenerator<Blob[]> {
     let batch: Blob[] = [];
     let bytes = 0;
     for await (const object of reader.read(unread)) {
       const { oid, sizeBytes } = object;
+      requireType(object, "blob", paths.get(oid) ?? oid);
+      count(oid, sizeBytes);
       if (sizeBytes > limits.smallBlobBytes) {
         const hash = hasher();
         for await (const piece of object.content()) hash.update(piece);
         const digest = hash.digest();
-        imported.set(oid, { digest, climb: 0 });
+        imported.set(oid, { type: "blob", digest, climb: 0 });
         large.set(digestKey(digest), oid);
         continue;
       }
       const data = await object.whole();
       refusePointer(data, paths.get(oid) ?? oid);
       const digest = digestOf(data);
-      imported.set(oid, { digest, climb: 0 });
+      imported.set(oid, { type: "blob", digest, climb: 0 });
       if (bytes + sizeBytes > limits.batchAdvertisedBytes || batch.length >= limits.findMissingSlice) {
         yield batch;
         batch = [];
@@ -182,6 +201,12 @@ async function importFiles(
   }
 }
 
+/** A tree of git says by a mode what is below it, and git does not always look whether that is true. */
+function requireType({ type }: Pick<GitObject, "type">, wanted: StoredObject["type"], path: string): void {
+  if (type !== wanted)
+    throw new Refused(`${quoted(path)} is no ${wanted} in git, but a ${type}: the repository is damaged`);
+}
+
 function refusePointer(data: Uint8Array, path: string): void {
   if (!isLfsPointer(data)) return;
   throw new Refused(
@@ -194,6 +219,7 @@ async function readSymlinks(paths: ReadonlyMap<string, string>, { reader }: Impo
   const targets = new Map<string, string>();
   for await (const object of reader.read([...paths.keys()])) {
     const path = paths.get(object.oid) ?? "";
+    requireType(object, "blob", path);
     const isLong = object.sizeBytes > limits.pathBytes;
     const target = isLong ? "" : (await object.whole()).toString("utf8");
     const problem = isLong ? `is longer than ${limits.pathBytes} bytes` : targetProblem(target);
@@ -228,7 +254,7 @@ function sealTrees(root: string, { open, files, targets }: Sealing) {
     }
     const blob = encodeDirectory(nodes);
     directories.push(blob);
-    const object = { digest: blob.digest, climb };
+    const object: StoredObject = { type: "tree", digest: blob.digest, climb };
     made.set(oid, object);
     return object;
   }

@@ -13,13 +13,13 @@ import { limits } from "../../shared/limits.ts";
 import { checkRef, isCommitId, parseRepository } from "../../shared/source/repository.ts";
 import { type Assignment, conclusion, type Executor, Refused } from "../executor/executor.ts";
 import type { Patiently } from "../retry.ts";
+import type { Access } from "./access.ts";
 import { describeCommit } from "./describe-commit.ts";
 import { type FetchOptions, fetchCommit, fetchOld } from "./fetch-commit.ts";
 import type { Git } from "./git.ts";
 import { importTree } from "./import-tree.ts";
 import type { Mirror, Mirrors } from "./mirrors.ts";
 import { type ObjectReader, openObjects } from "./object-reader.ts";
-import { type Access, noAccess } from "./repository-access.ts";
 
 export interface ImportingOptions {
   readonly git: Git;
@@ -28,8 +28,10 @@ export interface ImportingOptions {
   readonly patiently: Patiently;
   /** Absolute paths below which repositories may lie. */
   readonly allowedPaths: readonly string[];
-  /** What opens the repository of an assignment; nothing, where it needs none. */
-  readonly accessOf?: (task: Assignment) => Promise<Access>;
+  /** See `importTree`. */
+  readonly maxBytes: number;
+  /** What opens the repository of a request, whose credentials are in the secrets of the assignment. */
+  readonly accessOf: (request: SourceImport, secrets: Assignment["secrets"]) => Access;
   readonly clock: Clock;
 }
 
@@ -48,7 +50,7 @@ export function importingExecutor(options: ImportingOptions): Executor<Assignmen
       const cancel = clock.after(limits.importTimeoutMs, () => overdue.abort(new Refused(after)));
       const signal = AbortSignal.any([stop, overdue.signal]);
       try {
-        await using access = (await accessOf?.(task)) ?? noAccess;
+        await using access = accessOf(importing.request, task.secrets);
         const { url } = importing.request;
         const done = await mirrors.use(url, signal, (mirror, inner) =>
           importInto(mirror, { ...options, request: importing.request, access, signal: inner, tell: importing.tell }),
@@ -72,7 +74,10 @@ interface Importing extends ImportingOptions {
   readonly signal: AbortSignal;
 }
 
-async function importInto(mirror: Mirror, { git, farm, patiently, request, access, tell, signal }: Importing) {
+async function importInto(
+  mirror: Mirror,
+  { git, farm, patiently, maxBytes, request, access, tell, signal }: Importing,
+) {
   const { url, ref, whole } = request;
   const { folder, objects } = mirror;
   tell(ImportPhase.FETCHING);
@@ -86,7 +91,7 @@ async function importInto(mirror: Mirror, { git, farm, patiently, request, acces
   const reader = openObjects({ git, folder, signal });
   try {
     const tree = await treeOf(reader, fetched.commit);
-    const { root } = await importTree(tree, { reader, objects, cas: farm, patiently, whole, signal });
+    const { root } = await importTree(tree, { reader, objects, cas: farm, patiently, whole, maxBytes, signal });
     const data = toBinary(GitSourceSchema, source);
     const digest = digestOf(data);
     await patiently(signal, "uploading the source", () => farm.writeMany([{ digest, data }], signal));

@@ -3,6 +3,7 @@ import { join } from "node:path";
 import type { Clock } from "../../shared/clock.ts";
 import { diskFloorBytes, diskSpace } from "../../shared/disk-space.ts";
 import { from, type MillraceError } from "../../shared/errors.ts";
+import { formatBytes } from "../../shared/format-bytes.ts";
 import { limits } from "../../shared/limits.ts";
 import { removeTree } from "../../shared/remove-tree.ts";
 import type { Sqlite } from "../../shared/sqlite/sqlite.ts";
@@ -24,8 +25,10 @@ export interface Mirrors {
    * Lends the mirror of a repository, to one at a time. Work that fails with `data_loss` is done once more on a new mirror;
    * it ends by the signal, which also aborts when the mirror grows beyond its bound.
    */
-  use<T>(url: string, signal: AbortSignal, work: (mirror: Mirror, signal: AbortSignal) => Promise<T>): Promise<T>;
+  use<T>(url: string, signal: AbortSignal, work: Work<T>): Promise<T>;
 }
+
+type Work<T> = (mirror: Mirror, signal: AbortSignal) => Promise<T>;
 
 export interface MirrorsOptions {
   readonly database: Pick<Sqlite, "query" | "write">;
@@ -45,8 +48,8 @@ interface Row {
 /** Opens what earlier starts have left, without what they had begun to remove. */
 export async function openMirrors({ database, folder, clock, onError }: MirrorsOptions): Promise<Mirrors> {
   const lines = turns();
-  /** Ids of those that are lent, and how often; bounded by the agent's slots. */
-  const lent = new Map<number, number>();
+  /** Repositories whose mirror is lent or about to be: it is not removed. At most as many as the agent has slots. */
+  const lent = new Set<string>();
   mkdirSync(folder, { recursive: true, mode: 0o700 });
   const folderOf = (id: number) => join(folder, String(id));
   const known = await database.query<Row>("SELECT id, url, fetches, size_bytes FROM git_mirror");
@@ -70,11 +73,10 @@ export async function openMirrors({ database, folder, clock, onError }: MirrorsO
     await removeTree(folderOf(id));
   }
 
-  async function lend<T>(row: Row, signal: AbortSignal, work: (mirror: Mirror, signal: AbortSignal) => Promise<T>) {
+  async function lend<T>(row: Row, signal: AbortSignal, work: Work<T>) {
     const { id } = row;
     let { fetches } = row;
     mkdirSync(folderOf(id), { recursive: true });
-    lent.set(id, (lent.get(id) ?? 0) + 1);
     const bound = boundedBy(folderOf(id), clock);
     const mirror: Mirror = {
       folder: folderOf(id),
@@ -89,30 +91,32 @@ export async function openMirrors({ database, folder, clock, onError }: MirrorsO
       bound.close();
       const sql = "UPDATE git_mirror SET fetches = ?, size_bytes = ?, last_use_ms = ? WHERE id = ?";
       await database.write([{ sql, params: [fetches, sizeOf(folderOf(id)), clock.nowMs(), id] }]);
-      lent.set(id, (lent.get(id) ?? 1) - 1);
     }
   }
 
-  async function useInTurn<T>(
-    url: string,
-    signal: AbortSignal,
-    work: (mirror: Mirror, signal: AbortSignal) => Promise<T>,
-  ) {
-    let row = await find(url);
-    if (row.fetches >= limits.mirrorFetches) {
-      await remove(row.id);
-      row = await find(url);
-    }
+  /** If it turns out to be damaged, another one in its place. */
+  async function lendSound<T>(row: Row, signal: AbortSignal, work: Work<T>) {
     try {
       return await lend(row, signal, work);
     } catch (error) {
-      const failure = from(error, `the mirror of ${url} is made anew`);
+      const failure = from(error, `the mirror of ${row.url} is made anew`);
       if (error instanceof Refused && sizeOf(folderOf(row.id)) > limits.mirrorBytes) await remove(row.id);
       if (failure.code !== "data_loss" || signal.aborted) throw error;
       onError(failure);
       await remove(row.id);
-      return await lend(await find(url), signal, work);
+      return await lend(await find(row.url), signal, work);
+    }
+  }
+
+  async function useInTurn<T>(url: string, signal: AbortSignal, work: Work<T>) {
+    lent.add(url); // before its row is looked up, or that could be of one that goes
+    try {
+      const row = await find(url);
+      if (row.fetches < limits.mirrorFetches) return await lendSound(row, signal, work);
+      await remove(row.id);
+      return await lendSound(await find(url), signal, work);
     } finally {
+      lent.delete(url);
       await makeRoom();
     }
   }
@@ -126,10 +130,10 @@ export async function openMirrors({ database, folder, clock, onError }: MirrorsO
     const sql = "SELECT id, url, fetches, size_bytes FROM git_mirror ORDER BY last_use_ms DESC";
     let bytes = 0;
     let count = 0;
-    for (const { id, size_bytes: sizeBytes } of await database.query<Row>(sql)) {
+    for (const { id, url, size_bytes: sizeBytes } of await database.query<Row>(sql)) {
       bytes += sizeBytes;
       count += 1;
-      const isIdle = (lent.get(id) ?? 0) === 0;
+      const isIdle = !lent.has(url);
       // The disk is for tasks first; the one that was just used stays as long as others may go.
       const isTooMuch = bytes > limits.mirrorsBytes || count > limits.mirrorsKept || (count > 1 && isDiskLow());
       if (isTooMuch && isIdle) await remove(id);
@@ -159,7 +163,9 @@ function boundedBy(folder: string, clock: Clock) {
   const check = () => {
     if (sizeOf(folder) > limits.mirrorBytes) {
       tooLarge.abort(
-        new Refused(`the repository takes more than the ${limits.mirrorBytes} bytes that a mirror may have`),
+        new Refused(
+          `the repository takes more than ${formatBytes(limits.mirrorBytes)}, which is the most that an agent keeps of one: keep large files elsewhere, and fetch them in a task`,
+        ),
       );
     } else cancel = clock.after(limits.mirrorCheckMs, check);
   };

@@ -1,59 +1,42 @@
-import { randomUUID } from "node:crypto";
-import { mkdirSync, rmSync, writeFileSync } from "node:fs";
-import { join } from "node:path";
 import { parseRepository } from "../../shared/source/repository.ts";
 import { Refused } from "../executor/executor.ts";
-import { sshKeyVariable } from "./git.ts";
+import type { Access } from "./access.ts";
+import { type SshAccessOptions, sshAccess } from "./ssh-access.ts";
 
-/** What opens a repository, for as long as git needs it. */
-export interface Access extends AsyncDisposable {
-  /** Given to git and what it starts; in no argument, no address and no file but a key of the agent's own. */
-  readonly environment: Readonly<Record<string, string>>;
-}
-
-/** For repositories that everybody may read. */
-export const noAccess: Access = { environment: {}, async [Symbol.asyncDispose]() {} };
-
-export interface AccessOptions {
+export interface AccessOptions extends SshAccessOptions {
   readonly url: string;
-  /** `user:password` (or `user:token`) for http and https, a private key for ssh. */
-  readonly credentials: string;
-  /** Of the agent's own; holds the key of an ssh repository while it is used. */
-  readonly folder: string;
+  /** `user:password` (or `user:token`) for http and https, a private key for ssh; undefined: everybody may read it. */
+  readonly credentials: string | undefined;
 }
 
 /**
- * Prepares credentials for git. Of http they become a header, with which no redirect is followed; for ssh they become a
- * file that only we can read.
+ * Prepares what git shows to the remote, and for ssh what the remote must show.
  * @throws Refused, without the credentials in its message, when they do not fit the address
  */
-export function repositoryAccess({ url, credentials, folder }: AccessOptions): Access {
-  const { kind } = parseRepository(url);
-  if (kind === "path") return noAccess;
-  if (kind === "http") {
-    const text = credentials.trim();
-    if (!text.includes(":")) throw new Refused("the credentials of the repository are not user:password");
-    const header = `Authorization: Basic ${Buffer.from(text).toString("base64")}`;
-    const environment = {
-      GIT_CONFIG_COUNT: "2",
-      GIT_CONFIG_KEY_0: `http.${new URL(url).origin}/.extraHeader`,
-      GIT_CONFIG_VALUE_0: header,
-      // Git would go on at the other server with the header of the first.
-      GIT_CONFIG_KEY_1: "http.followRedirects",
-      GIT_CONFIG_VALUE_1: "false",
-    };
-    return { environment, async [Symbol.asyncDispose]() {} };
+export function repositoryAccess({ url, credentials, ...ssh }: AccessOptions): Access {
+  switch (parseRepository(url).kind) {
+    case "path":
+      return accessOf({});
+    case "http":
+      return accessOf(credentials === undefined ? {} : headerOf(url, credentials.trim()));
+    case "ssh":
+      return sshAccess({ credentials, ...ssh });
   }
-  if (!credentials.includes("PRIVATE KEY-----")) {
-    throw new Refused("the credentials of the repository are no private SSH key");
-  }
-  mkdirSync(folder, { recursive: true, mode: 0o700 });
-  const file = join(folder, `key-${randomUUID()}`);
-  writeFileSync(file, credentials.endsWith("\n") ? credentials : `${credentials}\n`, { mode: 0o600, flag: "wx" });
+}
+
+function accessOf(environment: Access["environment"]): Access {
+  return { environment, async [Symbol.asyncDispose]() {} };
+}
+
+/** A header, with which no redirect is followed. */
+function headerOf(url: string, credentials: string): Access["environment"] {
+  if (!credentials.includes(":")) throw new Refused("the credentials of the repository are not user:password");
   return {
-    environment: { [sshKeyVariable]: file },
-    async [Symbol.asyncDispose]() {
-      rmSync(file, { force: true });
-    },
+    GIT_CONFIG_COUNT: "2",
+    GIT_CONFIG_KEY_0: `http.${new URL(url).origin}/.extraHeader`,
+    GIT_CONFIG_VALUE_0: `Authorization: Basic ${Buffer.from(credentials).toString("base64")}`,
+    // Git would go on at the other server with the header of the first.
+    GIT_CONFIG_KEY_1: "http.followRedirects",
+    GIT_CONFIG_VALUE_1: "false",
   };
 }

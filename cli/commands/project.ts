@@ -6,7 +6,7 @@ import { type ProjectRecord, ProjectService } from "../../proto/gen/millrace/v1/
 import { MillraceError } from "../../shared/errors.ts";
 import { withConnection } from "../connection.ts";
 import { type ConnectionOptions, withConnectionOptions } from "../connection-options.ts";
-import { duration, wholeNumber } from "../option-values.ts";
+import { duration, fileText, wholeNumber } from "../option-values.ts";
 import { processConsole } from "../output/console.ts";
 import { describeProject, projectJson, projectTable } from "../output/describe-project.ts";
 
@@ -19,6 +19,8 @@ interface SettingOptions extends ProjectOptions {
   readonly repo?: string;
   readonly branch?: string;
   readonly credentialsSecret?: string;
+  readonly knownHosts?: string;
+  readonly trustFirstHostKey?: boolean;
   readonly webhookSecret?: string;
   readonly cacheZone?: string;
   readonly quotaRunningTasks?: number;
@@ -67,9 +69,19 @@ function withSettings(command: Command): Command {
   return withConnectionOptions(command)
     .argument("<name>", "1 to 63 of a-z, 0-9, - and _")
     .option("--title <text>", "for people")
-    .option("--repo <url>", "where its source is, without credentials: https://…, ssh://… or a path on the agents")
+    .option(
+      "--repo <url>",
+      "where its source is: https://…, ssh://…, git@host:… or a path on the agents; no credentials",
+    )
     .option("--branch <name>", "the branch that is meant when none is named (default: the repository's own)")
     .option("--credentials-secret <name>", "the secret that opens the repository: user:password or an SSH key")
+    .option(
+      "--known-hosts <file>",
+      "keys that the server of an SSH repository may have, as ssh-keyscan prints them",
+      fileText,
+    )
+    .option("--trust-first-host-key", "believe the key that each agent meets first, where none are named")
+    .option("--no-trust-first-host-key", "believe only keys that are named, here or on the agents' machines")
     .option("--webhook-secret <name>", "the secret that signs its webhooks")
     .option("--cache-zone <name>", "share results only with projects of the same zone (default: the common one)")
     .option("--quota-running-tasks <n>", "tasks that run at one time; 0 is no bound", wholeNumber)
@@ -139,6 +151,8 @@ function changed(before: Project, options: SettingOptions): MessageInitShape<typ
     repository: options.repo ?? before.repository,
     defaultBranch: options.branch ?? before.defaultBranch,
     credentialsSecret: options.credentialsSecret ?? before.credentialsSecret,
+    knownHosts: options.knownHosts ?? before.knownHosts,
+    trustFirstHostKey: options.trustFirstHostKey ?? before.trustFirstHostKey,
     webhookSecret: options.webhookSecret ?? before.webhookSecret,
     cacheZone: options.cacheZone ?? before.cacheZone,
     quotas: {

@@ -14,6 +14,8 @@ export function projectJson({ project, etag, updateTime, updatedBy }: ProjectRec
     repository: text(project?.repository),
     branch: text(project?.defaultBranch),
     credentialsSecret: text(project?.credentialsSecret),
+    knownHosts: text(project?.knownHosts),
+    trustFirstHostKey: project?.trustFirstHostKey ?? false,
     webhookSecret: text(project?.webhookSecret),
     cacheZone: text(project?.cacheZone),
     quotas: {
@@ -46,7 +48,7 @@ export function projectTable(records: readonly ProjectRecord[]): string {
 
 /** What is set of a project, a line each; what is not set is left out. */
 export function describeProject(record: ProjectRecord): string {
-  const { name, title, repository, branch, credentialsSecret, webhookSecret, cacheZone, quotas, retention } =
+  const { name, title, repository, branch, credentialsSecret, webhookSecret, cacheZone, quotas, retention, ...ssh } =
     projectJson(record);
   const age = (ms: number | null) => (ms === null ? null : formatDuration(ms));
   const said: readonly (readonly [string, string | number | null])[] = [
@@ -55,6 +57,7 @@ export function describeProject(record: ProjectRecord): string {
     ["repository", repository],
     ["branch", branch],
     ["credentials in the secret", credentialsSecret],
+    ["keys of its host", ssh.knownHosts ?? (ssh.trustFirstHostKey ? "the first that each agent meets" : null)],
     ["webhooks signed by the secret", webhookSecret],
     ["cache zone", cacheZone],
     ["tasks that run at one time", quotas.runningTasks],

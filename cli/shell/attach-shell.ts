@@ -30,7 +30,11 @@ export async function attachShell(connection: Connection, place: ShellPlace, con
       switch (kind.case) {
         case "opened":
           console.note(console.colors.dim(aboutOpened(kind.value)));
-          if (terminal !== undefined) stdin.setRawMode(true);
+          if (terminal !== undefined) {
+            stdin.setRawMode(true);
+            process.stdout.on("resize", follow);
+            follow(); // it may have changed since the request was made
+          }
           void forward().catch((error: unknown) => {
             if (!ending.signal.aborted) requests.end(from(error, "reading standard input"));
           });
@@ -47,9 +51,14 @@ export async function attachShell(connection: Connection, place: ShellPlace, con
     throw new MillraceError("unavailable", "the connection to the shell ended before the shell did");
   } finally {
     if (terminal !== undefined) stdin.setRawMode(false);
+    process.stdout.off("resize", follow);
     ending.abort();
     requests.end();
     stdin.destroy();
+  }
+
+  function follow(): void {
+    void requests.put({ kind: { case: "resize", value: sizeOf(console) } });
   }
 
   async function forward(): Promise<void> {
@@ -63,9 +72,12 @@ export async function attachShell(connection: Connection, place: ShellPlace, con
 }
 
 function terminalOf(console: Console): Pick<Terminal, "rows" | "columns" | "kind"> {
+  return { ...sizeOf(console), kind: process.env.TERM ?? "dumb" };
+}
+
+function sizeOf(console: Console) {
   const bounded = (value: number) => Math.min(Math.max(value, 1), 1000);
-  const rows = bounded(process.stdout.rows || 24);
-  return { rows, columns: bounded(console.columns()), kind: process.env.TERM ?? "dumb" };
+  return { rows: bounded(process.stdout.rows || 24), columns: bounded(console.columns()) };
 }
 
 function aboutOpened({ agent, asLeft }: { readonly agent: string; readonly asLeft: boolean }): string {

@@ -241,6 +241,8 @@ export const machineLimits = {
   mirrorsBytes: 20 * 1024 * 1024 * 1024,
   /** One mirror, also while it is fetched: a repository that takes more is refused. */
   mirrorBytes: 10 * 1024 * 1024 * 1024,
+  /** All files of an imported source together: as much as its mirror, of which a small one may unfold to any size. */
+  sourceBytes: 10 * 1024 * 1024 * 1024,
   /** Between two looks at the size of a mirror that is being fetched. */
   mirrorCheckMs: 1_000,
   /** Fetches into one mirror before it is made anew: each leaves a pack behind, and all are looked through for an object. */

@@ -237,10 +237,14 @@ export const runLimits = {
   /** A repository's URL, and a ref, in characters. */
   repositoryUrlChars: 2_000,
   refChars: 255,
+  /** Keys of SSH hosts that a project names, as lines of known_hosts: those of GitHub take 2 KiB. */
+  knownHostsBytes: 32 * 1024,
   /** Commits of history that an agent fetches, and that are listed since the last run. */
   sourceCommits: 100,
   /** Paths that changed since the last run, in the event of a run: with more, the list is not whole. */
   changedPaths: 5_000,
+  /** … and what they may take together. */
+  changedPathsBytes: 256 * 1024,
   /** Of a commit: its author's name and address, and the first line of its message, in characters. */
   commitTextChars: 300,
   /** Branches whose last commits an import is told, so that it can say what is new. */

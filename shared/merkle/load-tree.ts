@@ -4,6 +4,7 @@ import { isEmptyBlob } from "../cas/distinct.ts";
 import { missingBlobs } from "../cas/missing-blobs.ts";
 import { type Digest, type DigestKey, digestKey } from "../digest.ts";
 import { MillraceError } from "../errors.ts";
+import { formatBytes } from "../format-bytes.ts";
 import { limits } from "../limits.ts";
 import type { MerkleTree } from "./build-tree.ts";
 import { type DecodedDirectory, type DirectoryNodes, decodeDirectory } from "./directory.ts";
@@ -37,7 +38,11 @@ export async function* walkDirectories(
       seen.add(key);
       bytes += digest.sizeBytes;
       if (digest.sizeBytes > limits.directoryBytes || seen.size > limits.treeEntries || bytes > limits.treeBytes) {
-        throw new MillraceError("invalid_argument", `tree ${digestKey(root)} is too large, at directory ${key}`);
+        const [one, all] = [formatBytes(limits.directoryBytes), formatBytes(limits.treeBytes)];
+        throw new MillraceError(
+          "invalid_argument",
+          `tree ${digestKey(root)} is too large, at directory ${key}: a folder's list of names may take ${one}, all of them ${all}, and there may be ${limits.treeEntries} folders`,
+        );
       }
       fresh.push(digest);
     }

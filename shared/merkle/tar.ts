@@ -12,6 +12,7 @@ import { gather, writeNewFile } from "../cas/files.ts";
 import { missingBlobs } from "../cas/missing-blobs.ts";
 import { type Digest, digestKey, digestOf, emptyDigest, hasher } from "../digest.ts";
 import { from, MillraceError } from "../errors.ts";
+import { formatBytes } from "../format-bytes.ts";
 import { limits } from "../limits.ts";
 import { buildTree } from "./build-tree.ts";
 import { loadTree } from "./load-tree.ts";
@@ -119,7 +120,10 @@ function storeEntries(cas: Pick<Cas, "write" | "writeMany">, signal: AbortSignal
       case "contiguous-file":
         totalBytes += size;
         if (totalBytes > limits.archiveBytes) {
-          throw refused(path, `makes the archive larger than ${limits.archiveBytes} bytes unpacked`);
+          throw refused(
+            path,
+            `makes the archive larger than ${formatBytes(limits.archiveBytes)} unpacked, which is the most: leave out what is large, and fetch it in a task`,
+          );
         }
         return { kind: "file", digest: await storeFile(entry, size), executable: (mode & 0o100) !== 0 };
       case "symlink": {

@@ -8,9 +8,9 @@ export interface Repository {
 }
 
 /**
- * Reads the address of a repository: `https:`, `http:` and `ssh:` URLs and absolute paths. git knows many more forms, some
- * of which start programs (`ext::`), and would take one that begins with `-` for an option: what is not one of these is
- * refused. Credentials have no place in it, since addresses are shown and kept.
+ * Reads the address of a repository: `https:`, `http:` and `ssh:` URLs, `user@host:path`, and absolute paths. git knows many
+ * more forms, some of which start programs (`ext::`), and would take one that begins with `-` for an option: what is not one
+ * of these is refused. Credentials have no place in it, since addresses are shown and kept.
  * @throws MillraceError invalid_argument saying what is wrong
  */
 export function parseRepository(url: string): Repository {
@@ -24,10 +24,12 @@ export function parseRepository(url: string): Repository {
     if (url.split("/").includes("..")) refuse('has ".." in its path');
     return { kind: "path", url };
   }
+  // As people copy it from their forge. Without a user it could be many things, and ssh would take that of the agent.
+  if (/^[\w.+][\w.+-]*@([\w][\w.-]*|\[[\da-f:]+\]):[^-:]/i.test(url)) return { kind: "ssh", url };
   const kind = /^https?:\/\//.test(url) ? "http" : url.startsWith("ssh://") ? "ssh" : undefined;
   const parsed = kind === undefined ? undefined : URL.parse(url);
   if (kind === undefined || parsed === null || parsed === undefined) {
-    return refuse("is no https:, http: or ssh: URL and no absolute path (write git@host:path as ssh://git@host/path)");
+    return refuse("is no https:, http: or ssh: URL and no absolute path, and has not the form user@host:path");
   }
   if (parsed.password !== "" || (kind === "http" && parsed.username !== "")) {
     throw new MillraceError(
@@ -42,6 +44,27 @@ export function parseRepository(url: string): Repository {
   return { kind, url };
 }
 
+/**
+ * Checks lines of a known_hosts file: names of hosts, type and public key, with a marker or a comment where one is.
+ * @throws MillraceError invalid_argument naming the line, and nothing of it: it may be a private key
+ */
+export function checkKnownHosts(text: string): void {
+  const refuse = (why: string): never => {
+    throw new MillraceError("invalid_argument", `${why}; ssh-keyscan HOST prints what is wanted`);
+  };
+  if (Buffer.byteLength(text) > limits.knownHostsBytes) refuse(`it is longer than ${limits.knownHostsBytes} bytes`);
+  let keys = 0;
+  for (const [index, line] of text.split(/\r?\n/).entries()) {
+    if (line.trim() === "" || line.startsWith("#")) continue;
+    const isKey = /^(@(cert-authority|revoked)[ \t]+)?[^\s@#]\S*[ \t]+[a-z][\w@.-]*[ \t]+[\w+/]+={0,3}([ \t].*)?$/.test(
+      line,
+    );
+    if (!isKey) refuse(`line ${index + 1} is no host with its public key`);
+    keys += 1;
+  }
+  if (keys === 0) refuse("no line of it is a host with its public key");
+}
+
 /** Whether the text is a whole object id: of SHA-1 or of SHA-256. */
 export function isCommitId(ref: string): boolean {
   return /^([0-9a-f]{40}|[0-9a-f]{64})$/.test(ref);
@@ -53,17 +76,18 @@ export function isCommitId(ref: string): boolean {
  * @throws MillraceError invalid_argument
  */
 export function checkRef(ref: string): void {
+  if (isRef(ref)) return;
+  throw new MillraceError("invalid_argument", `${JSON.stringify(cut(ref))} is no name of a branch, a tag or a commit`);
+}
+
+/** What `checkRef` checks. */
+export function isRef(ref: string): boolean {
   const isForbidden =
     ref.length > limits.refChars ||
     ref.startsWith("-") ||
     hasUnprintable(ref) ||
     /[~^:?*[\\]|\.\.|@\{|\/\/|^\/|\/$|\.$|^@$|(^|\/)\.|\.lock(\/|$)/.test(ref);
-  if (ref === "" || isForbidden) {
-    throw new MillraceError(
-      "invalid_argument",
-      `${JSON.stringify(cut(ref))} is no name of a branch, a tag or a commit`,
-    );
-  }
+  return ref !== "" && !isForbidden;
 }
 
 /** Spaces, controls, and what git would show in another way. */

@@ -1,18 +1,21 @@
-import { type ChildProcessWithoutNullStreams, spawn } from "node:child_process";
+import { type ChildProcessWithoutNullStreams, execFileSync, spawn } from "node:child_process";
 import { once } from "node:events";
-import { existsSync, readdirSync } from "node:fs";
+import { globSync, mkdtempSync, readlinkSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir, userInfo } from "node:os";
 import { join, resolve } from "node:path";
 import { text } from "node:stream/consumers";
-import { afterAll, beforeAll, expect, it, vi } from "vitest";
+import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
 import { cliEnvironment, project, startFarm, type TestFarm } from "../support/farm.ts";
 import { pidOf } from "../support/farm-processes.ts";
 import { processesAbout } from "../support/process-state.ts";
 
 const millrace = resolve(import.meta.dirname, "../../bin/millrace");
+/** A machine without a program is one in which something else is mounted over it, which root may do. */
+const mayMount = userInfo().uid === 0;
 let farm: TestFarm;
 
 beforeAll(async () => {
-  farm = await startFarm({ agents: 1 });
+  farm = await startFarm({ agents: 2, slots: 1 });
 });
 afterAll(() => farm.remove());
 
@@ -25,10 +28,12 @@ function failing(): string {
   });
 }
 
-async function failedRun(): Promise<string> {
-  const done = await farm.run(failing());
-  expect(done.status).toBe("failed");
-  return done.run;
+/** A run of it, the agent that had it, and another one. */
+async function failedRun() {
+  const { status, run, tasks } = await farm.run(failing());
+  expect(status).toBe("failed");
+  const agent = tasks[0]?.agent ?? "";
+  return { run, agent, other: agent === "agent-1" ? "agent-2" : "agent-1" };
 }
 
 function start(args: readonly string[]): ChildProcessWithoutNullStreams {
@@ -43,17 +48,25 @@ async function call(args: readonly string[], input: string) {
   return { status: status as number | null, stdout, stderr };
 }
 
+/** A shell of a person at a terminal of 40 rows and 100 columns. */
+function inTerminal(run: string) {
+  const call = `stty rows 40 cols 100; exec '${millrace}' shell ${run} b`;
+  const env = { ...cliEnvironment(join(farm.dataDir, "..")), TERM: "vt100" };
+  const child = spawn("script", ["-qec", call, "/dev/null"], { env, stdio: ["pipe", "pipe", "inherit"] });
+  let said = "";
+  const heard = (words: RegExp) => vi.waitFor(() => expect(said).toMatch(words), { timeout: 30_000, interval: 50 });
+  child.stdout.on("data", (data) => void (said += data));
+  return { child, heard };
+}
+
 /** Processes and folders of shells and of what tasks left. */
 function leftovers(): string[] {
-  const agent = join(farm.dataDir, "agents", "1");
-  const folders = ["work", "shells"].flatMap((name) =>
-    (existsSync(join(agent, name)) ? readdirSync(join(agent, name)) : []).map((entry) => `${name}/${entry}`),
-  );
+  const folders = globSync("agents/*/{work,shells}/*", { cwd: farm.dataDir });
   return [...processesAbout("millrace-shell").map(({ command }) => command.slice(0, 60)), ...folders];
 }
 
 it("is where the failed process was, with its files, environment and script, and leaves nothing", async () => {
-  const run = await failedRun();
+  const { run } = await failedRun();
   expect(leftovers().length).toBe(1); // what the task left
   const input = 'cat made.txt in.txt; echo "$COLOUR $MILLRACE_TASK"; cat "$MILLRACE_SCRIPT"; sleep 3600 & exit 7\n';
   const left = await call(["shell", run, "b"], input);
@@ -79,26 +92,57 @@ it("follows a run that has failed, and leaves it its exit status", async () => {
   await vi.waitFor(() => expect(leftovers()).toEqual([]));
 });
 
-it("has a terminal where the person has one", async () => {
-  const run = await failedRun();
-  const call = `stty rows 40 cols 100; exec '${millrace}' shell ${run} b`;
-  const env = { ...cliEnvironment(join(farm.dataDir, "..")), TERM: "vt100" };
-  const child = spawn("script", ["-qec", call, "/dev/null"], { env, stdio: ["pipe", "pipe", "inherit"] });
-  let said = "";
-  const heard = (words: RegExp) => vi.waitFor(() => expect(said).toMatch(words), { timeout: 30_000, interval: 50 });
-  child.stdout.on("data", (data) => void (said += data));
+it("has a terminal where the person has one, and follows its size", async () => {
+  const { run } = await failedRun();
+  const { child, heard } = inTerminal(run);
   await heard(/[#$]\S* $/);
   child.stdin.write("echo $((6 * 7)) $(stty size) $TERM; sleep 3600\r");
   await heard(/42 40 100 vt100/);
   child.stdin.write("\x03"); // Ctrl-C is for what runs in the shell
+  await heard(/[#$]\S* $/);
+  // Whatever is in the foreground is told, and has the size already.
+  const watching = "sh -c \"trap 'stty size' WINCH; echo watching; while :; do sleep 3600 & wait; done\"\r";
+  child.stdin.write(watching);
+  await heard(/[\r\n]watching/);
+  resize({ rows: 33, columns: 120 });
+  await heard(/[\r\n]33 120/);
+  child.stdin.write("\x03");
+  await heard(/[#$]\S* $/);
+  child.stdin.write("\x1a"); // at the prompt Ctrl-Z stops nothing, and not what follows the size
+  child.stdin.write(watching.replace("watching", "once more"));
+  await heard(/[\r\n]once more/);
+  resize({ rows: 24, columns: 80 });
+  await heard(/[\r\n]24 80/);
+  child.stdin.write("\x03");
+  await heard(/[#$]\S* $/);
   child.stdin.write("exit 5\r");
   const [status] = await once(child, "close");
   expect(status).toBe(5);
   await vi.waitFor(() => expect(leftovers()).toEqual([]));
+
+  /** The person's window. */
+  function resize({ rows, columns }: { readonly rows: number; readonly columns: number }): void {
+    const [cli] = processesAbout(`shell ${run} b`).filter(({ command }) => !command.startsWith("script "));
+    const terminal = readlinkSync(`/proc/${cli?.pid}/fd/0`);
+    execFileSync("stty", ["-F", terminal, "rows", String(rows), "columns", String(columns)]);
+  }
+});
+
+it("is opened on another agent, with the inputs laid out anew", async () => {
+  const { run, agent, other } = await failedRun();
+  const elsewhere = await call(["shell", run, "b", "--agent", other], 'ls; echo "$COLOUR"; cat "$MILLRACE_SCRIPT"\n');
+  expect(elsewhere.stdout).toMatch(/^in\.txt\nblue\n#!\/bin\/sh\n/);
+  expect(elsewhere.stderr).toContain(`shell on ${other}: the inputs were laid out anew`);
+  expect(elsewhere.status).toBe(0);
+  // What the task left is still there for who asks its own agent.
+  const own = await call(["shell", run, "b", "--agent", agent], "ls\n");
+  expect(own.stdout).toBe("in.txt\nmade.txt\n");
+  expect(own.stderr).toContain(`shell on ${agent}: the files are as the task left them`);
+  await vi.waitFor(() => expect(leftovers()).toEqual([]));
 });
 
 it("ends with its client, and says when there is nothing to open", async () => {
-  const run = await failedRun();
+  const { run } = await failedRun();
   const child = start(["shell", run, "b"]);
   child.stdin.write("echo here; sleep 3600\n");
   await once(child.stdout, "data");
@@ -114,16 +158,39 @@ it("ends with its client, and says when there is nothing to open", async () => {
 });
 
 it("an agent that is lost while a shell is open is said, and nothing of the shell is left", async () => {
-  const run = await failedRun();
+  const { run, agent } = await failedRun();
   const child = start(["shell", run, "b"]);
   child.stdin.write("echo here; sleep 3600\n");
   await once(child.stdout, "data");
   const stderr = text(child.stderr);
   const back = farm.problem(/starting it again/);
-  process.kill(pidOf(farm, "agent-1"), "SIGKILL");
+  process.kill(pidOf(farm, agent), "SIGKILL");
   const [status] = await once(child, "close");
-  expect(await stderr).toContain('the agent "agent-1" was lost while its shell was open');
+  expect(await stderr).toContain(`the agent "${agent}" was lost while its shell was open`);
   expect(status).toBe(3);
   await back;
   await vi.waitFor(() => expect(leftovers()).toEqual([]), { timeout: 30_000 });
+});
+
+describe.skipIf(!mayMount)("on a machine without the program script, of a farm with little patience,", () => {
+  let folder: string;
+  beforeAll(async () => {
+    await farm.remove();
+    folder = mkdtempSync(join(tmpdir(), "millrace-program-"));
+    const program = join(folder, "millrace");
+    const hide = `mount --bind /dev/null "$(command -v script)" && exec ${millrace} "$@"`;
+    writeFileSync(program, `#!/bin/sh\nexec unshare --mount sh -c '${hide}' millrace "$@"\n`, { mode: 0o755 });
+    farm = await startFarm({ agents: 1, env: { MILLRACE_SHELL_IDLE: "2s" }, program });
+  });
+  afterAll(() => rmSync(folder, { recursive: true, force: true }));
+
+  it("is one without a terminal, which says so; its end by silence is said, and leaves nothing", async () => {
+    const { run } = await failedRun();
+    const { child, heard } = inTerminal(run);
+    await heard(/this agent has no program "script" \(util-linux\): a shell without a terminal/);
+    await heard(/nothing went through the shell for 2s: it was ended, and all that it had started/);
+    const [status] = await once(child, "close");
+    expect(status).toBe(3);
+    await vi.waitFor(() => expect(leftovers()).toEqual([]), { timeout: 20_000 });
+  });
 });

@@ -1,9 +1,12 @@
 import { execFileSync } from "node:child_process";
+import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
 import { startFarm, type TestFarm } from "../support/farm.ts";
 import { pidOf } from "../support/farm-processes.ts";
-import { startGitServer } from "../support/git-server.ts";
+import { createRepository, startGitServer } from "../support/git-server.ts";
+import { processesAbout } from "../support/process-state.ts";
+import { hasSshd, startSshServer } from "../support/ssh-server.ts";
 import { tempDir } from "../support/temp-dir.ts";
 
 const pipeline = `name: shop
@@ -68,6 +71,22 @@ describe("runs of what is in no folder here", () => {
     const missing = await farm.cli(["run", "--git", repository.url, "--ref", "no-such-branch"]);
     expect(missing.status).toBe(2);
     expect(missing.stderr).toContain('has no branch or tag "no-such-branch"');
+    const part = server.create("part.git");
+    part.push({ "a.txt": "1\n" });
+    repository.git("-c", "protocol.file.allow=always", "submodule", "--quiet", "add", part.path, "vendor/part");
+    repository.push({});
+    const submodule = await farm.cli(["run", "--git", repository.url]);
+    expect(submodule.status).toBe(2);
+    expect(submodule.stderr).toContain('"vendor/part" is a submodule, and submodules are not imported: add its files');
+    repository.git("rm", "--quiet", "-r", "-f", "vendor", ".gitmodules");
+    const pointer = `version https://git-lfs.github.com/spec/v1\noid sha256:${"0".repeat(64)}\nsize 12345\n`;
+    repository.git("config", "filter.lfs.clean", "cat"); // as git-lfs would leave it
+    repository.push({ ".gitattributes": "*.mp4 filter=lfs diff=lfs merge=lfs -text\n", "media/film.mp4": pointer });
+    const lfs = await farm.cli(["run", "--git", repository.url]);
+    expect(lfs.status).toBe(2);
+    expect(lfs.stderr).toContain(
+      '"media/film.mp4" is kept in Git LFS, which imports do not read: keep the file in git',
+    );
     const both = await farm.cli(["run", ".", "--git", repository.url]);
     expect(both).toMatchObject({ status: 2, stderr: expect.stringContaining("name one") });
   });
@@ -168,4 +187,42 @@ describe("an import that is struck", () => {
     release();
     expect(await cli.result).toMatchObject({ status: 0 });
   });
+
+  test.skipIf(!hasSshd)(
+    "a project's repository is read by SSH, and a killed agent leaves neither key nor process",
+    async () => {
+      const folder = tempDir();
+      const server = await startSshServer({ held: true });
+      for (const agent of ["agent-1", "agent-2"]) await farm.cli(["agents", "resume", agent]); // a test before has drained one
+      const origin = `ssh://${server.login}:${server.port}${folder}`;
+      const repository = createRepository({ folder, origin }, "shop.git");
+      const commit = repository.push({ "millrace.yaml": pipeline, "src/a.txt": "one\n" });
+      writeFileSync(join(folder, "key"), server.privateKey);
+      writeFileSync(join(folder, "hosts"), server.knownHosts);
+      const settings = ["--repo", repository.url, "--credentials-secret", "deploy-key"];
+      expect(await farm.cli(["project", "add", "by-ssh", ...settings])).toMatchObject({ status: 0 });
+      const key = ["secret", "set", "deploy-key", "--project", "by-ssh", "--file", join(folder, "key")];
+      expect(await farm.cli(key)).toMatchObject({ status: 0 });
+      const unknown = await farm.cli(["run", "--git", "--project", "by-ssh"]);
+      expect(unknown).toMatchObject({ status: 2, stderr: expect.stringContaining("--known-hosts FILE") });
+      const named = await farm.cli(["project", "set", "by-ssh", "--known-hosts", join(folder, "hosts")]);
+      expect(named.stdout).toContain(server.knownHosts.trim());
+
+      const cli = farm.startCli(["run", "--git", "--project", "by-ssh"]);
+      const [agent = ""] = /agent-./.exec(await cli.line(/agent-. fetches/)) ?? [];
+      await server.asked();
+      const connections = () => processesAbout(`-p ${server.port}`).map(({ pid }) => pid);
+      const before = connections();
+      expect(before.length).toBe(1);
+      await farm.cli(["agents", "drain", agent]);
+      process.kill(pidOf(farm, agent), "SIGKILL");
+      await cli.line(new RegExp(`${agent === "agent-1" ? "agent-2" : "agent-1"} fetches`));
+      await vi.waitFor(() => expect(connections()).not.toEqual(expect.arrayContaining(before)), patience);
+      await server.release();
+      expect(await cli.result).toMatchObject({ status: 0, stdout: expect.stringContaining(`at ${commit} on main`) });
+      const line = server.privateKey.split("\n")[2] ?? "";
+      const leaks = execFileSync("sh", ["-c", `grep -rlF -e "$1" "$2" || true`, "sh", line, farm.dataDir]);
+      expect(String(leaks)).toBe("");
+    },
+  );
 });

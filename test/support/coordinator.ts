@@ -75,7 +75,7 @@ export async function startTestCoordinator(data = tempDir(), { tls, ...options }
   const agentBus = managedNats === undefined ? bus : { servers: bus.servers, user: "", password: "" };
   const keeping = { ...keepAll, ...options.keeping };
   const secrets = { secretKeyFile: join(data, "secret.key"), forgetSecrets: false };
-  const kept = { data, tlsDir: join(data, "tls"), keeping, ...secrets };
+  const kept = { data, shellIdle: limits.shellIdleMs, tlsDir: join(data, "tls"), keeping, ...secrets };
   const config = { ...kept, ...listening, tls, lease: leaseTimes(), bus, agentBus, managedNats };
   const coordinator = await startCoordinator(config, pino({ level: "silent" }));
   let stopping: Promise<void> | undefined;

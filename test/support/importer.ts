@@ -18,6 +18,7 @@ import { readBlob, readMessage } from "../../shared/cas/read-blob.ts";
 import { systemClock } from "../../shared/clock.ts";
 import { type Digest, digestFromMessage, digestKey, emptyDigest } from "../../shared/digest.ts";
 import type { MillraceError } from "../../shared/errors.ts";
+import { limits } from "../../shared/limits.ts";
 import { loadTree } from "../../shared/merkle/load-tree.ts";
 import { tempDir } from "./temp-dir.ts";
 
@@ -26,8 +27,11 @@ export interface ImporterOptions {
   readonly dir?: string;
   readonly cas?: ReturnType<typeof memoryCas>;
   readonly allowedPaths?: readonly string[];
+  readonly maxBytes?: number;
   /** Of every repository. */
   readonly credentials?: string;
+  readonly knownHosts?: string;
+  readonly trustFirstHostKey?: boolean;
 }
 
 export interface ImportAsked {
@@ -53,7 +57,9 @@ export async function openImporter({
   dir = tempDir(),
   cas = memoryCas(),
   allowedPaths = [],
+  maxBytes = limits.sourceBytes,
   credentials,
+  ...hostKeys
 }: ImporterOptions = {}) {
   const errors: MillraceError[] = [];
   const onError = (error: MillraceError) => void errors.push(error);
@@ -73,21 +79,20 @@ export async function openImporter({
   };
   const folder = join(dir, "source");
   mkdirSync(folder, { recursive: true });
-  const git = gitProgram({ path: process.env.PATH ?? "", folder, allowedPaths });
+  const path = process.env.PATH ?? "";
+  const git = gitProgram({ path, folder, allowedPaths });
   const mirrors = await openMirrors({ database, folder: join(folder, "mirrors"), clock: systemClock, onError });
-  const accessOf = async ({ importing }: Assignment) =>
-    repositoryAccess({ url: importing?.request.url ?? "", credentials: credentials ?? "", folder });
   const importing = importingExecutor({
-    ...{ git, mirrors, farm: counting, allowedPaths, clock: systemClock },
+    ...{ git, mirrors, farm: counting, allowedPaths, maxBytes, clock: systemClock },
     patiently: patience(systemClock, onError),
-    ...(credentials === undefined ? {} : { accessOf }),
+    accessOf: (request) => repositoryAccess({ ...request, credentials, path, folder }),
   });
   const executor: Executor<Assignment> = concludingExecutor(importing, { owner: "the test", folder: dir });
   let count = 0;
 
   function execute({ url, ref = "", previous = {}, whole = false, stop, onPhase }: ImportAsked): Promise<Conclusion> {
     const commits = Object.entries(previous).map(([branch, commit]) => ({ branch, commit }));
-    const request = create(SourceImportSchema, { url, ref, previous: commits, whole });
+    const request = create(SourceImportSchema, { url, ref, previous: commits, whole, ...hostKeys });
     const assignment: Assignment = {
       ...{ executionId: `import.${count++}`, epoch: create(EpochSchema), attempt: 1, actionDigest: emptyDigest },
       ...{ blobs: [], volatileEnvironment: {}, time: taskTime(systemClock) },

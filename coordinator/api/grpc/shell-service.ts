@@ -18,6 +18,7 @@ import { type Channel, channel } from "../../../shared/channel.ts";
 import type { Clock } from "../../../shared/clock.ts";
 import { from, MillraceError } from "../../../shared/errors.ts";
 import { limits } from "../../../shared/limits.ts";
+import { formatDuration } from "../../../shared/pipeline/duration.ts";
 import type { Runs } from "../../delivery/run/runs.ts";
 import type { AgentRegistry } from "../../farm/agents/agent-registry.ts";
 import { principalOf } from "../guard.ts";
@@ -28,6 +29,8 @@ export interface ShellServiceDeps {
   readonly bus: Pick<Bus, "request">;
   readonly agents: Pick<AgentRegistry, "list">;
   readonly clock: Clock;
+  /** A shell that nothing goes through for this long is ended. */
+  readonly idleMs: number;
 }
 
 /** The two sides of one shell. */
@@ -35,7 +38,7 @@ interface Line {
   readonly agent: string;
   readonly toAgent: Channel<MessageInitShape<typeof ServeShellResponseSchema>>;
   readonly toPerson: Channel<MessageInitShape<typeof OpenShellResponseSchema>>;
-  /** Something went through it: from now on it is ended only after `shellIdleMs` of silence. */
+  /** Something went through it: from now on it is ended only after `idleMs` of silence. */
   used(): void;
   /** Ends both sides; the person is told the error. */
   hangUp(error: MillraceError): void;
@@ -54,7 +57,7 @@ export function shellService(deps: ShellServiceDeps): ServiceImpl<typeof ShellSe
         throw new MillraceError("resource_exhausted", `${limits.shells} shells are open, which is the most: end one`);
       }
       const id = randomUUID();
-      const line = newLine(agent, deps.clock);
+      const line = newLine(agent, deps);
       lines.set(id, line);
       const onGone = () => line.hangUp(new MillraceError("canceled", "the client has gone"));
       signal.addEventListener("abort", onGone);
@@ -87,7 +90,7 @@ export function shellService(deps: ShellServiceDeps): ServiceImpl<typeof ShellSe
   };
 }
 
-function newLine(agent: string, clock: Clock): Line {
+function newLine(agent: string, { clock, idleMs }: Pick<ShellServiceDeps, "clock" | "idleMs">): Line {
   const toAgent: Line["toAgent"] = channel(limits.shellMessages);
   const toPerson: Line["toPerson"] = channel(limits.shellMessages);
   let isOver = false;
@@ -106,8 +109,8 @@ function newLine(agent: string, clock: Clock): Line {
     used() {
       cancelTimer();
       if (isOver) return;
-      const idle = `nothing went through the shell for ${limits.shellIdleMs / 60_000} min`;
-      cancelTimer = timer(limits.shellIdleMs, "deadline_exceeded", idle);
+      const idle = `nothing went through the shell for ${formatDuration(idleMs)}: it was ended, and all that it had started`;
+      cancelTimer = timer(idleMs, "deadline_exceeded", idle);
     },
   };
 }
@@ -118,15 +121,18 @@ async function startOf(messages: AsyncIterator<OpenShellRequest>): Promise<Shell
     throw new MillraceError("invalid_argument", "the first message of a shell is its `start`");
   }
   const start = first.value.kind.value;
-  const { rows, columns, kind } = start.terminal ?? { rows: 1, columns: 1, kind: "" };
-  const isSize = (value: number) => value >= 1 && value <= 1000;
-  if (!isSize(rows) || !isSize(columns) || !/^[\w.+-]{0,64}$/.test(kind)) {
-    throw new MillraceError(
-      "invalid_argument",
-      "a terminal has from 1 to 1000 rows and columns, and a kind as in TERM",
-    );
+  if (start.terminal !== undefined) {
+    checkSize(start.terminal);
+    if (!/^[\w.+-]{0,64}$/.test(start.terminal.kind)) {
+      throw new MillraceError("invalid_argument", "a terminal has a kind as in TERM");
+    }
   }
   return start;
+}
+
+function checkSize({ rows, columns }: { readonly rows: number; readonly columns: number }): void {
+  if ([rows, columns].every((value) => value >= 1 && value <= 1000)) return;
+  throw new MillraceError("invalid_argument", "a terminal has from 1 to 1000 rows and columns");
 }
 
 /** Which task of the run, and the agent that has it or shall lay it out. */
@@ -174,6 +180,10 @@ async function fromPerson(messages: AsyncIterator<OpenShellRequest>, line: Line)
     const { kind } = next.value;
     line.used();
     if (kind.case === "input") await line.toAgent.put({ kind: { case: "input", value: checked(kind.value) } });
+    if (kind.case === "resize") {
+      checkSize(kind.value);
+      await line.toAgent.put({ kind });
+    }
     if (kind.case === "finishInput") return line.toAgent.put({ kind: { case: "finishInput", value: true } });
   }
   line.hangUp(new MillraceError("canceled", "the client has gone"));

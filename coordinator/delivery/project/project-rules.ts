@@ -3,7 +3,7 @@ import type { Project, ProjectRetention } from "../../../proto/gen/millrace/v1/e
 import { from } from "../../../shared/errors.ts";
 import { limits } from "../../../shared/limits.ts";
 import { namePattern } from "../../../shared/pipeline/reading.ts";
-import { checkRef, parseRepository } from "../../../shared/source/repository.ts";
+import { checkKnownHosts, checkRef, parseRepository } from "../../../shared/source/repository.ts";
 
 /** What is wrong with a field of a project, for a person. */
 export interface ProjectProblem {
@@ -17,6 +17,7 @@ const nameWords = "1 to 63 of a-z, 0-9, - and _, beginning with a letter or a di
 /** Everything that is wrong with the settings of a project; empty when nothing is. */
 export function projectProblems(project: Project): ProjectProblem[] {
   const { name, title, repository, defaultBranch, credentialsSecret, webhookSecret, cacheZone, quotas } = project;
+  const { knownHosts } = project;
   const problems: ProjectProblem[] = [];
   const check = (field: string, wrong: string | undefined): void => {
     if (wrong !== undefined) problems.push({ field, description: wrong });
@@ -28,6 +29,7 @@ export function projectProblems(project: Project): ProjectProblem[] {
   check("repository", repository === "" ? undefined : refusal(() => parseRepository(repository)));
   check("default_branch", defaultBranch === "" ? undefined : refusal(() => checkRef(defaultBranch)));
   check("credentials_secret", optional(credentialsSecret));
+  check("known_hosts", knownHosts === "" ? undefined : refusal(() => checkKnownHosts(knownHosts)));
   check("webhook_secret", optional(webhookSecret));
   check("cache_zone", optional(cacheZone));
   const bound = (value: number | undefined) => ((value ?? 0) >= 0 ? undefined : "is less than 0: 0 means no bound");

@@ -79,12 +79,14 @@ export function farmImports({ scheduler, agents, cas, newId, onError }: FarmImpo
       }
       const id = importId(newId());
       const { promise, resolve, reject } = Promise.withResolvers<ExecutionOutcome>();
+      promise.catch(() => {}); // it may be rejected before anybody awaits it
       waiting.set(id, { tell: onProgress, settle: resolve, agent: "" });
       const leave = () => {
+        reject(signal.reason);
+        if (!waiting.has(id)) return; // it has ended, and its source is being read
         // Whoever waited is gone at once; the execution is forgotten when it has ended.
         waiting.set(id, { tell() {}, settle() {}, agent: "" });
         scheduler.cancel(id, "nobody waits for this import any more");
-        reject(signal.reason);
       };
       signal.addEventListener("abort", leave, { once: true });
       try {
@@ -111,8 +113,8 @@ function stateOf(phase: ImportPhase): ImportState | undefined {
 }
 
 /** An Action only in form: what to do is in the SourceImport, and no process is started for it. */
-function executionOf(id: string, { url, ref, previous, whole, ...of }: ImportRequest): ExecutionRequest {
-  const command = create(CommandSchema, { arguments: ["import", url, ref] });
+function executionOf(id: string, { project, credentialsSecret, ...request }: ImportRequest): ExecutionRequest {
+  const command = create(CommandSchema, { arguments: ["import", request.url, request.ref] });
   const action = create(ActionSchema, {
     commandDigest: digestToMessage(digestOf(toBinary(CommandSchema, command))),
     inputRootDigest: digestToMessage(emptyDigest),
@@ -125,13 +127,13 @@ function executionOf(id: string, { url, ref, previous, whole, ...of }: ImportReq
     priority: limits.importPriority,
     fairGroup: "imports",
     volatileEnvironment: {},
-    ...secretsOf(of),
-    sourceImport: create(SourceImportSchema, { url, ref, previous: [...previous], whole }),
+    ...secretsOf(project, credentialsSecret),
+    sourceImport: create(SourceImportSchema, { ...request, previous: [...request.previous] }),
   };
 }
 
 /** Sealed to the agent when it is chosen, like those of tasks. */
-function secretsOf({ project, credentialsSecret: secret }: Pick<ImportRequest, "project" | "credentialsSecret">) {
+function secretsOf(project: string, secret: string) {
   if (secret === "") return {};
   return { secrets: create(TaskSecretsSchema, { project, secrets: [{ secret, env: repositoryCredentials }] }) };
 }

@@ -30,6 +30,9 @@ export interface ProjectRepository {
   readonly defaultBranch: string;
   /** The secret of the project that opens it; empty: none is needed. */
   readonly credentialsSecret: string;
+  /** As in Project. */
+  readonly knownHosts: string;
+  readonly trustFirstHostKey: boolean;
 }
 
 export interface GitSubmitsDeps {
@@ -48,31 +51,34 @@ export interface PipelineOfRepository {
   readonly url: string;
 }
 
+/** Of a repository that no project calls its own. */
+const stranger = { defaultBranch: "", credentialsSecret: "", knownHosts: "", trustFirstHostKey: false };
+
 export function gitSubmits({ runs, imports, repositoryOf, lastCommits }: GitSubmitsDeps): GitSubmits {
-  /** The address and the ref that are meant. */
+  /** The address and the ref that are meant, and how to get in there. */
   function complete({ url, ref }: GitRef, project: string) {
     const own = repositoryOf(project);
     if (url === "" && own === undefined) {
       throw new MillraceError("invalid_argument", `the project ${project} has no repository: name one with --git URL`);
     }
     const isOwn = own !== undefined && (url === "" || url === own.url);
-    // They open the project's own repository, and are shown to no other.
-    const credentialsSecret = isOwn ? own.credentialsSecret : "";
-    const meant = { url: url || (own?.url ?? ""), ref: ref || (isOwn ? own.defaultBranch : ""), credentialsSecret };
+    // What a project says of its own repository holds for no other: it is shown no credentials and believed nothing.
+    const meant = isOwn ? { ...own, ref: ref || own.defaultBranch } : { ...stranger, url, ref };
     parseRepository(meant.url);
     if (meant.ref !== "") checkRef(meant.ref);
-    return meant;
+    const { defaultBranch: _, ...repository } = meant;
+    return repository;
   }
 
   return {
     async submit(asker, { request, git, onProgress = () => {} }, signal) {
       const project = projectNamed(request.project);
-      const { url, ref, credentialsSecret } = complete(git, project);
+      const repository = complete(git, project);
       const pipelinePath = pipelinePathOf(request.pipelinePath);
       const supply = async (whole: boolean) => {
         onProgress(ImportState.WAITING, "");
-        const previous = await lastCommits({ project, pipelinePath, url });
-        return await imports.import({ project, url, ref, credentialsSecret, previous, whole }, signal, onProgress);
+        const previous = await lastCommits({ project, pipelinePath, url: repository.url });
+        return await imports.import({ project, ...repository, previous, whole }, signal, onProgress);
       };
       return await runs.submit(asker, request, supply, signal);
     },

@@ -13,6 +13,9 @@ export interface ImportRequest {
   readonly project: string;
   /** The secret of the project that opens it; empty: none is needed. */
   readonly credentialsSecret: string;
+  /** As in Project. */
+  readonly knownHosts: string;
+  readonly trustFirstHostKey: boolean;
 }
 
 /** Told how far an import is; the state may be told again with another detail. */

@@ -6,8 +6,11 @@ import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
 import { join } from "node:path";
 import { expect, onTestFinished, test, vi } from "vitest";
+import { lookUp } from "../../../agent/source/fetch-commit.ts";
+import { gitProgram } from "../../../agent/source/git.ts";
 import { EndingKind } from "../../../proto/gen/millrace/v1/event_pb.ts";
 import { limits } from "../../../shared/limits.ts";
+import { encodeDirectory } from "../../../shared/merkle/directory.ts";
 import { type PushedRepository, startGitServer } from "../../support/git-server.ts";
 import { openImporter } from "../../support/importer.ts";
 import { tempDir } from "../../support/temp-dir.ts";
@@ -85,6 +88,53 @@ test("a folder whose symlinks are inside the source may not be moved to where th
   expect(await importer.refusal({ url: repository.url })).toContain('"b" leads out of the source');
 });
 
+test("a file that was imported is not taken for a folder, nor a folder for a file, by the word of a tree", async () => {
+  const server = await startGitServer();
+  const repository = server.create("hostile.git");
+  const importer = await openImporter();
+  // A Directory of the store as the content of a file: nobody has looked at what is in it.
+  const forged = encodeDirectory(new Map([["etc", { kind: "symlink", target: "/etc" }]])).data;
+  const file = writeObject(repository, "blob", Buffer.from(forged));
+  const folder = writeTree(repository, [["100644", "a", writeObject(repository, "blob", "x")]]);
+  commitTree(
+    repository,
+    writeTree(repository, [
+      ["100644", "file", file],
+      ["40000", "folder", folder],
+    ]),
+  );
+  await importer.import({ url: repository.url });
+  for (const entry of [
+    ["40000", "forged", file],
+    ["100644", "forged", folder],
+  ] as const) {
+    // A server may send what nothing that it names refers to: then git has never looked at how it hangs together.
+    for (const where of [{ ...repository, path: join(importer.folder, "mirrors/1") }, repository]) {
+      commitTree(where, writeTree(where, [entry]));
+    }
+    const { ending } = await importer.execute({ url: repository.url });
+    expect([ending.kind, ending.detail]).toEqual([EndingKind.REFUSED, expect.stringContaining('"forged"')]);
+  }
+});
+
+test("a branch that no git would call so, as a server says, is none", async () => {
+  const commit = "1".repeat(40);
+  const line = (text: string) => `${(text.length + 4).toString(16).padStart(4, "0")}${text}`;
+  const capabilities = "symref=HEAD:refs/heads/\u001b[2Jx object-format=sha1";
+  const refs = `${line("# service=git-upload-pack\n")}0000${line(`${commit} HEAD\0${capabilities}\n`)}0000`;
+  const git = gitProgram({ path: process.env.PATH ?? "", folder: tempDir(), allowedPaths: [] });
+  const server = createServer((_, response) => {
+    response.writeHead(200, { "Content-Type": "application/x-git-upload-pack-advertisement" }).end(refs);
+  }).listen(0, "127.0.0.1");
+  await once(server, "listening");
+  onTestFinished(() => void server.close());
+  const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}/x.git`;
+  const { signal } = new AbortController();
+  expect(await lookUp({ git, folder: tempDir(), url, ref: "", onFetch: () => {}, signal })).toEqual({
+    ...{ name: "HEAD", oid: commit, branch: "" },
+  });
+});
+
 test("a tree too deep, and one that unfolds to more files than can be, cost little and are refused", async () => {
   const server = await startGitServer();
   const repository = server.create("bomb.git");
@@ -106,6 +156,18 @@ test("a tree too deep, and one that unfolds to more files than can be, cost litt
   expect(importer.sent().length).toBeLessThan(30);
 });
 
+test("a source that unfolds to more than may be imported is refused, naming the bound and the file", async () => {
+  const server = await startGitServer();
+  const repository = server.create("bomb.git");
+  repository.push({ "a.txt": "a", "zeros.bin": "\0".repeat(2 * limits.smallBlobBytes) });
+  const importer = await openImporter({ maxBytes: 2 * limits.smallBlobBytes });
+  const refusal = await importer.refusal({ url: repository.url });
+  expect(refusal).toMatch(
+    /^"(zeros.bin|a.txt)" makes the source larger than 256\.0 KiB, which is the most: fetch what/,
+  );
+  await (await openImporter({ maxBytes: 2 * limits.smallBlobBytes + 1 })).import({ url: repository.url });
+});
+
 test("a pointer of Git LFS is refused, naming the file", async () => {
   const server = await startGitServer();
   const repository = server.create("shop.git");
@@ -120,7 +182,7 @@ test.each([
   ["ext::touch /tmp/hit", "main"],
   ["--upload-pack=touch /tmp/hit", "main"],
   ["file:///etc", "main"],
-  ["git@host:path", "main"],
+  ["host:path", "main"],
   ["ssh://-oProxyCommand=touch/x", "main"],
   ["https://user:secret@example.org/x.git", "main"],
   ["https://example.org/x.git", "--upload-pack=touch"],

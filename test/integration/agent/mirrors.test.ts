@@ -44,7 +44,7 @@ function sparse(file: string, sizeBytes: number): void {
 test("the repository that was unused for longest makes room for one more, with all that is known of it", async () => {
   const { use, kept, database } = await setup();
   await use("r0", async ({ objects }) => {
-    await objects.add(new Map([["a".repeat(40), { digest: digestOf(Buffer.from("x")), climb: 0 }]]));
+    await objects.add(new Map([["a".repeat(40), { digest: digestOf(Buffer.from("x")), climb: 0, type: "blob" }]]));
   });
   for (let i = 1; i < limits.mirrorsKept; i += 1) await use(`r${i}`, nothing);
   await use("r1", nothing);

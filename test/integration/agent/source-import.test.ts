@@ -108,6 +108,17 @@ test("a branch, a tag, an annotated tag, a full name and a commit name what they
   expect(await importer.refusal({ url: repository.url, ref: old.slice(0, 12) })).toContain("by all of its digits");
 });
 
+test("of changed paths that are too long together only so many are listed, and that they are not all", async () => {
+  const server = await startGitServer();
+  const repository = server.create("long.git");
+  const long = (i: number) => `${Array.from({ length: 15 }, () => "d".repeat(200)).join("/")}/f${i}`;
+  const before = repository.push(Object.fromEntries(Array.from({ length: 100 }, (_, i) => [long(i), "x\n"])));
+  repository.push({ ...Object.fromEntries(Array.from({ length: 100 }, (_, i) => [long(i), null])), "a.txt": "1\n" });
+  const { git } = await (await openImporter()).import({ url: repository.url, previous: { main: before } });
+  expect(git.changedPathsKnown).toBe(false);
+  expect(git.changedPaths.length).toBe(Math.floor((limits.changedPathsBytes - "a.txt".length) / long(10).length) + 1);
+});
+
 test("a forced push is followed, and the list says that the commit before is no ancestor", async () => {
   const server = await startGitServer();
   const repository = server.create("shop.git");

@@ -1,9 +1,10 @@
 import { create } from "@bufbuild/protobuf";
 import { expect, onTestFinished, test } from "vitest";
-import { farmImports } from "../../../coordinator/delivery/source/farm-imports.ts";
+import { type FarmImportsDeps, farmImports } from "../../../coordinator/delivery/source/farm-imports.ts";
 import type { ImportRequest } from "../../../coordinator/delivery/source/source-imports.ts";
+import type { ExecutionUpdate } from "../../../coordinator/farm/scheduler/scheduler.ts";
 import { BranchCommitSchema, ImportPhase, ReportOutcome } from "../../../proto/gen/millrace/v1/dispatch_pb.ts";
-import { EndingKind, GitSourceSchema } from "../../../proto/gen/millrace/v1/event_pb.ts";
+import { EndingKind, EndingSchema, GitSourceSchema } from "../../../proto/gen/millrace/v1/event_pb.ts";
 import { ImportState } from "../../../proto/gen/millrace/v1/run_pb.ts";
 import { memoryCas } from "../../../shared/cas/memory-cas.ts";
 import { putMessage } from "../../../shared/cas/read-blob.ts";
@@ -16,6 +17,7 @@ import { tempDir } from "../../support/temp-dir.ts";
 
 const request: ImportRequest = {
   ...{ url: "https://example.org/shop.git", ref: "main", whole: false, project: "default", credentialsSecret: "" },
+  ...{ knownHosts: "", trustFirstHostKey: false },
   previous: [create(BranchCommitSchema, { branch: "main", commit: "a".repeat(40) })],
 };
 const withGit = { features: [importProperty] };
@@ -65,6 +67,41 @@ test("an import goes to an agent that has git, and gives what it reports; how fa
   ]);
   await farm.written();
   expect([...farm.scheduler.stats().concluded]).toEqual([]);
+});
+
+test("one that nobody waits for any more leaves nothing behind, whenever that is", async () => {
+  const farm = await startSchedulerFarm();
+  const cas = memoryCas();
+  const unhandled: unknown[] = [];
+  const onUnhandled = (error: unknown) => void unhandled.push(error);
+  process.on("unhandledRejection", onUnhandled);
+  onTestFinished(() => void process.off("unhandledRejection", onUnhandled));
+  const submitted = Promise.withResolvers<void>();
+  const forgotten: string[] = [];
+  const cancelled: string[] = [];
+  let tell = (_update: ExecutionUpdate): void => {};
+  const scheduler: FarmImportsDeps["scheduler"] = {
+    submit: () => submitted.promise,
+    cancel: (id) => void cancelled.push(id),
+    forget: async (id) => void forgotten.push(id),
+    subscribe(listener) {
+      tell = listener;
+      return () => {};
+    },
+  };
+  const onError = (error: unknown) => expect.unreachable(String(error));
+  const imports = farmImports({ scheduler, agents: farm.agents, cas, newId: () => "1", onError });
+  await imports.start?.();
+  const stop = new AbortController();
+  const importing = imports.import(request, stop.signal, () => {});
+  stop.abort(new Error("gone"));
+  await new Promise((resolve) => setImmediate(resolve));
+  submitted.resolve();
+  await expect(importing).rejects.toThrow("gone");
+  expect([unhandled, cancelled]).toEqual([[], ["import.1"]]);
+  const ending = create(EndingSchema, { kind: EndingKind.CANCELLED });
+  tell({ kind: "finished", id: "import.1", outcome: { ending, attempt: 0, agent: "" } });
+  expect(forgotten).toEqual(["import.1"]);
 });
 
 test("what no agent can import is the asker's mistake, what none can reach is not", async () => {

@@ -126,8 +126,8 @@ export const SubmitRunRequestSchema: GenMessage<SubmitRunRequest> = /*@__PURE__*
  */
 export type GitRef = Message<"millrace.v1.GitRef"> & {
   /**
-   * `https:`, `http:` or `ssh:`, or an absolute path that the agents' operators have allowed; without credentials. Empty:
-   * the repository of the run's project.
+   * `https:`, `http:` or `ssh:`, `user@host:path`, or an absolute path that the agents' operators have allowed; without
+   * credentials. Empty: the repository of the run's project.
    *
    * @generated from field: string url = 1;
    */

@@ -15,7 +15,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file millrace/v1/shell.proto.
  */
 export const file_millrace_v1_shell: GenFile = /*@__PURE__*/
-  fileDesc("ChdtaWxscmFjZS92MS9zaGVsbC5wcm90bxILbWlsbHJhY2UudjEibQoQT3BlblNoZWxsUmVxdWVzdBIoCgVzdGFydBgBIAEoCzIXLm1pbGxyYWNlLnYxLlNoZWxsU3RhcnRIABIPCgVpbnB1dBgCIAEoDEgAEhYKDGZpbmlzaF9pbnB1dBgDIAEoCEgAQgYKBGtpbmQiXwoKU2hlbGxTdGFydBILCgNydW4YASABKAkSDAoEdGFzaxgCIAEoCRINCgVhZ2VudBgDIAEoCRInCgh0ZXJtaW5hbBgEIAEoCzIVLm1pbGxyYWNlLnYxLlRlcm1pbmFsIjcKCFRlcm1pbmFsEgwKBHJvd3MYASABKAUSDwoHY29sdW1ucxgCIAEoBRIMCgRraW5kGAMgASgJIokBChFPcGVuU2hlbGxSZXNwb25zZRIqCgZvcGVuZWQYASABKAsyGC5taWxscmFjZS52MS5TaGVsbE9wZW5lZEgAEhAKBm91dHB1dBgCIAEoDEgAEi4KCGZpbmlzaGVkGAMgASgLMhoubWlsbHJhY2UudjEuU2hlbGxGaW5pc2hlZEgAQgYKBGtpbmQiLQoLU2hlbGxPcGVuZWQSDQoFYWdlbnQYASABKAkSDwoHYXNfbGVmdBgCIAEoCCIyCg1TaGVsbEZpbmlzaGVkEhEKCWV4aXRfY29kZRgBIAEoBRIOCgZkZXRhaWwYAiABKAkinQEKEVNlcnZlU2hlbGxSZXF1ZXN0EhIKCHNoZWxsX2lkGAEgASgJSAASKgoGb3BlbmVkGAIgASgLMhgubWlsbHJhY2UudjEuU2hlbGxPcGVuZWRIABIQCgZvdXRwdXQYAyABKAxIABIuCghmaW5pc2hlZBgEIAEoCzIaLm1pbGxyYWNlLnYxLlNoZWxsRmluaXNoZWRIAEIGCgRraW5kIkUKElNlcnZlU2hlbGxSZXNwb25zZRIPCgVpbnB1dBgBIAEoDEgAEhYKDGZpbmlzaF9pbnB1dBgCIAEoCEgAQgYKBGtpbmQiqQIKCk9mZmVyU2hlbGwSEAoIc2hlbGxfaWQYASABKAkSFAoMZXhlY3V0aW9uX2lkGAIgASgJEj4KDWFjdGlvbl9kaWdlc3QYAyABKAsyJy5idWlsZC5iYXplbC5yZW1vdGUuZXhlY3V0aW9uLnYyLkRpZ2VzdBJOChR2b2xhdGlsZV9lbnZpcm9ubWVudBgEIAMoCzIwLm1pbGxyYWNlLnYxLk9mZmVyU2hlbGwuVm9sYXRpbGVFbnZpcm9ubWVudEVudHJ5EicKCHRlcm1pbmFsGAUgASgLMhUubWlsbHJhY2UudjEuVGVybWluYWwaOgoYVm9sYXRpbGVFbnZpcm9ubWVudEVudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCToCOAEiNAoPT2ZmZXJTaGVsbFJlcGx5EhAKCGFjY2VwdGVkGAEgASgIEg8KB3JlZnVzYWwYAiABKAkysQEKDFNoZWxsU2VydmljZRJOCglPcGVuU2hlbGwSHS5taWxscmFjZS52MS5PcGVuU2hlbGxSZXF1ZXN0Gh4ubWlsbHJhY2UudjEuT3BlblNoZWxsUmVzcG9uc2UoATABElEKClNlcnZlU2hlbGwSHi5taWxscmFjZS52MS5TZXJ2ZVNoZWxsUmVxdWVzdBofLm1pbGxyYWNlLnYxLlNlcnZlU2hlbGxSZXNwb25zZSgBMAFiBnByb3RvMw", [file_build_bazel_remote_execution_v2_remote_execution]);
+  fileDesc("ChdtaWxscmFjZS92MS9zaGVsbC5wcm90bxILbWlsbHJhY2UudjEimgEKEE9wZW5TaGVsbFJlcXVlc3QSKAoFc3RhcnQYASABKAsyFy5taWxscmFjZS52MS5TaGVsbFN0YXJ0SAASDwoFaW5wdXQYAiABKAxIABIWCgxmaW5pc2hfaW5wdXQYAyABKAhIABIrCgZyZXNpemUYBCABKAsyGS5taWxscmFjZS52MS5UZXJtaW5hbFNpemVIAEIGCgRraW5kIl8KClNoZWxsU3RhcnQSCwoDcnVuGAEgASgJEgwKBHRhc2sYAiABKAkSDQoFYWdlbnQYAyABKAkSJwoIdGVybWluYWwYBCABKAsyFS5taWxscmFjZS52MS5UZXJtaW5hbCI3CghUZXJtaW5hbBIMCgRyb3dzGAEgASgFEg8KB2NvbHVtbnMYAiABKAUSDAoEa2luZBgDIAEoCSItCgxUZXJtaW5hbFNpemUSDAoEcm93cxgBIAEoBRIPCgdjb2x1bW5zGAIgASgFIokBChFPcGVuU2hlbGxSZXNwb25zZRIqCgZvcGVuZWQYASABKAsyGC5taWxscmFjZS52MS5TaGVsbE9wZW5lZEgAEhAKBm91dHB1dBgCIAEoDEgAEi4KCGZpbmlzaGVkGAMgASgLMhoubWlsbHJhY2UudjEuU2hlbGxGaW5pc2hlZEgAQgYKBGtpbmQiLQoLU2hlbGxPcGVuZWQSDQoFYWdlbnQYASABKAkSDwoHYXNfbGVmdBgCIAEoCCIyCg1TaGVsbEZpbmlzaGVkEhEKCWV4aXRfY29kZRgBIAEoBRIOCgZkZXRhaWwYAiABKAkinQEKEVNlcnZlU2hlbGxSZXF1ZXN0EhIKCHNoZWxsX2lkGAEgASgJSAASKgoGb3BlbmVkGAIgASgLMhgubWlsbHJhY2UudjEuU2hlbGxPcGVuZWRIABIQCgZvdXRwdXQYAyABKAxIABIuCghmaW5pc2hlZBgEIAEoCzIaLm1pbGxyYWNlLnYxLlNoZWxsRmluaXNoZWRIAEIGCgRraW5kInIKElNlcnZlU2hlbGxSZXNwb25zZRIPCgVpbnB1dBgBIAEoDEgAEhYKDGZpbmlzaF9pbnB1dBgCIAEoCEgAEisKBnJlc2l6ZRgDIAEoCzIZLm1pbGxyYWNlLnYxLlRlcm1pbmFsU2l6ZUgAQgYKBGtpbmQiqQIKCk9mZmVyU2hlbGwSEAoIc2hlbGxfaWQYASABKAkSFAoMZXhlY3V0aW9uX2lkGAIgASgJEj4KDWFjdGlvbl9kaWdlc3QYAyABKAsyJy5idWlsZC5iYXplbC5yZW1vdGUuZXhlY3V0aW9uLnYyLkRpZ2VzdBJOChR2b2xhdGlsZV9lbnZpcm9ubWVudBgEIAMoCzIwLm1pbGxyYWNlLnYxLk9mZmVyU2hlbGwuVm9sYXRpbGVFbnZpcm9ubWVudEVudHJ5EicKCHRlcm1pbmFsGAUgASgLMhUubWlsbHJhY2UudjEuVGVybWluYWwaOgoYVm9sYXRpbGVFbnZpcm9ubWVudEVudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCToCOAEiNAoPT2ZmZXJTaGVsbFJlcGx5EhAKCGFjY2VwdGVkGAEgASgIEg8KB3JlZnVzYWwYAiABKAkysQEKDFNoZWxsU2VydmljZRJOCglPcGVuU2hlbGwSHS5taWxscmFjZS52MS5PcGVuU2hlbGxSZXF1ZXN0Gh4ubWlsbHJhY2UudjEuT3BlblNoZWxsUmVzcG9uc2UoATABElEKClNlcnZlU2hlbGwSHi5taWxscmFjZS52MS5TZXJ2ZVNoZWxsUmVxdWVzdBofLm1pbGxyYWNlLnYxLlNlcnZlU2hlbGxSZXNwb25zZSgBMAFiBnByb3RvMw", [file_build_bazel_remote_execution_v2_remote_execution]);
 
 /**
  * From the person.
@@ -48,6 +48,14 @@ export type OpenShellRequest = Message<"millrace.v1.OpenShellRequest"> & {
      */
     value: boolean;
     case: "finishInput";
+  } | {
+    /**
+     * The terminal has another size now; of no meaning where there is none.
+     *
+     * @generated from field: millrace.v1.TerminalSize resize = 4;
+     */
+    value: TerminalSize;
+    case: "resize";
   } | { case: undefined; value?: undefined };
 };
 
@@ -134,6 +142,34 @@ export const TerminalSchema: GenMessage<Terminal> = /*@__PURE__*/
   messageDesc(file_millrace_v1_shell, 2);
 
 /**
+ * Of a terminal.
+ *
+ * @generated from message millrace.v1.TerminalSize
+ */
+export type TerminalSize = Message<"millrace.v1.TerminalSize"> & {
+  /**
+   * From 1 to 1000.
+   *
+   * @generated from field: int32 rows = 1;
+   */
+  rows: number;
+
+  /**
+   * From 1 to 1000.
+   *
+   * @generated from field: int32 columns = 2;
+   */
+  columns: number;
+};
+
+/**
+ * Describes the message millrace.v1.TerminalSize.
+ * Use `create(TerminalSizeSchema)` to create a new message.
+ */
+export const TerminalSizeSchema: GenMessage<TerminalSize> = /*@__PURE__*/
+  messageDesc(file_millrace_v1_shell, 3);
+
+/**
  * To the person.
  *
  * @generated from message millrace.v1.OpenShellResponse
@@ -170,7 +206,7 @@ export type OpenShellResponse = Message<"millrace.v1.OpenShellResponse"> & {
  * Use `create(OpenShellResponseSchema)` to create a new message.
  */
 export const OpenShellResponseSchema: GenMessage<OpenShellResponse> = /*@__PURE__*/
-  messageDesc(file_millrace_v1_shell, 3);
+  messageDesc(file_millrace_v1_shell, 4);
 
 /**
  * The shell runs.
@@ -196,7 +232,7 @@ export type ShellOpened = Message<"millrace.v1.ShellOpened"> & {
  * Use `create(ShellOpenedSchema)` to create a new message.
  */
 export const ShellOpenedSchema: GenMessage<ShellOpened> = /*@__PURE__*/
-  messageDesc(file_millrace_v1_shell, 4);
+  messageDesc(file_millrace_v1_shell, 5);
 
 /**
  * The shell has ended, with all that it had started.
@@ -222,7 +258,7 @@ export type ShellFinished = Message<"millrace.v1.ShellFinished"> & {
  * Use `create(ShellFinishedSchema)` to create a new message.
  */
 export const ShellFinishedSchema: GenMessage<ShellFinished> = /*@__PURE__*/
-  messageDesc(file_millrace_v1_shell, 5);
+  messageDesc(file_millrace_v1_shell, 6);
 
 /**
  * From the agent.
@@ -271,7 +307,7 @@ export type ServeShellRequest = Message<"millrace.v1.ServeShellRequest"> & {
  * Use `create(ServeShellRequestSchema)` to create a new message.
  */
 export const ServeShellRequestSchema: GenMessage<ServeShellRequest> = /*@__PURE__*/
-  messageDesc(file_millrace_v1_shell, 6);
+  messageDesc(file_millrace_v1_shell, 7);
 
 /**
  * To the agent. The end of the stream is the end of the shell.
@@ -294,6 +330,12 @@ export type ServeShellResponse = Message<"millrace.v1.ServeShellResponse"> & {
      */
     value: boolean;
     case: "finishInput";
+  } | {
+    /**
+     * @generated from field: millrace.v1.TerminalSize resize = 3;
+     */
+    value: TerminalSize;
+    case: "resize";
   } | { case: undefined; value?: undefined };
 };
 
@@ -302,7 +344,7 @@ export type ServeShellResponse = Message<"millrace.v1.ServeShellResponse"> & {
  * Use `create(ServeShellResponseSchema)` to create a new message.
  */
 export const ServeShellResponseSchema: GenMessage<ServeShellResponse> = /*@__PURE__*/
-  messageDesc(file_millrace_v1_shell, 7);
+  messageDesc(file_millrace_v1_shell, 8);
 
 /**
  * Request on an agent's `shell` subject; the answer is an OfferShellReply within milliseconds, then ServeShell follows.
@@ -347,7 +389,7 @@ export type OfferShell = Message<"millrace.v1.OfferShell"> & {
  * Use `create(OfferShellSchema)` to create a new message.
  */
 export const OfferShellSchema: GenMessage<OfferShell> = /*@__PURE__*/
-  messageDesc(file_millrace_v1_shell, 8);
+  messageDesc(file_millrace_v1_shell, 9);
 
 /**
  * Whether the agent comes.
@@ -373,7 +415,7 @@ export type OfferShellReply = Message<"millrace.v1.OfferShellReply"> & {
  * Use `create(OfferShellReplySchema)` to create a new message.
  */
 export const OfferShellReplySchema: GenMessage<OfferShellReply> = /*@__PURE__*/
-  messageDesc(file_millrace_v1_shell, 9);
+  messageDesc(file_millrace_v1_shell, 10);
 
 /**
  * Shells. Both streams say their end in a message: one that ends without it is a connection that broke.

@@ -80,6 +80,21 @@ describe("a stored tree is refused", () => {
     expect(message).toContain("entries");
   });
 
+  test("for Directories that claim to be more together than a tree may have, before they are read", async () => {
+    const cas = memoryCas();
+    const child = (i: number) => ({ hash: i.toString(16).padStart(64, "0"), sizeBytes: limits.directoryBytes });
+    const count = limits.treeBytes / limits.directoryBytes;
+    const root = directory({
+      directories: Array.from({ length: count }, (_, i) => ({
+        name: `d${i + 100}`,
+        digest: digestToMessage(child(i)),
+      })),
+    });
+    await store(cas, root);
+    const { message } = await failure("invalid_argument", () => loadTree(cas, root.digest));
+    expect(message).toContain("all of them 256.0 MiB");
+  });
+
   test("for claiming a huge Directory, which is not even read", async () => {
     const root = { hash: "0".repeat(64), sizeBytes: limits.directoryBytes + 1 };
     await failure("invalid_argument", () => loadTree({ readMany: () => expect.unreachable("it was read") }, root));

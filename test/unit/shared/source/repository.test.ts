@@ -1,12 +1,44 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { checkRef, isCommitId, parseRepository, withoutCredentials } from "../../../../shared/source/repository.ts";
+import {
+  checkKnownHosts,
+  checkRef,
+  isCommitId,
+  parseRepository,
+  withoutCredentials,
+} from "../../../../shared/source/repository.ts";
+
+describe("the keys of hosts", () => {
+  const key = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIOMqqnkVzrm0SdG6UOoqKLsabgH5C9okWi0dh2l9GKJl";
+  test.each([
+    `github.com ${key}`,
+    `# a comment\r\n\r\n[127.0.0.1]:2222,git.example.org ${key} who it is\r\n`,
+    `|1|JfKTdBh7rNbXkVAQCRp4OQoPfmI=|USECr3SWf1JUPsms5AqfD5QfxkM= ecdsa-sha2-nistp256 AAAAE2Vj=\n`,
+    `@cert-authority *.example.org ${key}\n@revoked * ${key}`,
+  ])("%j are read", (text) => {
+    expect(() => checkKnownHosts(text)).not.toThrow();
+  });
+
+  test.each([
+    ["# nothing\n", "no line of it"],
+    ["-----BEGIN OPENSSH PRIVATE KEY-----\nb3BlbnNzaC1rZXk\n", "line 1 is no host"],
+    [key, "line 1 is no host"],
+    [`github.com ${key}\ngithub.com`, "line 2 is no host"],
+    [`github.com ${key}\n`.repeat(500), "longer than 32768 bytes"],
+  ])("%j are refused, and not repeated", (text, why) => {
+    expect(() => checkKnownHosts(text)).toThrow(why);
+    expect(() => checkKnownHosts(text)).not.toThrow("b3Blb");
+  });
+});
 
 describe("the address of a repository", () => {
   test.each([
     ["https://git.example.org/shop.git", "http"],
     ["http://127.0.0.1:8080/a/b", "http"],
     ["ssh://git@git.example.org:2222/shop.git", "ssh"],
+    ["git@git.example.org:shop.git", "ssh"],
+    ["git@[fe80::1]:a/shop.git", "ssh"],
+    ["git@git.example.org:/srv/shop.git", "ssh"],
     ["/srv/git/shop.git", "path"],
   ])("%s is read", (url, kind) => {
     expect(parseRepository(url)).toEqual({ kind, url });
@@ -14,7 +46,12 @@ describe("the address of a repository", () => {
 
   test.each([
     ["", "no address"],
-    ["git@git.example.org:shop.git", "ssh://git@host/path"],
+    ["git.example.org:shop.git", "user@host:path"],
+    ["git@-oProxyCommand=x:y", "user@host:path"],
+    ["-oProxyCommand=x@host:y", "user@host:path"],
+    ["git@example.org:--upload-pack=x", "user@host:path"],
+    ["git:secret@example.org:x", "user@host:path"],
+    ["git@host::x", "user@host:path"],
     ["file:///srv/git", "no https:"],
     ["ext::sh -c true", "spaces"],
     ["ext::true", "no https:"],
@@ -48,6 +85,7 @@ describe("the address of a repository", () => {
           fc.string(),
           fc.webUrl(),
           fc.string().map((text) => `ssh://${text}`),
+          fc.tuple(fc.string(), fc.string()).map(([host, path]) => `git@${host}:${path}`),
         ),
         (url) => {
           try {
@@ -55,7 +93,7 @@ describe("the address of a repository", () => {
           } catch {
             return; // refused
           }
-          expect(url).toMatch(/^(https?:\/\/|ssh:\/\/|\/)[^\s]+$/);
+          expect(url).toMatch(/^(https?:\/\/|ssh:\/\/|\/|[^-@:/]+@[^-@/])[^\s]+$/);
         },
       ),
     );

@@ -11,6 +11,7 @@ const fieldsOf = (init: Init) => projectProblems(create(ProjectSchema, init)).ma
 test.each([
   { repository: "https://git.example.org/shop.git" },
   { repository: "ssh://git@git.example.org/shop.git" },
+  { repository: "git@git.example.org:shop.git", knownHosts: "git.example.org ssh-ed25519 AAAAC3Nz" },
   { repository: "/srv/git/shop.git" },
   { defaultBranch: "release/1.2", cacheZone: "pull-requests", credentialsSecret: "git_token" },
   { quotas: { runningTasks: 3 }, retention: { runsMax: 1 } },
@@ -26,7 +27,8 @@ test.each([
   ["repository", { repository: "ext::sh -c id" }],
   ["repository", { repository: "--upload-pack=id" }],
   ["repository", { repository: "file:///etc" }],
-  ["repository", { repository: "git@git.example.org:shop.git" }],
+  ["repository", { repository: "git.example.org:shop.git" }],
+  ["known_hosts", { knownHosts: "github.com" }],
   ["default_branch", { defaultBranch: "--force" }],
   ["default_branch", { defaultBranch: "a..b" }],
   ["credentials_secret", { credentialsSecret: "Bad Name" }],

@@ -71,7 +71,8 @@ async function importOf(git: { url?: string; ref?: string }, own?: ProjectReposi
 }
 
 test("the repository and the branch are those of the project where none are named", async () => {
-  const own = { url: "https://example.org/shop.git", defaultBranch: "trunk", credentialsSecret: "deploy-key" };
+  const ssh = { knownHosts: "example.org ssh-ed25519 AAAA", trustFirstHostKey: true };
+  const own = { url: "https://example.org/shop.git", defaultBranch: "trunk", credentialsSecret: "deploy-key", ...ssh };
   expect(await importOf({}, own)).toEqual([[own.url, "trunk"]]);
   expect(await importOf({ ref: "topic" }, own)).toEqual([[own.url, "topic"]]);
   expect(await importOf({ url: "https://example.org/other.git" }, own)).toEqual([
