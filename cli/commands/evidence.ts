@@ -36,7 +36,7 @@ export function evidenceCommand(): Command {
     .option("--json", "print one JSON object")
     .addHelpText(
       "after",
-      "\nExample:\n  $ millrace evidence 12 explore checkout.png notes.md\n  $ millrace evidence 12 explore --output seen",
+      "\nExamples:\n  $ millrace evidence 12 explore checkout.png notes.md\n  $ millrace evidence 12 explore --output seen",
     )
     .action(evidence);
 }

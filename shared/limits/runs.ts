@@ -16,6 +16,10 @@ export const runLimits = {
   pipelineExpandedValues: 1_000_000,
   /** Characters of their texts: 20,000 tasks with a script of 3,000 each. */
   pipelineExpandedChars: 64_000_000,
+  /** A script, or the value of a variable: Linux gives a process no argument of 128 KiB or more, and what starts it adds a little. */
+  processTextBytes: 128 * 1000,
+  /** A script with its variables: a quarter of the stack that Linux gives a process by default may be arguments. */
+  commandBytes: 1_000_000,
   /** The Commands of one plan together, what tasks have from the defaults included: all are in memory before they are stored. */
   plannedCommandBytes: 128 * 1024 * 1024,
   /** A condition, or what stands between `${{` and `}}`, in characters. */

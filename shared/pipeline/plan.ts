@@ -80,6 +80,10 @@ export function planRun(request: PlanRequest): RunPlan {
     }
     const platform = platformOf(task, tools.fingerprints.get(task) ?? {});
     const command = commandBlob(task);
+    if (command.data.length > limits.commandBytes) {
+      const message = `the script and variables of ${taskId(task)} are larger than ${limits.commandBytes} bytes together`;
+      return failed([problemAt(pipeline, task.position, message, "put them into files of the source")]);
+    }
     commandBytes += command.data.length;
     if (commandBytes > limits.plannedCommandBytes) {
       const message = `the scripts and variables of this run are larger than ${limits.plannedCommandBytes} bytes together`;

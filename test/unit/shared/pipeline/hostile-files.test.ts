@@ -94,7 +94,7 @@ describe("a file whose tasks would be written out to more than may be", () => {
     [
       "a long text in every combination of a matrix",
       oneStage(
-        `      t: { run: e, matrix: { a: ${list(1_000)}, b: ${list(20)} }, env: { A: "\${{ matrix.a }}${"x".repeat(300_000)}" } }\n`,
+        `      t: { run: e, matrix: { a: ${list(1_000)}, b: ${list(20)} }, env: { A: "\${{ matrix.a }}${"x".repeat(120_000)}" } }\n`,
       ),
       `more than ${limits.pipelineExpandedChars} characters`,
     ],
@@ -142,11 +142,25 @@ describe("a file whose tasks would be written out to more than may be", () => {
 
   it("is refused when it is planned, where the defaults are what is long", () => {
     const pipeline = parsed(
-      `name: x\ndefaults: { env: { A: "${"x".repeat(300_000)}" } }\nstages: { s: { tasks: { a: { run: e, shards: 5000 } } } }\n`,
+      `name: x\ndefaults: { env: { A: "${"x".repeat(120_000)}" } }\nstages: { s: { tasks: { a: { run: e, shards: 5000 } } } }\n`,
     );
     const { tasks, blobs, problems } = planRun({ pipeline, source: [], offers: [], stages: [], tasks: [] });
     expect([tasks, blobs]).toEqual([[], []]);
     expect(problems.map(formatProblem)).toEqual([expect.stringContaining("scripts and variables")]);
+  });
+
+  it("is refused where a process could not be given what it says", () => {
+    const long = "x".repeat(limits.processTextBytes + 1);
+    const task = `      t: { run: "${long}", env: { A: "${long}" } }\n`;
+    const all = messagesIn(oneStage(task)).join("\n");
+    expect(all).toMatch(/:5:17: "run" has more than 128000 bytes.*\n {2}hint: put it into a file/);
+    expect(all).toMatch(/"A" has more than 128000 bytes/);
+    const many = `A: &a "${long.slice(1)}",${times(8, (index) => `A${index}: *a,`)}`;
+    const pipeline = parsed(oneStage(`      t: { run: e, env: { ${many} } }\n`));
+    const { problems } = planRun({ pipeline, source: [], offers: [], stages: [], tasks: [] });
+    expect(problems.map(formatProblem)).toEqual([
+      expect.stringMatching(/:5:7: the script and variables of s\/t are larger/),
+    ]);
   });
 
   it("excludes many combinations from a large matrix without comparing each with each", () => {
