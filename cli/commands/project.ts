@@ -154,8 +154,9 @@ function changed(before: Project, options: SettingOptions): MessageInitShape<typ
   const quotas = before.quotas ?? create(ProjectQuotasSchema);
   const retention = before.retention ?? create(ProjectRetentionSchema);
   const ageOf = (ageMs: number | "" | undefined) => (typeof ageMs === "number" ? durationFromMs(ageMs) : ageMs);
-  choose(quotas, "runningTasks", options.quotaRunningTasks);
-  choose(quotas, "unfinishedRuns", options.quotaUnfinishedRuns);
+  const countOf = (count: number | "" | undefined) => (count === "" ? 0 : count);
+  choose(quotas, "runningTasks", countOf(options.quotaRunningTasks));
+  choose(quotas, "unfinishedRuns", countOf(options.quotaUnfinishedRuns));
   choose(quotas, "priorityMax", options.quotaPriorityMax);
   choose(retention, "runsMax", options.retentionRuns);
   choose(retention, "runAge", ageOf(options.retentionRunAge));
