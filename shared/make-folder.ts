@@ -1,4 +1,4 @@
-import { existsSync, mkdirSync } from "node:fs";
+import { existsSync, mkdirSync, statSync } from "node:fs";
 import { dirname, resolve } from "node:path";
 import { from, isDiskFull, MillraceError } from "./errors.ts";
 
@@ -11,6 +11,9 @@ export function makeFolder(folder: string): void {
   const missing: string[] = [];
   let path = resolve(folder);
   for (; !existsSync(path); path = dirname(path)) missing.push(path);
+  if (!statSync(path).isDirectory()) {
+    throw new MillraceError("invalid_argument", `${path} is a file: name a folder`);
+  }
   for (const each of missing.reverse()) {
     try {
       mkdirSync(each, { mode: 0o700 });
@@ -18,7 +21,7 @@ export function makeFolder(folder: string): void {
       const failure = from(error, `making the folder ${each}`);
       if (failure.code === "already_exists") continue; // somebody else just did
       if (isDiskFull(error)) throw failure;
-      const message = `${folder} cannot be made: ${failure.message}; name another folder with --data`;
+      const message = `${folder} cannot be made: ${failure.message}; name another folder`;
       throw new MillraceError("invalid_argument", message, { cause: error });
     }
   }

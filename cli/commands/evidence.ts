@@ -74,7 +74,9 @@ async function add(
     throw from(error, `opening ${file}`);
   });
   try {
-    const { size } = await handle.stat();
+    const stat = await handle.stat();
+    const { size } = stat;
+    if (!stat.isFile()) throw new MillraceError("invalid_argument", `${file} is no file: give each file by itself`);
     if (size > limits.evidenceBytes) {
       const most = formatBytes(limits.evidenceBytes);
       throw new MillraceError("invalid_argument", `${file} has ${formatBytes(size)}; evidence has at most ${most}`);

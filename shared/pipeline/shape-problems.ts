@@ -94,7 +94,12 @@ function wrongType(path: YamlPath, expected: string, input: unknown): PathProble
   }
   if (input === "") return { path, part: "value", message: `${title(path)} is empty`, hint: `give it ${wanted}` };
   const given = typeof input === "string" ? "text" : Array.isArray(input) ? "a list" : "a mapping";
-  const hint = wanted === "a list" && typeof input === "string" ? `write [${input}]` : undefined;
+  const hint =
+    path.length === 0
+      ? "`millrace init` writes a starter"
+      : wanted === "a list" && typeof input === "string"
+        ? `write [${input}]`
+        : undefined;
   return { path, part: "value", message: `${title(path)} must be ${wanted}, not ${given}`, hint };
 }
 
