@@ -1,5 +1,5 @@
 import { createWriteStream } from "node:fs";
-import { mkdir, open } from "node:fs/promises";
+import { open } from "node:fs/promises";
 import { basename, join } from "node:path";
 import { Readable } from "node:stream";
 import { pipeline } from "node:stream/promises";
@@ -11,6 +11,7 @@ import { digestFromMessage } from "../../shared/digest.ts";
 import { from, MillraceError } from "../../shared/errors.ts";
 import { formatBytes } from "../../shared/format-bytes.ts";
 import { limits } from "../../shared/limits.ts";
+import { makeFolder } from "../../shared/make-folder.ts";
 import { type Connection, withConnection } from "../connection.ts";
 import { type ConnectionOptions, withConnectionOptions } from "../connection-options.ts";
 import { fetchRun } from "../fetch-run.ts";
@@ -105,7 +106,7 @@ async function* messagesOf(
 /** Names were checked when they came in; what is a path by now is not written anywhere. */
 async function fetchAll({ transport }: Connection, found: readonly GateEvidence[], dir: string): Promise<void> {
   const cas = grpcCas({ transport });
-  await mkdir(dir, { recursive: true });
+  makeFolder(dir, 0o777);
   for (const { name, digest } of found) {
     const file = join(dir, basename(name));
     const content = Readable.from(cas.read(digestFromMessage(digest, `the digest of ${name}`)));
