@@ -11,6 +11,7 @@ import { tlsMismatch } from "../shared/tls/tls-mismatch.ts";
 import { cacheFolder } from "./cache-folder.ts";
 import type { ConnectionOptions } from "./connection-options.ts";
 import { resolveCredentials } from "./credentials.ts";
+import { unreachable } from "./unreachable.ts";
 
 /** A coordinator, as the command line uses it. */
 export interface Connection {
@@ -32,7 +33,10 @@ export async function withConnection<T>(
   const keptFile = join(cacheFolder(process.env), "farms", `${fingerprint}.pem`);
   const trust = await obtainTrust({ address, fingerprint, tlsCa, keptFile });
   const plain = grpcTransport({ address, token: secret, trust });
-  const transport = explainedTransport(plain, () => tlsMismatch(address, trust));
+  const transport = explainedTransport(
+    plain,
+    async (error) => (await tlsMismatch(address, trust)) ?? unreachable(address, error),
+  );
   try {
     return await use({
       address,

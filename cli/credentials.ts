@@ -3,6 +3,7 @@ import { homedir } from "node:os";
 import { join } from "node:path";
 import { from, MillraceError } from "../shared/errors.ts";
 import { limits } from "../shared/limits.ts";
+import { splitAddress } from "../shared/network-address.ts";
 
 /** Where the coordinator is, and the right to use it. */
 export interface Credentials {
@@ -35,6 +36,7 @@ export interface CredentialSources {
  */
 export function resolveCredentials(sources: CredentialSources): Credentials {
   const address = sources.address ?? nonEmpty(sources.env.MILLRACE_ADDRESS);
+  if (address !== undefined) requireAddress(address);
   const token = sources.token ?? nonEmpty(sources.env.MILLRACE_TOKEN);
   const tlsCa = sources.tlsCa ?? nonEmpty(sources.env.MILLRACE_TLS_CA);
   if (address !== undefined && token !== undefined) return { address, token, ...(tlsCa && { tlsCa }) };
@@ -59,6 +61,18 @@ export function resolveCredentials(sources: CredentialSources): Credentials {
   }
   const chosenCa = tlsCa ?? stored?.tlsCa;
   return { address: chosen, token: chosenToken, ...(chosenCa && { tlsCa: chosenCa }) };
+}
+
+function requireAddress(address: string): void {
+  try {
+    splitAddress(address);
+  } catch (error) {
+    const failure = from(error, "--address or MILLRACE_ADDRESS");
+    throw new MillraceError(
+      failure.code,
+      `${failure.message}: give the coordinator's gRPC address, such as 127.0.0.1:7070`,
+    );
+  }
 }
 
 /** In the order in which they are read. */

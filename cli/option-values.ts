@@ -33,6 +33,16 @@ export function fileText(path: string): string {
   }
 }
 
+/** Of an option that may be repeated: all values, in order. */
+export function repeated(text: string, before: readonly string[] = []): readonly string[] {
+  return [...before, text];
+}
+
+/** An option whose empty text takes a setting away; it stays one, for commander makes one of null. */
+export function orEmpty<T>(read: (text: string) => T): (text: string) => T | "" {
+  return (text) => (text === "" ? "" : read(text));
+}
+
 /** In milliseconds; at least a second. */
 export function duration(text: string): number {
   const reading = readDuration(text);

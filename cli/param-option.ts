@@ -10,6 +10,5 @@ export function withParamOption(command: Command): Command {
     "--param <name=value>",
     "a value for a parameter of the pipeline; may be repeated",
     namedValues,
-    {},
   );
 }

@@ -34,7 +34,7 @@ async function composeProgram(entries: readonly CommandEntry[], args: readonly s
     .exitOverride()
     .addHelpText(
       "after",
-      "\nExample:\n  $ millrace up              # in one shell\n  $ millrace run examples/shop   # in another",
+      "\nExamples:\n  $ millrace up                  # in one shell\n  $ millrace run examples/shop   # in another",
     );
   const called = args.find((arg) => !arg.startsWith("-"));
   for (const entry of entries) {
@@ -50,7 +50,7 @@ async function composeProgram(entries: readonly CommandEntry[], args: readonly s
 }
 
 function inheritSettings(command: Command, parent: Command): void {
-  command.copyInheritedSettings(parent).helpOption("-h, --help", "show this help");
+  command.copyInheritedSettings(parent).helpOption("-h, --help", "show this help").helpCommand(false);
   for (const child of command.commands) inheritSettings(child, command);
 }
 

@@ -10,7 +10,11 @@ import { limits } from "../shared/limits.ts";
 export function readPipeline(dir: string, path: string): string {
   const file = join(dir, path);
   try {
-    const { size } = statSync(file);
+    const stat = statSync(file);
+    const { size } = stat;
+    if (stat.isDirectory()) {
+      throw new MillraceError("invalid_argument", `${file} is a folder: name the pipeline file in it`);
+    }
     if (size > limits.pipelineFileBytes) {
       throw new MillraceError(
         "invalid_argument",
@@ -19,8 +23,8 @@ export function readPipeline(dir: string, path: string): string {
     }
     return readFileSync(file, "utf8");
   } catch (error) {
-    const failure = from(error);
-    if (failure.code !== "not_found") throw from(error, `reading ${file}`);
+    if (error instanceof MillraceError) throw error;
+    if (from(error).code !== "not_found") throw from(error, `reading ${file}`);
     throw new MillraceError(
       "not_found",
       `there is no ${file}. Write a starter with \`millrace init\`, or name the file.`,

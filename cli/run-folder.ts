@@ -24,7 +24,7 @@ import { submitSource } from "./submit-source.ts";
 /** Of `millrace run`, as commander gives them. */
 export interface RunOptions extends ConnectionOptions {
   readonly pipeline: string;
-  readonly stage: readonly string[];
+  readonly stage?: readonly string[];
   readonly task: readonly string[];
   /** A commit of this repository; true: of the project's. */
   readonly git?: string | true;
@@ -32,7 +32,7 @@ export interface RunOptions extends ConnectionOptions {
   /** A tar. */
   readonly archive?: string;
   readonly project?: string;
-  readonly param: GivenParams;
+  readonly param?: GivenParams;
   readonly local?: boolean;
   readonly shellOnFailure?: boolean;
   readonly detach?: boolean;
@@ -152,8 +152,8 @@ async function submit(
       run: {
         pipelinePath: options.pipeline,
         idempotencyKey: randomUUID(),
-        stages: [...options.stage],
-        tasks: [...options.task],
+        stages: [...(options.stage ?? [])],
+        tasks: [...(options.task ?? [])],
         project: options.project ?? "",
         params: { ...options.param },
       },

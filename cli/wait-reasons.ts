@@ -2,8 +2,7 @@ import { TaskStatus, WaitCause } from "../proto/gen/millrace/v1/event_pb.ts";
 import type { Pool } from "../proto/gen/millrace/v1/pool_pb.ts";
 import type { QueuePlace, Run, Task } from "../proto/gen/millrace/v1/run_pb.ts";
 import { describePool } from "./output/describe-pool.ts";
-import { taskStatusLabel, timeOf, waitCauseCode } from "./output/labels.ts";
-import { isoTime } from "./output/run-json.ts";
+import { isoTime, taskStatusLabel, timeOf, waitCauseCode } from "./output/labels.ts";
 import { waitAdvice } from "./wait-advice.ts";
 
 /** Why one task waits, as `why --json` prints it. Field names are a promise to scripts. */

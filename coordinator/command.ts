@@ -12,13 +12,13 @@ export function coordinatorCommand(): Command {
   const command = new Command("coordinator")
     .description("Start a coordinator against a NATS server that runs already. `millrace up` starts both.")
     .option("--data <dir>", "folder for everything that must outlast a restart")
-    .option("--host <address>", "address to listen on (default 127.0.0.1)")
-    .option("--grpc-port <port>", "port for gRPC (default 7070; 0 takes any free one)")
-    .option("--http-port <port>", "port for HTTP (default 7080; 0 takes any free one)")
+    .option("--host <address>", "address to listen on (default: 127.0.0.1)")
+    .option("--grpc-port <port>", "port for gRPC (default: 7070; 0 takes any free one)")
+    .option("--http-port <port>", "port for HTTP (default: 7080; 0 takes any free one)")
     .option("--advertise <host>", "name or address that others are told to connect to (default: --host)")
     .option(
       "--tls-cert <file>",
-      "certificate of your own with its chain, PEM (default beyond loopback: the farm's own CA)",
+      "certificate of your own with its chain, PEM (default: beyond loopback one of the farm's own CA)",
     )
     .option("--tls-key <file>", "key of that certificate, PEM")
     .option("--tls-dir <dir>", "folder of the farm's own CA (default: tls in --data)")
@@ -34,8 +34,8 @@ export function coordinatorCommand(): Command {
       "--dist <dir>",
       "folder with the programs that agents are installed from (default: what `npm run package` made)",
     )
-    .option("--lease <s>", "seconds after which a silent agent is lost (default 10; from 1 to 600)")
-    .option("--shell-idle <time>", "how long a shell stays open in which nothing happens (default 30m)")
+    .option("--lease <s>", "seconds after which a silent agent is lost (default: 10; from 1 to 600)")
+    .option("--shell-idle <time>", "how long a shell stays open in which nothing happens (default: 30m)")
     .option("--secret-key-file <file>", "the key under which secrets are stored (default: secret.key in --data)")
     .option("--forget-secrets", "remove all secrets first: for a farm whose key is lost")
     .option("--json", "print one JSON line when ready");

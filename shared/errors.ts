@@ -68,6 +68,8 @@ const connectCodes = new Map([...connectNames].map(([code, name]) => [name, code
 const systemCodes = new Map<string, ErrorCode>([
   ["ENOENT", "not_found"],
   ["EEXIST", "already_exists"],
+  ["EISDIR", "invalid_argument"],
+  ["ENOTDIR", "invalid_argument"],
   ["EACCES", "permission_denied"],
   ["EPERM", "permission_denied"],
   ["ENOSPC", "resource_exhausted"],

@@ -8,9 +8,9 @@ export function hostPort(host: string, port: number): string {
 
 /** Host, without the brackets of IPv6, and port of `host:port`. Throws `invalid_argument` when it is neither. */
 export function splitAddress(address: string): { readonly host: string; readonly port: number } {
-  const [, bracketed, plain, port] = /^(?:\[(.+)\]|(.+)):(\d+)$/.exec(address) ?? [];
+  const [, bracketed, plain, port] = /^(?:\[([^\s/]+)\]|([^\s/]+)):(\d{1,5})$/.exec(address) ?? [];
   const host = bracketed ?? plain;
-  if (host !== undefined && port !== undefined) return { host, port: Number(port) };
+  if (host !== undefined && Number(port) <= 65_535) return { host, port: Number(port) };
   throw new MillraceError("invalid_argument", `"${address}" is not host:port`);
 }
 

@@ -119,12 +119,11 @@ async function restoreInto(restore: Restore, folder: string, { data, json }: Res
       onProgress: progress.show,
     });
     const { bytes, lost } = summary;
-    const [files, createdMs] = [summary.files.length, summary.createdMs];
+    const files = summary.files.length;
+    const createTime = new Date(summary.createdMs).toISOString();
     await progress.close();
-    if (json) return await console.writeJson({ data: resolve(data), files, bytes, createdMs, lost });
-    await console.write(
-      `${resolve(data)}: ${counted(files, "file")}, ${formatBytes(bytes)}, as of ${new Date(createdMs).toISOString()}\n`,
-    );
+    if (json) return await console.writeJson({ data: resolve(data), files, bytes, createTime, lost });
+    await console.write(`${resolve(data)}: ${counted(files, "file")}, ${formatBytes(bytes)}, as of ${createTime}\n`);
     noteLost(console, lost);
   } finally {
     await progress.close();

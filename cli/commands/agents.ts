@@ -5,7 +5,7 @@ import { withConnection } from "../connection.ts";
 import { type ConnectionOptions, withConnectionOptions } from "../connection-options.ts";
 import { type Colors, processConsole } from "../output/console.ts";
 import { formatAgo } from "../output/format.ts";
-import { agentStateLabel, paintStatus, timeOf } from "../output/labels.ts";
+import { agentStateLabel, isoTime, paintStatus } from "../output/labels.ts";
 import { table } from "../output/table.ts";
 
 interface AgentsOptions extends ConnectionOptions {
@@ -23,7 +23,7 @@ export function agentsCommand(): Command {
       "List the agents of the farm, also those that were lost or never joined; or drain, resume and remove one.",
     )
     .option("--json", "print one JSON object")
-    .addHelpText("after", "\nExample:\n  $ millrace agents\n  $ millrace agents drain agent-2")
+    .addHelpText("after", "\nExamples:\n  $ millrace agents\n  $ millrace agents drain agent-2")
     .action(listAgents);
   const steer = (name: string, description: string) =>
     withConnectionOptions(command.command(name))
@@ -31,14 +31,15 @@ export function agentsCommand(): Command {
       .argument("<id>", "the agent")
       .option("--json", "print one JSON object");
   // An option that the list has, too, is taken by the list: hence with globals.
-  steer("drain", "Let it finish what it has and give it nothing new, also after restarts, until it is resumed.").action(
-    (id: string, _options: unknown, self: Command) => drainAgent(id, true, self.optsWithGlobals()),
-  );
-  steer("resume", "Give it work again.").action((id: string, _options: unknown, self: Command) =>
-    drainAgent(id, false, self.optsWithGlobals()),
-  );
+  steer("drain", "Let it finish what it has and give it nothing new, also after restarts, until it is resumed.")
+    .addHelpText("after", "\nExample:\n  $ millrace agents drain agent-2")
+    .action((id: string, _options: unknown, self: Command) => drainAgent(id, true, self.optsWithGlobals()));
+  steer("resume", "Give it work again.")
+    .addHelpText("after", "\nExample:\n  $ millrace agents resume agent-2")
+    .action((id: string, _options: unknown, self: Command) => drainAgent(id, false, self.optsWithGlobals()));
   steer("remove", "Forget an agent and refuse its keys; to come back it needs a new token.")
     .option("--force", "also when it holds work, which is then placed anew")
+    .addHelpText("after", "\nExample:\n  $ millrace agents remove agent-2")
     .action((id: string, _options: unknown, self: Command) => removeAgent(id, self.optsWithGlobals()));
   return command;
 }
@@ -86,14 +87,15 @@ async function listAgents(options: AgentsOptions): Promise<void> {
     executions: agent.executions,
     disk: diskOf(agent.disk),
     failedUpgrade: failedUpgradeOf(agent.info?.failedUpgrade),
-    lastHeartbeatMs: timeOf(agent.lastHeartbeatTime),
+    lastHeartbeatTime: isoTime(agent.lastHeartbeatTime),
     pool: agent.info?.labels.pool ?? "",
-    enrolledMs: timeOf(agent.enrolTime),
+    enrolTime: isoTime(agent.enrolTime),
     ephemeral: agent.ephemeral || agent.info?.ephemeral === true,
   }));
   if (options.json) return console.writeJson({ agents: known });
   if (known.length === 0) return console.note("no agents have joined yet: `millrace agent` starts one");
   const nowMs = Date.now();
+  const ago = (time: string | undefined) => (time === undefined ? "" : formatAgo(Date.parse(time), nowMs));
   const rows = known.map((agent) => [
     agent.id,
     paintStatus(console.colors, agent.state),
@@ -109,8 +111,8 @@ async function listAgents(options: AgentsOptions): Promise<void> {
       .sort()
       .join(" "),
     describeDisk(console.colors, agent.disk),
-    agent.enrolledMs === undefined ? "" : formatAgo(agent.enrolledMs, nowMs),
-    agent.lastHeartbeatMs === undefined ? "" : formatAgo(agent.lastHeartbeatMs, nowMs),
+    ago(agent.enrolTime),
+    ago(agent.lastHeartbeatTime),
   ]);
   for (const { id, version, failedUpgrade } of known) {
     if (failedUpgrade === undefined) continue;
@@ -123,7 +125,7 @@ async function listAgents(options: AgentsOptions): Promise<void> {
 function failedUpgradeOf(failed: FailedUpgrade | undefined) {
   if (failed === undefined) return undefined;
   const { version, sha256, reason, time } = failed;
-  return { version, sha256, reason, timeMs: timeOf(time) };
+  return { version, sha256, reason, time: isoTime(time) };
 }
 
 function diskOf(disk: DiskSpace | undefined) {

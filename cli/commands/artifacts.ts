@@ -1,5 +1,5 @@
 import { createWriteStream } from "node:fs";
-import { chmod, mkdir } from "node:fs/promises";
+import { chmod } from "node:fs/promises";
 import { basename, join } from "node:path";
 import { Readable } from "node:stream";
 import { pipeline } from "node:stream/promises";
@@ -10,6 +10,7 @@ import { grpcCas } from "../../shared/cas/grpc-cas.ts";
 import { digestFromMessage } from "../../shared/digest.ts";
 import { from, MillraceError } from "../../shared/errors.ts";
 import { formatBytes } from "../../shared/format-bytes.ts";
+import { makeFolder } from "../../shared/make-folder.ts";
 import { layOutTree } from "../../shared/merkle/lay-out.ts";
 import { withConnection } from "../connection.ts";
 import { type ConnectionOptions, withConnectionOptions } from "../connection-options.ts";
@@ -71,7 +72,7 @@ async function fetchArtifact(cas: Cas, artifact: Artifact, dir: string): Promise
   const { case: kind, value } = artifact.content;
   const digest = digestFromMessage(value, `the digest of artifact ${artifact.name}`);
   try {
-    await mkdir(dir, { recursive: true });
+    makeFolder(dir, 0o777);
     if (kind === "directory") {
       await layOutTree(cas, digest, dir);
       return;

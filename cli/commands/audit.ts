@@ -7,7 +7,7 @@ import { type ConnectionOptions, withConnectionOptions } from "../connection-opt
 import { exitStatus } from "../exit-status.ts";
 import { numberFromOne, since } from "../option-values.ts";
 import { processConsole } from "../output/console.ts";
-import { isoTime } from "../output/run-json.ts";
+import { isoTime } from "../output/labels.ts";
 import { safeText } from "../output/safe-text.ts";
 import { table } from "../output/table.ts";
 
@@ -35,7 +35,7 @@ export function auditCommand(): Command {
     .option("--project <name>", "only of this project")
     .option("-n, --limit <count>", "how many at most", numberFromOne, 100)
     .option("--json", "print one JSON object a line")
-    .addHelpText("after", "\nExample:\n  $ millrace audit --since 24h --project shop\n  $ millrace audit verify")
+    .addHelpText("after", "\nExamples:\n  $ millrace audit --since 24h --project shop\n  $ millrace audit verify")
     .action(listRecords);
   withConnectionOptions(command.command("verify"))
     .description("Read all records again, and say whether any was changed, removed or moved since it was written.")
@@ -45,7 +45,7 @@ export function auditCommand(): Command {
       parseLink,
     )
     .option("--json", "print one JSON object")
-    .addHelpText("after", "\nExample:\n  $ millrace audit verify   # note what it prints outside the farm\n")
+    .addHelpText("after", "\nExample:\n  $ millrace audit verify   # note what it prints outside the farm")
     // An option that the list has, too, is taken by the list: hence with globals.
     .action((_options: unknown, self: Command) => verify(self.optsWithGlobals()));
   return command;

@@ -38,7 +38,7 @@ export function approveCommand(): Command {
     .option("--withdraw", "take your approval back")
     .addHelpText(
       "after",
-      '\nExample:\n  $ millrace show 12\n  $ millrace approve 12 explore --comment "refunds work"\n' +
+      '\nExamples:\n  $ millrace show 12\n  $ millrace approve 12 explore --comment "refunds work"\n' +
         "  $ millrace approve 12 explore --check-all --field ticket=T-17",
     );
 }

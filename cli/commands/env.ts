@@ -9,8 +9,7 @@ import { withConnection } from "../connection.ts";
 import { type ConnectionOptions, withConnectionOptions } from "../connection-options.ts";
 import { type Console, processConsole } from "../output/console.ts";
 import { formatAgo } from "../output/format.ts";
-import { paintStatus, timeOf } from "../output/labels.ts";
-import { isoTime } from "../output/run-json.ts";
+import { isoTime, paintStatus, timeOf } from "../output/labels.ts";
 import { table } from "../output/table.ts";
 
 interface EnvOptions extends ConnectionOptions {

@@ -1,5 +1,5 @@
 import { createWriteStream } from "node:fs";
-import { mkdir, open } from "node:fs/promises";
+import { open } from "node:fs/promises";
 import { basename, join } from "node:path";
 import { Readable } from "node:stream";
 import { pipeline } from "node:stream/promises";
@@ -11,6 +11,7 @@ import { digestFromMessage } from "../../shared/digest.ts";
 import { from, MillraceError } from "../../shared/errors.ts";
 import { formatBytes } from "../../shared/format-bytes.ts";
 import { limits } from "../../shared/limits.ts";
+import { makeFolder } from "../../shared/make-folder.ts";
 import { type Connection, withConnection } from "../connection.ts";
 import { type ConnectionOptions, withConnectionOptions } from "../connection-options.ts";
 import { fetchRun } from "../fetch-run.ts";
@@ -36,7 +37,7 @@ export function evidenceCommand(): Command {
     .option("--json", "print one JSON object")
     .addHelpText(
       "after",
-      "\nExample:\n  $ millrace evidence 12 explore checkout.png notes.md\n  $ millrace evidence 12 explore --output seen",
+      "\nExamples:\n  $ millrace evidence 12 explore checkout.png notes.md\n  $ millrace evidence 12 explore --output seen",
     )
     .action(evidence);
 }
@@ -74,7 +75,9 @@ async function add(
     throw from(error, `opening ${file}`);
   });
   try {
-    const { size } = await handle.stat();
+    const stat = await handle.stat();
+    const { size } = stat;
+    if (!stat.isFile()) throw new MillraceError("invalid_argument", `${file} is no file: give each file by itself`);
     if (size > limits.evidenceBytes) {
       const most = formatBytes(limits.evidenceBytes);
       throw new MillraceError("invalid_argument", `${file} has ${formatBytes(size)}; evidence has at most ${most}`);
@@ -103,7 +106,7 @@ async function* messagesOf(
 /** Names were checked when they came in; what is a path by now is not written anywhere. */
 async function fetchAll({ transport }: Connection, found: readonly GateEvidence[], dir: string): Promise<void> {
   const cas = grpcCas({ transport });
-  await mkdir(dir, { recursive: true });
+  makeFolder(dir, 0o777);
   for (const { name, digest } of found) {
     const file = join(dir, basename(name));
     const content = Readable.from(cas.read(digestFromMessage(digest, `the digest of ${name}`)));

@@ -32,7 +32,7 @@ export function flowCommand(): Command {
       limits.flowRuns,
     )
     .option("--json", "print one JSON object")
-    .addHelpText("after", "\nExample:\n  $ millrace flow --run 12\n  $ millrace flow --pipeline shop")
+    .addHelpText("after", "\nExamples:\n  $ millrace flow --run 12\n  $ millrace flow --pipeline shop")
     .action(showFlow);
 }
 

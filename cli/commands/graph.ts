@@ -9,7 +9,7 @@ import { processConsole } from "../output/console.ts";
 import { type GivenParams, withParamOption } from "../param-option.ts";
 
 interface GraphOptions {
-  readonly param: GivenParams;
+  readonly param?: GivenParams;
   readonly json?: boolean;
   readonly dot?: boolean;
 }
@@ -25,7 +25,7 @@ export function graphCommand(): Command {
     )
     .option("--json", "print nodes and edges as one JSON object")
     .option("--dot", "print a Graphviz digraph")
-    .addHelpText("after", "\nExample:\n  $ millrace graph\n  $ millrace graph --dot | dot -Tsvg > pipeline.svg")
+    .addHelpText("after", "\nExamples:\n  $ millrace graph\n  $ millrace graph --dot | dot -Tsvg > pipeline.svg")
     .action(graph);
 }
 

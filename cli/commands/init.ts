@@ -27,7 +27,7 @@ export function initCommand(): Command {
     .option("--json", "print one JSON object")
     .addHelpText(
       "after",
-      "\nExample:\n  $ millrace init && millrace run\n  $ millrace init --from .github/workflows/ci.yml && millrace validate",
+      "\nExamples:\n  $ millrace init && millrace run\n  $ millrace init --from .github/workflows/ci.yml && millrace validate",
     )
     .action(init);
 }

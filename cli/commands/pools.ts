@@ -41,7 +41,7 @@ export function poolsCommand(): Command {
     .option("--json", "print one JSON object")
     .addHelpText(
       "after",
-      "\nExample:\n  $ millrace pools\n  $ millrace pools set linux --provider local-process --max 8\n  $ millrace pools scale linux --min 2 --max 16",
+      "\nExamples:\n  $ millrace pools\n  $ millrace pools set linux --provider local-process --max 8\n  $ millrace pools scale linux --min 2 --max 16",
     )
     .action(listPools);
   withConnectionOptions(command.command("set"))
@@ -49,21 +49,21 @@ export function poolsCommand(): Command {
       "Make a pool, or change what is named of one; the rest stays as it is. Needs a token of an operator or an admin.",
     )
     .argument("<name>", "1 to 48 of a-z, 0-9 and -; tasks ask for it with the label `pool`")
-    .addOption(new Option("--provider <who>", "who starts and ends agents (default static)").choices(providerNames))
+    .addOption(new Option("--provider <who>", "who starts and ends agents (default: static)").choices(providerNames))
     .option("--command <word...>", "of exec: the program on the coordinator's machine, and its first arguments")
-    .option("--min <n>", "agents that are always there (default 0)", wholeNumber)
+    .option("--min <n>", "agents that are always there (default: 0)", wholeNumber)
     .option("--max <n>", "never more agents than these (default: the same as --min)", wholeNumber)
-    .option("--target-wait <time>", "how long work may wait (default 1m)", duration)
-    .option("--idle-timeout <time>", "an agent that was not needed for so long goes (default 5m)", duration)
-    .option("--join-timeout <time>", "an agent that has not joined after so long is replaced (default 5m)", duration)
+    .option("--target-wait <time>", "how long work may wait (default: 1m)", duration)
+    .option("--idle-timeout <time>", "an agent that was not needed for so long goes (default: 5m)", duration)
+    .option("--join-timeout <time>", "an agent that has not joined after so long is replaced (default: 5m)", duration)
     .option("--ephemeral", "each agent runs one task and ends")
     .option("--no-ephemeral", "agents run one task after the other")
-    .option("--slots <n>", "tasks that each agent runs at a time (default 1)", wholeNumber)
+    .option("--slots <n>", "tasks that each agent runs at a time (default: 1)", wholeNumber)
     .option("--label <name=value...>", "labels of its agents, besides pool; they replace those of before", namedValues)
     .option("--json", "print one JSON object")
     .addHelpText(
       "after",
-      "\nExample:\n  $ millrace pools set linux --provider local-process --max 8 --target-wait 30s\n" +
+      "\nExamples:\n  $ millrace pools set linux --provider local-process --max 8 --target-wait 30s\n" +
         "  $ millrace pools set cloud --provider exec --command /opt/millrace/cloud.sh eu-1 --max 50 --ephemeral",
     )
     // An option that the list has, too, is taken by the list: hence with globals.

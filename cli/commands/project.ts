@@ -1,12 +1,17 @@
 import { create, type MessageInitShape } from "@bufbuild/protobuf";
 import { durationFromMs } from "@bufbuild/protobuf/wkt";
 import { Command } from "commander";
-import { type Project, ProjectSchema } from "../../proto/gen/millrace/v1/event_pb.ts";
+import {
+  type Project,
+  ProjectQuotasSchema,
+  ProjectRetentionSchema,
+  ProjectSchema,
+} from "../../proto/gen/millrace/v1/event_pb.ts";
 import { type ProjectRecord, ProjectService } from "../../proto/gen/millrace/v1/project_pb.ts";
 import { MillraceError } from "../../shared/errors.ts";
 import { withConnection } from "../connection.ts";
 import { type ConnectionOptions, withConnectionOptions } from "../connection-options.ts";
-import { duration, fileText, wholeNumber } from "../option-values.ts";
+import { duration, fileText, orEmpty, wholeNumber } from "../option-values.ts";
 import { processConsole } from "../output/console.ts";
 import { describeProject, projectJson, projectTable } from "../output/describe-project.ts";
 
@@ -23,13 +28,13 @@ interface SettingOptions extends ProjectOptions {
   readonly trustFirstHostKey?: boolean;
   readonly webhookSecret?: string;
   readonly cacheZone?: string;
-  readonly quotaRunningTasks?: number;
-  readonly quotaUnfinishedRuns?: number;
-  readonly quotaPriorityMax?: number;
-  readonly retentionRuns?: number;
-  readonly retentionRunAge?: number;
-  readonly retentionLogAge?: number;
-  readonly retentionArtifactAge?: number;
+  readonly quotaRunningTasks?: number | "";
+  readonly quotaUnfinishedRuns?: number | "";
+  readonly quotaPriorityMax?: number | "";
+  readonly retentionRuns?: number | "";
+  readonly retentionRunAge?: number | "";
+  readonly retentionLogAge?: number | "";
+  readonly retentionArtifactAge?: number | "";
 }
 
 /** `millrace project`. */
@@ -54,7 +59,11 @@ export function projectCommand(): Command {
     .action(showProject);
   withSettings(command.command("set"))
     .description("Change what is named of a project; the rest stays as it is. An empty text takes a setting away.")
-    .addHelpText("after", "\nExample:\n  $ millrace project set shop --quota-running-tasks 20 --retention-runs 200")
+    .addHelpText(
+      "after",
+      "\nExamples:\n  $ millrace project set shop --quota-running-tasks 20 --retention-runs 200\n" +
+        '  $ millrace project set shop --retention-runs ""   # as on the whole farm again',
+    )
     .action(setProject);
   withConnectionOptions(command.command("remove"))
     .description("Remove a project without unfinished runs; its runs stay until their time is over.")
@@ -84,13 +93,25 @@ function withSettings(command: Command): Command {
     .option("--no-trust-first-host-key", "believe only keys that are named, here or on the agents' machines")
     .option("--webhook-secret <name>", "the secret that signs its webhooks")
     .option("--cache-zone <name>", "share results only with projects of the same zone (default: the common one)")
-    .option("--quota-running-tasks <n>", "tasks that run at one time; 0 is no bound", wholeNumber)
-    .option("--quota-unfinished-runs <n>", "runs that have not finished; 0 is no bound", wholeNumber)
-    .option("--quota-priority-max <n>", "the greatest priority of its tasks", wholeNumber)
-    .option("--retention-runs <n>", "finished runs that are kept", wholeNumber)
-    .option("--retention-run-age <time>", "for how long they are, such as 90d", duration)
-    .option("--retention-log-age <time>", "for how long their logs are", duration)
-    .option("--retention-artifact-age <time>", "for how long their artifacts are", duration)
+    .option("--quota-running-tasks <n>", "tasks that run at one time; 0 is no bound", orEmpty(wholeNumber))
+    .option("--quota-unfinished-runs <n>", "runs that have not finished; 0 is no bound", orEmpty(wholeNumber))
+    .option("--quota-priority-max <n>", "the greatest priority of its tasks (default: no bound)", orEmpty(wholeNumber))
+    .option("--retention-runs <n>", "finished runs that are kept (default: as on the whole farm)", orEmpty(wholeNumber))
+    .option(
+      "--retention-run-age <time>",
+      "for how long they are, such as 90d (default: as on the whole farm)",
+      orEmpty(duration),
+    )
+    .option(
+      "--retention-log-age <time>",
+      "for how long their logs are (default: as on the whole farm)",
+      orEmpty(duration),
+    )
+    .option(
+      "--retention-artifact-age <time>",
+      "for how long their artifacts are (default: as on the whole farm)",
+      orEmpty(duration),
+    )
     .option("--json", "print one JSON object");
 }
 
@@ -142,9 +163,17 @@ function incomplete(): MillraceError {
 
 function changed(before: Project, options: SettingOptions): MessageInitShape<typeof ProjectSchema> {
   const { $typeName: _, ...settings } = before;
-  const { retentionRuns, retentionRunAge, retentionLogAge, retentionArtifactAge, quotaPriorityMax } = options;
-  const { $typeName: _quotas, ...quotas } = before.quotas ?? {};
-  const { $typeName: _retention, ...retention } = before.retention ?? {};
+  const quotas = before.quotas ?? create(ProjectQuotasSchema);
+  const retention = before.retention ?? create(ProjectRetentionSchema);
+  const ageOf = (ageMs: number | "" | undefined) => (typeof ageMs === "number" ? durationFromMs(ageMs) : ageMs);
+  const countOf = (count: number | "" | undefined) => (count === "" ? 0 : count);
+  choose(quotas, "runningTasks", countOf(options.quotaRunningTasks));
+  choose(quotas, "unfinishedRuns", countOf(options.quotaUnfinishedRuns));
+  choose(quotas, "priorityMax", options.quotaPriorityMax);
+  choose(retention, "runsMax", options.retentionRuns);
+  choose(retention, "runAge", ageOf(options.retentionRunAge));
+  choose(retention, "logAge", ageOf(options.retentionLogAge));
+  choose(retention, "artifactAge", ageOf(options.retentionArtifactAge));
   return {
     ...settings,
     title: options.title ?? before.title,
@@ -155,18 +184,13 @@ function changed(before: Project, options: SettingOptions): MessageInitShape<typ
     trustFirstHostKey: options.trustFirstHostKey ?? before.trustFirstHostKey,
     webhookSecret: options.webhookSecret ?? before.webhookSecret,
     cacheZone: options.cacheZone ?? before.cacheZone,
-    quotas: {
-      ...quotas,
-      runningTasks: options.quotaRunningTasks ?? before.quotas?.runningTasks ?? 0,
-      unfinishedRuns: options.quotaUnfinishedRuns ?? before.quotas?.unfinishedRuns ?? 0,
-      ...(quotaPriorityMax === undefined ? {} : { priorityMax: quotaPriorityMax }),
-    },
-    retention: {
-      ...retention,
-      ...(retentionRuns === undefined ? {} : { runsMax: retentionRuns }),
-      ...(retentionRunAge === undefined ? {} : { runAge: durationFromMs(retentionRunAge) }),
-      ...(retentionLogAge === undefined ? {} : { logAge: durationFromMs(retentionLogAge) }),
-      ...(retentionArtifactAge === undefined ? {} : { artifactAge: durationFromMs(retentionArtifactAge) }),
-    },
+    quotas,
+    retention,
   };
+}
+
+/** What was not given stays, and an empty text takes it away. */
+function choose<T extends object, K extends keyof T>(settings: T, key: K, given: T[K] | "" | undefined): void {
+  if (given === "") Reflect.deleteProperty(settings, key);
+  else if (given !== undefined) settings[key] = given;
 }

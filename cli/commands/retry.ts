@@ -3,15 +3,16 @@ import { AgentService } from "../../proto/gen/millrace/v1/agent_pb.ts";
 import { MillraceError } from "../../shared/errors.ts";
 import { type Connection, withConnection } from "../connection.ts";
 import { type ConnectionOptions, withConnectionOptions } from "../connection-options.ts";
+import { repeated } from "../option-values.ts";
 import { processConsole } from "../output/console.ts";
 import { counted } from "../output/format.ts";
 import { parseRunName } from "../run-name.ts";
 
 interface RetryOptions extends ConnectionOptions {
   readonly failed?: boolean;
-  readonly from: readonly string[];
+  readonly from?: readonly string[];
   readonly otherAgent?: boolean;
-  readonly avoid: readonly string[];
+  readonly avoid?: readonly string[];
   /** Commander turns `--no-cache` into `cache: false`. */
   readonly cache: boolean;
   readonly json?: boolean;
@@ -21,7 +22,7 @@ interface RetryOptions extends ConnectionOptions {
 export function retryCommand(): Command {
   return withConnectionOptions(new Command("retry"))
     .description(
-      "Execute tasks of a run once more, and all that need them; what succeeded before stays. At any time, also while the\n" +
+      "Execute tasks of a run once more, and all that need them; what succeeded before stays. At any time, also while the " +
         "run goes on and when it has finished: then it goes on under its name.",
     )
     .argument("<run>", "the run, as 12 or run_12")
@@ -29,16 +30,15 @@ export function retryCommand(): Command {
     .option(
       "--from <task>",
       "this task (stage/task or task; all its variants), whatever it came to; may be repeated",
-      collect,
-      [],
+      repeated,
     )
     .option("--other-agent", "not on the agent that had it last")
-    .option("--avoid <agent>", "not on this agent; may be repeated", collect, [])
+    .option("--avoid <agent>", "not on this agent; may be repeated", repeated)
     .option("--no-cache", "also if the cache has a result")
     .option("--json", "print one JSON object")
     .addHelpText(
       "after",
-      "\nExample:\n  $ millrace retry 12 --other-agent\n  $ millrace retry 12 --from build/compile --no-cache",
+      "\nExamples:\n  $ millrace retry 12 --other-agent\n  $ millrace retry 12 --from build/compile --no-cache",
     )
     .action(retryRun);
 }
@@ -46,13 +46,14 @@ export function retryCommand(): Command {
 async function retryRun(name: string, options: RetryOptions): Promise<void> {
   const console = processConsole();
   const run = parseRunName(name);
-  if (options.failed === true && options.from.length > 0) {
+  const { from = [], avoid = [] } = options;
+  if (options.failed === true && from.length > 0) {
     throw new MillraceError("invalid_argument", "--failed and --from say two things: give one of them");
   }
   const { tasks } = await withConnection(options, async (connection) => {
-    await requireAgents(connection, options.avoid);
+    await requireAgents(connection, avoid);
     return await connection.runs.retryRun({
-      ...{ run, tasks: [...options.from], avoidAgents: [...options.avoid] },
+      ...{ run, tasks: [...from], avoidAgents: [...avoid] },
       ...{ avoidLastAgent: options.otherAgent === true, bypassCache: !options.cache },
     });
   });
@@ -68,8 +69,4 @@ async function requireAgents({ client }: Connection, avoid: readonly string[]): 
   const unknown = avoid.find((id) => !ids.includes(id));
   if (unknown === undefined) return;
   throw new MillraceError("not_found", `--avoid: there is no agent "${unknown}"; there are: ${ids.join(", ")}`);
-}
-
-function collect(value: string, values: readonly string[]): readonly string[] {
-  return [...values, value];
 }

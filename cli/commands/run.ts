@@ -10,6 +10,7 @@ import { checkPipeline } from "../check-pipeline.ts";
 import { withConnectionOptions } from "../connection-options.ts";
 import { exitStatus } from "../exit-status.ts";
 import { knownPipelines } from "../known-pipelines.ts";
+import { repeated } from "../option-values.ts";
 import { processConsole } from "../output/console.ts";
 import { withParamOption } from "../param-option.ts";
 import type { RunOptions } from "../run-folder.ts";
@@ -31,8 +32,8 @@ export function runCommand(): Command {
     .option("--git [url]", "a commit of this repository instead, or of the project's; an agent fetches it")
     .option("--ref <ref>", "with --git: a branch, a tag or a commit (default: the repository's own branch)")
     .option("--archive <file>", "what is in this tar instead (also .tar.gz and .tar.zst; - reads standard input)")
-    .option("--stage <name>", "only this stage and what it needs; may be repeated", collect, [])
-    .option("--task <name>", "only this task (stage/task or task) and what it needs; may be repeated", collect, [])
+    .option("--stage <name>", "only this stage and what it needs; may be repeated", repeated)
+    .option("--task <name>", "only this task (stage/task or task) and what it needs; may be repeated", repeated)
     .option("--project <name>", "the project that the run belongs to (default: default)")
     .addOption(
       new Option("--local", "on a farm of one agent that is started for this run and stopped after it").conflicts([
@@ -72,7 +73,7 @@ async function run(dirText: string, options: RunOptions, command: Command): Prom
   const onProblem = ({ message }: MillraceError) => console.note(message);
   const known = knownPipelines(join(caches, "pipelines"));
   const path = pipelinePathOf(options.pipeline);
-  const problems = await checkPipeline({ dir, path, params: options.param, known, onProblem });
+  const problems = await checkPipeline({ dir, path, params: options.param ?? {}, known, onProblem });
   if (problems.length > 0) {
     console.note(problems.map(formatProblem).join("\n"));
     process.exitCode = exitStatus.usage;
@@ -87,8 +88,4 @@ async function run(dirText: string, options: RunOptions, command: Command): Prom
   } finally {
     await (await statCache).close();
   }
-}
-
-function collect(value: string, values: readonly string[]): readonly string[] {
-  return [...values, value];
 }

@@ -7,9 +7,11 @@ import { paintStatus, timeOf } from "../output/labels.ts";
 import { runSummaryJson } from "../output/run-json.ts";
 import { allowedFailures } from "../output/run-summary.ts";
 import { table } from "../output/table.ts";
+import { parseRunName } from "../run-name.ts";
 
 interface RunsOptions extends ConnectionOptions {
   readonly limit: number;
+  readonly project?: string;
   readonly json?: boolean;
 }
 
@@ -18,13 +20,17 @@ export function runsCommand(): Command {
   const command = withConnectionOptions(new Command("runs"))
     .description("List runs, newest first; or pin one so that it stays, and unpin it.")
     .option("-n, --limit <count>", "how many, from 1 to 1000", parseLimit, 20)
+    .option("--project <name>", "only of this project")
     .option("--json", "print one JSON object")
-    .addHelpText("after", "\nExample:\n  $ millrace runs -n 5\n  $ millrace runs pin run_12 --reason 'shipped as 2.0'")
+    .addHelpText(
+      "after",
+      "\nExamples:\n  $ millrace runs -n 5 --project shop\n  $ millrace runs pin run_12 --reason 'shipped as 2.0'",
+    )
     .action(listRuns);
   const steer = (name: string, description: string) =>
     withConnectionOptions(command.command(name))
       .description(description)
-      .argument("<run>", "for example run_12")
+      .argument("<run>", "the run, as 12 or run_12")
       .option("--json", "print one JSON object");
   // An option that the list has, too, is taken by the list: hence with globals.
   steer("pin", "Keep a run with its logs and artifacts, however old it gets.")
@@ -42,15 +48,17 @@ interface PinOptions extends ConnectionOptions {
   readonly json?: boolean;
 }
 
-async function pinRun(run: string, { reason = "", ...options }: PinOptions): Promise<void> {
+async function pinRun(name: string, { reason = "", ...options }: PinOptions): Promise<void> {
   const console = processConsole();
+  const run = parseRunName(name);
   await withConnection(options, (connection) => connection.runs.pinRun({ run, reason }));
   if (options.json) return console.writeJson({ run, pinned: true });
   console.note(`${run} stays until it is unpinned`);
 }
 
-async function unpinRun(run: string, options: PinOptions): Promise<void> {
+async function unpinRun(name: string, options: PinOptions): Promise<void> {
   const console = processConsole();
+  const run = parseRunName(name);
   await withConnection(options, (connection) => connection.runs.unpinRun({ run }));
   if (options.json) return console.writeJson({ run, pinned: false });
   console.note(`${run} goes when its time is over`);
@@ -59,11 +67,15 @@ async function unpinRun(run: string, options: PinOptions): Promise<void> {
 async function listRuns(options: RunsOptions): Promise<void> {
   const console = processConsole();
   const { runs, nextPageToken } = await withConnection(options, (connection) =>
-    connection.runs.listRuns({ pageSize: options.limit }),
+    connection.runs.listRuns({ pageSize: options.limit, project: options.project ?? "" }),
   );
   const summaries = runs.map((run) => runSummaryJson(run));
   if (options.json) return console.writeJson({ runs: summaries, more: nextPageToken !== "" });
-  if (runs.length === 0) return console.note("no runs yet: start one with `millrace run`");
+  if (runs.length === 0) {
+    const [of, how] =
+      options.project === undefined ? ["", ""] : [` of ${options.project}`, ` --project ${options.project}`];
+    return console.note(`no runs${of} yet: start one with \`millrace run${how}\``);
+  }
   const nowMs = Date.now();
   const rows = runs.map((run, index) => {
     const { status = "", durationMs } = summaries[index] ?? {};

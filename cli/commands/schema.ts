@@ -12,7 +12,7 @@ export function schemaCommand(): Command {
   return new Command("schema")
     .description("Print the JSON Schema of pipeline files, for editors and other programs. Needs no coordinator.")
     .option("--reference", "print the same as a page for people, in Markdown")
-    .option("--json", "print one JSON object; that is what it does without options, too")
+    .option("--json", "print one JSON object, which is what it does without options, too")
     .addHelpText(
       "after",
       "\nExample:\n  $ millrace schema > pipeline.schema.json\n  # at the top of millrace.yaml: # yaml-language-server: $schema=pipeline.schema.json",

@@ -4,7 +4,7 @@ import { MillraceError } from "../../shared/errors.ts";
 import { withConnection } from "../connection.ts";
 import { type ConnectionOptions, withConnectionOptions } from "../connection-options.ts";
 import { processConsole } from "../output/console.ts";
-import { isoTime } from "../output/run-json.ts";
+import { isoTime } from "../output/labels.ts";
 import { table } from "../output/table.ts";
 import { readSecret } from "../read-secret.ts";
 
@@ -36,10 +36,10 @@ export function secretCommand(): Command {
     .description("List the secrets of a project by name; never what they are.")
     .addHelpText("after", "\nExample:\n  $ millrace secret list --project shop")
     .action(listSecrets);
-  forProject(command.command("rm"))
+  forProject(command.command("remove").alias("rm"))
     .description("Remove a secret. Tasks that use it wait until it is set again. Needs a token of an admin.")
     .argument("<name>", "the secret")
-    .addHelpText("after", "\nExample:\n  $ millrace secret rm npm-token")
+    .addHelpText("after", "\nExample:\n  $ millrace secret remove npm-token")
     .action(removeSecret);
   withConnectionOptions(command.command("rotate-key"))
     .description("Encrypt all values under a new key, and forget the one before. Needs a token of an admin.")

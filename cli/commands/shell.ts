@@ -13,8 +13,8 @@ interface ShellOptions extends ConnectionOptions {
 export function shellCommand(): Command {
   return withConnectionOptions(new Command("shell"))
     .description(
-      "Open a shell where a task of a run was executed: same agent, same sandbox, same environment. For half an hour after a\n" +
-        "failure the files are as the task left them; the first shell has them, and they go with it. Else the inputs are laid\n" +
+      "Open a shell where a task of a run was executed: same agent, same sandbox, same environment. For half an hour after a " +
+        "failure the files are as the task left them; the first shell has them, and they go with it. Else the inputs are laid " +
         "out anew. Ends with the exit status of the shell, or 3 when the farm or the agent is lost.",
     )
     .argument("<run>", "the run, as 12 or run_12")
@@ -22,7 +22,7 @@ export function shellCommand(): Command {
     .option("--agent <name>", "on this agent, with the inputs laid out anew unless it was the one")
     .addHelpText(
       "after",
-      "\nExample:\n  $ millrace shell 12 test/unit\n  $ echo 'ls -la' | millrace shell 12 test/unit",
+      "\nExamples:\n  $ millrace shell 12 test/unit\n  $ echo 'ls -la' | millrace shell 12 test/unit",
     )
     .action(openShell);
 }

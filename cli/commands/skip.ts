@@ -13,7 +13,7 @@ interface SkipOptions extends ConnectionOptions {
 export function skipCommand(): Command {
   return withConnectionOptions(new Command("skip"))
     .description(
-      "Leave out a task that no agent has yet; what needs it goes on, unless it uses an artifact of it. A gate can be\n" +
+      "Leave out a task that no agent has yet; what needs it goes on, unless it uses an artifact of it. A gate can be " +
         "skipped by operators and admins.",
     )
     .argument("<run>", "the run, as 12 or run_12")

@@ -10,7 +10,7 @@ import { withConnection } from "../connection.ts";
 import { type ConnectionOptions, withConnectionOptions } from "../connection-options.ts";
 import { duration } from "../option-values.ts";
 import { processConsole } from "../output/console.ts";
-import { timeOf } from "../output/labels.ts";
+import { isoTime } from "../output/labels.ts";
 import { table } from "../output/table.ts";
 
 interface TokenOptions extends ConnectionOptions {
@@ -69,11 +69,13 @@ export function tokenCommand(): Command {
   withConnectionOptions(command.command("list"))
     .description("List the tokens by name; never what they are.")
     .option("--json", "print one JSON object")
+    .addHelpText("after", "\nExample:\n  $ millrace token list")
     .action(listTokens);
   withConnectionOptions(command.command("revoke"))
     .description("Refuse a token from now on.")
     .argument("<name>", "the token's name")
     .option("--json", "print one JSON object")
+    .addHelpText("after", "\nExample:\n  $ millrace token revoke anna-laptop")
     .action(revokeToken);
   return command;
 }
@@ -89,14 +91,14 @@ async function createToken(flags: CreateOptions): Promise<void> {
     return { ...made, install: role === "agent" ? installLine(await admin.describeCoordinator({}), made.secret) : "" };
   });
   if (options.json) {
-    const expiresMs = timeOf(token?.expireTime);
+    const expireTime = isoTime(token?.expireTime);
     return console.writeJson({
       token: secret,
       name: token?.name,
       role,
       ...whoseJson(token),
       ...(role === "agent" ? { pool: token?.pool, ephemeral: token?.ephemeral } : {}),
-      ...(expiresMs === undefined ? {} : { expiresMs }),
+      ...(expireTime === undefined ? {} : { expireTime }),
       ...(install === "" ? {} : { install }),
     });
   }
@@ -119,21 +121,19 @@ async function listTokens(options: TokenOptions): Promise<void> {
     name,
     role: roleNames.get(role) ?? "unknown",
     ...whoseJson(whose),
-    createdMs: timeOf(createTime),
-    expiresMs: timeOf(expireTime),
+    createTime: isoTime(createTime),
+    expireTime: isoTime(expireTime),
     ...(pool === "" ? {} : { pool, ephemeral }),
     ...(usedBy === "" ? {} : { usedBy }),
   }));
   if (options.json) return console.writeJson({ tokens: known });
-  const at = (timeMs: number | undefined, none: string) =>
-    timeMs === undefined ? none : new Date(timeMs).toISOString();
-  const rows = known.map(({ name, role, user = "", projects = [], createdMs, expiresMs, pool = "", usedBy = "" }) => [
+  const rows = known.map(({ name, role, user = "", projects = [], createTime, expireTime, pool = "", usedBy = "" }) => [
     name,
     role,
     user,
     projects.join(", "),
-    at(createdMs, ""),
-    at(expiresMs, "never"),
+    createTime ?? "",
+    expireTime ?? "never",
     pool,
     usedBy,
   ]);

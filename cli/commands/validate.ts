@@ -9,7 +9,7 @@ import { counted } from "../output/format.ts";
 import { type GivenParams, withParamOption } from "../param-option.ts";
 
 interface ValidateOptions {
-  readonly param: GivenParams;
+  readonly param?: GivenParams;
   readonly json?: boolean;
 }
 

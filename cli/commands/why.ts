@@ -26,7 +26,7 @@ export function whyCommand(): Command {
     .argument("<run-or-task>", "a run, as 12 or run_12, or a task, as stage/task or task, of the newest run")
     .option("--run <run>", "the run of the task, when it is not the newest")
     .option("--json", "print one JSON object")
-    .addHelpText("after", "\nExample:\n  $ millrace why 12\n  $ millrace why verify/unit --run 12")
+    .addHelpText("after", "\nExamples:\n  $ millrace why 12\n  $ millrace why verify/unit --run 12")
     .action(why);
 }
 

@@ -61,7 +61,12 @@ function unanswered(address: string, error: unknown): Finding[] {
   }
   const fix = "start it with `millrace up`, or give its address with --address or MILLRACE_ADDRESS";
   return [
-    { check: "coordinator", status: "failed", detail: `${address}: ${message}`, fix },
+    {
+      check: "coordinator",
+      status: "failed",
+      detail: message.includes(address) ? message : `${address}: ${message}`,
+      fix,
+    },
     { check: "token", status: "skipped", detail: "the coordinator did not answer" },
     ...rest,
   ];

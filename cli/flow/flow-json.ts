@@ -1,6 +1,5 @@
 import type { Bottleneck, PipelineFlow, RunFlow, StageFlow } from "../../proto/gen/millrace/v1/flow_pb.ts";
-import { runStatusLabel, waitCauseCode } from "../output/labels.ts";
-import { isoTime } from "../output/run-json.ts";
+import { isoTime, runStatusLabel, waitCauseCode } from "../output/labels.ts";
 
 /** What `flow --json` prints of a run. Field names are a promise to scripts. */
 export function runFlowJson(flow: RunFlow) {

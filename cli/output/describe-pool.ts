@@ -1,6 +1,6 @@
 import type { Pool, PoolSettings } from "../../proto/gen/millrace/v1/pool_pb.ts";
 import type { Colors } from "./console.ts";
-import { millisOf, timeOf } from "./labels.ts";
+import { isoTime, millisOf } from "./labels.ts";
 import { safeText } from "./safe-text.ts";
 import { table } from "./table.ts";
 
@@ -61,8 +61,8 @@ export function poolJson({ settings, taskTime, trouble, removing, ...counts }: P
         : {
             message: trouble.message,
             failures: trouble.failures,
-            timeMs: timeOf(trouble.time),
-            retryTimeMs: timeOf(trouble.retryTime),
+            time: isoTime(trouble.time),
+            retryTime: isoTime(trouble.retryTime),
           },
   };
 }

@@ -1,6 +1,6 @@
 import type { ProjectRecord } from "../../proto/gen/millrace/v1/project_pb.ts";
 import { formatDuration } from "./format.ts";
-import { millisOf, timeOf } from "./labels.ts";
+import { isoTime, millisOf } from "./labels.ts";
 import { safeText } from "./safe-text.ts";
 import { table } from "./table.ts";
 
@@ -30,7 +30,7 @@ export function projectJson({ project, etag, updateTime, updatedBy }: ProjectRec
       artifactAgeMs: millisOf(retention?.artifactAge) ?? null,
     },
     etag,
-    updatedMs: timeOf(updateTime) ?? null,
+    updateTime: isoTime(updateTime) ?? null,
     updatedBy: text(updatedBy),
   };
 }

@@ -142,5 +142,11 @@ export function timeOf(timestamp: Parameters<typeof timestampMs>[0] | undefined)
   return timestamp === undefined ? undefined : timestampMs(timestamp);
 }
 
+/** As ISO 8601, in UTC, as all `--json` has times. */
+export function isoTime(timestamp: Parameters<typeof timeOf>[0]): string | undefined {
+  const timeMs = timeOf(timestamp);
+  return timeMs === undefined ? undefined : new Date(timeMs).toISOString();
+}
+
 /** Said where a log ends in a gap. */
 export const gapLabel = "millrace: the agent was lost here; output may be missing";

@@ -3,6 +3,7 @@ import type { Gate, GateEvidence, Run, RunComment, RunPause, Task } from "../../
 import {
   confinementLabels,
   endingLabel,
+  isoTime,
   millisOf,
   runStatusLabel,
   taskStatusLabel,
@@ -170,10 +171,4 @@ function taskResultJson(task: Task) {
     peakMemoryBytes: Number(task.usage?.peakMemoryBytes ?? 0) || null,
     ...(confinementLabels(task.confinement) ?? { sandbox: null, containment: null }),
   };
-}
-
-/** As ISO 8601, in UTC. */
-export function isoTime(timestamp: Parameters<typeof timeOf>[0]): string | undefined {
-  const timeMs = timeOf(timestamp);
-  return timeMs === undefined ? undefined : new Date(timeMs).toISOString();
 }

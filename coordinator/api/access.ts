@@ -134,7 +134,7 @@ const rows: ReadonlyMap<string, Access> = new Map([
     audited: true,
   }),
   row(runs.getRun, "read", { subject: ofRun }),
-  row(runs.listRuns, "read"),
+  row(runs.listRuns, "read", { subject: (request) => (request.project === "" ? any : project(request.project)) }),
   row(runs.watchRun, "read", { subject: ofRun }),
   row(runs.listQueuePlaces, "read", { subject: ofRun }),
   row(runs.downloadArtifact, "read", { subject: ofRun }),

@@ -14,8 +14,18 @@ export const runLimits = {
   pipelineDepth: 32,
   /** Values of a pipeline with its templates, matrices and shards written out; some 100 bytes each at most. */
   pipelineExpandedValues: 1_000_000,
+  /** Characters of their texts: 20,000 tasks with a script of 3,000 each. */
+  pipelineExpandedChars: 64_000_000,
+  /** A script, or the value of a variable: Linux gives a process no argument of 128 KiB or more, and what starts it adds a little. */
+  processTextBytes: 128 * 1000,
+  /** A script with its variables: a quarter of the stack that Linux gives a process by default may be arguments. */
+  commandBytes: 1_000_000,
+  /** The Commands of one plan together, what tasks have from the defaults included: all are in memory before they are stored. */
+  plannedCommandBytes: 128 * 1024 * 1024,
   /** A condition, or what stands between `${{` and `}}`, in characters. */
   celChars: 1_000,
+  /** A condition on the end of a run with the values in it that are known when it is planned, in characters. */
+  celBoundChars: 16_000,
   /** A text that an expression speaks of: a parameter, a branch, a value of a matrix; in characters. */
   celTextChars: 4_096,
   /** Steps of one expression, each at most some ten nanoseconds, as they are counted before it is evaluated. */
@@ -55,6 +65,8 @@ export const runLimits = {
   keptPlanItems: 200_000,
   /** Needs of all tasks of one run together, stages expanded to tasks. */
   runNeeds: 1_000_000,
+  /** Needs of all stages of one pipeline together: 400 stages of which each needs all before it. */
+  runStageNeeds: 100_000,
   /** Levels at which tasks write tasks: those of the file are the first, and what is deeper is no pipeline any more. */
   generatedLevels: 3,
   /** Tasks of one run. */

@@ -29,10 +29,10 @@ export interface Expression {
 /**
  * Reads a CEL expression. It is refused when it is too long, or could take more than `limits.celCost` steps with the
  * greatest variables that there may be, so that evaluating it needs no watch.
+ * @param charsMax is greater for what planning has written, with values of variables in it.
  */
-export function readExpression(text: string): Reading<Expression> {
-  if (text.length > limits.celChars)
-    return { wrong: `is too long an expression: at most ${limits.celChars} characters` };
+export function readExpression(text: string, charsMax: number = limits.celChars): Reading<Expression> {
+  if (text.length > charsMax) return { wrong: `is too long an expression: at most ${charsMax} characters` };
   if (text.trim() === "") return { wrong: "is an empty expression", hint: "for example branch == 'main'" };
   let tree: CelTree;
   try {

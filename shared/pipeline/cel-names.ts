@@ -48,7 +48,7 @@ export function unknownName(
     if (found !== undefined) return;
     if (exprKind.case === "identExpr") {
       const { name } = exprKind.value;
-      if (own.has(name) || name in variables || types.has(name)) return;
+      if (own.has(name) || Object.hasOwn(variables, name) || types.has(name)) return;
       found = { wrong: `speaks of "${name}", which is not known here`, hint: hintFor(name, variables) };
     } else if (exprKind.case === "selectExpr" && !exprKind.value.testOnly) {
       const { operand, field } = exprKind.value;
@@ -67,13 +67,13 @@ export function unknownName(
 
 const types = new Set(["bool", "int", "uint", "double", "string", "bytes", "list", "map", "null_type", "type"]);
 
-const places: Readonly<Record<string, string>> = {
-  matrix: "only a task with a `matrix` has it",
-  shard: "only a task with `shards` has it",
-  with: "only a template has it",
-  run: "it is known when the run has ended: write it in `when` of a task below `finally`",
-};
+const places: ReadonlyMap<string, string> = new Map([
+  ["matrix", "only a task with a `matrix` has it"],
+  ["shard", "only a task with `shards` has it"],
+  ["with", "only a template has it"],
+  ["run", "it is known when the run has ended: write it in `when` of a task below `finally`"],
+]);
 
 function hintFor(name: string, variables: Known): string {
-  return places[name] ?? suggest(name, Object.keys(variables), "what is known");
+  return places.get(name) ?? suggest(name, Object.keys(variables), "what is known");
 }

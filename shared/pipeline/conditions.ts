@@ -1,5 +1,7 @@
-import type { Expression, Variables, VariableValue } from "./cel-expression.ts";
+import { limits } from "../limits.ts";
+import { type Expression, readExpression, type Variables, type VariableValue } from "./cel-expression.ts";
 import type { IsChanged } from "./changed-paths.ts";
+import type { ExpansionBudget } from "./expansion-budget.ts";
 import type { Expressions } from "./expressions.ts";
 import { type Located, memberOf, textsOf } from "./located.ts";
 import type { LocatedReport } from "./located-report.ts";
@@ -22,6 +24,7 @@ export interface ConditionsDeps {
   readonly expressions: Expressions;
   readonly isChanged: IsChanged;
   readonly report: LocatedReport;
+  readonly budget: ExpansionBudget;
 }
 
 export interface ConditionRequest {
@@ -53,7 +56,8 @@ export function conditionOf(request: ConditionRequest, deps: ConditionsDeps): Co
   }
 }
 
-function whenOf({ node, scope, isFinal }: ConditionRequest, { expressions, report }: ConditionsDeps): Outcome {
+function whenOf({ node, scope, isFinal }: ConditionRequest, deps: ConditionsDeps): Outcome {
+  const { expressions, report } = deps;
   const when = memberOf(node, "when");
   if (when?.kind !== "text") return {};
   const { text, at } = when;
@@ -61,9 +65,9 @@ function whenOf({ node, scope, isFinal }: ConditionRequest, { expressions, repor
     report(at, '"when" is an expression as a whole', "write it without ${{ and }}");
     return {};
   }
-  const reading = expressions.read(text);
+  const reading = expressions.read(text, at);
   if ("value" in reading && reading.value.readsRun) {
-    if (isFinal) return asksRun(reading.value, { when, scope }, { expressions, report });
+    if (isFinal) return asksRun(reading.value, { when, scope }, deps);
     const hint = "move the task to `finally`, or remove it";
     report(at, '"when" speaks of "run", which is only known when the run has ended', hint);
     return {};
@@ -84,7 +88,7 @@ interface RunQuestion {
 function asksRun(
   { text, roots, callsChanged }: Expression,
   { when, scope }: RunQuestion,
-  { expressions, report }: Pick<ConditionsDeps, "expressions" | "report">,
+  { expressions, report, budget }: ConditionsDeps,
 ): Outcome {
   if (callsChanged) {
     report(when.at, '"when" speaks of "run" and of what changed', "write what must have changed in `changes`");
@@ -105,7 +109,12 @@ function asksRun(
       return {};
     }
   }
-  return { when: bound };
+  const asked = readExpression(bound, limits.celBoundChars);
+  if ("wrong" in asked) {
+    report(when.at, `"when" with what is known now ${asked.wrong}`, "let it speak of less, or of shorter texts");
+    return {};
+  }
+  return budget.text(bound.length, when.at) ? { when: bound } : {};
 }
 
 /** Of a mapping, those members that the text speaks of. */

@@ -1,8 +1,11 @@
 /** More names than anybody overlooks one among; comparing is quadratic in the length of names. */
 const candidatesMax = 500;
+/** No name is longer; comparing is quadratic in the length, too. */
+const lettersMax = 100;
 
 /** The candidate that was probably meant: at most a third of the letters wrong. Undefined when nothing is close. */
 export function didYouMean(word: string, candidates: readonly string[]): string | undefined {
+  if (word.length > lettersMax) return undefined;
   let best: string | undefined;
   let bestDistance = Math.max(1, Math.floor(word.length / 3)) + 1;
   for (const candidate of candidates.slice(0, candidatesMax)) {
@@ -15,10 +18,21 @@ export function didYouMean(word: string, candidates: readonly string[]): string 
   return best;
 }
 
+/** Asks for the close one; of letters that only look the same, it says which. */
+export function meant(word: string, close: string): string {
+  const foreign = [...word].find((letter) => /[^\x20-\x7e]/.test(letter) && !close.includes(letter));
+  const alike = foreign === undefined ? "" : ` "${foreign}" is ${codePointOf(foreign)} and no letter of it`;
+  return `did you mean "${close}"?${alike}`;
+}
+
+function codePointOf(letter: string): string {
+  return `U+${letter.codePointAt(0)?.toString(16).toUpperCase().padStart(4, "0")}`;
+}
+
 /** A hint for an unknown name: the close one, else the first of those that there are. */
 export function suggest(word: string, candidates: readonly string[], what: string): string {
   const close = didYouMean(word, candidates);
-  if (close !== undefined) return `did you mean "${close}"?`;
+  if (close !== undefined) return meant(word, close);
   if (candidates.length === 0) return `there are no ${what}`;
   const shown = candidates.slice(0, 12).join(", ");
   return `${what}: ${shown}${candidates.length > 12 ? `, and ${candidates.length - 12} more` : ""}`;

@@ -9,7 +9,6 @@ import {
   type LocatedMap,
   locatedText,
   memberOf,
-  type Place,
   withEntries,
 } from "./located.ts";
 import { type Combination, combinationsOf, variantNames } from "./matrix.ts";
@@ -28,8 +27,6 @@ export interface TaskVariant {
 export interface ExpandTaskDeps extends ConditionsDeps {
   readonly templates: Located | undefined;
   readonly isSample: boolean;
-  /** Takes the values of one more task from what a pipeline may expand to; false when there are none left. */
-  readonly afford: (size: number, at: Place) => boolean;
 }
 
 export interface TaskRequest {
@@ -49,6 +46,8 @@ interface Shape {
 /** Writes out the template, the matrix, the shards and the expressions of a task, in this order. */
 export function expandTask({ name, entry, scope, isFinal, taken }: TaskRequest, deps: ExpandTaskDeps): TaskVariant[] {
   const templated = applyTemplate(entry.value, deps.templates, deps.report);
+  const matrix = memberOf(templated.task, "matrix");
+  if (matrix !== undefined && !deps.budget.matrix(matrix, entry.key)) return [];
   const shapes = shapesOf(templated.task, scope, deps);
   if (shapes === undefined) {
     return [
@@ -62,9 +61,8 @@ export function expandTask({ name, entry, scope, isFinal, taken }: TaskRequest, 
   }
   const isPlain = shapes.length === 1 && shapes[0]?.combination.size === 0 && shapes[0].shard === undefined;
   const names = isPlain ? [{ name, suffix: "" }] : variantNames(name, shapes.map(valuesOf), taken);
-  const size = sizeOf(templated.task);
   return shapes.flatMap((shape, index): TaskVariant[] => {
-    if (!deps.afford(size, entry.key)) return [];
+    if (!deps.budget.task(templated.task, entry.key)) return [];
     const given = names[index] ?? { name, suffix: "" };
     const inner = scopeOf(shape, given.suffix === "" ? scope : { ...scope, variant: given.suffix }, templated, deps);
     const node = written(templated.task, inner, shape, deps);
@@ -166,22 +164,4 @@ function withShardEnv(task: Located, { shard }: Shape): Located {
   };
   const both = env === undefined ? own : { ...own, entries: new Map([...env.entries, ...own.entries]) };
   return withEntries(task, { env: { key: task.entries.get("env")?.key ?? task.at, value: both } });
-}
-
-/** Values of a task that each variant of it has, at most `limits.pipelineExpandedValues`. */
-function sizeOf(task: Located): number {
-  const controls = memberOf(task, "matrix");
-  const most = limits.pipelineExpandedValues;
-  return nodesIn(task, most) - (controls === undefined ? 0 : nodesIn(controls, most));
-}
-
-/** Nodes that stand in a tree several times count each time. */
-function nodesIn(node: Located, most: number): number {
-  let count = 1;
-  const children = node.kind === "list" ? node.items : [...entriesOf(node).values()].map(({ value }) => value);
-  for (const child of children) {
-    if (count > most) break;
-    count += nodesIn(child, most - count);
-  }
-  return count;
 }

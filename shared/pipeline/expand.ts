@@ -1,8 +1,8 @@
-import { limits } from "../limits.ts";
 import type { Variables } from "./cel-expression.ts";
 import { changedIn } from "./changed-paths.ts";
 import { type Condition, conditionOf } from "./conditions.ts";
 import { type ExpandTaskDeps, expandTask, type TaskVariant, withConditions } from "./expand-task.ts";
+import { type ExpansionBudget, expansionBudget } from "./expansion-budget.ts";
 import { expressions } from "./expressions.ts";
 import {
   entriesOf,
@@ -52,19 +52,14 @@ const finalStage = "finally";
 export function expandPipeline(top: Located, context: PlanContext, report: LocatedReport): Expansion {
   if (top.kind !== "map") return { top, origins: new Map(), params: new Map(), isWhole: true, doubts: new Map() };
   const { values: params, examples } = paramsOf(top, context, report);
-  const afford = budget(report);
-  let isWhole = true;
+  const budget = expansionBudget(report);
   const isChanged = changedIn(context.changedPaths);
-  const evaluator = expressions({ report, isChanged, examples });
+  const evaluator = expressions({ report, budget, isChanged, examples });
   const { branch, tag, commit, project, trigger, isSample } = context;
   const scope: Variables = { params, branch, tag, commit, project, trigger };
   const deps: ExpandTaskDeps = {
-    ...{ expressions: evaluator, isChanged, report, isSample },
+    ...{ expressions: evaluator, isChanged, report, budget, isSample },
     templates: memberOf(top, "templates"),
-    afford: (size, at) => {
-      isWhole = afford(size, at) && isWhole;
-      return isWhole;
-    },
   };
   const origins = new Map<string, TaskOrigin>();
   const stages = new Map<string, LocatedEntry>();
@@ -80,8 +75,14 @@ export function expandPipeline(top: Located, context: PlanContext, report: Locat
   }
   const stagesEntry = rest.get("stages");
   if (stagesEntry?.value.kind === "map")
-    rest.set("stages", { ...stagesEntry, value: { ...stagesEntry.value, entries: expandUses(stages) } });
-  return { top: { ...withFinal, entries: rest }, origins, params, isWhole, doubts: evaluator.doubts };
+    rest.set("stages", { ...stagesEntry, value: { ...stagesEntry.value, entries: expandUses(stages, budget) } });
+  return {
+    top: { ...withFinal, entries: rest },
+    origins,
+    params,
+    isWhole: !budget.isSpent(),
+    doubts: evaluator.doubts,
+  };
 }
 
 function paramsOf(top: LocatedMap, { params, isSample }: PlanContext, report: LocatedReport): ResolvedParams {
@@ -90,19 +91,6 @@ function paramsOf(top: LocatedMap, { params, isSample }: PlanContext, report: Lo
   const given = Object.entries(params).map(([name, text]): [string, GivenParam] => [name, { text, at }]);
   const how = (name: string) => `give it one with --param ${name}=…, or a default`;
   return resolveParams({ declared: entry?.value, given: new Map(given), at, how, isSample }, report);
-}
-
-/** What all tasks together may be written out to. */
-function budget(report: LocatedReport): ExpandTaskDeps["afford"] {
-  let left: number = limits.pipelineExpandedValues;
-  return (size, at) => {
-    if (left >= 0 && size > left) {
-      const message = `with its matrices and templates written out, the pipeline has more than ${limits.pipelineExpandedValues} values`;
-      report(at, message, "use smaller matrices, or move what tasks have in common into a script");
-    }
-    left -= size;
-    return left >= 0;
-  };
 }
 
 /** The pipeline's `finally` as a stage that needs all others. */
@@ -154,6 +142,7 @@ function expandStage({ name, node, scope, isFinal, origins }: StageRequest, deps
 
   const add = (from: Located | undefined, isLast: boolean): void => {
     for (const [task, entry] of entriesOf(from)) {
+      if (deps.budget.isSpent()) return;
       if (isLast && tasks.has(task))
         deps.report(entry.key, `there is a task "${task}" in this stage already`, "give one of them another name");
       const made = expandTask({ name: task, entry, scope, isFinal: isLast, taken }, deps);
@@ -174,7 +163,8 @@ function expandStage({ name, node, scope, isFinal, origins }: StageRequest, deps
     const task = special === "manual" ? "approval" : special;
     origins.set(`${name}/${task}`, { variant: {}, condition: stage, isFinal: false });
   }
-  const whole = withNeeds({ tasks, variants, before, cleanup: new Set(tasks.keys()).difference(new Set(before)) });
+  const cleaning = new Set(tasks.keys()).difference(new Set(before));
+  const whole = withNeeds({ tasks, variants, before, cleanup: cleaning }, deps.budget);
   if (rest.kind !== "map" || (written === undefined && cleanup === undefined)) return withFinallyOf(node, rest);
   if (written !== undefined && written.kind !== "map") return node;
   const key = node.entries.get("tasks")?.key ?? node.at;
@@ -211,7 +201,10 @@ interface StageTasks {
 }
 
 /** A need of a task means all its variants. */
-function withNeeds({ tasks, variants, before, cleanup }: StageTasks): ReadonlyMap<string, LocatedEntry> {
+function withNeeds(
+  { tasks, variants, before, cleanup }: StageTasks,
+  budget: ExpansionBudget,
+): ReadonlyMap<string, LocatedEntry> {
   // Variants of one task share the node of their needs.
   const written = new Map<Located, Located>();
   const expanded = (needs: Located): Located => {
@@ -228,21 +221,22 @@ function withNeeds({ tasks, variants, before, cleanup }: StageTasks): ReadonlyMa
   };
   const result = new Map<string, LocatedEntry>();
   for (const [name, entry] of tasks) {
-    const needs = memberOf(entry.value, "needs");
-    const key = entriesOf(entry.value).get("needs")?.key ?? entry.key;
-    let value = needs === undefined ? undefined : expanded(needs);
-    if (cleanup.has(name)) {
-      const all = before.map((task) => locatedText(task, entry.key));
-      value = {
-        kind: "list",
-        at: value?.at ?? entry.key,
-        items: [...(value?.kind === "list" ? value.items : []), ...all],
-      };
+    if (entry.value.kind !== "map") {
+      result.set(name, entry);
+      continue;
     }
-    const isChanged = value !== undefined && value !== needs && entry.value.kind === "map";
-    if (isChanged && entry.value.kind === "map" && value !== undefined)
-      result.set(name, { ...entry, value: withEntries(entry.value, { needs: { key, value } }) });
-    else result.set(name, entry);
+    const needs = entry.value.entries.get("needs");
+    const place = needs?.key ?? entry.key;
+    let value = needs === undefined ? undefined : expanded(needs.value);
+    const count = (value?.kind === "list" ? value.items.length : 0) + (cleanup.has(name) ? before.length : 0);
+    if (!budget.needs(count, place)) break;
+    if (cleanup.has(name)) {
+      const own = value?.kind === "list" ? value.items : [];
+      const all = before.map((task) => locatedText(task, entry.key));
+      value = { kind: "list", at: value?.at ?? entry.key, items: [...own, ...all] };
+    }
+    if (value === undefined || value === needs?.value) result.set(name, entry);
+    else result.set(name, { ...entry, value: withEntries(entry.value, { needs: { key: place, value } }) });
   }
   return result;
 }

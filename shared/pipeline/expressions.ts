@@ -1,8 +1,8 @@
 import { type CelValue, isCelList } from "@bufbuild/cel";
-import { limits } from "../limits.ts";
 import { celText, type Expression, readExpression, type Variables } from "./cel-expression.ts";
 import type { IsChanged } from "./changed-paths.ts";
 import { mayEmbed, type Piece, readPieces } from "./embedded.ts";
+import type { ExpansionBudget } from "./expansion-budget.ts";
 import { type Located, type LocatedEntry, type LocatedText, locatedText, type Place } from "./located.ts";
 import type { LocatedReport } from "./located-report.ts";
 import type { Reading } from "./reading.ts";
@@ -10,7 +10,7 @@ import type { Reading } from "./reading.ts";
 /** Evaluates the expressions of one pipeline; what is wrong with one is reported where it stands. */
 export interface Expressions {
   /** Reads each text once. */
-  read(text: string): Reading<Expression>;
+  read(text: string, at: Place): Reading<Expression>;
   /** @param what names it in problems. Undefined after a problem. */
   evaluate(text: string, what: string, at: Place, scope: Variables): CelValue | undefined;
   /**
@@ -26,6 +26,7 @@ export interface Expressions {
 
 export interface ExpressionsDeps {
   readonly report: LocatedReport;
+  readonly budget: ExpansionBudget;
   readonly isChanged: IsChanged;
   /** Parameters whose values are examples, as nobody gave them one. */
   readonly examples: ReadonlySet<string>;
@@ -35,30 +36,30 @@ export interface ExpressionsDeps {
 const scripts: ReadonlySet<string> = new Set(["run", "start", "exec"]);
 /** What others than the author of the file may choose. */
 const foreign: readonly string[] = ["params", "branch", "tag"];
+const ofParams = /\bparams\.([A-Za-z_]\w*)/g;
+/** What a character of an expression takes to be read, and a value to be asked for, in steps of `limits.celCostTotal`; measured. */
+const stepsToRead = 800;
+const stepsToBegin = 1_000;
 const plainWord = /^[\w./:@%+=,~-]*$/;
 
-export function expressions({ report, isChanged, examples }: ExpressionsDeps): Expressions {
+export function expressions({ report, budget, isChanged, examples }: ExpressionsDeps): Expressions {
   const readings = new Map<string, Reading<Expression>>();
   const pieces = new Map<string, readonly Piece[] | undefined>();
   const embedding = new Map<Located, boolean>();
   const doubts = new Map<Place, string>();
-  let cost = 0;
 
-  function read(text: string): Reading<Expression> {
+  function read(text: string, at: Place): Reading<Expression> {
     const known = readings.get(text);
     if (known !== undefined) return known;
+    budget.steps(stepsToRead * text.length, at);
     const reading = readExpression(text);
     readings.set(text, reading);
     return reading;
   }
 
   function evaluate(text: string, what: string, at: Place, scope: Variables): CelValue | undefined {
-    const reading = read(text);
-    if ("value" in reading) cost += reading.value.cost;
-    if (cost > limits.celCostTotal) {
-      report(at, "the expressions of this pipeline take too long together", "use fewer of them, or shorter ones");
-      return undefined;
-    }
+    const reading = read(text, at);
+    if (!budget.steps(stepsToBegin + ("value" in reading ? reading.value.cost : 0), at)) return undefined;
     const result = "wrong" in reading ? reading : reading.value.evaluate(scope, isChanged);
     if ("value" in result) return result.value;
     report(at, `${what} ${result.wrong}`, doubtOf(text) ?? result.hint);
@@ -66,7 +67,8 @@ export function expressions({ report, isChanged, examples }: ExpressionsDeps): E
   }
 
   function doubtOf(expression: string): string | undefined {
-    const name = [...examples].find((example) => new RegExp(`\\bparams\\.${example}\\b`).test(expression));
+    const mentioned = [...expression.matchAll(ofParams)].map(([, name = ""]) => name);
+    const name = mentioned.find((one) => examples.has(one));
     if (name === undefined) return undefined;
     return `it depends on parameter "${name}", which has no value here: give it one with --param ${name}=…`;
   }
@@ -105,24 +107,34 @@ export function expressions({ report, isChanged, examples }: ExpressionsDeps): E
     }
     let text = "";
     for (const part of parts) {
-      if ("text" in part) {
-        text += part.text;
-        continue;
+      let piece = "";
+      if ("text" in part) piece = part.text;
+      else {
+        const what = `\${{ ${part.expression} }}`;
+        const value = evaluate(part.expression, what, node.at, scope);
+        const doubt = doubtOf(part.expression);
+        if (doubt !== undefined) doubts.set(node.at, doubt);
+        if (value !== undefined && parts.length === 1 && isCelList(value)) return listOf([...value], what, node.at);
+        if (value !== undefined) piece = wordOf(value, part.expression, { what, at: node.at, isScript });
       }
-      const what = `\${{ ${part.expression} }}`;
-      const value = evaluate(part.expression, what, node.at, scope);
-      const doubt = doubtOf(part.expression);
-      if (doubt !== undefined) doubts.set(node.at, doubt);
-      if (value === undefined) continue;
-      if (parts.length === 1 && isCelList(value)) return listOf([...value], what, node.at);
-      const word = celText(value);
-      if (word === undefined) report(node.at, `${what} is neither text nor a number nor true or false`);
-      else if (isScript && !plainWord.test(word) && isForeign(part.expression)) {
-        const hint = "hand it over in `env`, and write the variable in the script";
-        report(node.at, `the value of ${what} has characters that a shell gives a meaning`, hint);
-      } else text += word;
+      if (!budget.text(piece.length, node.at)) break;
+      text += piece;
     }
     return locatedText(text, node.at);
+  }
+
+  function wordOf(
+    value: CelValue,
+    expression: string,
+    { what, at, isScript }: { readonly what: string; readonly at: Place; readonly isScript: boolean },
+  ): string {
+    const word = celText(value);
+    if (word === undefined) report(at, `${what} is neither text nor a number nor true or false`);
+    else if (isScript && !plainWord.test(word) && isForeign(expression)) {
+      const hint = "hand it over in `env`, and write the variable in the script";
+      report(at, `the value of ${what} has characters that a shell gives a meaning`, hint);
+    } else return word;
+    return "";
   }
 
   function listOf(values: readonly CelValue[], what: string, at: Place): Located {
@@ -135,8 +147,8 @@ export function expressions({ report, isChanged, examples }: ExpressionsDeps): E
   }
 
   function isForeign(expression: string): boolean {
-    const reading = read(expression);
-    return "value" in reading && foreign.some((root) => reading.value.roots.has(root));
+    const reading = readings.get(expression);
+    return reading !== undefined && "value" in reading && foreign.some((root) => reading.value.roots.has(root));
   }
 
   return { read, evaluate, interpolate, embeds, doubts };

@@ -30,6 +30,7 @@ export function applyIncludes(
   /** With what they include; a file that many include is put together once. */
   const whole = new Map<string, LocatedMap>();
   let bytes = 0;
+  let values = 0;
 
   function read(path: string, mention: LocatedText): Located | undefined {
     if (trees.has(path)) return trees.get(path);
@@ -42,12 +43,13 @@ export function applyIncludes(
           ? "check the pipeline where its source is"
           : "paths are those of the source, from its top";
       report(mention.at, `there is no file ${path} in the source`, hint);
-    } else if (trees.size >= limits.includedFiles || bytes > limits.includedBytes) {
-      const most = `${limits.includedFiles} files, and ${limits.includedBytes} bytes`;
-      report(mention.at, `the pipeline includes too much: at most ${most}`, "include fewer files");
+    } else if (trees.size >= limits.includedFiles || bytes > limits.includedBytes || values > limits.pipelineValues) {
+      const most = `${limits.includedFiles} files, ${limits.includedBytes} bytes and ${limits.pipelineValues} values`;
+      report(mention.at, `the pipeline includes too much: at most ${most}`, "include fewer files, or smaller ones");
     } else {
       const reading = readYaml(text, path);
       for (const problem of reading.problems) report.add({ file: path, ...problem });
+      values += reading.values;
       tree = reading.top;
       if (tree !== undefined && tree.kind !== "map") report(tree.at, `${path} must be a mapping, as pipelines are`);
     }
@@ -71,9 +73,17 @@ export function applyIncludes(
 
   function included(path: string, mention: LocatedText, chain: readonly string[]): Located | undefined {
     const circle = chain.indexOf(path);
-    if (circle >= 0 || chain.length > limits.includeDepth) {
-      const shown = [...chain.slice(Math.max(0, circle)), path].join(" → ");
+    if (circle >= 0) {
+      const shown = [...chain.slice(circle), path].join(" → ");
       report(mention.at, `files include each other in a circle: ${shown}`, "remove one of these");
+      return undefined;
+    }
+    if (chain.length > limits.includeDepth) {
+      report(
+        mention.at,
+        `more than ${limits.includeDepth} files include each other in a chain`,
+        "include them from one file",
+      );
       return undefined;
     }
     const known = whole.get(path);
@@ -103,12 +113,15 @@ export async function gatherIncludes(
   readFile: (path: string) => Promise<string | undefined>,
 ): Promise<ReadonlyMap<string, string>> {
   const texts = new Map<string, string>();
+  let bytes = 0;
   const pending = [...mentionedIn(text, file)];
   for (let path = pending.shift(); path !== undefined; path = pending.shift()) {
     if (path === file || texts.has(path) || texts.size >= limits.includedFiles) continue;
     const read = await readFile(path);
     if (read === undefined) continue;
     texts.set(path, read);
+    bytes += Buffer.byteLength(read);
+    if (bytes > limits.includedBytes) break;
     pending.push(...mentionedIn(read, path));
   }
   return texts;

@@ -27,8 +27,10 @@ export function combinationsOf(matrix: Located, report: LocatedReport): readonly
     const values = textsOf(value).map(({ text }) => text);
     all = all.flatMap((before) => values.map((text) => new Map([...before, [name, text]])));
   }
-  const excluded = maps(matrix.entries.get("exclude")?.value);
-  const kept = all.filter((one) => !excluded.some((pattern) => matchesAll(one, pattern)));
+  const isDimension = (name: string) => dimensions.some(([dimension]) => dimension === name);
+  const excluded = maps(matrix.entries.get("exclude")?.value).filter((one) => [...one.keys()].every(isDimension));
+  const isExcluded = matcherOf(excluded);
+  const kept = all.filter((one) => !isExcluded(one));
   const combinations = distinct([...kept, ...maps(matrix.entries.get("include")?.value)]);
   if (combinations.length > 0) return combinations;
   report(matrix.at, "the matrix has no combination", "give it a dimension with values, or include a combination");
@@ -45,8 +47,24 @@ function maps(list: Located | undefined): Combination[] {
   });
 }
 
-function matchesAll(combination: Combination, pattern: Combination): boolean {
-  return [...pattern].every(([name, text]) => combination.get(name) === text);
+/**
+ * Whether a combination has all values of one of the patterns. Patterns of the same names are looked up together: comparing
+ * 20,000 combinations with 20,000 patterns one by one takes a minute.
+ */
+function matcherOf(patterns: readonly Combination[]): (combination: Combination) => boolean {
+  const byNames = new Map<string, { readonly names: readonly string[]; readonly values: Set<string> }>();
+  for (const pattern of patterns) {
+    const names = [...pattern.keys()].sort();
+    const key = names.join();
+    const alike = byNames.get(key) ?? { names, values: new Set() };
+    byNames.set(key, alike);
+    alike.values.add(valuesIn(pattern, names));
+  }
+  return (combination) => [...byNames.values()].some(({ names, values }) => values.has(valuesIn(combination, names)));
+}
+
+function valuesIn(combination: Combination, names: readonly string[]): string {
+  return JSON.stringify(names.map((name) => combination.get(name)));
 }
 
 function distinct(combinations: readonly Combination[]): Combination[] {

@@ -2,15 +2,15 @@ import { limits } from "../limits.ts";
 import { buildPipeline } from "./build-pipeline.ts";
 import { expandPipeline } from "./expand.ts";
 import { applyIncludes, type ReadFile } from "./includes.ts";
-import { type Located, locatedSource, positionOf } from "./located.ts";
+import { entriesOf, type Located, locatedSource, memberOf, positionOf, textsOf } from "./located.ts";
 import { locatedReport } from "./located-report.ts";
 import type { Pipeline, Problem } from "./pipeline.ts";
 import { noRun, type PlanContext } from "./plan-context.ts";
+import { readableProblem } from "./readable-problem.ts";
 import { checkReferences } from "./references.ts";
 import { pipelineShape } from "./schema.ts";
 import { type PathProblem, shapeProblems } from "./shape-problems.ts";
 import { readYaml } from "./yaml-source.ts";
-import type { YamlPath, YamlSource } from "./yaml-value.ts";
 
 /** What a file is read for. */
 export interface ParseOptions {
@@ -53,7 +53,7 @@ export function parsePipeline(text: string, file: string, options: ParseOptions 
   const source = locatedSource(expansion.top, file);
 
   const shape = pipelineShape.safeParse(source.value, { reportInput: true });
-  const sizes = sizeProblems(source);
+  const sizes = sizeProblems(expansion.top);
   const { artifacts, problems: unresolved } =
     sizes.length === 0 ? checkReferences(source, expansion.origins) : { artifacts: new Map(), problems: [] };
   const checked = [...shapeProblems(shape.error?.issues ?? []), ...sizes, ...unresolved].map(
@@ -92,19 +92,19 @@ function arranged(problems: readonly Problem[], mainFile: string): readonly Prob
     if (a.file !== b.file) return rank(a) < rank(b) ? -1 : 1;
     return a.line - b.line || a.column - b.column;
   });
-  return sorted.slice(0, limits.pipelineProblems);
+  return sorted.slice(0, limits.pipelineProblems).map(readableProblem);
 }
 
-/** Checks that are not linear come after this one. */
-function sizeProblems(source: YamlSource): PathProblem[] {
-  const path: YamlPath = ["stages"];
-  const stages = source.keys(path);
-  if (stages.length > limits.runStages) {
-    return [{ path, part: "key", message: `${stages.length} stages; at most ${limits.runStages} are possible` }];
+/** Checks that are not linear come after this one; how many tasks there are was looked at when they were written out. */
+function sizeProblems(top: Located): PathProblem[] {
+  const place = { path: ["stages"], part: "key" } as const;
+  const stages = entriesOf(memberOf(top, "stages"));
+  if (stages.size > limits.runStages) {
+    const message = `${stages.size} stages; at most ${limits.runStages} are possible`;
+    return [{ ...place, message, hint: "make several pipelines of them" }];
   }
-  const tasks = stages.reduce((sum, stage) => sum + source.keys([...path, stage, "tasks"]).length, 0);
-  if (tasks > limits.runTasks) {
-    return [{ path, part: "key", message: `${tasks} tasks; at most ${limits.runTasks} are possible` }];
-  }
-  return [];
+  const needs = [...stages.values()].reduce((sum, { value }) => sum + textsOf(memberOf(value, "needs")).length, 0);
+  if (needs <= limits.runStageNeeds) return [];
+  const message = `stages need each other ${needs} times; at most ${limits.runStageNeeds} are possible`;
+  return [{ ...place, message, hint: "a stage need not name what the stages that it needs need themselves" }];
 }

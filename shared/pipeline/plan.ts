@@ -70,14 +70,29 @@ export function planRun(request: PlanRequest): RunPlan {
   if (tools.problems.length > 0) return failed(tools.problems);
 
   const blobs = new Map<DigestKey, Blob>(inputs.directories);
-  const planned = inputs.chosen.map(({ task, set }) => {
-    if (task.gate !== undefined) return plannedGate(task, task.gate, graph.needsOf(taskId(task)));
+  let commandBytes = 0;
+  const planned: PlannedTask[] = [];
+  for (const { task, set } of inputs.chosen) {
+    const needs = graph.needsOf(taskId(task));
+    if (task.gate !== undefined) {
+      planned.push(plannedGate(task, task.gate, needs));
+      continue;
+    }
     const platform = platformOf(task, tools.fingerprints.get(task) ?? {});
     const command = commandBlob(task);
+    if (command.data.length > limits.commandBytes) {
+      const message = `the script and variables of ${taskId(task)} are larger than ${limits.commandBytes} bytes together`;
+      return failed([problemAt(pipeline, task.position, message, "put them into files of the source")]);
+    }
+    commandBytes += command.data.length;
+    if (commandBytes > limits.plannedCommandBytes) {
+      const message = `the scripts and variables of this run are larger than ${limits.plannedCommandBytes} bytes together`;
+      const hint = "move what tasks have in common into files of the source";
+      return failed([problemAt(pipeline, task.position, message, hint)]);
+    }
     blobs.set(digestKey(command.digest), command);
-    const needs = graph.needsOf(taskId(task));
-    return plannedTask(task, { needs, command: command.digest, inputRoot: set.root, platform });
-  });
+    planned.push(plannedTask(task, { needs, command: command.digest, inputRoot: set.root, platform }));
+  }
   const { concurrency } = pipeline;
   const group = concurrency === undefined ? {} : { concurrency: concurrencyMessage(concurrency) };
   return { tasks: planned, ...group, blobs: [...blobs.values()], problems: [] };

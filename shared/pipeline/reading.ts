@@ -55,9 +55,12 @@ export function readToolVersion(text: string): Reading<string> {
   };
 }
 
-/** Text that reaches a process: everything but NUL, which ends strings there. */
+/** Text that reaches a process: everything but NUL, which ends strings there, and no more than it can be given. */
 export function readText(text: string): Reading<string> {
-  return text.includes("\0") ? { wrong: "contains a NUL character" } : { value: text };
+  if (text.includes("\0")) return { wrong: "contains a NUL character", hint: "leave it out: it ends a text" };
+  if (Buffer.byteLength(text) <= limits.processTextBytes) return { value: text };
+  const wrong = `has more than ${limits.processTextBytes} bytes, which no process can be given`;
+  return { wrong, hint: "put it into a file of the source" };
 }
 
 /** A script. */

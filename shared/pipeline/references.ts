@@ -153,7 +153,7 @@ function isMapping(value: YamlValue | undefined): value is { readonly [key: stri
 }
 
 function member(value: YamlValue | undefined, key: string): YamlValue | undefined {
-  return isMapping(value) ? value[key] : undefined;
+  return isMapping(value) && Object.hasOwn(value, key) ? value[key] : undefined;
 }
 
 function mentions(value: YamlValue | undefined, path: YamlPath): Mention[] {
@@ -293,7 +293,13 @@ function reportCycles(
     const [first = "", second = ""] = cycle;
     const node = nodes.get(first);
     const need = node?.needs.find((mention) => mention.name === second);
-    const message = `${what} need each other in a circle: ${cycle.join(" → ")}`;
+    const message = `${what} need each other in a circle: ${shownCycle(cycle)}`;
     report({ path: need?.path ?? node?.path ?? [], part: "value", message, hint: "remove one of these needs" });
   }
+}
+
+/** Its beginning and its end where it is longer than a person follows. */
+function shownCycle(cycle: readonly string[]): string {
+  if (cycle.length <= 12) return cycle.join(" → ");
+  return [...cycle.slice(0, 5), `… (${cycle.length - 7} more)`, ...cycle.slice(-2)].join(" → ");
 }

@@ -1,4 +1,5 @@
 import { MillraceError } from "../errors.ts";
+import { limits } from "../limits.ts";
 import { readExpression, type Variables } from "./cel-expression.ts";
 
 /** What a condition may ask of a run whose other tasks have ended. */
@@ -14,7 +15,8 @@ export interface RunEnd {
  * @throws MillraceError invalid_argument for an expression that no plan would hold.
  */
 export function runCondition(expression: string, run: RunEnd): boolean {
-  const reading = readExpression(expression);
+  // Of a stage and of a task, each in brackets.
+  const reading = readExpression(expression, 2 * limits.celBoundChars + 10);
   const result = "wrong" in reading ? reading : reading.value.evaluate({ run: runVariables(run) }, () => true);
   if ("wrong" in result) throw new MillraceError("invalid_argument", `${expression} ${result.wrong}`);
   if (typeof result.value !== "boolean") throw new MillraceError("invalid_argument", `${expression} is no condition`);

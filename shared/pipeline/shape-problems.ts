@@ -1,6 +1,6 @@
 import type { z } from "zod";
 import { limits } from "../limits.ts";
-import { didYouMean } from "./did-you-mean.ts";
+import { didYouMean, meant } from "./did-you-mean.ts";
 import { type Level, levels } from "./schema-levels.ts";
 import type { YamlPath } from "./yaml-value.ts";
 
@@ -46,7 +46,7 @@ function unknownKey(path: YamlPath, key: string): PathProblem {
   }
   const message = `unknown key "${key}" in ${level.title}`;
   const close = didYouMean(key, level.keys);
-  if (close !== undefined) return { ...place, message, hint: `did you mean "${close}"?` };
+  if (close !== undefined) return { ...place, message, hint: meant(key, close) };
   const home = Object.values(levels).find((other) => other.keys.includes(key));
   if (home !== undefined) return { ...place, message, hint: `"${key}" belongs to ${home.title}` };
   return { ...place, message, hint: `keys of ${level.title}: ${level.keys.join(", ")}` };
@@ -94,7 +94,12 @@ function wrongType(path: YamlPath, expected: string, input: unknown): PathProble
   }
   if (input === "") return { path, part: "value", message: `${title(path)} is empty`, hint: `give it ${wanted}` };
   const given = typeof input === "string" ? "text" : Array.isArray(input) ? "a list" : "a mapping";
-  const hint = wanted === "a list" && typeof input === "string" ? `write [${input}]` : undefined;
+  const hint =
+    path.length === 0
+      ? "`millrace init` writes a starter"
+      : wanted === "a list" && typeof input === "string"
+        ? `write [${input}]`
+        : undefined;
   return { path, part: "value", message: `${title(path)} must be ${wanted}, not ${given}`, hint };
 }
 

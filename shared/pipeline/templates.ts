@@ -31,9 +31,12 @@ export function applyTemplate(task: Located, templates: Located | undefined, rep
     if (template === undefined) {
       const known = [...entriesOf(templates).keys()];
       report(name.at, `there is no template "${name.text}"`, suggest(name.text, known, "templates"));
-    } else if (!isWhole) {
-      const circle = chain.slice(Math.max(0, before)).join(" → ");
+    } else if (before >= 0) {
+      const circle = chain.slice(before).join(" → ");
       report(name.at, `templates build on each other in a circle: ${circle}`, "remove one of these");
+    } else if (!isWhole) {
+      const message = `more than ${limits.includeDepth} templates build on each other in a chain`;
+      report(name.at, message, "put some of them together");
     } else {
       merged = mergeLocated(template, own);
     }

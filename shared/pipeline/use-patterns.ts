@@ -1,10 +1,14 @@
+import type { ExpansionBudget } from "./expansion-budget.ts";
 import { entriesOf, type Located, type LocatedEntry, locatedText, memberOf, withEntries } from "./located.ts";
 
 /**
  * Writes out what tasks use by a pattern: `report-*` is every artifact of other tasks whose name begins and ends so. One
  * that matches nothing stays, and is then the name of no artifact.
  */
-export function expandUses(stages: ReadonlyMap<string, LocatedEntry>): ReadonlyMap<string, LocatedEntry> {
+export function expandUses(
+  stages: ReadonlyMap<string, LocatedEntry>,
+  budget: ExpansionBudget,
+): ReadonlyMap<string, LocatedEntry> {
   let made: readonly string[] | undefined;
   const artifacts = () => {
     made ??= [...stages.values()].flatMap(({ value }) =>
@@ -17,13 +21,15 @@ export function expandUses(stages: ReadonlyMap<string, LocatedEntry>): ReadonlyM
     const use = memberOf(task, "use");
     if (task.kind !== "map" || use?.kind !== "list" || !use.items.some(isPattern)) return task;
     const own = new Set(outputsOf(task));
+    const key = task.entries.get("use")?.key ?? task.at;
     const items = use.items.flatMap((item): readonly Located[] => {
-      if (!isPattern(item)) return [item];
+      if (!isPattern(item) || budget.isSpent()) return [item];
       const matches = matcher(artifactOf(item));
       const found = artifacts().filter((name) => !own.has(name) && matches(name));
-      return found.length === 0 ? [item] : found.map((name) => named(item, name));
+      if (found.length === 0 || !budget.needs(found.length, item.at)) return [item];
+      return found.map((name) => named(item, name));
     });
-    return withEntries(task, { use: { key: task.entries.get("use")?.key ?? task.at, value: { ...use, items } } });
+    return withEntries(task, { use: { key, value: { ...use, items } } });
   }
 
   const result = new Map<string, LocatedEntry>();

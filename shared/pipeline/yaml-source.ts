@@ -1,17 +1,8 @@
-import {
-  type Alias,
-  isAlias,
-  isMap,
-  isScalar,
-  isSeq,
-  LineCounter,
-  parseDocument,
-  type YAMLMap,
-  type YAMLParseError,
-} from "yaml";
+import { type Alias, type ErrorCode, isAlias, isMap, isScalar, isSeq, type YAMLMap, type YAMLParseError } from "yaml";
 import { limits } from "../limits.ts";
 import type { Located, LocatedEntry, Place, PlacedDocument } from "./located.ts";
 import type { Position } from "./pipeline.ts";
+import { readYamlDocument } from "./yaml-document.ts";
 
 export interface YamlProblem extends Position {
   readonly message: string;
@@ -22,6 +13,8 @@ export interface YamlProblem extends Position {
 export interface YamlReading {
   readonly top?: Located;
   readonly problems: readonly YamlProblem[];
+  /** How many it has, counting what aliases stand for. */
+  readonly values: number;
 }
 
 /**
@@ -30,29 +23,30 @@ export interface YamlReading {
  * @param file names it in the places of its values.
  */
 export function readYaml(text: string, file: string): YamlReading {
-  const lines = new LineCounter();
-  // The library looks for a duplicate key among all keys before it: a minute for a hostile file. Ours is in the walk.
-  const options = { schema: "failsafe", lineCounter: lines, prettyErrors: false, uniqueKeys: false } as const;
-  const document = parseDocument(text, options);
-  const at = (offset: number): Position => {
-    const { line, col } = lines.linePos(offset);
-    return { line: Math.max(1, line), column: Math.max(1, col) };
-  };
-  if (document.errors.length > 0) {
-    return { problems: syntaxProblems(text, document.errors, at) };
+  const { document, position: at, tooDeepAt, secondAt } = readYamlDocument(text);
+  const refused = (problems: readonly YamlProblem[]): YamlReading => ({ problems, values: 0 });
+  if (tooDeepAt !== undefined) return refused([{ ...at(tooDeepAt), message: tooDeep }]);
+  if (document.errors.length > 0) return refused(syntaxProblems(text, document.errors, at));
+  if (secondAt !== undefined) {
+    const hint = "keep one of them, and put the others into files of their own";
+    return refused([{ ...at(secondAt), message: "the file holds several documents", hint }]);
   }
-  const tags = document.warnings.map((warning) => ({ ...at(warning.pos[0]), message: "tags are not supported" }));
+  const tags = document.warnings.map((warning) => {
+    return {
+      ...at(warning.pos[0]),
+      message: "tags are not supported",
+      hint: "leave it out: every value is read as text",
+    };
+  });
   const top: unknown = document.contents;
   if (top === null || (isScalar(top) && top.value === "")) {
-    return {
-      problems: [{ line: 1, column: 1, message: "the file is empty", hint: "`millrace init` writes a starter" }],
-    };
+    return refused([{ line: 1, column: 1, message: "the file is empty", hint: "`millrace init` writes a starter" }]);
   }
   const placed: PlacedDocument = { file, position: at };
   const walk = walker(placed);
   const tree = walk.convert(top, { document: placed, offset: 0 }, 0);
   const problems = walk.problems.map(({ offset, ...problem }) => ({ ...at(offset), ...problem }));
-  return { top: tree, problems: [...tags, ...problems] };
+  return { top: tree, problems: [...tags, ...problems], values: walk.size() };
 }
 
 function syntaxProblems(
@@ -64,7 +58,8 @@ function syntaxProblems(
   const lines = text.split("\n");
   for (const error of errors.slice(0, limits.pipelineProblems)) {
     const place = at(error.pos[0]);
-    const problem = { ...place, message: syntaxMessage(error.message) };
+    const hint = syntaxHints[error.code];
+    const problem = { ...place, message: syntaxMessage(error.message), ...(hint === undefined ? {} : { hint }) };
     if (/\$\{\{/.test(lines[place.line - 1] ?? "")) {
       // The braces of an expression end the mapping that it stands in; what follows from that tells nobody anything.
       problems.push({ ...problem, hint: 'put a value with ${{ }} into quotes: "${{ … }}"' });
@@ -75,11 +70,30 @@ function syntaxProblems(
   return problems;
 }
 
+/** In words of a file, where the library speaks of its own parts. */
 function syntaxMessage(message: string): string {
-  // The library's recursion ends in its own catch; it has no other sign for this.
-  if (message.includes("call stack")) return "this is nested too deeply";
+  const token = /^Unexpected \S+ token in YAML stream: (.*)$/s.exec(message)?.[1];
+  if (token !== undefined) return `unexpected ${token}`;
+  const quote = /^Missing closing (["'])quote$/.exec(message)?.[1];
+  if (quote !== undefined) return `a text in ${quote} has no ${quote} at its end`;
+  if (message === "Unexpected scalar at node end") return "unexpected text after a value";
   return message.charAt(0).toLowerCase() + message.slice(1);
 }
+
+/** What to do about errors whose words say only what is wrong. */
+const syntaxHints: { readonly [code in ErrorCode]?: string } = {
+  TAB_AS_INDENT: "indent with spaces",
+  BAD_INDENT: "indent what belongs together by the same number of spaces",
+  BAD_SCALAR_START: 'put it into quotes: "…"',
+  BAD_DQ_ESCAPE: "write \\\\ for a backslash, or use single quotes",
+  MISSING_CHAR: "look above it for what was opened and not closed",
+  BLOCK_AS_IMPLICIT_KEY: 'put a value that has ": " in it into quotes',
+  KEY_OVER_1024_CHARS: "no key of a pipeline is so long",
+  MULTILINE_IMPLICIT_KEY: 'write the key and its ":" in one line',
+  UNEXPECTED_TOKEN: "remove it, or put the value that it is part of into quotes",
+};
+
+const tooDeep = `this is nested more than ${limits.pipelineDepth} levels deep`;
 
 interface WalkProblem {
   readonly offset: number;
@@ -111,7 +125,7 @@ function walker(document: PlacedDocument) {
       return nothing;
     }
     if (depth > limits.pipelineDepth) {
-      report(node, `this is nested more than ${limits.pipelineDepth} levels deep`);
+      report(node, tooDeep);
       return nothing;
     }
     if (isAlias(node)) return convertAlias(node, nothing);
@@ -156,7 +170,7 @@ function walker(document: PlacedDocument) {
     return entries;
   }
 
-  return { convert, problems };
+  return { convert, problems, size: () => size };
 }
 
 function offsetOf(node: unknown): number | undefined {

@@ -148,6 +148,25 @@ it("a project is seen by its own people alone, and its settings are the farm's t
   expect((await as("anna", "project", "list", "--json")).stdout).not.toContain('"other"');
   expect((await as("anna", "project", "set", "shop", "--quota-running-tasks", "99")).status).toBe(3);
   expect((await farm.cli(["project", "show", "shop"])).stdout).toContain("tasks that run at one time: 4");
+  const listed = await farm.cli(["runs", "--project", "shop", "-n", "1", "--json"]);
+  expect(JSON.parse(listed.stdout)).toMatchObject({ runs: [{ project: "shop" }] });
+  expect((await farm.cli(["runs", "--project", "other"])).stderr).toContain("no runs of other yet");
+  expect((await as("stranger", "runs", "--project", "shop")).stderr).toContain("is not for this token");
+  const unset = await farm.cli([
+    "project",
+    "set",
+    "shop",
+    "--retention-runs",
+    "",
+    "--retention-log-age",
+    "3d",
+    "--json",
+  ]);
+  expect(JSON.parse(unset.stdout)).toMatchObject({
+    retention: { runs: null, runAgeMs: null, logAgeMs: 259_200_000 },
+    quotas: { runningTasks: 4 },
+    updateTime: expect.stringMatching(/^\d{4}-\d\d-\d\dT[\d:.]+Z$/),
+  });
   const unknown = await farm.cli(["run", shop("five\n"), "--project", "shpo", "--detach"]);
   expect(unknown.stderr).toContain('did you mean "shop"?');
   expect((await farm.cli(["project", "remove", "other"])).status).toBe(0);

@@ -72,9 +72,9 @@ export function runService({
       return { run: await runs.get(run) };
     },
 
-    async listRuns({ pageSize, pageToken }, context) {
+    async listRuns({ pageSize, pageToken, project }, context) {
       const limit = Math.min(pageSize > 0 ? pageSize : pageSizeDefault, limits.listPage);
-      const { projects } = principalOf(context);
+      const projects = project === "" ? principalOf(context).projects : [project];
       const found = await runs.list({ ...beforeOf(pageToken), limit, projects });
       const last = found.length === limit ? found.at(-1) : undefined;
       return { runs: found, nextPageToken: last?.name ?? "" };

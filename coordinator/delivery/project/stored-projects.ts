@@ -160,7 +160,7 @@ function requireUnused(name: string, { unfinishedRuns, secretsOf }: StoredProjec
   throw new MillraceError(
     "failed_precondition",
     `the project ${name} has ${secrets} secrets, which a later project of this name would get: remove them first with ` +
-      `\`millrace secret rm NAME --project ${name}\``,
+      `\`millrace secret remove NAME --project ${name}\``,
   );
 }
 

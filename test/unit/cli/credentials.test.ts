@@ -22,6 +22,15 @@ describe("credentials", () => {
     expect(resolveCredentials({ env })).toEqual({ address: "env:1", token: "from-env" });
   });
 
+  it("are refused for an address that is none, whatever the token", () => {
+    const env = { XDG_CONFIG_HOME: tempDir() };
+    for (const address of ["nonsense", "http://127.0.0.1:7080", "farm:99999"]) {
+      expect(() => resolveCredentials({ address, env })).toThrow(
+        /is not host:port: give the coordinator's gRPC address/,
+      );
+    }
+  });
+
   it("come from the data folder before the user's configuration", () => {
     const data = tempDir();
     const config = tempDir();

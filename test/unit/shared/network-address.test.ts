@@ -20,6 +20,13 @@ test("a server that listens everywhere is reached on this machine", () => {
   expect(["0.0.0.0", "::", "0.0.0.1"].map(isAnyAddress)).toEqual([true, true, false]);
 });
 
+test.each(["farm", "farm:", ":7070", "farm:70000", "http://farm:7080", "farm:7070/", "a farm:1"])(
+  "%j is no address of a server",
+  (text) => {
+    expect(() => splitAddress(text)).toThrow(expect.objectContaining({ code: "invalid_argument" }));
+  },
+);
+
 test("an address is read as it was written", () => {
   const host = fc.oneof(fc.ipV4(), fc.ipV6(), fc.domain());
   fc.assert(

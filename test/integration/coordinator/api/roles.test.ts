@@ -92,6 +92,7 @@ test("who is bound to a project neither sees nor touches what another one has", 
     runs.pinRun({ run: yours }),
     runs.listQueuePlaces({ run: yours }),
     flow.getFlow({ run: yours }),
+    runs.listRuns({ project: "yours" }),
     projects.getProject({ name: "yours" }),
     projects.setProject({ project: { name: "mine" }, etag: "1" }),
     submitText(anna, waiting, { project: "yours" }),
@@ -103,6 +104,8 @@ test("who is bound to a project neither sees nor touches what another one has", 
   expect(new Set(await Promise.all(refused.map(codeOf)))).toEqual(new Set([Code.PermissionDenied]));
   expect((await runs.listRuns({})).runs.map(({ name }) => name)).toEqual([mine]);
   expect((await admin.runs.listRuns({})).runs.map(({ name }) => name)).toEqual([mine, yours]);
+  expect((await runs.listRuns({ project: "mine" })).runs.map(({ name }) => name)).toEqual([mine]);
+  expect((await admin.runs.listRuns({ project: "yours" })).runs.map(({ name }) => name)).toEqual([yours]);
   expect((await projects.listProjects({})).projects.map(({ project }) => project?.name)).toEqual(["mine"]);
   expect((await flow.getFlow({})).flow).toMatchObject({ value: { run: mine } });
   expect(await codeOf(runs.getRun({ run: "run_99" }))).toBe(Code.NotFound);

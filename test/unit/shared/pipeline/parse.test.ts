@@ -226,52 +226,6 @@ stages:
   });
 });
 
-describe("a hostile pipeline file", () => {
-  function quickly(text: string): string[] {
-    // Nothing superlinear: such files took minutes before they were bounded, longer than a test may.
-    const problems = problemsOf(text);
-    expect(problems.length).toBeGreaterThan(0);
-    expect(problems.length).toBeLessThanOrEqual(limits.pipelineProblems);
-    return problems;
-  }
-
-  it("is refused when it is too large", () => {
-    expect(quickly("#".repeat(limits.pipelineFileBytes + 1))[0]).toContain("larger than");
-  });
-
-  it("cannot expand aliases without end", () => {
-    const levels = Array.from({ length: 30 }, (_, n) => `l${n + 1}: &l${n + 1} [${Array(9).fill(`*l${n}`).join(",")}]`);
-    expect(quickly(`l0: &l0 [x]\n${levels.join("\n")}\n`).join("\n")).toContain("counting what aliases stand for");
-  });
-
-  it("cannot refer to itself", () => {
-    expect(quickly("name: &a [*a]\n").join("\n")).toContain("there is no anchor &a before this alias");
-  });
-
-  it.each([
-    ["brackets", "[".repeat(500_000)],
-    ["indented keys", Array.from({ length: 1_400 }, (_, depth) => `${" ".repeat(depth)}a:`).join("\n")],
-    ["moderate brackets", `name: ${"[".repeat(100)}${"]".repeat(100)}`],
-  ])("cannot nest without end: %s", (_, text) => {
-    expect(quickly(text).join("\n")).toContain("nested");
-  });
-
-  it("may have any number of keys, names and mistakes", () => {
-    quickly(`{${Array.from({ length: 100_000 }, (_, n) => `k${n}: 1`).join(",")}}`);
-    quickly(`name: a\nstages: { s: { tasks: { t: { run: x, needs: [${"nope,".repeat(150_000)}] } } } }`);
-    quickly(`name: a\nstages: { s: { tasks: { t: { run: x, use: [${"nope,".repeat(150_000)}] } } } }`);
-    quickly(
-      `name: a\nstages:\n${Array.from({ length: 30_000 }, (_, n) => ` s${n}: { needs: [s${n + 1}] }`).join("\n")}`,
-    );
-  });
-
-  it("may weave its needs densely", () => {
-    const names = Array.from({ length: 300 }, (_, n) => `s${n}`);
-    const stages = names.map((name) => `  ${name}: { needs: [${names.join(",")}], tasks: { t: { run: x } } }`);
-    expect(quickly(`name: a\nstages:\n${stages.join("\n")}\n`)[0]).toContain("in a circle");
-  });
-});
-
 describe("a manual stage", () => {
   const manual = (text: string) => `name: a\nstages:\n  explore: { manual: ${text} }\n`;
 
