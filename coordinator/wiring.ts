@@ -1,3 +1,4 @@
+import { randomUUID } from "node:crypto";
 import { hostname, networkInterfaces } from "node:os";
 import { join } from "node:path";
 import type { DescService } from "@bufbuild/protobuf";
@@ -60,6 +61,8 @@ import { installerAddress } from "./api/install/installer-address.ts";
 import { ownDist, ownExecutable, readInstaller } from "./api/install/own-files.ts";
 import type { CoordinatorConfig, KeepingConfig } from "./config.ts";
 import { storedEnvironments } from "./delivery/environment/environments.ts";
+import { farmEvaluations } from "./delivery/evaluation/farm-evaluations.ts";
+import { sourceEvaluations } from "./delivery/evaluation/source-evaluations.ts";
 import { flows } from "./delivery/insight/flows.ts";
 import type { ProjectView } from "./delivery/project/projects.ts";
 import { retentionOf } from "./delivery/project/retention.ts";
@@ -150,9 +153,11 @@ export async function startCoordinator(config: CoordinatorConfig, log: Logger): 
     const summaries = runSummaries({ sqlite, store, clock, onError });
     const meters = metrics({ scheduler: () => scheduler.stats(), agents });
     const pinning = turns();
+    const offers = () => [...agents.list().filter(isConnected).map(offerOf), ...pools.offers()];
+    const evaluations = farmEvaluations({ scheduler, cas, actionCache, logs, newId: randomUUID, onError });
     const runs: RunEngine = new RunEngine({
       ...{ store, summaries, cas, actionCache, scheduler, environments, projects, candidates, secrets, clock, pinning },
-      offers: () => [...agents.list().filter(isConnected).map(offerOf), ...pools.offers()],
+      ...{ evaluations, offers },
       onEvent: meters.onEvent,
       onError,
     });
@@ -171,6 +176,7 @@ export async function startCoordinator(config: CoordinatorConfig, log: Logger): 
     const administered = { ...letting, clock, disk: freeSpace, keeping: keeper };
     const { agentBus, lease } = config;
     const joined = { agents, enrolments, scheduler, bus: agentBus, lease, programs, offerTo: upgrades.offerTo };
+    const programsFace = sourceEvaluations({ cas, evaluations, projects, offers });
     const runFace = { runs, gits, steering: runs, gates: runs, pins: runs, queue: scheduler.view, cas };
     const services = guard(
       [
@@ -178,7 +184,7 @@ export async function startCoordinator(config: CoordinatorConfig, log: Logger): 
         mounted(ContentAddressableStorage, casService({ cas })),
         mounted(ByteStream, byteStreamService({ cas })),
         mounted(ActionCacheService, actionCacheService({ actionCache, cas, writer: callerOf })),
-        mounted(RunService, runService(runFace)),
+        mounted(RunService, runService({ ...runFace, programs: programsFace })),
         mounted(FlowService, flowService({ flows: flows({ runs, histories: runs, clock }) })),
         mounted(LogService, logService({ logs, writers: letIn.logWriters, runs, cas })),
         mounted(ShellService, shellService({ runs, bus, agents, clock })),
@@ -196,7 +202,7 @@ export async function startCoordinator(config: CoordinatorConfig, log: Logger): 
     const pages = [meters.page, ...healthPages(stopping.signal), ...installing, schemaPage()];
     const listening = listeners(config, { services, pages, onError, ports });
     // From here on the lifecycle closes what was opened, also when a part does not start.
-    const farm = [...letIn.parts, agents, upgrades, scheduler, imports];
+    const farm = [...letIn.parts, agents, upgrades, scheduler, imports, evaluations];
     const delivery = [summaries, candidates, runs, keeper.collector];
     const parts = lifecycle([...opened.splice(0), ...farm, ...delivery, ...listening, pools]);
     await parts.start();

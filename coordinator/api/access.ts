@@ -133,6 +133,7 @@ const rows: ReadonlyMap<string, Access> = new Map([
     target: (_request, made) => made?.run ?? "",
     audited: true,
   }),
+  row(runs.evaluatePipeline, "submit", { subject: ofProject }),
   row(runs.getRun, "read", { subject: ofRun }),
   row(runs.listRuns, "read"),
   row(runs.watchRun, "read", { subject: ofRun }),

@@ -28,8 +28,9 @@ export interface YamlReading {
  * Reads one YAML document. Hostile files are expected: the size of what aliases expand to, the depth and the keys are
  * bounded, and no tag makes anything but text, lists and mappings.
  * @param file names it in the places of its values.
+ * @param places whether those are lines of the text, or paths of keys where nobody has written it
  */
-export function readYaml(text: string, file: string): YamlReading {
+export function readYaml(text: string, file: string, places: "lines" | "paths" = "lines"): YamlReading {
   const lines = new LineCounter();
   // The library looks for a duplicate key among all keys before it: a minute for a hostile file. Ours is in the walk.
   const options = { schema: "failsafe", lineCounter: lines, prettyErrors: false, uniqueKeys: false } as const;
@@ -48,10 +49,11 @@ export function readYaml(text: string, file: string): YamlReading {
       problems: [{ line: 1, column: 1, message: "the file is empty", hint: "`millrace init` writes a starter" }],
     };
   }
-  const placed: PlacedDocument = { file, position: at };
+  const place = places === "lines" ? at : (offset: number) => ({ line: 1, column: 1, path: pathTo(top, offset) });
+  const placed: PlacedDocument = { file, position: place };
   const walk = walker(placed);
   const tree = walk.convert(top, { document: placed, offset: 0 }, 0);
-  const problems = walk.problems.map(({ offset, ...problem }) => ({ ...at(offset), ...problem }));
+  const problems = walk.problems.map(({ offset, ...problem }) => ({ ...place(offset), ...problem }));
   return { top: tree, problems: [...tags, ...problems] };
 }
 
@@ -157,6 +159,25 @@ function walker(document: PlacedDocument) {
   }
 
   return { convert, problems };
+}
+
+/** The keys that lead to what stands at an offset, as in `stages.build.needs[0]`. */
+function pathTo(top: unknown, offset: number): string {
+  let path = "";
+  for (let node = top; ; ) {
+    if (isMap(node)) {
+      const pair = node.items.findLast(({ key }) => (offsetOf(key) ?? Number.POSITIVE_INFINITY) <= offset);
+      if (!isScalar(pair?.key)) return path;
+      path += path === "" ? pair.key.value : `.${pair.key.value}`;
+      if ((offsetOf(pair.value) ?? Number.POSITIVE_INFINITY) > offset) return path;
+      node = pair.value;
+    } else if (isSeq(node)) {
+      const index = node.items.findLastIndex((item) => (offsetOf(item) ?? Number.POSITIVE_INFINITY) <= offset);
+      if (index < 0) return path;
+      path += `[${index}]`;
+      node = node.items[index];
+    } else return path;
+  }
 }
 
 function offsetOf(node: unknown): number | undefined {

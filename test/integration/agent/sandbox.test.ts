@@ -40,7 +40,13 @@ async function setup(skip: TestContext["skip"], containment: string[] = [], user
     environment: { PATH: "/usr/bin:/bin", HOME: at("home"), TMPDIR: at("tmp") },
     workingFolder: at("own"),
     spool,
-    sandbox: { hidden: [data], readable: [], writable: ["own", "home", "tmp"].map(at), temporary: at("tmp") },
+    sandbox: {
+      hidden: [data],
+      readable: [],
+      writable: ["own", "home", "tmp"].map(at),
+      temporary: at("tmp"),
+      network: true,
+    },
   });
   return {
     ...{ runner, data, at, plan, output },
@@ -178,7 +184,13 @@ describe("a task in a sandbox", () => {
 
   test("that cannot be set up is the farm's failure and says why", async ({ skip }) => {
     const { runner, plan, output } = await setup(skip);
-    const broken = { hidden: [], readable: [], writable: ["/no/such/folder"], temporary: "/no/such/folder" };
+    const broken = {
+      hidden: [],
+      readable: [],
+      writable: ["/no/such/folder"],
+      temporary: "/no/such/folder",
+      network: true,
+    };
     const task = await runner.start({ ...plan("true"), sandbox: broken });
     await expect(task.ended).rejects.toMatchObject({ code: "internal" });
     expect(output()).toContain("/no/such/folder");

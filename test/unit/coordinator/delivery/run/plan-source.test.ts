@@ -2,7 +2,7 @@ import { create, type MessageInitShape } from "@bufbuild/protobuf";
 import fc from "fast-check";
 import { expect, test } from "vitest";
 import { keptPlans } from "../../../../../coordinator/delivery/run/kept-plans.ts";
-import { planSource } from "../../../../../coordinator/delivery/run/plan-source.ts";
+import { type Evaluate, planSource } from "../../../../../coordinator/delivery/run/plan-source.ts";
 import { GitSourceSchema } from "../../../../../proto/gen/millrace/v1/event_pb.ts";
 import { RunRequestSchema } from "../../../../../proto/gen/millrace/v1/run_pb.ts";
 import type { Blob } from "../../../../../shared/cas/cas.ts";
@@ -58,7 +58,8 @@ function planner(kept = keptPlans(1_000)) {
     cas,
     reads: () => reads,
     async plan(root: Digest, { offers = [node("24.1")], stages = [], git, ...request }: Asked = {}) {
-      const deps = { cas: counting, offers: () => offers, kept, git: git && create(GitSourceSchema, git) };
+      const evaluate: Evaluate = async () => expect.unreachable("it is no program");
+      const deps = { cas: counting, offers: () => offers, kept, git: git && create(GitSourceSchema, git), evaluate };
       const { blobs, ...plan } = await planSource(
         deps,
         create(RunRequestSchema, { stages: [...stages], ...request }),
