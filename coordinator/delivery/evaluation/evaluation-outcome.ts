@@ -56,7 +56,7 @@ async function endOfLog(cas: Cas, { stdoutDigest }: ActionResult, signal: AbortS
   const offset = Math.max(0, digest.sizeBytes - limits.evaluationLogBytes);
   if (digest.sizeBytes === 0) return "";
   const text = Buffer.concat(await Array.fromAsync(cas.read(digest, { offset }, signal))).toString("utf8");
-  return (offset === 0 ? text : `…${text.slice(text.indexOf("\n") + 1)}`).trimEnd();
+  return (offset === 0 ? text : `…${text.slice(text.indexOf("\n") + 1)}`).trim();
 }
 
 interface Failure {
@@ -78,10 +78,27 @@ function problemsIn(file: string, { kind, exitCode, detail, said }: Failure): Pr
     });
     if (found.length > 0) return found;
   }
+  const isSaid = said !== "" && (kind === EndingKind.EXITED || kind === EndingKind.OUTPUT_MISSING);
+  const place = kind === EndingKind.EXITED ? placeIn(said) : {};
+  const hint = hintFor(said);
+  return [{ ...at, ...place, message: isSaid ? said : howItEnded({ kind, exitCode, detail, said }), ...hint }];
+}
+
+function howItEnded({ kind, exitCode, detail, said }: Failure): string {
+  if (said.includes("JavaScript heap out of memory"))
+    return `it needs more than ${limits.evaluationMemoryMib} MiB of memory; at most that is given to an evaluation`;
   const how = kind === EndingKind.EXITED ? `it ended with status ${exitCode}` : detail || "it was ended";
-  const isThrown = kind === EndingKind.EXITED && said !== "";
-  const message = isThrown ? said : said === "" ? how : `${how}; it had printed:\n${said}`;
-  return [{ ...at, ...(isThrown ? placeIn(said) : {}), message }];
+  return said === "" ? how : `${how}; it had printed:\n${said}`;
+}
+
+/** For what people run into who do not know yet what an evaluation may do. */
+function hintFor(said: string): { readonly hint?: string } {
+  if (/Use --allow-(?!fs-read)/.test(said))
+    return { hint: "the evaluation may read its inputs and do nothing else; let a task do it" };
+  if (!/ERR_MODULE_NOT_FOUND|ENOENT|Use --allow-fs-read/.test(said)) return {};
+  return {
+    hint: "nothing is there but what it imports by relative paths; name other files in a line `// @inputs <globs>`; packages cannot be used",
+  };
 }
 
 /** The first place that a stack names: `at compile (lib/tasks.ts:3:7)`, or `millrace.ts:3` above a syntax error. */

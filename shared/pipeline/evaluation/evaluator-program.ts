@@ -45,13 +45,20 @@ function readable(text) {
 }
 
 function refuse(...problems) {
-  write(problems.map((problem) => file + ": " + problem + "\\n").join(""));
+  // What was printed before may have no end of its last line.
+  write("\\n" + problems.map((problem) => file + ": " + problem + "\\n").join(""));
   exit(${refusedExit});
 }
 
+/** An error, and those that caused it. */
+function stackOf(error, depth = 0) {
+  if (!(error instanceof Error) || typeof error.stack !== "string") return (depth === 0 ? "it threw " : "") + inspect(error);
+  const more = error.cause !== undefined && depth < 5;
+  return readable(error.stack) + (more ? "\\n  because of: " + stackOf(error.cause, depth + 1) : "");
+}
+
 function thrown(error) {
-  const text = error instanceof Error && typeof error.stack === "string" ? error.stack : "it threw " + inspect(error);
-  write(readable(text) + "\\n");
+  write(stackOf(error) + "\\n");
   exit(1);
 }
 
@@ -89,8 +96,9 @@ function plain(pipeline) {
   function members(object, path) {
     const parent = Object.getPrototypeOf(object);
     if (parent !== null && parent !== Object.prototype) {
-      const what = object instanceof Promise ? "a promise; await it" : "of the class " + (object.constructor?.name || "?") + "; write a plain object";
-      return wrong(path, "is " + what);
+      if (object instanceof Promise) return wrong(path, "is a promise; await it");
+      const name = object.constructor?.name ?? "Object";
+      return wrong(path, (name === "Object" ? "has a prototype of its own" : "is of the class " + name) + "; write a plain object");
     }
     for (const key of Object.getOwnPropertySymbols(object)) wrong(path, "has the key " + String(key) + ", which is no text");
     const made = Object.create(null);
@@ -111,10 +119,11 @@ function kindOf(value) {
 
 process.on("uncaughtException", thrown);
 process.on("exit", (code) => {
-  if ((code === 0 || code === 13) && !isWritten) write("it ended without giving its pipeline: a promise was never settled, or it called process.exit\\n");
+  if (code === 0 && !isWritten) write("it ended without giving its pipeline: a promise was never settled, or it called process.exit\\n");
 });
 let isWritten = false;
-try {
+
+async function main() {
   process.chdir(folder);
   const loaded = await import(pathToFileURL(folder + file).href);
   if (!("default" in loaded)) refuse("the default export: there is none; write export default definePipeline({ … })");
@@ -128,9 +137,9 @@ try {
   writeFileSync(output, text);
   isWritten = true;
   exit(0);
-} catch (error) {
-  thrown(error);
 }
+
+main().catch(thrown);
 `;
 
 /** What lies in the input root beside the folder of the source, by path. */
