@@ -62,12 +62,14 @@ async function endOfLog(cas: Cas, { stdoutDigest }: ActionResult, signal: AbortS
 interface Failure {
   readonly kind: EndingKind;
   readonly exitCode: number;
+  readonly signal: string;
   readonly detail: string;
   readonly said: string;
 }
 
 /** What the evaluator found wrong, each by itself; of what failed otherwise, all that was printed, where it happened. */
-function problemsIn(file: string, { kind, exitCode, detail, said }: Failure): Problem[] {
+function problemsIn(file: string, failure: Failure): Problem[] {
+  const { kind, exitCode, said } = failure;
   const at = { file, line: 1, column: 1 };
   if (kind === EndingKind.EXITED && exitCode === refusedExit) {
     const found = said.split("\n").flatMap((line): Problem[] => {
@@ -80,14 +82,14 @@ function problemsIn(file: string, { kind, exitCode, detail, said }: Failure): Pr
   }
   const isSaid = said !== "" && (kind === EndingKind.EXITED || kind === EndingKind.OUTPUT_MISSING);
   const place = kind === EndingKind.EXITED ? placeIn(said) : {};
-  const hint = hintFor(said);
-  return [{ ...at, ...place, message: isSaid ? said : howItEnded({ kind, exitCode, detail, said }), ...hint }];
+  return [{ ...at, ...place, message: isSaid ? said : howItEnded(failure), ...hintFor(said) }];
 }
 
-function howItEnded({ kind, exitCode, detail, said }: Failure): string {
+function howItEnded({ kind, exitCode, signal, detail, said }: Failure): string {
   if (said.includes("JavaScript heap out of memory"))
     return `it needs more than ${limits.evaluationMemoryMib} MiB of memory; at most that is given to an evaluation`;
-  const how = kind === EndingKind.EXITED ? `it ended with status ${exitCode}` : detail || "it was ended";
+  const bySignal = signal === "" ? "" : ` by ${signal}`;
+  const how = kind === EndingKind.EXITED ? `it ended with status ${exitCode}` : detail || `it was ended${bySignal}`;
   return said === "" ? how : `${how}; it had printed:\n${said}`;
 }
 
