@@ -3,7 +3,7 @@ import { mkdirSync, readdirSync, readFileSync, watch, writeFileSync } from "node
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { describe, expect, onTestFinished, type TestContext, test } from "vitest";
-import { chooseSandbox } from "../../../agent/runner/probe-sandbox.ts";
+import { canCutNetwork, chooseSandbox } from "../../../agent/runner/probe-sandbox.ts";
 import { openRunner, type ProcessPlan } from "../../../agent/runner/runner.ts";
 import { systemClock } from "../../../shared/clock.ts";
 import { userNamespacesWork } from "../../support/machine.ts";
@@ -180,6 +180,16 @@ describe("a task in a sandbox", () => {
     task.kill(20);
     await task.ended;
     expect(processesAbout(`7777.${tag}`)).toEqual([]);
+  });
+
+  test("has no network but its own loopback when it must not have one", async ({ skip }) => {
+    const { runner, data, plan, output } = await setup(skip);
+    if (!(await canCutNetwork(runner, { data, hidden: [data] }))) skip("bubblewrap cannot cut the network here");
+    const { sandbox, ...task } = plan("/bin/sh", "-c", "sed -n 's/^ *\\([^ ]*\\): .*/\\1/p' /proc/net/dev");
+    if (sandbox === undefined) throw new Error("the plan has no sandbox");
+    const started = await runner.start({ ...task, sandbox: { ...sandbox, network: false } });
+    expect(await started.ended).toMatchObject({ code: 0 });
+    expect(output()).toBe("lo\n");
   });
 
   test("that cannot be set up is the farm's failure and says why", async ({ skip }) => {
