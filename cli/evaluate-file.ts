@@ -14,7 +14,7 @@ import { withLocalFarm } from "./up/local-farm.ts";
 import { uploadSource } from "./upload-source.ts";
 
 /**
- * Evaluates files that are programs as runs do, in the sandbox of an agent: that of the farm that `run --local` starts. What
+ * Evaluates files in TypeScript as runs do, in the sandbox of an agent: that of the farm that `run --local` starts. What
  * was evaluated there before with the same inputs is not evaluated again.
  */
 export function evaluatingLocally(console: Console): EvaluateFile {

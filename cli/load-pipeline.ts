@@ -2,7 +2,7 @@ import { statSync } from "node:fs";
 import { dirname, join, relative, resolve } from "node:path";
 import { parsePipeline } from "../shared/pipeline/parse.ts";
 import type { Pipeline, Problem } from "../shared/pipeline/pipeline.ts";
-import { isProgram } from "../shared/pipeline/pipeline-path.ts";
+import { isTypeScript } from "../shared/pipeline/pipeline-path.ts";
 import { noRun } from "../shared/pipeline/plan-context.ts";
 import type { GivenParams } from "./param-option.ts";
 import { pipelineFileBelow, readPipeline } from "./read-pipeline.ts";
@@ -20,7 +20,7 @@ export type EvaluateFile = (
 
 export interface LoadOptions {
   readonly params?: GivenParams;
-  /** For a file that is a program. */
+  /** For a file in TypeScript. */
   readonly evaluate: EvaluateFile;
 }
 
@@ -42,7 +42,7 @@ export async function loadPipelineFile(
     return { ...problem, file };
   };
   let text = readPipeline(dirname(path), relative(dirname(path), path));
-  if (isProgram(path)) {
+  if (isTypeScript(path)) {
     const gave = await evaluate(source, inSource);
     if ("problems" in gave) return { path, problems: gave.problems.map(fromHere) };
     ({ text } = gave);

@@ -9,8 +9,8 @@ import { type UploadSourceOptions, uploadSource } from "./upload-source.ts";
 export interface SubmitSourceOptions extends Omit<UploadSourceOptions, "assumeLast"> {
   readonly dir: string;
   readonly run: MessageInitShape<typeof RunRequestSchema>;
-  /** Its pipeline file is a program, which an agent evaluates first. */
-  readonly isProgram?: boolean;
+  /** Its pipeline file is in TypeScript, which an agent evaluates first. */
+  readonly isTypeScript?: boolean;
 }
 
 /**
@@ -22,13 +22,13 @@ export async function submitSource(
   connection: Pick<Connection, "transport" | "runs">,
   options: SubmitSourceOptions,
 ): Promise<string> {
-  const { dir, run, signal, isProgram, console } = options;
+  const { dir, run, signal, isTypeScript, console } = options;
   const checkout = checkoutOf(dir, signal); // beside the upload
   const submit = async (assumeLast: boolean) => {
     const source = await uploadSource(connection, dir, { ...options, assumeLast });
     const git = await checkout;
     const request = { run, source, ...(git === undefined ? {} : { checkout: git }) };
-    if (isProgram !== true) return (await connection.runs.submitRun(request, { signal })).run;
+    if (isTypeScript !== true) return (await connection.runs.submitRun(request, { signal })).run;
     return await submitWithProgress(connection, request, { signal, console, first: "asking for the evaluation" });
   };
   return await submit(true).catch((error: unknown) => {

@@ -176,7 +176,7 @@ export async function startCoordinator(config: CoordinatorConfig, log: Logger): 
     const administered = { ...letting, clock, disk: freeSpace, keeping: keeper };
     const { agentBus, lease } = config;
     const joined = { agents, enrolments, scheduler, bus: agentBus, lease, programs, offerTo: upgrades.offerTo };
-    const programsFace = sourceEvaluations({ cas, evaluations, projects, offers });
+    const evaluating = sourceEvaluations({ cas, evaluations, projects, offers });
     const runFace = { runs, gits, steering: runs, gates: runs, pins: runs, queue: scheduler.view, cas };
     const services = guard(
       [
@@ -184,7 +184,7 @@ export async function startCoordinator(config: CoordinatorConfig, log: Logger): 
         mounted(ContentAddressableStorage, casService({ cas })),
         mounted(ByteStream, byteStreamService({ cas })),
         mounted(ActionCacheService, actionCacheService({ actionCache, cas, writer: callerOf })),
-        mounted(RunService, runService({ ...runFace, programs: programsFace })),
+        mounted(RunService, runService({ ...runFace, evaluations: evaluating })),
         mounted(FlowService, flowService({ flows: flows({ runs, histories: runs, clock }) })),
         mounted(LogService, logService({ logs, writers: letIn.logWriters, runs, cas })),
         mounted(ShellService, shellService({ runs, bus, agents, clock })),

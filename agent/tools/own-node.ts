@@ -4,7 +4,7 @@ import { isSingleFile } from "../../shared/single-file.ts";
 import { type FoundTool, stampOf } from "./probe-tool.ts";
 
 /**
- * The Node that this agent runs on, as a tool: pipeline files that are programs are evaluated by it, whatever the machine has.
+ * The Node that this agent runs on, as a tool: pipeline files in TypeScript are evaluated by it, whatever the machine has.
  * It is told from others by what it says of itself; to hash 120 MB would cost each start of an agent a third of a second.
  * Undefined in the one executable, whose Node runs nothing but what is in it.
  */

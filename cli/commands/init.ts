@@ -6,9 +6,9 @@ import { limits } from "../../shared/limits.ts";
 import { type ImportedPipeline, importPipeline } from "../../shared/pipeline/import/import-pipeline.ts";
 import { pipelineJsonSchema } from "../../shared/pipeline/json-schema/pipeline-json-schema.ts";
 import { pipelineTypes } from "../../shared/pipeline/json-schema/typescript.ts";
-import { defaultPipelinePath, defaultProgramPath } from "../../shared/pipeline/pipeline-path.ts";
+import { defaultPipelinePath, defaultTypeScriptPath } from "../../shared/pipeline/pipeline-path.ts";
 import { type StarterPipeline, starterPipeline } from "../../shared/pipeline/starter.ts";
-import { starterProgram, typesPath } from "../../shared/pipeline/starter-program.ts";
+import { starterTypeScript, typesPath } from "../../shared/pipeline/starter-typescript.ts";
 import { type Console, processConsole } from "../output/console.ts";
 import { counted } from "../output/format.ts";
 import { projectFiles } from "../project-files.ts";
@@ -29,9 +29,9 @@ export function initCommand(): Command {
       "translate this workflow of GitHub Actions, or .gitlab-ci.yml, and say what has no counterpart",
     )
     .addOption(
-      new Option("--ts", `write ${defaultProgramPath} instead, and the types for editors to ${typesPath}`).conflicts([
-        "from",
-      ]),
+      new Option("--ts", `write ${defaultTypeScriptPath} instead, and the types for editors to ${typesPath}`).conflicts(
+        ["from"],
+      ),
     )
     .option("--json", "print one JSON object")
     .addHelpText(
@@ -44,18 +44,22 @@ export function initCommand(): Command {
 async function init(dir: string, options: InitOptions): Promise<void> {
   const console = processConsole();
   const file = join(dir, defaultPipelinePath);
-  requireNoOther(dir, options.ts === true ? defaultPipelinePath : defaultProgramPath);
+  requireNoOther(dir, options.ts === true ? defaultPipelinePath : defaultTypeScriptPath);
   if (options.from !== undefined) return importInto(file, options.from, basename(resolve(dir)), { console, options });
   const starter = starterFor(dir);
-  if (options.ts) return initProgram(dir, starter, { console, options });
+  if (options.ts) return initTypeScript(dir, starter, { console, options });
   write(file, starter.text);
   if (options.json) return console.writeJson({ file, kind: starter.kind });
   await console.write(`wrote ${file} for a project of the kind ${starter.kind}; run it with \`millrace run ${dir}\`\n`);
 }
 
-async function initProgram(dir: string, { kind, text }: StarterPipeline, { console, options }: Telling): Promise<void> {
-  const [file, types] = [join(dir, defaultProgramPath), join(dir, typesPath)];
-  write(file, starterProgram(text));
+async function initTypeScript(
+  dir: string,
+  { kind, text }: StarterPipeline,
+  { console, options }: Telling,
+): Promise<void> {
+  const [file, types] = [join(dir, defaultTypeScriptPath), join(dir, typesPath)];
+  write(file, starterTypeScript(text));
   mkdirSync(dirname(types), { recursive: true });
   writeFileSync(types, pipelineTypes(pipelineJsonSchema())); // an older version's is replaced: nobody edits it
   if (options.json) return console.writeJson({ file, types, kind });

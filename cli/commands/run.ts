@@ -3,7 +3,7 @@ import { Command, Option } from "commander";
 import { systemClock } from "../../shared/clock.ts";
 import { MillraceError } from "../../shared/errors.ts";
 import { formatProblem } from "../../shared/pipeline/format-problem.ts";
-import { isProgram } from "../../shared/pipeline/pipeline-path.ts";
+import { isTypeScript } from "../../shared/pipeline/pipeline-path.ts";
 import { openStatCache } from "../../shared/stat-cache/sqlite-stat-cache.ts";
 import { cacheFolder } from "../cache-folder.ts";
 import { checkPipeline } from "../check-pipeline.ts";
@@ -73,9 +73,9 @@ async function run(dirText: string, options: RunOptions, command: Command): Prom
   const onProblem = ({ message }: MillraceError) => console.note(message);
   const known = knownPipelines(join(caches, "pipelines"));
   const path = pipelineFileBelow(dir, options.pipeline);
-  // What a program gives is known when an agent has evaluated it; the coordinator then says what is wrong.
+  // What it gives is known when an agent has evaluated it; the coordinator then says what is wrong.
   const checked = { dir, path, params: options.param, known, onProblem };
-  const problems = isProgram(path) ? [] : await checkPipeline(checked);
+  const problems = isTypeScript(path) ? [] : await checkPipeline(checked);
   if (problems.length > 0) {
     console.note(problems.map(formatProblem).join("\n"));
     process.exitCode = exitStatus.usage;
@@ -86,7 +86,7 @@ async function run(dirText: string, options: RunOptions, command: Command): Prom
   try {
     // Its thread starts while the rest of the program is loaded, which takes as long.
     const { runFolder } = await import("../run-folder.ts");
-    await runFolder({ dir, statCache, console, isProgram: isProgram(path) }, options);
+    await runFolder({ dir, statCache, console, isTypeScript: isTypeScript(path) }, options);
   } finally {
     await (await statCache).close();
   }

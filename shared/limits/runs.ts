@@ -239,7 +239,7 @@ export const runLimits = {
   importsWaiting: 1_000,
   /** An import goes before tasks of the usual priorities: a run cannot begin without it. */
   importPriority: 1_000,
-  /** The least major version of Node that evaluates pipeline files that are programs: what it strips types by is what we test with. */
+  /** The least major version of Node that evaluates pipeline files in TypeScript: what it strips types by is what we test with. */
   evaluatorNodeMajor: 24,
   /** An evaluation; what takes longer computes what a task should. */
   evaluationTimeoutMs: 30_000,

@@ -1,8 +1,8 @@
 import type { Problem } from "./pipeline.ts";
 
 /**
- * `millrace.yaml:12:7: message`, the form that editors and terminals turn into a link, and the hint on its own line. Of what a
- * program gave, `millrace.ts: stages.build: message`.
+ * `millrace.yaml:12:7: message`, the form that editors and terminals turn into a link, and the hint on its own line. Of what an
+ * evaluation gave, `millrace.ts: stages.build: message`.
  */
 export function formatProblem(problem: Problem): string {
   const { message, hint } = problem;

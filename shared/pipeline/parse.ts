@@ -6,7 +6,7 @@ import { applyIncludes, type ReadFile } from "./includes.ts";
 import { type Located, locatedSource, positionOf } from "./located.ts";
 import { locatedReport } from "./located-report.ts";
 import type { Pipeline, Problem } from "./pipeline.ts";
-import { isProgram } from "./pipeline-path.ts";
+import { isTypeScript } from "./pipeline-path.ts";
 import { noRun, type PlanContext } from "./plan-context.ts";
 import { checkReferences } from "./references.ts";
 import { pipelineShape } from "./schema.ts";
@@ -32,7 +32,7 @@ export type ParseResult =
 /**
  * Reads a pipeline file. All problems come at once, in file order, at most `limits.pipelineProblems` of them; only a file
  * that is not YAML at all shows nothing but that.
- * @param text of a program, what it gave: JSON, which is read like YAML.
+ * @param text in TypeScript, what it gave: JSON, which is read like YAML.
  * @param file names the file in problems; it is not read. Those that it includes are named by their paths in the source.
  */
 export function parsePipeline(text: string, file: string, options: ParseOptions = {}): ParseResult {
@@ -40,7 +40,7 @@ export function parsePipeline(text: string, file: string, options: ParseOptions 
     const message = `the file is larger than ${limits.pipelineFileBytes} bytes`;
     return { problems: [{ file, line: 1, column: 1, message, hint: "split it into several pipelines" }] };
   }
-  const { top, problems: yamlProblems } = readYaml(text, file, isProgram(file) ? "paths" : "lines");
+  const { top, problems: yamlProblems } = readYaml(text, file, isTypeScript(file) ? "paths" : "lines");
   if (top === undefined)
     return {
       problems: arranged(

@@ -3,15 +3,15 @@ import { MillraceError } from "../errors.ts";
 /** Where a pipeline file is looked for when none is named. */
 export const defaultPipelinePath = "millrace.yaml";
 
-/** The same for one that is a program. */
-export const defaultProgramPath = "millrace.ts";
+/** The same for one in TypeScript. */
+export const defaultTypeScriptPath = "millrace.ts";
 
 /** A folder of further pipelines of a source; `nightly` is the file `.millrace/nightly.yaml`, or `nightly.ts` there. */
 export const pipelineFolder = ".millrace";
 
-/** Where the file that a person means may be: one path, or for the default and a bare name, that of YAML and that of a program. */
+/** Where the file that a person means may be: one path, or for the default and a bare name, one in YAML and one in TypeScript. */
 export function pipelinePathsOf(text: string): readonly [string, ...string[]] {
-  if (text === "") return [defaultPipelinePath, defaultProgramPath];
+  if (text === "") return [defaultPipelinePath, defaultTypeScriptPath];
   if (!/^[a-z0-9][a-z0-9_-]*$/.test(text)) return [text];
   return [`${pipelineFolder}/${text}.yaml`, `${pipelineFolder}/${text}.ts`];
 }
@@ -31,7 +31,7 @@ export function choosePipelinePath(text: string, isThere: (path: string) => bool
   );
 }
 
-/** Whether the file is a program that gives the pipeline, and not the pipeline itself. */
-export function isProgram(path: string): boolean {
+/** Whether the file is TypeScript that gives the pipeline, and not the pipeline itself. */
+export function isTypeScript(path: string): boolean {
   return path.endsWith(".ts");
 }

@@ -5,8 +5,8 @@ export interface Position {
   /** Where that is another file than the pipeline's own: one that it includes. */
   readonly file?: string;
   /**
-   * In what a program gave, the keys that lead there, such as `stages.build.tasks.compile.run`. Nobody knows then which line of
-   * the program made it, and line and column are 1.
+   * In what an evaluation gave, the keys that lead there, such as `stages.build.tasks.compile.run`. Nobody knows then which line of
+   * the file made it, and line and column are 1.
    */
   readonly path?: string;
 }

@@ -1,4 +1,4 @@
-import { existsSync } from "node:fs";
+import { existsSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { expect, it } from "vitest";
 import { cliEnvironment, project, type RunResult, startCli } from "../support/farm.ts";
@@ -60,4 +60,30 @@ it("after a kill -9, the next run ends what was left, and has the results that w
   expect(second.stderr).toContain("cancelled run_1, left behind by a call that was ended");
   expect(hasFarms("local-2")).toBe(false);
   expect(processesAbout(cache)).toEqual([]);
+});
+
+it("a pipeline in TypeScript is validated and drawn without a farm, and a starter of it is sound", async () => {
+  const env = cliEnvironment(tempDir());
+  const call = (...args: string[]) => startCli(args, env).result;
+  const source = project({ "package.json": '{ "name": "shop", "scripts": { "test": "node --test" } }' });
+  expect((await call("init", "--ts", source)).stdout).toContain("millrace.ts for a project of the kind npm");
+  expect(existsSync(join(source, ".millrace/millrace.d.ts"))).toBe(true);
+  expect((await call("init", source)).stderr).toContain("millrace.ts is there already");
+  const sound = await call("validate", source);
+  expect(sound.stderr).toBe("");
+  expect(sound.stdout).toMatch(/millrace\.ts is valid: 1 stage, 1 task\n$/);
+
+  writeFileSync(
+    join(source, "millrace.ts"),
+    'export default { name: "p", stages: { s: { tasks: { t: { rnu: "x" } } } } };',
+  );
+  const wrong = await call("validate", source, "--json");
+  expect(wrong.status).toBe(2);
+  expect(JSON.parse(wrong.stdout)).toMatchObject({
+    valid: false,
+    problems: [{ path: "stages.s.tasks.t" }, { path: "stages.s.tasks.t.rnu", hint: 'did you mean "run"?' }],
+  });
+  writeFileSync(join(source, "millrace.ts"), "\nthrow new Error('no');");
+  const thrown = await call("graph", source);
+  expect(thrown.stderr).toContain(`${join(source, "millrace.ts")}:2:7: Error: no`);
 });

@@ -31,7 +31,7 @@ export interface RunServiceDeps {
   readonly gates: Gates;
   readonly pins: RunPins;
   readonly queue: QueueView;
-  readonly programs: SourceEvaluations;
+  readonly evaluations: SourceEvaluations;
   readonly cas: Cas;
 }
 
@@ -45,7 +45,7 @@ export function runService({
   gates,
   pins,
   queue,
-  programs,
+  evaluations,
   cas,
 }: RunServiceDeps): ServiceImpl<typeof RunService> {
   return {
@@ -67,7 +67,7 @@ export function runService({
 
     async evaluatePipeline({ project, source: digest, pipelinePath: asked }, { signal }) {
       const source = digestFromMessage(digest, "source");
-      const { pipelinePath, text } = await programs.evaluate({ project, source, pipelinePath: asked }, signal);
+      const { pipelinePath, text } = await evaluations.evaluate({ project, source, pipelinePath: asked }, signal);
       return { pipelinePath, pipeline: text };
     },
 

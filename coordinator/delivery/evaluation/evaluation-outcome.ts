@@ -5,7 +5,7 @@ import { readBlob } from "../../../shared/cas/read-blob.ts";
 import { digestFromMessage } from "../../../shared/digest.ts";
 import { MillraceError } from "../../../shared/errors.ts";
 import { limits } from "../../../shared/limits.ts";
-import { pipelineOutput, refusedExit } from "../../../shared/pipeline/evaluation/evaluator-program.ts";
+import { pipelineOutput, refusedExit } from "../../../shared/pipeline/evaluation/evaluator.ts";
 import type { Problem } from "../../../shared/pipeline/pipeline.ts";
 import type { ExecutionOutcome } from "../../farm/scheduler/scheduler.ts";
 import { invalidPipeline } from "../run/invalid-pipeline.ts";

@@ -12,7 +12,7 @@ import type { LogKeeping } from "../../farm/logs/log-keeping.ts";
 import { type AwaitedExecutionsDeps, awaitedExecutions } from "../awaited-executions.ts";
 import { invalidPipeline } from "../run/invalid-pipeline.ts";
 import { evaluatedBy } from "./evaluation-outcome.ts";
-import type { PipelineEvaluations, PipelineProgram } from "./pipeline-evaluations.ts";
+import type { PipelineEvaluations, TypeScriptPipeline } from "./pipeline-evaluations.ts";
 
 export interface FarmEvaluationsDeps {
   readonly scheduler: AwaitedExecutionsDeps["scheduler"];
@@ -41,9 +41,9 @@ export function farmEvaluations(deps: FarmEvaluationsDeps): PipelineEvaluations 
     start: async () => executions.start?.(),
     stop: async () => executions.stop?.(),
 
-    async evaluate(program, signal, onProgress) {
-      const { file } = program;
-      const evaluation = await prepared(cas, program, signal);
+    async evaluate(pipeline, signal, onProgress) {
+      const { file } = pipeline;
+      const evaluation = await prepared(cas, pipeline, signal);
       const { action, digest, command, blobs } = evaluation;
       const known = await actionCache.get(digest, signal);
       if (known !== undefined) {
@@ -75,7 +75,7 @@ export function farmEvaluations(deps: FarmEvaluationsDeps): PipelineEvaluations 
   };
 }
 
-async function prepared(cas: Cas, { file, source, scope, offers }: PipelineProgram, signal: AbortSignal) {
+async function prepared(cas: Cas, { file, source, scope, offers }: TypeScriptPipeline, signal: AbortSignal) {
   const files = new Map(source.map(({ path, node }) => [path, node]));
   const read = async (path: string) => {
     const node = files.get(path);

@@ -1,7 +1,7 @@
 import type { Cas } from "../../../shared/cas/cas.ts";
 import type { Digest } from "../../../shared/digest.ts";
 import { MillraceError } from "../../../shared/errors.ts";
-import { isProgram } from "../../../shared/pipeline/pipeline-path.ts";
+import { isTypeScript } from "../../../shared/pipeline/pipeline-path.ts";
 import type { ToolOffer } from "../../../shared/pipeline/resolve-tools.ts";
 import { type ProjectView, projectNamed } from "../project/projects.ts";
 import { pipelineFileIn, readSource } from "../run/plan-source.ts";
@@ -21,7 +21,7 @@ export interface SourcePipeline {
 export interface SourceEvaluations {
   /**
    * Resolves with the path of the file and what it gave, as JSON. Throws what `PipelineEvaluations.evaluate` throws,
-   * `invalid_argument` for a file that is no program, `failed_precondition` when blobs of the tree are missing.
+   * `invalid_argument` for a file that is not in TypeScript, `failed_precondition` when blobs of the tree are missing.
    */
   evaluate(of: SourcePipeline, signal: AbortSignal): Promise<{ readonly pipelinePath: string; readonly text: string }>;
 }
@@ -38,11 +38,12 @@ export function sourceEvaluations({ cas, evaluations, projects, offers }: Source
     async evaluate({ project: given, source, pipelinePath: asked }, signal) {
       const { entries } = await readSource(cas, source, signal);
       const file = pipelineFileIn(entries, asked);
-      if (!isProgram(file)) throw new MillraceError("invalid_argument", `${file} is no program: it says what it is`);
+      if (!isTypeScript(file))
+        throw new MillraceError("invalid_argument", `${file} is not in TypeScript: there is nothing to evaluate`);
       const project = projectNamed(given);
       const scope = { project, cacheZone: projects.cacheZoneOf(project) };
-      const program = { file, source: entries, scope, offers: offers() };
-      const { text } = await evaluations.evaluate(program, signal, () => {});
+      const pipeline = { file, source: entries, scope, offers: offers() };
+      const { text } = await evaluations.evaluate(pipeline, signal, () => {});
       return { pipelinePath: file, text };
     },
   };

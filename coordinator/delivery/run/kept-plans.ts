@@ -6,7 +6,7 @@ import type { ToolOffer } from "../../../shared/pipeline/resolve-tools.ts";
 
 /** All that a plan follows from. */
 export interface PlanQuestion {
-  /** Root of the source tree, and so also the text of the pipeline file; what a program gives follows from that, too. */
+  /** Root of the source tree, and so also the text of the pipeline file; what TypeScript gives follows from that, too. */
   readonly source: Digest;
   /** As it was asked for. */
   readonly pipelinePath: string;

@@ -11,7 +11,7 @@ import { readTree } from "../../../shared/merkle/load-tree.ts";
 import type { TreeEntry } from "../../../shared/merkle/tree-entry.ts";
 import { gatherIncludes, type ReadFile } from "../../../shared/pipeline/includes.ts";
 import { parsePipeline } from "../../../shared/pipeline/parse.ts";
-import { choosePipelinePath, isProgram, pipelinePathsOf } from "../../../shared/pipeline/pipeline-path.ts";
+import { choosePipelinePath, isTypeScript, pipelinePathsOf } from "../../../shared/pipeline/pipeline-path.ts";
 import { planRun } from "../../../shared/pipeline/plan.ts";
 import type { PlanContext } from "../../../shared/pipeline/plan-context.ts";
 import type { ToolOffer } from "../../../shared/pipeline/resolve-tools.ts";
@@ -27,7 +27,7 @@ export interface SourcePlan {
   readonly params: Readonly<Record<string, string>>;
   readonly tasks: readonly PlannedTask[];
   readonly concurrency?: ConcurrencyGroup | undefined;
-  /** What the pipeline file gave, when it is a program. */
+  /** What the pipeline file gave, when it is in TypeScript. */
   readonly evaluated?: Digest | undefined;
   /** What the plan refers to by digest. */
   readonly blobs: readonly Blob[];
@@ -42,7 +42,7 @@ export interface PlanSourceDeps {
   readonly evaluate: Evaluate;
 }
 
-/** Has a pipeline file that is a program evaluated. @param file its path @param source what it is part of */
+/** Has a pipeline file in TypeScript evaluated. @param file its path @param source what it is part of */
 export type Evaluate = (file: string, source: readonly TreeEntry[], signal: AbortSignal) => Promise<EvaluatedPipeline>;
 
 /**
@@ -110,7 +110,7 @@ async function planAnew(
 ): Promise<{ readonly plan: SourcePlan; readonly restsOn: readonly Digest[] }> {
   const { entries, directories, files } = await readSource(cas, source, signal);
   const pipelinePath = pipelineFileIn(entries, given);
-  const evaluated = isProgram(pipelinePath) ? await evaluate(pipelinePath, entries, signal) : undefined;
+  const evaluated = isTypeScript(pipelinePath) ? await evaluate(pipelinePath, entries, signal) : undefined;
   const { text, readFile } = await readPipeline(cas, entries, { pipelinePath, evaluated: evaluated?.text }, signal);
   const parsed = parsePipeline(text, pipelinePath, { context, readFile });
   if (parsed.pipeline === undefined) throw invalidPipeline(parsed.problems);
@@ -143,7 +143,7 @@ export function pipelineFileIn(entries: readonly TreeEntry[], given: string): st
 interface PipelineFile {
   /** A file of the source. */
   readonly pipelinePath: string;
-  /** What it gave, when it is a program. */
+  /** What it gave, when it is in TypeScript. */
   readonly evaluated: string | undefined;
 }
 

@@ -318,7 +318,7 @@ export class RunEngine implements Runs, RunProjects, RunSteering, Gates, RunPins
     return run;
   }
 
-  /** Programs of projects that share results share evaluations. */
+  /** Pipelines of projects that share results share evaluations. */
   #evaluate(project: string, { onProgress = () => {} }: Calling): Evaluate {
     const { evaluations, offers, projects } = this.#deps;
     const scope = { project, cacheZone: projects.cacheZoneOf(project) };

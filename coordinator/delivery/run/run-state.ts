@@ -60,7 +60,7 @@ export interface RunState {
   pause: PauseState | undefined;
   readonly comments: CommentState[];
   /**
-   * Blobs that its events name and people may ask for: logs of cached results, evidence, what a program gave as its pipeline. Also of tries and gates that are
+   * Blobs that its events name and people may ask for: logs of cached results, evidence, pipelines as TypeScript gave them. Also of tries and gates that are
    * over, of which the tasks know no more.
    */
   readonly recorded: Digest[];

@@ -19,7 +19,7 @@ import { ownNodeTool } from "../own-node-tool.ts";
 import type { Problem } from "../pipeline.ts";
 import type { OfferedTool, ToolOffer } from "../resolve-tools.ts";
 import { toolProperty } from "../tool-property.ts";
-import { evaluationScript, evaluatorFiles, pipelineOutput, sourceFolder } from "./evaluator-program.ts";
+import { evaluationScript, evaluatorFiles, pipelineOutput, sourceFolder } from "./evaluator.ts";
 
 export interface EvaluationRequest {
   /** Path of the pipeline file in the source. */

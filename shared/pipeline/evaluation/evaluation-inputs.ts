@@ -14,7 +14,7 @@ export interface EvaluationSource {
   readonly read: (path: string) => Promise<string | undefined>;
 }
 
-/** All that the program may read, or what is wrong with what it says of that. */
+/** All that it may read, or what is wrong with what it says of that. */
 export interface EvaluationInputs {
   /** Files, by their paths in the source. */
   readonly entries: readonly TreeEntry[];
@@ -22,12 +22,12 @@ export interface EvaluationInputs {
 }
 
 /**
- * The relative module names of a program. What only looks like one, in a comment say, costs an input too many; what is made
+ * The relative module names of a file. What only looks like one, in a comment say, costs an input too many; what is made
  * up at run time is not found, and is what `// @inputs` is for.
  */
 const relativeImport = /(?:\bfrom|\bimport|\bURL)\s*(?:\(\s*)?(["'])(\.{1,2}\/[^"'\n]{1,1000})\1/g;
 const inputsLine = /^\/\/ @inputs[ \t]+(\S.*)$/gm;
-const program = /\.[cm]?[jt]s$/;
+const scanned = /\.[cm]?[jt]s$/;
 
 /**
  * What a pipeline file is evaluated with: itself, what it and those files import by relative paths, and what the globs in
@@ -39,7 +39,7 @@ export async function evaluationInputs({ file, entries, read }: EvaluationSource
   const problems: Problem[] = [];
   let bytesLeft: number = limits.evaluationScannedBytes;
   for (const path of chosen) {
-    if (!program.test(path)) continue;
+    if (!scanned.test(path)) continue;
     const text = await read(path);
     if (text === undefined) continue;
     bytesLeft -= text.length;

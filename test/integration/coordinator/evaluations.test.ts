@@ -1,7 +1,7 @@
 import { create, type MessageInitShape } from "@bufbuild/protobuf";
 import { expect, onTestFinished, test } from "vitest";
 import { farmEvaluations } from "../../../coordinator/delivery/evaluation/farm-evaluations.ts";
-import type { PipelineProgram } from "../../../coordinator/delivery/evaluation/pipeline-evaluations.ts";
+import type { TypeScriptPipeline } from "../../../coordinator/delivery/evaluation/pipeline-evaluations.ts";
 import type { ActionCacheEntry } from "../../../coordinator/farm/action-cache/action-cache.ts";
 import { ActionResultSchema } from "../../../proto/gen/build/bazel/remote/execution/v2/remote_execution_pb.ts";
 import { ReportOutcome } from "../../../proto/gen/millrace/v1/dispatch_pb.ts";
@@ -10,7 +10,7 @@ import { ImportState } from "../../../proto/gen/millrace/v1/run_pb.ts";
 import { memoryCas } from "../../../shared/cas/memory-cas.ts";
 import { digestKey, digestToMessage } from "../../../shared/digest.ts";
 import { limits } from "../../../shared/limits.ts";
-import { pipelineOutput, refusedExit } from "../../../shared/pipeline/evaluation/evaluator-program.ts";
+import { pipelineOutput, refusedExit } from "../../../shared/pipeline/evaluation/evaluator.ts";
 import { ownNodeTool } from "../../../shared/pipeline/own-node-tool.ts";
 import { textBlob } from "../../support/blobs.ts";
 import { type SchedulerFarm, startSchedulerFarm } from "../../support/scheduler-farm.ts";
@@ -35,7 +35,7 @@ async function evaluationsOf({ scheduler }: SchedulerFarm) {
   await cas.writeMany([program, textBlob(text)]);
   const told: (readonly [ImportState, string])[] = [];
   const stop = new AbortController();
-  const begin = (more: Partial<PipelineProgram> = {}, { signal } = stop) =>
+  const begin = (more: Partial<TypeScriptPipeline> = {}, { signal } = stop) =>
     evaluations.evaluate(
       {
         file: "millrace.ts",

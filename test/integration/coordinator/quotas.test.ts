@@ -48,7 +48,7 @@ async function startRuns(quotas: MessageInitShape<typeof ProjectQuotasSchema>, d
     ...{ store, summaries, cas, actionCache, scheduler, environments, clock, onError, pinning: turns() },
     secrets: { missing: () => [], subscribe: () => () => undefined },
     ...{ projects, candidates },
-    evaluations: { evaluate: () => expect.unreachable("no pipeline of this test is a program") },
+    evaluations: { evaluate: () => expect.unreachable("no pipeline of this test is in TypeScript") },
     offers: () => [],
     onEvent: () => queueMicrotask(() => watchers.forEach((look) => look())),
   });

@@ -9,9 +9,9 @@ import {
   pipelineOutput,
   refusedExit,
   sourceFolder,
-} from "../../../shared/pipeline/evaluation/evaluator-program.ts";
+} from "../../../shared/pipeline/evaluation/evaluator.ts";
 import { plainValue } from "../../../shared/pipeline/located.ts";
-import { starterProgram } from "../../../shared/pipeline/starter-program.ts";
+import { starterTypeScript } from "../../../shared/pipeline/starter-typescript.ts";
 import { readYaml } from "../../../shared/pipeline/yaml-source.ts";
 import { tempDir } from "../../support/temp-dir.ts";
 
@@ -184,5 +184,5 @@ stages:
     if (typeof value !== "object" || value === null) return String(value).trimEnd();
     return Object.fromEntries(Object.entries(value).map(([key, one]) => [key, texts(one)]));
   };
-  expect(texts(await pipelineOf(starterProgram(yaml)))).toEqual(texts(top && plainValue(top)));
+  expect(texts(await pipelineOf(starterTypeScript(yaml)))).toEqual(texts(top && plainValue(top)));
 });

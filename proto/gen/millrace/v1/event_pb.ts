@@ -309,7 +309,7 @@ export type RunRequested = Message<"millrace.v1.RunRequested"> & {
   git?: GitSource | undefined;
 
   /**
-   * What the pipeline file gave, as JSON, when it is a program: the run was planned from this. Absent for YAML.
+   * What the pipeline file gave, as JSON, when it is in TypeScript: the run was planned from this. Absent for YAML.
    *
    * @generated from field: build.bazel.remote.execution.v2.Digest evaluated_pipeline = 7;
    */

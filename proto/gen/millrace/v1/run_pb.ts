@@ -354,7 +354,7 @@ export type EvaluatePipelineRequest = Message<"millrace.v1.EvaluatePipelineReque
   source?: Digest | undefined;
 
   /**
-   * As in RunRequest. INVALID_ARGUMENT when the file is no program.
+   * As in RunRequest. INVALID_ARGUMENT when the file is not in TypeScript.
    *
    * @generated from field: string pipeline_path = 3;
    */
@@ -369,7 +369,7 @@ export const EvaluatePipelineRequestSchema: GenMessage<EvaluatePipelineRequest> 
   messageDesc(file_millrace_v1_run, 10);
 
 /**
- * What the program gave.
+ * What the evaluation gave.
  *
  * @generated from message millrace.v1.EvaluatePipelineResponse
  */
@@ -1871,7 +1871,7 @@ export const ImportState = {
   UPLOADING: 3,
 
   /**
-   * The source is there; its pipeline file is a program, and waits for an agent or is evaluated by one.
+   * The source is there; its pipeline file is in TypeScript, and waits for an agent or is evaluated by one.
    *
    * @generated from enum value: IMPORT_STATE_EVALUATING = 4;
    */
@@ -1935,7 +1935,7 @@ export const RunService: GenService<{
     output: typeof SubmitRunArchiveResponseSchema;
   },
   /**
-   * Has an agent evaluate a pipeline file that is a program (TypeScript), as a run of this source would, and starts nothing.
+   * Has an agent evaluate a pipeline file in TypeScript, as a run of this source would, and starts nothing.
    * The tree is in the CAS, as for SubmitRun, and so are the errors.
    *
    * @generated from rpc millrace.v1.RunService.EvaluatePipeline

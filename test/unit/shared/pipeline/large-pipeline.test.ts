@@ -7,7 +7,7 @@ import { loadPipelineFile } from "../../../../cli/load-pipeline.ts";
 import { planRun } from "../../../../shared/pipeline/plan.ts";
 
 const { pipeline, problems } = await loadPipelineFile(join(import.meta.dirname, "../../../e2e/fixtures/large"), {
-  evaluate: () => expect.unreachable("it is no program"),
+  evaluate: () => expect.unreachable("it is in YAML"),
 });
 if (pipeline === undefined) throw new Error(JSON.stringify(problems));
 

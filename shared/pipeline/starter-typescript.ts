@@ -7,10 +7,10 @@ import type { YamlValue } from "./yaml-value.ts";
 export const typesPath = `${pipelineFolder}/millrace.d.ts`;
 
 /**
- * The same pipeline as a program: what a starter says in YAML, as the text of a `millrace.ts`. Pure.
+ * The same pipeline in TypeScript: what a starter says in YAML, as the text of a `millrace.ts`. Pure.
  * @param yaml must be sound
  */
-export function starterProgram(yaml: string): string {
+export function starterTypeScript(yaml: string): string {
   const { top } = readYaml(yaml, "");
   const pipeline = top === undefined ? {} : plainValue(top);
   return [

@@ -1,7 +1,7 @@
 import { limits } from "../../limits.ts";
 import { ownNodeTool, ownNodeVariable } from "../own-node-tool.ts";
 
-// What an agent runs to evaluate a pipeline file that is a program. It is one of the inputs of that Action, so it is part of
+// What an agent runs to evaluate a pipeline file in TypeScript. It is one of the inputs of that Action, so it is part of
 // the key, and any agent with a Node can do it, of whatever version of Millrace that is.
 
 /** Where in the input root the files of the source are. */
@@ -10,7 +10,7 @@ export const sourceFolder = "source";
 /** What the evaluator leaves: the pipeline as JSON. Not what it prints, for pipelines may print. */
 export const pipelineOutput = "pipeline.json";
 
-/** How the evaluator ends when it has said, in lines `file: path: message`, what is wrong with what the program gave. */
+/** How the evaluator ends when it has said, in lines `file: path: message`, what is wrong with what it was given. */
 export const refusedExit = 3;
 
 /** What `import … from "millrace"` gives at run time: each gives back what it is given, and lets the compiler look at it. */
@@ -151,7 +151,7 @@ export const evaluatorFiles: Readonly<Record<string, string>> = {
 };
 
 /**
- * The script that evaluates the file at a path of the source, by the Node of this name among the agents' tools. Node's own permissions keep the program to its declared inputs
+ * The script that evaluates the file at a path of the source, by the Node of this name among the agents' tools. Node's own permissions keep it to its declared inputs
  * also where agents have no sandbox: it reads the input root, writes its result, and starts nothing.
  */
 export function evaluationScript(path: string, tool: string): string {

@@ -10,7 +10,7 @@ function problemsOf(pipeline: unknown, file = "millrace.ts"): string[] {
   return parsePipeline(JSON.stringify(pipeline, undefined, 1), file).problems.map(formatProblem);
 }
 
-test("what is wrong with what a program gave is named by the keys that lead there", () => {
+test("what is wrong with what an evaluation gave is named by the keys that lead there", () => {
   const stages = {
     build: { tasks: { compile: { run: 5, needs: ["lint", "lnt"], timeot: "1m" }, lint: { run: "x" } } },
   };
@@ -26,7 +26,7 @@ test("what is wrong with what a program gave is named by the keys that lead ther
   ]);
 });
 
-test("what a program gave is the same pipeline as that in YAML", () => {
+test("what an evaluation gave is the same pipeline as that in YAML", () => {
   const yaml = "name: p\nstages: { a: { tasks: { t: { run: echo, retry: 2, cache: false, env: { V: 1.5 } } } } }\n";
   const { file: _, ...written } = parsePipeline(yaml, "millrace.yaml").pipeline ?? {};
   const task = { run: "echo", retry: 2, cache: false, env: { V: 1.5 } };
