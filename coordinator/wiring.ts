@@ -1,4 +1,3 @@
-import { randomUUID } from "node:crypto";
 import { hostname, networkInterfaces } from "node:os";
 import { join } from "node:path";
 import type { DescService } from "@bufbuild/protobuf";
@@ -61,8 +60,6 @@ import { installerAddress } from "./api/install/installer-address.ts";
 import { ownDist, ownExecutable, readInstaller } from "./api/install/own-files.ts";
 import type { CoordinatorConfig, KeepingConfig } from "./config.ts";
 import { storedEnvironments } from "./delivery/environment/environments.ts";
-import { farmEvaluations } from "./delivery/evaluation/farm-evaluations.ts";
-import { sourceEvaluations } from "./delivery/evaluation/source-evaluations.ts";
 import { flows } from "./delivery/insight/flows.ts";
 import type { ProjectView } from "./delivery/project/projects.ts";
 import { retentionOf } from "./delivery/project/retention.ts";
@@ -74,7 +71,7 @@ import { completenessCheckingActionCache } from "./farm/action-cache/completenes
 import { keepResults } from "./farm/action-cache/keep-results.ts";
 import { sqliteActionCache } from "./farm/action-cache/sqlite-action-cache.ts";
 import { admittingEnrolments } from "./farm/agents/admitting-enrolments.ts";
-import { type AgentRegistry, isConnected, offerOf } from "./farm/agents/agent-registry.ts";
+import type { AgentRegistry } from "./farm/agents/agent-registry.ts";
 import { busAgentRegistry } from "./farm/agents/bus-agent-registry.ts";
 import type { BusUsers } from "./farm/agents/bus-users.ts";
 import { enrolmentExpiry } from "./farm/agents/enrolment-expiry.ts";
@@ -94,6 +91,7 @@ import { type KeepingSettings, keeping } from "./keeping/keeping.ts";
 import { coordinatorSchema } from "./schema.ts";
 import { sqliteEventStore } from "./store/sqlite-event-store.ts";
 import { wireAccess } from "./wire-access.ts";
+import { wireEvaluations } from "./wire-evaluations.ts";
 import { wirePools } from "./wire-pools.ts";
 import { endLogsIn, wireSources } from "./wire-sources.ts";
 
@@ -153,13 +151,11 @@ export async function startCoordinator(config: CoordinatorConfig, log: Logger): 
     const summaries = runSummaries({ sqlite, store, clock, onError });
     const meters = metrics({ scheduler: () => scheduler.stats(), agents });
     const pinning = turns();
-    const offers = () => [...agents.list().filter(isConnected).map(offerOf), ...pools.offers()];
-    const evaluations = farmEvaluations({ scheduler, cas, actionCache, logs, newId: randomUUID, onError });
+    const planned = { scheduler, cas, actionCache, logs, agents, pools, projects };
+    const { planning, ofSources } = wireEvaluations({ ...planned, onError });
     const runs: RunEngine = new RunEngine({
       ...{ store, summaries, cas, actionCache, scheduler, environments, projects, candidates, secrets, clock, pinning },
-      ...{ evaluations, offers },
-      onEvent: meters.onEvent,
-      onError,
+      ...{ ...planning, onEvent: meters.onEvent, onError },
     });
 
     const { imports, gits } = wireSources({ runs, summaries, projects, scheduler, agents, cas, onError });
@@ -176,15 +172,14 @@ export async function startCoordinator(config: CoordinatorConfig, log: Logger): 
     const administered = { ...letting, clock, disk: freeSpace, keeping: keeper };
     const { agentBus, lease } = config;
     const joined = { agents, enrolments, scheduler, bus: agentBus, lease, programs, offerTo: upgrades.offerTo };
-    const evaluating = sourceEvaluations({ cas, evaluations, projects, offers });
-    const runFace = { runs, gits, steering: runs, gates: runs, pins: runs, queue: scheduler.view, cas };
+    const runFace = { gits, queue: scheduler.view, cas, evaluations: ofSources };
     const services = guard(
       [
         mounted(Capabilities, capabilitiesService()),
         mounted(ContentAddressableStorage, casService({ cas })),
         mounted(ByteStream, byteStreamService({ cas })),
         mounted(ActionCacheService, actionCacheService({ actionCache, cas, writer: callerOf })),
-        mounted(RunService, runService({ ...runFace, evaluations: evaluating })),
+        mounted(RunService, runService({ ...runFace, runs, steering: runs, gates: runs, pins: runs })),
         mounted(FlowService, flowService({ flows: flows({ runs, histories: runs, clock }) })),
         mounted(LogService, logService({ logs, writers: letIn.logWriters, runs, cas })),
         mounted(ShellService, shellService({ runs, bus, agents, clock })),
@@ -202,7 +197,7 @@ export async function startCoordinator(config: CoordinatorConfig, log: Logger): 
     const pages = [meters.page, ...healthPages(stopping.signal), ...installing, schemaPage()];
     const listening = listeners(config, { services, pages, onError, ports });
     // From here on the lifecycle closes what was opened, also when a part does not start.
-    const farm = [...letIn.parts, agents, upgrades, scheduler, imports, evaluations];
+    const farm = [...letIn.parts, agents, upgrades, scheduler, imports, planning.evaluations];
     const delivery = [summaries, candidates, runs, keeper.collector];
     const parts = lifecycle([...opened.splice(0), ...farm, ...delivery, ...listening, pools]);
     await parts.start();
