@@ -26,7 +26,7 @@ export function starterTypeScript(yaml: string): string {
 function literal(value: YamlValue, indent: string): string {
   if (typeof value === "string") return scalar(value, indent);
   const inner = `${indent}  `;
-  if (Array.isArray(value)) {
+  if (isList(value)) {
     const items = value.map((item) => literal(item, inner));
     const short = `[${items.join(", ")}]`;
     if (short.length <= 100 && !short.includes("\n")) return short;
@@ -45,4 +45,9 @@ function scalar(text: string, indent: string): string {
   const lines = text.replace(/\n$/, "").split("\n");
   if (lines.length === 1) return JSON.stringify(text);
   return `[\n${lines.map((line) => `${indent}  ${JSON.stringify(line)},\n`).join("")}${indent}].join("\\n")`;
+}
+
+/** Array.isArray makes `any` of a list that cannot be changed. */
+function isList(value: YamlValue): value is readonly YamlValue[] {
+  return Array.isArray(value);
 }

@@ -163,16 +163,17 @@ function walker(document: PlacedDocument) {
 
 /** The keys that lead to what stands at an offset, as in `stages.build.needs[0]`. */
 function pathTo(top: unknown, offset: number): string {
+  const isBefore = (node: unknown) => (offsetOf(node) ?? Number.POSITIVE_INFINITY) <= offset;
   let path = "";
   for (let node = top; ; ) {
     if (isMap(node)) {
-      const pair = node.items.findLast(({ key }) => (offsetOf(key) ?? Number.POSITIVE_INFINITY) <= offset);
+      const pair = node.items.findLast(({ key }) => isBefore(key));
       if (!isScalar(pair?.key)) return path;
-      path += path === "" ? pair.key.value : `.${pair.key.value}`;
-      if ((offsetOf(pair.value) ?? Number.POSITIVE_INFINITY) > offset) return path;
+      path += `${path === "" ? "" : "."}${String(pair.key.value)}`;
+      if (!isBefore(pair.value)) return path;
       node = pair.value;
     } else if (isSeq(node)) {
-      const index = node.items.findLastIndex((item) => (offsetOf(item) ?? Number.POSITIVE_INFINITY) <= offset);
+      const index = node.items.findLastIndex(isBefore);
       if (index < 0) return path;
       path += `[${index}]`;
       node = node.items[index];

@@ -91,10 +91,8 @@ it("a pipeline in TypeScript is evaluated by an agent, once for the same inputs,
   const first = await farm.cli(["run", project(files)]);
   expect(first.stderr).toMatch(/^the pipeline file is evaluated: agent-1$/m);
   const ended = [...first.stdout.matchAll(/^(\S+) +│ succeeded/gm)].map(([, task]) => task);
-  expect(ended.toSorted()).toEqual([
-    "publish/upload",
-    ...["cli", "core", "discover", "late"].map((name) => `verify/${name}`),
-  ]);
+  const verified = ["cli", "core", "discover", "late"].map((name) => `verify/${name}`);
+  expect(new Set(ended)).toEqual(new Set([...verified, "publish/upload"]));
   expect(starts()).toBe(1);
 
   const again = await farm.run(project({ ...files, "other.txt": "no input of the program" }));

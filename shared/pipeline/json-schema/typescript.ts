@@ -54,8 +54,8 @@ export function pipelineTypes(schema: JsonSchema): string {
 type NameOf = (shape: JsonSchema) => string | undefined;
 
 /** What is said of a shape where it is used is no part of it. */
-function keyOf({ description: _, ...shape }: JsonSchema): string {
-  return JSON.stringify(shape);
+function keyOf(schema: JsonSchema): string {
+  return JSON.stringify({ ...schema, description: undefined });
 }
 
 function mappingAt(schema: JsonSchema, path: string): JsonSchema | undefined {

@@ -9,6 +9,7 @@ import { EndingKind } from "../../../proto/gen/millrace/v1/event_pb.ts";
 import { ImportState } from "../../../proto/gen/millrace/v1/run_pb.ts";
 import { memoryCas } from "../../../shared/cas/memory-cas.ts";
 import { digestKey, digestToMessage } from "../../../shared/digest.ts";
+import { from } from "../../../shared/errors.ts";
 import { limits } from "../../../shared/limits.ts";
 import { pipelineOutput, refusedExit } from "../../../shared/pipeline/evaluation/evaluator.ts";
 import { ownNodeTool } from "../../../shared/pipeline/own-node-tool.ts";
@@ -173,10 +174,13 @@ test("of much that was printed the end is told, and what is too large or no file
   const farm = await startSchedulerFarm();
   const { begin, said } = await evaluationsOf(farm);
   const agent = await farm.agent({ id: "able", tools: [tool] });
-  const failing = begin().catch((error: Error) => error.message);
+  const failing = begin().then(
+    () => "",
+    (error: unknown) => from(error).message,
+  );
   const log = await said(`${"printed\n".repeat(10_000)}Error: the end`);
   await agent.report({ ...(await agent.nextAssign()), result: log }, { kind: EndingKind.EXITED, exitCode: 1 });
-  const message = String(await failing);
+  const message = await failing;
   expect(message).toMatch(/^millrace\.ts:1:1: …printed\n[^]*Error: the end$/);
   expect(message.length).toBeLessThan(limits.evaluationLogBytes + 100);
   const large = { hash: "a".repeat(64), sizeBytes: BigInt(limits.pipelineFileBytes + 1) };
