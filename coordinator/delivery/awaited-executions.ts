@@ -80,6 +80,7 @@ export function awaitedExecutions(deps: AwaitedExecutionsDeps): AwaitedExecution
       }
       const { id } = request;
       const { promise, resolve, reject } = Promise.withResolvers<ExecutionOutcome>();
+      promise.catch(() => {}); // awaited below, unless the submit fails
       waiting.set(id, { ...watch, settle: resolve });
       const leave = () => {
         // Whoever waited is gone at once; the execution is forgotten when it has ended.

@@ -249,8 +249,9 @@ export const runLimits = {
   evaluationFileBytes: 2 * 1024 * 1024,
   /** Of what it printed, what a person is shown when it failed: the end. It travels in a trailer, twice. */
   evaluationLogBytes: 4 * 1024,
-  /** Files that a pipeline file imports or names as its inputs, and what those of them have together that are looked into. */
+  /** Files that a pipeline file imports or names as its inputs, globs by which it does, and bytes of those that are looked into. */
   evaluationInputs: 10_000,
+  evaluationGlobs: 200,
   evaluationScannedBytes: 16 * 1024 * 1024,
   /** Evaluations that wait or run at a time, over all; each is a call that waits, too. */
   evaluationsWaiting: 1_000,

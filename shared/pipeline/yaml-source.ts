@@ -169,7 +169,9 @@ function pathTo(top: unknown, offset: number): string {
     if (isMap(node)) {
       const pair = node.items.findLast(({ key }) => isBefore(key));
       if (!isScalar(pair?.key)) return path;
-      path += `${path === "" ? "" : "."}${String(pair.key.value)}`;
+      const key = String(pair.key.value);
+      if (/^[\w-]+$/.test(key)) path += path === "" ? key : `.${key}`;
+      else path += `[${JSON.stringify(key)}]`;
       if (!isBefore(pair.value)) return path;
       node = pair.value;
     } else if (isSeq(node)) {

@@ -50,12 +50,14 @@ function codeOf(kind: EndingKind): "invalid_argument" | "canceled" | "unavailabl
   return isFarms ? "unavailable" : "invalid_argument";
 }
 
+/** Of hostile texts, too: a terminal that shows them obeys none. */
 async function endOfLog(cas: Cas, { stdoutDigest }: ActionResult, signal: AbortSignal): Promise<string> {
   if (stdoutDigest === undefined) return "";
   const digest = digestFromMessage(stdoutDigest);
   const offset = Math.max(0, digest.sizeBytes - limits.evaluationLogBytes);
   if (digest.sizeBytes === 0) return "";
-  const text = Buffer.concat(await Array.fromAsync(cas.read(digest, { offset }, signal))).toString("utf8");
+  const raw = Buffer.concat(await Array.fromAsync(cas.read(digest, { offset }, signal))).toString("utf8");
+  const text = raw.replace(/[^\P{Cc}\n\t]/gu, "\ufffd");
   return (offset === 0 ? text : `…${text.slice(text.indexOf("\n") + 1)}`).trim();
 }
 

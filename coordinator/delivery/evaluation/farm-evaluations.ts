@@ -69,7 +69,7 @@ export function farmEvaluations(deps: FarmEvaluationsDeps): PipelineEvaluations 
       };
       const outcome = await executions.run(request, signal, watch);
       // Whose log it was may have gone away before.
-      if (ranAs !== request.id) await logs.remove(ranAs);
+      if (ranAs !== request.id) await logs.remove(ranAs).catch(onError);
       return await evaluatedBy(cas, file, outcome, signal);
     },
   };
@@ -84,7 +84,7 @@ async function prepared(cas: Cas, { file, source, scope, offers }: TypeScriptPip
   };
   const { entries: inputs, problems } = await evaluationInputs({ file, entries: source, read });
   const node = chooseNode(file, offers);
-  if (problems.length > 0) throw invalidPipeline(problems);
+  if (problems.length > 0) throw invalidPipeline(problems.slice(0, limits.pipelineProblems));
   if ("message" in node) throw invalidPipeline([node]);
   return evaluationAction({ file, inputs, node, scope });
 }

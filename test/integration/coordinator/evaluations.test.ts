@@ -132,6 +132,12 @@ test.for([
     "printed\nmillrace.ts: a.b: is a function: x\nmillrace.ts: c: is null\n",
     "millrace.ts: a.b: is a function: x\nmillrace.ts: c: is null",
   ],
+  [
+    "speaks to the terminal",
+    { kind: EndingKind.EXITED, exitCode: 1 },
+    "\u001b[2J\u009bred\ttab",
+    "millrace.ts:1:1: \ufffd[2J\ufffdred\ttab",
+  ],
   ["says nothing", { kind: EndingKind.EXITED, exitCode: 7 }, "", "millrace.ts:1:1: it ended with status 7"],
   [
     "leaves nothing",

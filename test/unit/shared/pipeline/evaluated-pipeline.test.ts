@@ -20,6 +20,9 @@ test("what is wrong with what an evaluation gave is named by the keys that lead 
     expect.stringContaining('millrace.ts: stages.test: stage "test" has no tasks'),
     expect.stringContaining('millrace.ts: stages.build.tasks.compile.needs[1]: there is no task "lnt"'),
   ]);
+  expect(problemsOf({ name: "p", stages: { a: { tasks: { "b c": { run: "\u001b" } } } } }).join("\n")).toContain(
+    'millrace.ts: stages.a.tasks["b c"]: ',
+  );
   expect(problemsOf([])).toEqual([expect.stringContaining("millrace.ts: the pipeline: ")]);
   expect(problemsOf({ name: "p", stages: { a: { tasks: { b: { run: "${{ nothing }}" } } } } })).toEqual([
     expect.stringContaining("millrace.ts: stages.a.tasks.b.run: "),

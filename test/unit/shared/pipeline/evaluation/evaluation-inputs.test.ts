@@ -69,6 +69,8 @@ test("hostile texts are looked through in a moment, and too many imports are ref
   const hostile = ["from".padEnd(400_000), `import ${"(".repeat(300_000)}`, `from "./${"a".repeat(500_000)}`];
   const started = performance.now();
   for (const text of hostile) expect((await inputsOf({ "millrace.ts": text })).paths).toEqual(["millrace.ts"]);
+  const globs = await inputsOf({ "millrace.ts": "// @inputs a/*\n".repeat(60_000) });
+  expect(globs.said.at(-1)).toContain(`there are more than ${limits.evaluationGlobs} globs`);
   expect(performance.now() - started).toBeLessThan(2_000);
   const count = limits.evaluationInputs + 1;
   const many = Object.fromEntries(Array.from({ length: count }, (_, n) => [`a/${n}.json`, ""]));
