@@ -133,7 +133,11 @@ const rows: ReadonlyMap<string, Access> = new Map([
     target: (_request, made) => made?.run ?? "",
     audited: true,
   }),
-  row(runs.evaluatePipeline, "submit", { subject: ofProject }),
+  row(runs.evaluatePipeline, "submit", {
+    subject: ofProject,
+    target: (_request, made) => made?.pipelinePath ?? "",
+    audited: true,
+  }),
   row(runs.getRun, "read", { subject: ofRun }),
   row(runs.listRuns, "read"),
   row(runs.watchRun, "read", { subject: ofRun }),

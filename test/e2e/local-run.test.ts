@@ -1,4 +1,4 @@
-import { existsSync, writeFileSync } from "node:fs";
+import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { expect, it } from "vitest";
 import { cliEnvironment, project, type RunResult, startCli } from "../support/farm.ts";
@@ -62,19 +62,21 @@ it("after a kill -9, the next run ends what was left, and has the results that w
   expect(processesAbout(cache)).toEqual([]);
 });
 
-it("a pipeline in TypeScript is validated and drawn without a farm, and a starter of it is sound", async () => {
+it("init writes a sound pipeline in TypeScript, and validate evaluates it without a farm", async () => {
   const env = cliEnvironment(tempDir());
   const call = (...args: string[]) => startCli(args, env).result;
   const source = project({ "package.json": '{ "name": "shop", "scripts": { "test": "node --test" } }' });
   expect((await call("init", "--ts", source)).stdout).toContain("millrace.ts for a project of the kind npm");
   expect(existsSync(join(source, ".millrace/millrace.d.ts"))).toBe(true);
   expect((await call("init", source)).stderr).toContain("millrace.ts is there already");
-  const sound = await call("validate", source);
-  expect(sound.stderr).toBe("");
-  expect(sound.stdout).toMatch(/millrace\.ts is valid: 1 stage, 1 task\n$/);
+  const { stdout, stderr } = await call("validate", source);
+  expect(stderr).toBe("");
+  expect(stdout).toMatch(/millrace\.ts is valid: 1 stage, 1 task\n$/);
+});
 
-  writeFileSync(join(source, "millrace.ts"), "\nthrow new Error('no');");
-  const thrown = await call("graph", source);
-  expect(thrown.status).toBe(2);
-  expect(thrown.stderr).toContain(`${join(source, "millrace.ts")}:2:7: Error: no`);
+it("graph says where a pipeline in TypeScript throws", async () => {
+  const source = project({ "millrace.ts": "\nthrow new Error('no');" });
+  const { status, stderr } = await startCli(["graph", source], cliEnvironment(tempDir())).result;
+  expect(status).toBe(2);
+  expect(stderr).toContain(`${join(source, "millrace.ts")}:2:7: Error: no`);
 });
