@@ -1,5 +1,6 @@
 import fc from "fast-check";
 import { expect, test } from "vitest";
+import { limits } from "../../../../shared/limits.ts";
 import { formatProblem } from "../../../../shared/pipeline/format-problem.ts";
 import { plainValue } from "../../../../shared/pipeline/located.ts";
 import { parsePipeline } from "../../../../shared/pipeline/parse.ts";
@@ -27,6 +28,15 @@ test("what is wrong with what an evaluation gave is named by the keys that lead 
   expect(problemsOf({ name: "p", stages: { a: { tasks: { b: { run: "${{ nothing }}" } } } } })).toEqual([
     expect.stringContaining("millrace.ts: stages.a.tasks.b.run: "),
   ]);
+});
+
+test("a hostile text is read in a moment, whatever is wrong with it", () => {
+  const keys = Object.fromEntries(Array.from({ length: 50_000 }, (_, n) => [`k${n}`, 1]));
+  const tasks = Object.fromEntries(Array.from({ length: 5_000 }, (_, n) => [`t${n}`, { rnu: "x" }]));
+  const started = process.cpuUsage();
+  expect(problemsOf(keys)).toHaveLength(limits.pipelineProblems);
+  expect(problemsOf({ name: "p", stages: { s: { tasks } } })).toHaveLength(limits.pipelineProblems);
+  expect(process.cpuUsage(started).user / 1e6).toBeLessThan(20);
 });
 
 test("what an evaluation gave is the same pipeline as that in YAML", () => {
