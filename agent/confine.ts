@@ -4,7 +4,7 @@ import { isSingleFile } from "../shared/single-file.ts";
 import type { AgentConfig } from "./config.ts";
 import type { ProcessExecutorOptions } from "./executor/process-executor.ts";
 import { outermost, outOfSight } from "./runner/folders.ts";
-import { chooseSandbox } from "./runner/probe-sandbox.ts";
+import { canCutNetwork, chooseSandbox } from "./runner/probe-sandbox.ts";
 import type { Runner } from "./runner/runner.ts";
 import { taskPath } from "./tools/task-path.ts";
 
@@ -24,8 +24,10 @@ export async function confine(
   const others = config.hide.filter((folder) => existsSync(folder)).map((folder) => realpathSync(folder));
   const hidden = outermost([data, ...others]);
   const toolFiles = config.tools.filter((tool) => tool.startsWith("/"));
+  const sandbox = await chooseSandbox(config.sandbox, runner, { data, hidden });
   return {
-    sandbox: await chooseSandbox(config.sandbox, runner, { data, hidden }),
+    sandbox,
+    cutsNetwork: sandbox !== "none" && (await canCutNetwork(runner, { data, hidden })),
     path: taskPath(toolFiles),
     hidden,
     nesting: config.nesting,

@@ -68,6 +68,7 @@ import { openBlobFiles, type StoredFile } from "./store/blob-files.ts";
 import { evictor, storeBounds } from "./store/evictor.ts";
 import { localStore } from "./store/local-store.ts";
 import { openUsageIndex } from "./store/usage-index.ts";
+import { ownNode } from "./tools/own-node.ts";
 import type { FoundTool } from "./tools/probe-tool.ts";
 import { openTools } from "./tools/tools.ts";
 import { upgradeFarm } from "./upgrade/upgrade-farm.ts";
@@ -125,6 +126,7 @@ export async function wireAgent(
   const confined = await confine(config, runner, data);
   const tools = await openTools({
     ...{ named: config.tools, onlyNamed: config.onlyNamedTools === true, path: confined.path, clock, onError },
+    own: ownNode(),
     onChange: () => {
       info.tools = tools.list().map(toolMessage);
       info.features = features();

@@ -24,7 +24,7 @@ export async function sandbox(): Promise<Measured> {
   try {
     await chooseSandbox("bubblewrap", runner, { data, hidden: [data] });
     const writable = ["own", "home", "tmp"].map(at);
-    const folders = { hidden: [data], readable: [], writable, temporary: at("tmp") };
+    const folders = { hidden: [data], readable: [], writable, temporary: at("tmp"), network: true };
     for (let round = 0; round < rounds; round += 1) {
       for (const level of ["none", "bubblewrap"] as const) {
         const started = performance.now();

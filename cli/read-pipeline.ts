@@ -2,6 +2,16 @@ import { readFileSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { from, MillraceError } from "../shared/errors.ts";
 import { limits } from "../shared/limits.ts";
+import { choosePipelinePath } from "../shared/pipeline/pipeline-path.ts";
+
+/**
+ * The path below `dir` of the pipeline file that a person means by a path or a name; empty is the default.
+ * @throws MillraceError invalid_argument where there are two
+ */
+export function pipelineFileBelow(dir: string, given: string): string {
+  const isFile = (path: string) => statSync(join(dir, path), { throwIfNoEntry: false })?.isFile() === true;
+  return choosePipelinePath(given, isFile);
+}
 
 /**
  * The text of the pipeline file at `path` below `dir`.

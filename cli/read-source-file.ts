@@ -3,7 +3,7 @@ import { dirname, join, resolve } from "node:path";
 import { from } from "../shared/errors.ts";
 import { limits } from "../shared/limits.ts";
 import type { ReadFile } from "../shared/pipeline/includes.ts";
-import { defaultPipelinePath, pipelineFolder } from "../shared/pipeline/pipeline-path.ts";
+import { defaultPipelinePath, defaultTypeScriptPath, pipelineFolder } from "../shared/pipeline/pipeline-path.ts";
 
 /**
  * Reads files that a pipeline includes from the folder of its source, as the coordinator will read them from the tree:
@@ -28,7 +28,7 @@ export function readingFrom(dir: string): ReadFile {
 export function sourceFolderOf(file: string): string {
   const own = dirname(resolve(file));
   for (let dir = own; ; dir = dirname(dir)) {
-    const marks = [".git", defaultPipelinePath, pipelineFolder];
+    const marks = [".git", defaultPipelinePath, defaultTypeScriptPath, pipelineFolder];
     if (marks.some((name) => statSync(join(dir, name), { throwIfNoEntry: false }) !== undefined)) return dir;
     if (dirname(dir) === dir) return own;
   }

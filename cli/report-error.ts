@@ -16,7 +16,7 @@ export function describeError(thrown: unknown): string {
 }
 
 /** The google.rpc.BadRequest that a server sent along, as far as there is one. */
-function violationsOf(error: MillraceError): { field: string; description: string }[] {
+export function violationsOf(error: MillraceError): { field: string; description: string }[] {
   for (let cause: unknown = error; cause instanceof Error; cause = cause.cause) {
     if (!(cause instanceof ConnectError)) continue;
     return cause.findDetails(BadRequestSchema).flatMap((detail) => detail.fieldViolations);

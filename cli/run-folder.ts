@@ -46,6 +46,8 @@ export interface RunFolder {
   /** Of the folder, opened for this run. Closed once the source was sent, at the latest by the caller. */
   readonly statCache: Promise<StatCache>;
   readonly console: Console;
+  /** Its pipeline file is in TypeScript. */
+  readonly isTypeScript: boolean;
 }
 
 /** Runs a folder whose pipeline file was checked, follows the run, and sets the exit status to its outcome. */
@@ -74,9 +76,9 @@ async function onFarm(
 }
 
 async function runWith(connection: Connection, folder: RunFolder, options: RunOptions): Promise<void> {
-  const { console, statCache, dir } = folder;
+  const { console, statCache, dir, isTypeScript } = folder;
   const name = await submit(console, options, async (submission) => {
-    const submitted = await submitSource(connection, { ...submission, dir, statCache });
+    const submitted = await submitSource(connection, { ...submission, dir, statCache, isTypeScript });
     void statCache.then((cache) => cache.close()); // long before a run that is followed has ended
     return submitted;
   });

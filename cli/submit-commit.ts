@@ -1,10 +1,8 @@
 import type { MessageInitShape } from "@bufbuild/protobuf";
-import { type ImportProgress, ImportState, type RunRequestSchema } from "../proto/gen/millrace/v1/run_pb.ts";
+import type { RunRequestSchema } from "../proto/gen/millrace/v1/run_pb.ts";
 import type { Connection } from "./connection.ts";
-import { awayRemark, resumed } from "./follow/resumed.ts";
 import type { Console } from "./output/console.ts";
-import { safeText } from "./output/safe-text.ts";
-import { spinner, statusLine } from "./output/status-line.ts";
+import { submitWithProgress } from "./submit-with-progress.ts";
 
 export interface SubmitCommitOptions {
   /** Empty: the repository of the run's project. */
@@ -17,54 +15,14 @@ export interface SubmitCommitOptions {
   readonly console?: Console;
 }
 
-/**
- * Has an agent import a commit and starts a run of it; gives the run's name. An abort ends the import. A coordinator that
- * starts anew knows nothing of it and is asked again: by the request's idempotency key there is one run, whatever the one
- * before came to.
- */
+/** Has an agent import a commit and starts a run of it; gives the run's name. An abort ends the import. */
 export async function submitCommit(
-  { runs }: Pick<Connection, "runs">,
-  { url, ref, run, signal, console }: SubmitCommitOptions,
+  connection: Pick<Connection, "runs">,
+  { url, ref, run, ...options }: SubmitCommitOptions,
 ): Promise<string> {
-  let doing = "asking for the import";
-  let name = "";
-  let isKnown = false;
-  const line = console && statusLine(console, () => `${spinner(performance.now())} ${doing}`);
-  const say = (text: string) => {
-    doing = text;
-    if (console?.interactive === false) console.note(console.colors.dim(doing));
-    line?.redraw();
-  };
-  const submit = { run, git: { url, ref } };
-  const parts = resumed({
-    open: (attempt) => runs.submitRunWithProgress({ submit }, { signal: attempt }),
-    complete: () => name !== "",
-    isKnown: () => isKnown,
-    signal,
-    onInterruption: (error) => say(awayRemark(error)),
-  });
-  try {
-    for await (const { part } of parts) {
-      isKnown = true;
-      if (part.case === "progress") say(describe(part.value));
-      else if (part.case === "run") name = part.value;
-    }
-  } finally {
-    await line?.close();
-  }
-  return name;
-}
-
-function describe({ state, detail }: ImportProgress): string {
-  const about = detail === "" ? "" : safeText(detail);
-  switch (state) {
-    case ImportState.WAITING:
-      return about === "" ? "the import waits for an agent" : `the import waits: ${about}`;
-    case ImportState.FETCHING:
-      return `${about} fetches the commit`;
-    case ImportState.UPLOADING:
-      return `${about} uploads what is new`;
-    default:
-      return "importing";
-  }
+  return await submitWithProgress(
+    connection,
+    { run, git: { url, ref } },
+    { ...options, first: "asking for the import" },
+  );
 }

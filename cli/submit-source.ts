@@ -3,11 +3,14 @@ import type { RunRequestSchema } from "../proto/gen/millrace/v1/run_pb.ts";
 import { from } from "../shared/errors.ts";
 import { checkoutOf } from "./checkout.ts";
 import type { Connection } from "./connection.ts";
+import { submitWithProgress } from "./submit-with-progress.ts";
 import { type UploadSourceOptions, uploadSource } from "./upload-source.ts";
 
 export interface SubmitSourceOptions extends Omit<UploadSourceOptions, "assumeLast"> {
   readonly dir: string;
   readonly run: MessageInitShape<typeof RunRequestSchema>;
+  /** Its pipeline file is in TypeScript, which an agent evaluates first. */
+  readonly isTypeScript?: boolean;
 }
 
 /**
@@ -19,16 +22,17 @@ export async function submitSource(
   connection: Pick<Connection, "transport" | "runs">,
   options: SubmitSourceOptions,
 ): Promise<string> {
-  const { dir, run, signal } = options;
+  const { dir, run, signal, isTypeScript, console } = options;
   const checkout = checkoutOf(dir, signal); // beside the upload
   const submit = async (assumeLast: boolean) => {
     const source = await uploadSource(connection, dir, { ...options, assumeLast });
     const git = await checkout;
-    return connection.runs.submitRun({ run, source, ...(git === undefined ? {} : { checkout: git }) }, { signal });
+    const request = { run, source, ...(git === undefined ? {} : { checkout: git }) };
+    if (isTypeScript !== true) return (await connection.runs.submitRun(request, { signal })).run;
+    return await submitWithProgress(connection, request, { signal, console, first: "asking for the evaluation" });
   };
-  const { run: name } = await submit(true).catch((error: unknown) => {
+  return await submit(true).catch((error: unknown) => {
     if (from(error).code !== "failed_precondition") throw error;
     return submit(false);
   });
-  return name;
 }

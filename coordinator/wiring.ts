@@ -71,7 +71,7 @@ import { completenessCheckingActionCache } from "./farm/action-cache/completenes
 import { keepResults } from "./farm/action-cache/keep-results.ts";
 import { sqliteActionCache } from "./farm/action-cache/sqlite-action-cache.ts";
 import { admittingEnrolments } from "./farm/agents/admitting-enrolments.ts";
-import { type AgentRegistry, isConnected, offerOf } from "./farm/agents/agent-registry.ts";
+import type { AgentRegistry } from "./farm/agents/agent-registry.ts";
 import { busAgentRegistry } from "./farm/agents/bus-agent-registry.ts";
 import type { BusUsers } from "./farm/agents/bus-users.ts";
 import { enrolmentExpiry } from "./farm/agents/enrolment-expiry.ts";
@@ -91,6 +91,7 @@ import { type KeepingSettings, keeping } from "./keeping/keeping.ts";
 import { coordinatorSchema } from "./schema.ts";
 import { sqliteEventStore } from "./store/sqlite-event-store.ts";
 import { wireAccess } from "./wire-access.ts";
+import { wireEvaluations } from "./wire-evaluations.ts";
 import { wirePools } from "./wire-pools.ts";
 import { endLogsIn, wireSources } from "./wire-sources.ts";
 
@@ -150,11 +151,11 @@ export async function startCoordinator(config: CoordinatorConfig, log: Logger): 
     const summaries = runSummaries({ sqlite, store, clock, onError });
     const meters = metrics({ scheduler: () => scheduler.stats(), agents, runs: () => runs.active() });
     const pinning = turns();
+    const planned = { scheduler, cas, actionCache, logs, agents, pools, projects };
+    const { planning, ofSources } = wireEvaluations({ ...planned, onError });
     const runs: RunEngine = new RunEngine({
       ...{ store, summaries, cas, actionCache, scheduler, environments, projects, candidates, secrets, clock, pinning },
-      offers: () => [...agents.list().filter(isConnected).map(offerOf), ...pools.offers()],
-      onEvent: meters.onEvent,
-      onError,
+      ...{ ...planning, onEvent: meters.onEvent, onError },
     });
 
     const { imports, gits } = wireSources({ runs, summaries, projects, scheduler, agents, cas, onError });
@@ -171,14 +172,14 @@ export async function startCoordinator(config: CoordinatorConfig, log: Logger): 
     const administered = { ...letting, clock, disk: freeSpace, keeping: keeper };
     const { agentBus, lease } = config;
     const joined = { agents, enrolments, scheduler, bus: agentBus, lease, programs, offerTo: upgrades.offerTo };
-    const runFace = { runs, gits, steering: runs, gates: runs, pins: runs, queue: scheduler.view, cas };
+    const runFace = { gits, queue: scheduler.view, cas, evaluations: ofSources };
     const services = guard(
       [
         mounted(Capabilities, capabilitiesService()),
         mounted(ContentAddressableStorage, casService({ cas })),
         mounted(ByteStream, byteStreamService({ cas })),
         mounted(ActionCacheService, actionCacheService({ actionCache, cas, writer: callerOf })),
-        mounted(RunService, runService(runFace)),
+        mounted(RunService, runService({ ...runFace, runs, steering: runs, gates: runs, pins: runs })),
         mounted(FlowService, flowService({ flows: flows({ runs, histories: runs, clock }) })),
         mounted(LogService, logService({ logs, writers: letIn.logWriters, runs, cas })),
         mounted(ShellService, shellService({ runs, bus, agents, clock, idleMs: config.shellIdle })),
@@ -196,7 +197,7 @@ export async function startCoordinator(config: CoordinatorConfig, log: Logger): 
     const pages = [meters.page, ...healthPages(stopping.signal), ...installing, schemaPage()];
     const listening = listeners(config, { services, pages, onError, ports });
     // From here on the lifecycle closes what was opened, also when a part does not start.
-    const farm = [...letIn.parts, agents, upgrades, scheduler, imports];
+    const farm = [...letIn.parts, agents, upgrades, scheduler, imports, planning.evaluations];
     const delivery = [summaries, ...access.components, runs, keeper.collector];
     const parts = lifecycle([...opened.splice(0), ...farm, ...delivery, ...listening, pools]);
     await parts.start();

@@ -3,6 +3,7 @@ import { constants } from "node:os";
 import { join } from "node:path";
 import { create } from "@bufbuild/protobuf";
 import { durationFromMs } from "@bufbuild/protobuf/wkt";
+import type { Action } from "../../proto/gen/build/bazel/remote/execution/v2/remote_execution_pb.ts";
 import {
   ConfinementSchema,
   Containment,
@@ -13,6 +14,9 @@ import {
 import type { Clock } from "../../shared/clock.ts";
 import { limits } from "../../shared/limits.ts";
 import { nestedIn } from "../../shared/nesting.ts";
+import { networkVariable } from "../../shared/pipeline/network-variable.ts";
+import { ownNodeTool, ownNodeVariable } from "../../shared/pipeline/own-node-tool.ts";
+import { toolProperty } from "../../shared/pipeline/tool-property.ts";
 import type { SandboxLevel as Level } from "../runner/probe-sandbox.ts";
 import { type ProcessEnd, type Runner, StartRefused, type TaskProcess } from "../runner/runner.ts";
 import type { Sandbox } from "../runner/runner-protocol.ts";
@@ -23,6 +27,8 @@ import { workingDirectory } from "./output-paths.ts";
 export interface ProcessExecutorOptions {
   readonly runner: Pick<Runner, "start" | "feature">;
   readonly sandbox: Level;
+  /** Whether that can take the network from a process. */
+  readonly cutsNetwork: boolean;
   /** PATH of tasks that do not say. */
   readonly path: string;
   /** Folders that tasks in a sandbox see although they lie in hidden or temporary ones; absolute and real. */
@@ -86,19 +92,21 @@ export function processExecutor(options: ProcessExecutorOptions): Executor<LaidO
  * @param file that it may write to beside its own folders
  */
 export function sandboxOf(
-  { root, secrets }: LaidOutTask,
-  { hidden, readable }: Pick<ProcessExecutorOptions, "hidden" | "readable">,
+  { root, secrets, command }: LaidOutTask,
+  { hidden, readable, cutsNetwork }: Pick<ProcessExecutorOptions, "hidden" | "readable" | "cutsNetwork">,
   file?: string,
 ): Sandbox {
   const { path, home, temporary } = root;
   const writable = [path, home, temporary, ...(file === undefined ? [] : [file])];
+  const isCutOff = command.environmentVariables.some(({ name, value }) => name === networkVariable && value === "none");
   const files = secrets?.folder === undefined ? [] : [secrets.folder];
-  return { hidden, readable: [...readable, ...files], writable, temporary };
+  const network = !(cutsNetwork && isCutOff);
+  return { hidden, readable: [...readable, ...files], writable, temporary, network };
 }
 
 /** Exactly the Command's, the volatile and the secret variables, over the few that every program may count on. */
 export function environmentOf(
-  { command, volatileEnvironment, root, secrets }: LaidOutTask,
+  { action, command, volatileEnvironment, root, secrets }: LaidOutTask,
   { path, nesting }: Pick<ProcessExecutorOptions, "path" | "nesting">,
 ): Record<string, string> {
   const keyed = Object.fromEntries(command.environmentVariables.map(({ name, value }) => [name, value]));
@@ -109,9 +117,14 @@ export function environmentOf(
     TMPDIR: root.temporary,
     ...nestedIn(nesting),
     ...volatileEnvironment,
+    ...(asksForOwnNode(action) ? { [ownNodeVariable]: process.execPath } : {}),
     ...keyed,
     ...secrets?.environment,
   };
+}
+
+function asksForOwnNode({ platform }: Action): boolean {
+  return platform?.properties.some(({ name }) => name === toolProperty(ownNodeTool)) === true;
 }
 
 async function toEnd(running: TaskProcess, timeoutMs: number, stop: AbortSignal, clock: Clock): Promise<Conclusion> {

@@ -1,7 +1,7 @@
 import { mkdirSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { MillraceError } from "../../shared/errors.ts";
-import type { Runner } from "./runner.ts";
+import type { ProcessEnd, Runner } from "./runner.ts";
 
 /** What stands between a task and the machine; see sandbox.mjs. */
 export type SandboxLevel = "bubblewrap" | "none";
@@ -45,10 +45,37 @@ export async function chooseSandbox(
 }
 
 /** Why tasks cannot be put in a sandbox here; undefined when they can. */
-async function whyNot(runner: Pick<Runner, "start">, { data, hidden }: SandboxFolders): Promise<string | undefined> {
+async function whyNot(runner: Pick<Runner, "start">, folders: SandboxFolders): Promise<string | undefined> {
+  try {
+    return await probing(runner, folders, async (run, folder) => {
+      const [probe, plain] = await Promise.all([
+        run(["/bin/sh", "-c", script, "probe", folder]),
+        run(["/bin/sh", "-c", "exit 139"]),
+      ]);
+      if (probe.signal === "SIGSEGV" && plain.code === 139) return undefined;
+      return `a probe ended with ${probe.signal ?? probe.code}, another with ${plain.signal ?? plain.code}`;
+    });
+  } catch (error) {
+    return error instanceof Error ? error.message : String(error);
+  }
+}
+
+/** Whether a sandbox can also be without the network: some containers forbid what bubblewrap does for that, and nothing else. */
+export async function canCutNetwork(runner: Pick<Runner, "start">, folders: SandboxFolders): Promise<boolean> {
+  return await probing(runner, folders, async (run) => (await run(["/bin/sh", "-c", "exit 0"], false)).code === 0);
+}
+
+type Run = (program: readonly string[], network?: boolean) => Promise<ProcessEnd>;
+
+/** Tries real tasks in a folder that is gone afterwards. */
+async function probing<T>(
+  runner: Pick<Runner, "start">,
+  { data, hidden }: SandboxFolders,
+  tryIt: (run: Run, folder: string) => Promise<T>,
+): Promise<T> {
   const folder = join(data, `sandbox-probe-${process.pid}`);
   const [own, temporary] = [join(folder, "own"), join(folder, "tmp")];
-  const run = async (...program: string[]) => {
+  const run: Run = async (program, network = true) => {
     const task = await runner.start({
       executionId: "",
       attempt: 0,
@@ -56,21 +83,14 @@ async function whyNot(runner: Pick<Runner, "start">, { data, hidden }: SandboxFo
       environment: { PATH: "/usr/bin:/bin", TMPDIR: temporary },
       workingFolder: own,
       spool: join(folder, "spool"),
-      sandbox: { hidden, readable: [], writable: [own, temporary], temporary },
+      sandbox: { hidden, readable: [], writable: [own, temporary], temporary, network },
     });
     return await task.ended;
   };
   try {
     for (const each of [own, temporary]) mkdirSync(each, { recursive: true });
     writeFileSync(join(folder, "hidden"), "");
-    const [probe, plain] = await Promise.all([
-      run("/bin/sh", "-c", script, "probe", folder),
-      run("/bin/sh", "-c", "exit 139"),
-    ]);
-    if (probe.signal === "SIGSEGV" && plain.code === 139) return undefined;
-    return `a probe ended with ${probe.signal ?? probe.code}, another with ${plain.signal ?? plain.code}`;
-  } catch (error) {
-    return error instanceof Error ? error.message : String(error);
+    return await tryIt(run, folder);
   } finally {
     rmSync(folder, { recursive: true, force: true });
   }

@@ -36,6 +36,8 @@ export interface Sandbox {
   readonly writable: readonly string[];
   /** Stands behind /tmp and /var/tmp. */
   readonly temporary: string;
+  /** False: it has no network but a loopback of its own. */
+  readonly network: boolean;
 }
 
 /** An overlay; the paths in it are relative to `folder`, so that no character in them needs escaping. */

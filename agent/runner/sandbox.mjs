@@ -14,7 +14,7 @@ import { marker } from "./containment.mjs";
 import { textOf } from "./proc-files.mjs";
 import { becoming, quoted } from "./shell-script.mjs";
 
-/** The namespaces that a task does not share with the machine; it does share the network. */
+/** The namespaces that a task does not share with the machine; it does share the network, unless it must not. */
 const namespaces = ["--unshare-pid", "--unshare-ipc", "--unshare-uts", "--die-with-parent"];
 /** Prints the wait status of a command as awk sees it: an exit code, or 256 and the signal's number. */
 const shim = "BEGIN { print system(ARGV[1]) }";
@@ -34,7 +34,7 @@ const temporaryFolders = ["/tmp", "/var/tmp"];
  * @param {import("./runner-protocol.ts").StartMessage} task @param {import("./runner-protocol.ts").Sandbox} sandbox
  * @returns {string[]}
  */
-export function sandboxed(task, { hidden, readable, writable, temporary }) {
+export function sandboxed(task, { hidden, readable, writable, temporary, network }) {
   const binds = writable.flatMap((path) => ["--bind", path, path]);
   // The process namespace finds what the marker would.
   const script = `exec >&2; unset ${marker}; ${becoming(task.arguments, task.environment)}`;
@@ -44,6 +44,7 @@ export function sandboxed(task, { hidden, readable, writable, temporary }) {
   return [
     bubblewrap,
     ...namespaces,
+    ...(network ? [] : ["--unshare-net"]),
     ...["--ro-bind", "/", "/", "--dev", "/dev", "--proc", "/proc"],
     ...temporaryFolders.filter(isFolder).flatMap((path) => ["--bind", temporary, path]),
     ...hidden.flatMap((path) => ["--tmpfs", path]),

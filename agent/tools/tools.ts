@@ -16,6 +16,8 @@ export interface Tools {
 export interface ToolsOptions {
   /** Names of tools to look for beside the usual ones, or their files. */
   readonly named: readonly string[];
+  /** The Node that the agent runs on; it is not looked for. */
+  readonly own?: FoundTool | undefined;
   /** The usual ones are not looked for. */
   readonly onlyNamed?: boolean;
   /** As tasks have it. */
@@ -28,7 +30,7 @@ export interface ToolsOptions {
 
 /** Looks for the tools, and then again whenever one of their files is another one than before. */
 export async function openTools(options: ToolsOptions): Promise<Tools> {
-  const { named, onlyNamed = false, path, clock, onChange, onError } = options;
+  const { named, own, onlyNamed = false, path, clock, onChange, onError } = options;
   const names = [...new Set([...(onlyNamed ? [] : usualTools), ...named.map((tool) => basename(tool))])];
   let found = await probeAll();
   let cancel = clock.after(limits.toolCheckMs, check);
@@ -61,8 +63,9 @@ export async function openTools(options: ToolsOptions): Promise<Tools> {
   }
 
   return {
-    list: () => [...found.values()],
+    list: () => [...found.values(), ...(own === undefined ? [] : [own])],
     isCurrent(name, fingerprint) {
+      if (name === own?.name) return own.fingerprint === fingerprint && stampOf(own.path) === own.stamp;
       const tool = found.get(name);
       return tool !== undefined && tool.fingerprint === fingerprint && stampNow(name) === tool.stamp;
     },

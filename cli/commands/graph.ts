@@ -1,6 +1,5 @@
 import { Command } from "commander";
 import { formatProblem } from "../../shared/pipeline/format-problem.ts";
-import { defaultPipelinePath } from "../../shared/pipeline/pipeline-path.ts";
 import { exitStatus } from "../exit-status.ts";
 import { toDot } from "../graph/dot.ts";
 import { drawPipeline, pipelineGraph } from "../graph/draw-pipeline.ts";
@@ -18,11 +17,7 @@ interface GraphOptions {
 export function graphCommand(): Command {
   return withParamOption(new Command("graph"))
     .description("Draw a pipeline file: its stages in the order of their needs, their tasks and artifacts.")
-    .argument(
-      "[file]",
-      "the pipeline file, the folder that holds it, or the name of one in .millrace/",
-      defaultPipelinePath,
-    )
+    .argument("[file]", "the pipeline file, the folder that holds it, or the name of one in .millrace/", ".")
     .option("--json", "print nodes and edges as one JSON object")
     .option("--dot", "print a Graphviz digraph")
     .addHelpText("after", "\nExamples:\n  $ millrace graph\n  $ millrace graph --dot | dot -Tsvg > pipeline.svg")
@@ -31,7 +26,10 @@ export function graphCommand(): Command {
 
 async function graph(file: string, options: GraphOptions): Promise<void> {
   const console = processConsole();
-  const { pipeline, problems } = loadPipelineFile(file, options.param);
+  const { pipeline, problems } = await loadPipelineFile(file, {
+    params: options.param ?? {},
+    evaluate: async (...file) => (await import("../evaluate-file.ts")).evaluatingLocally(console)(...file),
+  });
   if (pipeline === undefined) {
     process.exitCode = exitStatus.usage;
     return console.note(problems.map(formatProblem).join("\n"));

@@ -1,17 +1,21 @@
-import { readFileSync, statSync, writeFileSync } from "node:fs";
-import { basename, join, resolve } from "node:path";
-import { Command } from "commander";
+import { mkdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
+import { basename, dirname, join, resolve } from "node:path";
+import { Command, Option } from "commander";
 import { from, MillraceError } from "../../shared/errors.ts";
 import { limits } from "../../shared/limits.ts";
 import { type ImportedPipeline, importPipeline } from "../../shared/pipeline/import/import-pipeline.ts";
-import { defaultPipelinePath } from "../../shared/pipeline/pipeline-path.ts";
+import { pipelineJsonSchema } from "../../shared/pipeline/json-schema/pipeline-json-schema.ts";
+import { pipelineTypes } from "../../shared/pipeline/json-schema/typescript.ts";
+import { defaultPipelinePath, defaultTypeScriptPath } from "../../shared/pipeline/pipeline-path.ts";
 import { type StarterPipeline, starterPipeline } from "../../shared/pipeline/starter.ts";
+import { starterTypeScript, typesPath } from "../../shared/pipeline/starter-typescript.ts";
 import { type Console, processConsole } from "../output/console.ts";
 import { counted } from "../output/format.ts";
 import { projectFiles } from "../project-files.ts";
 
 interface InitOptions {
   readonly from?: string;
+  readonly ts?: boolean;
   readonly json?: boolean;
 }
 
@@ -24,6 +28,11 @@ export function initCommand(): Command {
       "--from <file>",
       "translate this workflow of GitHub Actions, or .gitlab-ci.yml, and say what has no counterpart",
     )
+    .addOption(
+      new Option("--ts", `write ${defaultTypeScriptPath} instead, and the types for editors to ${typesPath}`).conflicts(
+        ["from"],
+      ),
+    )
     .option("--json", "print one JSON object")
     .addHelpText(
       "after",
@@ -35,11 +44,28 @@ export function initCommand(): Command {
 async function init(dir: string, options: InitOptions): Promise<void> {
   const console = processConsole();
   const file = join(dir, defaultPipelinePath);
+  requireNoOther(dir, options.ts === true ? defaultPipelinePath : defaultTypeScriptPath);
   if (options.from !== undefined) return importInto(file, options.from, basename(resolve(dir)), { console, options });
   const starter = starterFor(dir);
+  if (options.ts) return initTypeScript(dir, starter, { console, options });
   write(file, starter.text);
   if (options.json) return console.writeJson({ file, kind: starter.kind });
   await console.write(`wrote ${file} for a project of the kind ${starter.kind}; run it with \`millrace run ${dir}\`\n`);
+}
+
+async function initTypeScript(
+  dir: string,
+  { kind, text }: StarterPipeline,
+  { console, options }: Telling,
+): Promise<void> {
+  const [file, types] = [join(dir, defaultTypeScriptPath), join(dir, typesPath)];
+  write(file, starterTypeScript(text));
+  mkdirSync(dirname(types), { recursive: true });
+  writeFileSync(types, pipelineTypes(pipelineJsonSchema())); // an older version's is replaced: nobody edits it
+  if (options.json) return console.writeJson({ file, types, kind });
+  await console.write(
+    `wrote ${file} for a project of the kind ${kind}, and ${types}; run it with \`millrace run ${dir}\`\n`,
+  );
 }
 
 interface Telling {
@@ -65,6 +91,13 @@ function importFile(foreign: string, name: string): ImportedPipeline {
     throw from(error, `reading ${foreign}`);
   }
   return importPipeline(text, foreign, name);
+}
+
+/** One that is there already would be an error of every run. */
+function requireNoOther(dir: string, other: string): void {
+  const file = join(dir, other);
+  if (statSync(file, { throwIfNoEntry: false }) === undefined) return;
+  throw new MillraceError("already_exists", `${file} is there already; check it with \`millrace validate\``);
 }
 
 function write(file: string, text: string): void {

@@ -3,7 +3,7 @@ import { Command, Option } from "commander";
 import { systemClock } from "../../shared/clock.ts";
 import { MillraceError } from "../../shared/errors.ts";
 import { formatProblem } from "../../shared/pipeline/format-problem.ts";
-import { defaultPipelinePath, pipelinePathOf } from "../../shared/pipeline/pipeline-path.ts";
+import { isTypeScript } from "../../shared/pipeline/pipeline-path.ts";
 import { openStatCache } from "../../shared/stat-cache/sqlite-stat-cache.ts";
 import { cacheFolder } from "../cache-folder.ts";
 import { checkPipeline } from "../check-pipeline.ts";
@@ -13,6 +13,7 @@ import { knownPipelines } from "../known-pipelines.ts";
 import { repeated } from "../option-values.ts";
 import { processConsole } from "../output/console.ts";
 import { withParamOption } from "../param-option.ts";
+import { pipelineFileBelow } from "../read-pipeline.ts";
 import type { RunOptions } from "../run-folder.ts";
 
 /** `millrace run`. */
@@ -26,8 +27,8 @@ export function runCommand(): Command {
     .argument("[dir]", "the folder; what .gitignore names stays behind", ".")
     .option(
       "-p, --pipeline <file>",
-      "the pipeline file in the folder, or the name of one in .millrace/",
-      defaultPipelinePath,
+      "the pipeline file in the folder, or the name of one in .millrace/ (default: millrace.yaml or millrace.ts)",
+      "",
     )
     .option("--git [url]", "a commit of this repository instead, or of the project's; an agent fetches it")
     .option("--ref <ref>", "with --git: a branch, a tag or a commit (default: the repository's own branch)")
@@ -72,8 +73,10 @@ async function run(dirText: string, options: RunOptions, command: Command): Prom
   const caches = cacheFolder(process.env);
   const onProblem = ({ message }: MillraceError) => console.note(message);
   const known = knownPipelines(join(caches, "pipelines"));
-  const path = pipelinePathOf(options.pipeline);
-  const problems = await checkPipeline({ dir, path, params: options.param ?? {}, known, onProblem });
+  const path = pipelineFileBelow(dir, options.pipeline);
+  // What it gives is known when an agent has evaluated it; the coordinator then says what is wrong.
+  const checked = { dir, path, params: options.param ?? {}, known, onProblem };
+  const problems = isTypeScript(path) ? [] : await checkPipeline(checked);
   if (problems.length > 0) {
     console.note(problems.map(formatProblem).join("\n"));
     process.exitCode = exitStatus.usage;
@@ -84,7 +87,7 @@ async function run(dirText: string, options: RunOptions, command: Command): Prom
   try {
     // Its thread starts while the rest of the program is loaded, which takes as long.
     const { runFolder } = await import("../run-folder.ts");
-    await runFolder({ dir, statCache, console }, options);
+    await runFolder({ dir, statCache, console, isTypeScript: isTypeScript(path) }, options);
   } finally {
     await (await statCache).close();
   }

@@ -1,7 +1,6 @@
 import { Command } from "commander";
 import { formatProblem } from "../../shared/pipeline/format-problem.ts";
 import type { RefTrigger, Triggers } from "../../shared/pipeline/pipeline.ts";
-import { defaultPipelinePath } from "../../shared/pipeline/pipeline-path.ts";
 import { exitStatus } from "../exit-status.ts";
 import { loadPipelineFile } from "../load-pipeline.ts";
 import { processConsole } from "../output/console.ts";
@@ -16,12 +15,10 @@ interface ValidateOptions {
 /** `millrace validate`. */
 export function validateCommand(): Command {
   return withParamOption(new Command("validate"))
-    .description("Check a pipeline file and say all that is wrong in it at once. Needs no coordinator.")
-    .argument(
-      "[file]",
-      "the pipeline file, the folder that holds it, or the name of one in .millrace/",
-      defaultPipelinePath,
+    .description(
+      "Check a pipeline file and say all that is wrong in it at once. Needs no coordinator; a millrace.ts is evaluated on a farm as `run --local` starts one.",
     )
+    .argument("[file]", "the pipeline file, the folder that holds it, or the name of one in .millrace/", ".")
     .option("--json", "print one JSON object")
     .addHelpText("after", "\nExample:\n  $ millrace validate ci/nightly.yaml")
     .action(validate);
@@ -29,7 +26,10 @@ export function validateCommand(): Command {
 
 async function validate(file: string, options: ValidateOptions): Promise<void> {
   const console = processConsole();
-  const { path, pipeline, problems } = loadPipelineFile(file, options.param);
+  const { path, pipeline, problems } = await loadPipelineFile(file, {
+    params: options.param ?? {},
+    evaluate: async (...file) => (await import("../evaluate-file.ts")).evaluatingLocally(console)(...file),
+  });
   if (pipeline === undefined) process.exitCode = exitStatus.usage;
   if (options.json) return console.writeJson({ file: path, valid: pipeline !== undefined, problems });
   if (pipeline === undefined) {

@@ -133,6 +133,11 @@ const rows: ReadonlyMap<string, Access> = new Map([
     target: (_request, made) => made?.run ?? "",
     audited: true,
   }),
+  row(runs.evaluatePipeline, "submit", {
+    subject: ofProject,
+    target: (_request, made) => made?.pipelinePath ?? "",
+    audited: true,
+  }),
   row(runs.getRun, "read", { subject: ofRun }),
   row(runs.listRuns, "read", { subject: (request) => (request.project === "" ? any : project(request.project)) }),
   row(runs.watchRun, "read", { subject: ofRun }),

@@ -265,4 +265,20 @@ export const runLimits = {
   importsWaiting: 1_000,
   /** An import goes before tasks of the usual priorities: a run cannot begin without it. */
   importPriority: 1_000,
+  /** The least major version of Node that evaluates pipeline files in TypeScript: what it strips types by is what we test with. */
+  evaluatorNodeMajor: 24,
+  /** An evaluation; what takes longer computes what a task should. */
+  evaluationTimeoutMs: 30_000,
+  /** Of JavaScript's heap, for an evaluation. */
+  evaluationMemoryMib: 512,
+  /** What it prints, and each file that it writes: more than any pipeline has. */
+  evaluationFileBytes: 2 * 1024 * 1024,
+  /** Of what it printed, what a person is shown when it failed: the end. It travels in a trailer, twice. */
+  evaluationLogBytes: 4 * 1024,
+  /** Files that a pipeline file imports or names as its inputs, globs by which it does, and bytes of those that are looked into. */
+  evaluationInputs: 10_000,
+  evaluationGlobs: 200,
+  evaluationScannedBytes: 16 * 1024 * 1024,
+  /** Evaluations that wait or run at a time, over all; each is a call that waits, too. */
+  evaluationsWaiting: 1_000,
 } as const;

@@ -1,4 +1,5 @@
 import { limits } from "../limits.ts";
+import { placeOf } from "./format-problem.ts";
 import { type Place, positionOf } from "./located.ts";
 import type { Problem } from "./pipeline.ts";
 
@@ -14,8 +15,7 @@ export function locatedReport(mainFile: string): LocatedReport {
   const found = new Map<string, Problem>();
   const add = (problem: Problem): void => {
     if (found.size >= limits.pipelineProblems) return;
-    const { file, line, column, message } = problem;
-    found.set(`${file}:${line}:${column}:${message}`, problem);
+    found.set(`${placeOf(problem)}:${problem.message}`, problem);
   };
   const report = (at: Place, message: string, hint?: string): void => {
     const problem = { file: mainFile, ...positionOf(at, mainFile), message };

@@ -1,10 +1,12 @@
 import { limits } from "../limits.ts";
 import { buildPipeline } from "./build-pipeline.ts";
 import { expandPipeline } from "./expand.ts";
+import { placeOf } from "./format-problem.ts";
 import { applyIncludes, type ReadFile } from "./includes.ts";
 import { entriesOf, type Located, locatedSource, memberOf, positionOf, textsOf } from "./located.ts";
 import { locatedReport } from "./located-report.ts";
 import type { Pipeline, Problem } from "./pipeline.ts";
+import { isTypeScript } from "./pipeline-path.ts";
 import { noRun, type PlanContext } from "./plan-context.ts";
 import { readableProblem } from "./readable-problem.ts";
 import { checkReferences } from "./references.ts";
@@ -30,6 +32,7 @@ export type ParseResult =
 /**
  * Reads a pipeline file. All problems come at once, in file order, at most `limits.pipelineProblems` of them; only a file
  * that is not YAML at all shows nothing but that.
+ * @param text in TypeScript, what it gave: JSON, which is read like YAML.
  * @param file names the file in problems; it is not read. Those that it includes are named by their paths in the source.
  */
 export function parsePipeline(text: string, file: string, options: ParseOptions = {}): ParseResult {
@@ -37,7 +40,7 @@ export function parsePipeline(text: string, file: string, options: ParseOptions 
     const message = `the file is larger than ${limits.pipelineFileBytes} bytes`;
     return { problems: [{ file, line: 1, column: 1, message, hint: "split it into several pipelines" }] };
   }
-  const { top, problems: yamlProblems } = readYaml(text, file);
+  const { top, problems: yamlProblems } = readYaml(text, file, isTypeScript(file) ? "paths" : "lines");
   if (top === undefined)
     return {
       problems: arranged(
@@ -78,10 +81,6 @@ export function parsePipeline(text: string, file: string, options: ParseOptions 
   if (problems.length > 0 || !shape.success) return { problems };
   const { origins, params } = expansion;
   return { pipeline: buildPipeline({ shape: shape.data, source, artifacts, file, origins, params }), problems: [] };
-}
-
-function placeOf({ file, line, column }: Omit<Problem, "message">): string {
-  return `${file}:${line}:${column}`;
 }
 
 /** In file order, the pipeline's own file first, without what an alias repeats, and no more than a person reads. */

@@ -4,6 +4,11 @@ export interface Position {
   readonly column: number;
   /** Where that is another file than the pipeline's own: one that it includes. */
   readonly file?: string;
+  /**
+   * In what an evaluation gave, the keys that lead there, such as `stages.build.tasks.compile.run`. Nobody knows then which line of
+   * the file made it, and line and column are 1.
+   */
+  readonly path?: string;
 }
 
 /** A pipeline file that has been parsed and found right: every name resolved, every default applied. */

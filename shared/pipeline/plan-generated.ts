@@ -2,6 +2,7 @@ import type { PlannedTask } from "../../proto/gen/millrace/v1/event_pb.ts";
 import type { Blob } from "../cas/cas.ts";
 import { limits } from "../limits.ts";
 import type { TreeEntry } from "../merkle/tree-entry.ts";
+import { placeOf } from "./format-problem.ts";
 import { withGenerated } from "./generated-source.ts";
 import type { ReadFile } from "./includes.ts";
 import type { Located } from "./located.ts";
@@ -70,7 +71,7 @@ export function planGenerated(request: GeneratedRequest): GeneratedPlan {
 }
 
 function failed(problems: readonly Problem[]): GeneratedPlan {
-  const distinct = new Map(problems.map((one) => [`${one.file}:${one.line}:${one.column}:${one.message}`, one]));
+  const distinct = new Map(problems.map((one) => [`${placeOf(one)}:${one.message}`, one]));
   return { tasks: [], blobs: [], problems: [...distinct.values()].slice(0, limits.pipelineProblems) };
 }
 

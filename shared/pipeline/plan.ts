@@ -13,6 +13,7 @@ import { type Digest, type DigestKey, digestKey, digestToMessage } from "../dige
 import { limits } from "../limits.ts";
 import type { TreeEntry } from "../merkle/tree-entry.ts";
 import { commandBlob, platformOf } from "./action.ts";
+import { placeOf } from "./format-problem.ts";
 import { orderByNeeds } from "./order.ts";
 import type { Deployment, Gate, GateField, Pipeline, Position, Problem, Task } from "./pipeline.ts";
 import { concurrencyMessage, conditionsOf, policiesOf } from "./plan-policies.ts";
@@ -185,7 +186,8 @@ function selectAll(pipeline: Pipeline, source: readonly TreeEntry[], tasks: read
   const problems = new Map<string, Problem>();
   const report = (at: Position, message: string, hint: string) => {
     // Many tasks may share one list by an alias; its fault is one.
-    problems.set(`${at.line}:${at.column}:${message}`, problemAt(pipeline, at, message, hint));
+    const problem = problemAt(pipeline, at, message, hint);
+    problems.set(`${placeOf(problem)}:${message}`, problem);
   };
   const chosen: { task: Task; set: InputSet }[] = [];
   for (const task of tasks) {

@@ -61,3 +61,22 @@ it("after a kill -9, the next run ends what was left, and has the results that w
   expect(hasFarms("local-2")).toBe(false);
   expect(processesAbout(cache)).toEqual([]);
 });
+
+it("init writes a sound pipeline in TypeScript, and validate evaluates it without a farm", async () => {
+  const env = cliEnvironment(tempDir());
+  const call = (...args: string[]) => startCli(args, env).result;
+  const source = project({ "package.json": '{ "name": "shop", "scripts": { "test": "node --test" } }' });
+  expect((await call("init", "--ts", source)).stdout).toContain("millrace.ts for a project of the kind npm");
+  expect(existsSync(join(source, ".millrace/millrace.d.ts"))).toBe(true);
+  expect((await call("init", source)).stderr).toContain("millrace.ts is there already");
+  const { stdout, stderr } = await call("validate", source);
+  expect(stderr).toBe("");
+  expect(stdout).toMatch(/millrace\.ts is valid: 1 stage, 1 task\n$/);
+});
+
+it("graph says where a pipeline in TypeScript throws", async () => {
+  const source = project({ "millrace.ts": "\nthrow new Error('no');" });
+  const { status, stderr } = await startCli(["graph", source], cliEnvironment(tempDir())).result;
+  expect(status).toBe(2);
+  expect(stderr).toContain(`${join(source, "millrace.ts")}:2:7: Error: no`);
+});

@@ -64,6 +64,20 @@ describe("runs of what is in no folder here", () => {
     expect(text).toMatch(/Bob Builder <bob@example.org> .* add two/);
   });
 
+  test("a commit whose pipeline is in TypeScript is imported, then evaluated, and follows the one before", async () => {
+    const server = await startGitServer();
+    const repository = server.create("typed.git");
+    const program = 'export default { name: "p", stages: { s: { tasks: { t: { run: "cat a.txt" } } } } };';
+    const begun = repository.push({ "millrace.ts": program, "a.txt": "one\n" });
+    const first = await farm.cli(["run", "--git", repository.url]);
+    expect(first.stderr).toMatch(/agent-1 fetches the commit\n(.*\n)*the pipeline file is evaluated: agent-1\n/);
+    expect(first.stdout).toContain("one");
+    repository.push({ "a.txt": "two\n" });
+    const second = await farm.cli(["run", "--git", repository.url, "--json"]);
+    const { run } = JSON.parse(second.stdout) as { run: string };
+    expect((await show(run)).git).toMatchObject({ previousCommit: begun, changedPaths: ["a.txt"] });
+  });
+
   test("what cannot be run is said before there is a run", async () => {
     const server = await startGitServer();
     const repository = server.create("shop.git");

@@ -1,6 +1,6 @@
 import { create, fromBinary, type MessageInitShape, toBinary } from "@bufbuild/protobuf";
 import type { ActionResultSchema } from "../../proto/gen/build/bazel/remote/execution/v2/remote_execution_pb.ts";
-import { type AgentInfo, AgentInfoSchema } from "../../proto/gen/millrace/v1/agent_pb.ts";
+import { type AgentInfo, AgentInfoSchema, type ToolSchema } from "../../proto/gen/millrace/v1/agent_pb.ts";
 import {
   type Assign,
   AssignReplySchema,
@@ -46,17 +46,19 @@ export interface BusAgentOptions {
   readonly slots?: number;
   readonly labels?: Readonly<Record<string, string>>;
   readonly features?: readonly string[];
+  readonly tools?: readonly MessageInitShape<typeof ToolSchema>[];
   readonly session?: string;
   readonly ephemeral?: boolean;
 }
 
 export async function busAgent(
   bus: Bus,
-  { id, slots = 1, labels = {}, features = [], session = "s1", ephemeral = false }: BusAgentOptions,
+  { id, slots = 1, labels = {}, features = [], tools = [], session = "s1", ephemeral = false }: BusAgentOptions,
 ): Promise<BusAgent> {
   const info = create(AgentInfoSchema, {
     ...{ id, slots, labels, session, ephemeral, version, hostname: "test" },
     features: [...features],
+    tools: [...tools],
   });
   const held = new Map<string, Assign>();
   const assigns = inbox<Assign>();

@@ -19,6 +19,7 @@ import { MillraceError } from "../../../shared/errors.ts";
 import { limits } from "../../../shared/limits.ts";
 import { buildTree } from "../../../shared/merkle/build-tree.ts";
 import { exportTar, importTar } from "../../../shared/merkle/tar.ts";
+import type { SourceEvaluations } from "../../delivery/evaluation/source-evaluations.ts";
 import type { RunSteering } from "../../delivery/run/run-steering.ts";
 import { type Gates, type RunPins, type Runs, runNumber } from "../../delivery/run/runs.ts";
 import type { GitSubmits } from "../../delivery/source/git-submits.ts";
@@ -36,6 +37,7 @@ export interface RunServiceDeps {
   readonly gates: Gates;
   readonly pins: RunPins;
   readonly queue: QueueView;
+  readonly evaluations: SourceEvaluations;
   readonly cas: Cas;
 }
 
@@ -49,6 +51,7 @@ export function runService({
   gates,
   pins,
   queue,
+  evaluations,
   cas,
 }: RunServiceDeps): ServiceImpl<typeof RunService> {
   return {
@@ -65,7 +68,13 @@ export function runService({
 
     async submitRunArchive(messages, context) {
       const { request, root } = await receiveArchive(cas, messages, context.signal);
-      return { run: await runs.submit(askerOf(context), request, { root }, context.signal) };
+      return { run: await runs.submit(askerOf(context), request, { root }, { signal: context.signal }) };
+    },
+
+    async evaluatePipeline({ project, source: digest, pipelinePath: asked }, { signal }) {
+      const source = digestFromMessage(digest, "source");
+      const { pipelinePath, text } = await evaluations.evaluate({ project, source, pipelinePath: asked }, signal);
+      return { pipelinePath, pipeline: text };
     },
 
     async getRun({ run }) {

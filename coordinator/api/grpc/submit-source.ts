@@ -30,20 +30,16 @@ export async function submitSource(
   { runs, gits }: Submitting,
   asker: Asker,
   { run: request = create(RunRequestSchema), source, git, checkout }: SubmitRunRequest,
-  { signal, ...progress }: SubmitOptions,
+  { signal, onProgress }: SubmitOptions,
 ): Promise<string> {
   if (git === undefined) {
-    return await runs.submit(
-      asker,
-      request,
-      { root: digestFromMessage(source, "source"), git: saidOf(checkout) },
-      signal,
-    );
+    const tree = { root: digestFromMessage(source, "source"), git: saidOf(checkout) };
+    return await runs.submit(asker, request, tree, { signal, onProgress });
   }
   if (source !== undefined) {
     throw new MillraceError("invalid_argument", "a run is of a tree (`source`) or of a commit (`git`), not of both");
   }
-  return await gits.submit(asker, { request, git, ...progress }, signal);
+  return await gits.submit(asker, { request, git, ...(onProgress && { onProgress }) }, signal);
 }
 
 /** Of what a client says of its checkout, what decides nothing: the rest only the agent that imports a commit can say. */

@@ -17,7 +17,12 @@ export function requestRun(decision: Decision, command: RequestRun): void {
   const { state, record } = decision;
   if (state.sequence > 0) throw new MillraceError("already_exists", `${state.run} exists already`);
   const { pipeline, pipelinePath, source, git, idempotencyKey, params = {}, tasks, concurrency } = command;
-  const from = { source, ...(git === undefined ? {} : { git }) };
+  const { evaluatedPipeline: given } = command;
+  const from = {
+    source,
+    ...(git === undefined ? {} : { git }),
+    ...(given === undefined ? {} : { evaluatedPipeline: given }),
+  };
   record({ case: "runRequested", value: { pipeline, pipelinePath, ...from, idempotencyKey, params } });
   record({ case: "runPlanned", value: { tasks: [...tasks], ...(concurrency === undefined ? {} : { concurrency }) } });
   settle(decision, state.tasks.values());

@@ -70,8 +70,9 @@ function refused(outcome: TaskOutcome, why: string): OutcomeWithTasks {
 async function planParts({ cas }: GenerateDeps, { run, source, request, project }: RunState, signal: AbortSignal) {
   if (request === undefined) throw new MillraceError("internal", `${run} was never requested`);
   const { entries } = await readTree(cas, digestFromMessage(source, `the source of ${run}`), signal);
-  const { pipelinePath: file, params, git } = request;
-  const pipeline = { file, ...(await readPipeline(cas, entries, file, signal)) };
+  const { pipelinePath: file, params, git, evaluatedPipeline: given } = request;
+  const evaluated = given && new TextDecoder().decode(await readBlob(cas, digestFromMessage(given), signal));
+  const pipeline = { file, ...(await readPipeline(cas, entries, { pipelinePath: file, evaluated }, signal)) };
   return { source: entries, pipeline, context: contextOf({ project, params }, git) };
 }
 

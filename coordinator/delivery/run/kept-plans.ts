@@ -6,8 +6,9 @@ import type { ToolOffer } from "../../../shared/pipeline/resolve-tools.ts";
 
 /** All that a plan follows from. */
 export interface PlanQuestion {
-  /** Root of the source tree, and so also the text of the pipeline file. */
+  /** Root of the source tree, and so also the text of the pipeline file; what TypeScript gives follows from that, too. */
   readonly source: Digest;
+  /** As it was asked for. */
   readonly pipelinePath: string;
   readonly stages: readonly string[];
   readonly tasks: readonly string[];
@@ -20,10 +21,12 @@ export interface PlanQuestion {
 export interface KeptPlan {
   /** The pipeline's name. */
   readonly pipeline: string;
+  readonly pipelinePath: string;
   /** Values of its parameters, by name. */
   readonly params: Readonly<Record<string, string>>;
   readonly tasks: readonly PlannedTask[];
   readonly concurrency?: ConcurrencyGroup | undefined;
+  readonly evaluated?: Digest | undefined;
   /** Blobs of the source and of the plan. When one of them is gone, the plan is no longer worth anything. */
   readonly restsOn: readonly Digest[];
 }

@@ -1,5 +1,3 @@
-import { create } from "@bufbuild/protobuf";
-import { BadRequestSchema } from "../../../proto/gen/google/rpc/error_details_pb.ts";
 import type { ConcurrencyGroup, GitSource, PlannedTask } from "../../../proto/gen/millrace/v1/event_pb.ts";
 import type { RunRequest } from "../../../proto/gen/millrace/v1/run_pb.ts";
 import type { Blob, Cas } from "../../../shared/cas/cas.ts";
@@ -11,15 +9,15 @@ import { MillraceError } from "../../../shared/errors.ts";
 import { limits } from "../../../shared/limits.ts";
 import { readTree } from "../../../shared/merkle/load-tree.ts";
 import type { TreeEntry } from "../../../shared/merkle/tree-entry.ts";
-import { formatProblem } from "../../../shared/pipeline/format-problem.ts";
 import { gatherIncludes, type ReadFile } from "../../../shared/pipeline/includes.ts";
 import { parsePipeline } from "../../../shared/pipeline/parse.ts";
-import type { Problem } from "../../../shared/pipeline/pipeline.ts";
-import { pipelinePathOf } from "../../../shared/pipeline/pipeline-path.ts";
+import { choosePipelinePath, isTypeScript, pipelinePathsOf } from "../../../shared/pipeline/pipeline-path.ts";
 import { planRun } from "../../../shared/pipeline/plan.ts";
 import type { PlanContext } from "../../../shared/pipeline/plan-context.ts";
 import type { ToolOffer } from "../../../shared/pipeline/resolve-tools.ts";
+import type { EvaluatedPipeline } from "../evaluation/pipeline-evaluations.ts";
 import { projectNamed } from "../project/projects.ts";
+import { invalidPipeline } from "./invalid-pipeline.ts";
 import { type KeptPlans, questionOf } from "./kept-plans.ts";
 
 export interface SourcePlan {
@@ -29,6 +27,8 @@ export interface SourcePlan {
   readonly params: Readonly<Record<string, string>>;
   readonly tasks: readonly PlannedTask[];
   readonly concurrency?: ConcurrencyGroup | undefined;
+  /** What the pipeline file gave, when it is in TypeScript. */
+  readonly evaluated?: Digest | undefined;
   /** What the plan refers to by digest. */
   readonly blobs: readonly Blob[];
 }
@@ -39,7 +39,11 @@ export interface PlanSourceDeps {
   readonly kept: KeptPlans;
   /** Where the source came from; undefined when that was no repository. */
   readonly git?: GitSource | undefined;
+  readonly evaluate: Evaluate;
 }
+
+/** Has a pipeline file in TypeScript evaluated. @param file its path @param source what it is part of */
+export type Evaluate = (file: string, source: readonly TreeEntry[], signal: AbortSignal) => Promise<EvaluatedPipeline>;
 
 /**
  * Reads the pipeline file out of a source tree and plans it. Throws `invalid_argument` with every problem as a field
@@ -49,28 +53,28 @@ export interface PlanSourceDeps {
  * taken as it is only while all that it rests on is stored, its own blobs included, so `blobs` is then empty.
  */
 export async function planSource(
-  { cas, offers, kept, git }: PlanSourceDeps,
+  { cas, offers, kept, git, evaluate }: PlanSourceDeps,
   request: RunRequest,
   source: Digest,
   signal: AbortSignal,
 ): Promise<SourcePlan> {
-  const pipelinePath = pipelinePathOf(request.pipelinePath);
-  const { stages, tasks } = request;
+  const { pipelinePath, stages, tasks } = request;
   const asked = { source, pipelinePath, stages, tasks, offers: offers(), context: contextOf(request, git) };
   const question = questionOf(asked);
   const known = kept.find(question);
   if (known !== undefined && (await cas.findMissing(known.restsOn, signal)).length === 0) {
     const { restsOn: _, ...plan } = known;
-    return { ...plan, pipelinePath, blobs: [] };
+    return { ...plan, blobs: [] };
   }
-  const { plan, restsOn } = await planAnew(cas, asked, signal);
-  const { pipeline, params, concurrency } = plan;
-  kept.keep(question, { pipeline, params, tasks: plan.tasks, concurrency, restsOn });
+  const { plan, restsOn } = await planAnew({ cas, evaluate }, asked, signal);
+  const { blobs: _blobs, ...worthKeeping } = plan;
+  kept.keep(question, { ...worthKeeping, restsOn });
   return plan;
 }
 
 interface Asked {
   readonly source: Digest;
+  /** As it was asked for: a path, a name, or nothing. */
   readonly pipelinePath: string;
   readonly stages: readonly string[];
   readonly tasks: readonly string[];
@@ -100,27 +104,54 @@ export function contextOf(
 }
 
 async function planAnew(
-  cas: Cas,
-  { source, pipelinePath, context, ...selection }: Asked,
+  { cas, evaluate }: Pick<PlanSourceDeps, "cas" | "evaluate">,
+  { source, pipelinePath: given, context, ...selection }: Asked,
   signal: AbortSignal,
 ): Promise<{ readonly plan: SourcePlan; readonly restsOn: readonly Digest[] }> {
-  const { entries, directories } = await readTree(cas, source, signal);
-  const files = await requireFiles(cas, entries, signal);
-  const { text, readFile } = await readPipeline(cas, entries, pipelinePath, signal);
+  const { entries, directories, files } = await readSource(cas, source, signal);
+  const pipelinePath = pipelineFileIn(entries, given);
+  const evaluated = isTypeScript(pipelinePath) ? await evaluate(pipelinePath, entries, signal) : undefined;
+  const { text, readFile } = await readPipeline(cas, entries, { pipelinePath, evaluated: evaluated?.text }, signal);
   const parsed = parsePipeline(text, pipelinePath, { context, readFile });
   if (parsed.pipeline === undefined) throw invalidPipeline(parsed.problems);
   const { tasks, concurrency, blobs, problems } = planRun({ pipeline: parsed.pipeline, source: entries, ...selection });
   if (problems.length > 0) throw invalidPipeline(problems);
-  const restsOn = distinct([...directories, ...files, ...blobs.map(({ digest }) => digest)]);
+  const gave = evaluated === undefined ? [] : [evaluated.digest];
+  const restsOn = distinct([...directories, ...files, ...gave, ...blobs.map(({ digest }) => digest)]);
   const { name, params } = parsed.pipeline;
-  return { plan: { pipeline: name, pipelinePath, params, tasks, concurrency, blobs }, restsOn };
+  const plan = { pipeline: name, pipelinePath, params, tasks, concurrency, evaluated: evaluated?.digest, blobs };
+  return { plan, restsOn };
 }
 
-/** A pipeline file of a source, with the files that it includes. @throws MillraceError invalid_argument */
+/** A source of which every blob is there. @throws MillraceError failed_precondition when some are not */
+export async function readSource(cas: Cas, source: Digest, signal: AbortSignal) {
+  const tree = await readTree(cas, source, signal);
+  return { ...tree, files: await requireFiles(cas, tree.entries, signal) };
+}
+
+/** The path of the pipeline file that is meant. @throws MillraceError invalid_argument when there is none, or there are two */
+export function pipelineFileIn(entries: readonly TreeEntry[], given: string): string {
+  const files = new Set(entries.flatMap(({ path, node }) => (node.kind === "file" ? [path] : [])));
+  const path = choosePipelinePath(given, (one) => files.has(one));
+  if (files.has(path)) return path;
+  throw new MillraceError(
+    "invalid_argument",
+    `the source has no file ${pipelinePathsOf(given).join(" or ")}: write one with \`millrace init\`, or name another with --pipeline`,
+  );
+}
+
+interface PipelineFile {
+  /** A file of the source. */
+  readonly pipelinePath: string;
+  /** What it gave, when it is in TypeScript. */
+  readonly evaluated: string | undefined;
+}
+
+/** The text that is planned from, with the files that it includes. @throws MillraceError invalid_argument */
 export async function readPipeline(
   cas: Cas,
   entries: readonly TreeEntry[],
-  pipelinePath: string,
+  { pipelinePath, evaluated }: PipelineFile,
   signal: AbortSignal,
 ): Promise<{ readonly text: string; readonly readFile: ReadFile }> {
   const byPath = new Map(entries.map(({ path, node }) => [path, node]));
@@ -131,13 +162,7 @@ export async function readPipeline(
       throw new MillraceError("invalid_argument", `${path} is larger than ${limits.pipelineFileBytes} bytes`);
     return new TextDecoder().decode(await readBlob(cas, node.digest, signal));
   };
-  const text = await read(pipelinePath);
-  if (text === undefined) {
-    throw new MillraceError(
-      "invalid_argument",
-      `the source has no file ${pipelinePath}: write one with \`millrace init\`, or name another with --pipeline`,
-    );
-  }
+  const text = evaluated ?? (await read(pipelinePath)) ?? "";
   const included = await gatherIncludes(text, pipelinePath, read);
   return { text, readFile: (path) => included.get(path) };
 }
@@ -152,15 +177,4 @@ async function requireFiles(cas: Cas, entries: readonly TreeEntry[], signal: Abo
   // An error's details travel in a trailer, which is small; who is told of some asks about all.
   if (missing.length > 0) throw missingBlobs(missing.slice(0, limits.missingNamed), "reading the source");
   return files;
-}
-
-function invalidPipeline(problems: readonly Problem[]): MillraceError {
-  const fieldViolations = problems.map(({ file, line, column, message, hint }) => ({
-    field: `${file}:${line}:${column}`,
-    description: hint === undefined ? message : `${message} (${hint})`,
-  }));
-  const value = create(BadRequestSchema, { fieldViolations });
-  return new MillraceError("invalid_argument", problems.map(formatProblem).join("\n"), {
-    details: [{ desc: BadRequestSchema, value }],
-  });
 }

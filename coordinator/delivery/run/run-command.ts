@@ -20,6 +20,8 @@ export interface RequestRun {
   readonly pipelinePath: string;
   readonly source: Digest;
   readonly git?: GitSource | undefined;
+  /** What the pipeline file gave, when it is in TypeScript. */
+  readonly evaluatedPipeline?: Digest | undefined;
   readonly idempotencyKey: string;
   /** As planned, by name; undefined is none. */
   readonly params?: Readonly<Record<string, string>>;

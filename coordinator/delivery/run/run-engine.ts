@@ -15,12 +15,13 @@ import type { EventStore } from "../../store/event-store.ts";
 import { withPresentWaits } from "../concurrency/present-waits.ts";
 import { type RunRoom, runRoom } from "../concurrency/project-quotas.ts";
 import type { Environments } from "../environment/environments.ts";
+import type { PipelineEvaluations } from "../evaluation/pipeline-evaluations.ts";
 import { type ProjectView, projectNamed } from "../project/projects.ts";
 import type { SecretValues } from "../secret/secret-values.ts";
 import { planSupplied, type RunSource, type SourceSupplier } from "../source/run-source.ts";
 import { type Candidate, type Candidates, candidateOf } from "./candidates.ts";
 import { type KeptPlans, keptPlans } from "./kept-plans.ts";
-import { planSource } from "./plan-source.ts";
+import { type Evaluate, planSource } from "./plan-source.ts";
 import { requireInputs } from "./require-inputs.ts";
 import { RunActor } from "./run-actor.ts";
 import type { ChangeRun, Origin, RunCommand } from "./run-command.ts";
@@ -30,6 +31,7 @@ import type { RunSummaries } from "./run-summaries.ts";
 import { gateOfStage, runLine, runView } from "./run-view.ts";
 import {
   type Asker,
+  type Calling,
   type EvidenceFile,
   type GateName,
   type Gates,
@@ -56,6 +58,7 @@ export interface RunEngineDeps {
   readonly actionCache: ActionCache;
   readonly scheduler: Scheduler;
   readonly environments: Environments;
+  readonly evaluations: PipelineEvaluations;
   readonly secrets: Pick<SecretValues, "missing" | "subscribe">;
   readonly projects: ProjectView;
   readonly candidates: Candidates;
@@ -121,12 +124,12 @@ export class RunEngine implements Runs, RunProjects, RunSteering, Gates, RunPins
     this.#driver.quotasChanged();
   }
 
-  async submit(asker: Asker, request: RunRequest, source: Supplied, signal: AbortSignal): Promise<string> {
-    if (request.idempotencyKey === "") return await this.#submit(asker, request, source, signal);
+  async submit(asker: Asker, request: RunRequest, source: Supplied, calling: Calling): Promise<string> {
+    if (request.idempotencyKey === "") return await this.#submit(asker, request, source, calling);
     const key = JSON.stringify([projectNamed(request.project), request.idempotencyKey]);
     const present = this.#byKey.get(key);
     if (present !== undefined) return await present;
-    const submitted = this.#submitOnce(asker, request, source, signal);
+    const submitted = this.#submitOnce(asker, request, source, calling);
     this.#byKey.set(key, submitted);
     submitted.catch(() => this.#byKey.delete(key)); // the caller is told; the key is free again
     const [oldest] = this.#byKey.keys();
@@ -292,34 +295,44 @@ export class RunEngine implements Runs, RunProjects, RunSteering, Gates, RunPins
     return (await this.#find(run)).history;
   }
 
-  async #submitOnce(asker: Asker, request: RunRequest, source: Supplied, signal: AbortSignal): Promise<string> {
+  async #submitOnce(asker: Asker, request: RunRequest, source: Supplied, calling: Calling): Promise<string> {
     const known = await this.#deps.summaries.byKey(projectNamed(request.project), request.idempotencyKey);
-    return known ?? (await this.#submit(asker, request, source, signal));
+    return known ?? (await this.#submit(asker, request, source, calling));
   }
 
-  async #submit(asker: Asker, request: RunRequest, source: Supplied, signal: AbortSignal): Promise<string> {
+  async #submit(asker: Asker, request: RunRequest, source: Supplied, calling: Calling): Promise<string> {
     const project = projectNamed(request.project);
     const release = this.#deps.projects.hold(project);
     try {
-      return await this.#room.within(project, () => this.#start(asker, request, source, signal));
+      return await this.#room.within(project, () => this.#start(asker, request, source, calling));
     } finally {
       release();
     }
   }
 
-  async #start(asker: Asker, request: RunRequest, source: Supplied, signal: AbortSignal): Promise<string> {
+  async #start(asker: Asker, request: RunRequest, source: Supplied, calling: Calling): Promise<string> {
     const project = projectNamed(request.project);
-    const deps = { ...this.#deps, kept: this.#kept };
+    const { signal } = calling;
+    const deps = { ...this.#deps, kept: this.#kept, evaluate: this.#evaluate(project, calling) };
     const supplied = await planSupplied(source, ({ root, git }) => planSource({ ...deps, git }, request, root, signal));
     const { root, git } = supplied.source;
-    const { blobs, ...plan } = supplied.planned;
+    const { blobs, evaluated, ...plan } = supplied.planned;
     await this.#deps.cas.writeMany(blobs, signal);
     const run = runName(++this.#lastNumber);
     const actor = this.#actor(run);
     const { idempotencyKey } = request;
-    const command = { kind: "request", ...plan, source: digestToMessage(root), git, idempotencyKey } as const;
+    const gave = evaluated === undefined ? {} : { evaluatedPipeline: digestToMessage(evaluated) };
+    const command = { kind: "request", ...plan, ...gave, source: digestToMessage(root), git, idempotencyKey } as const;
     await actor.do(command, this.#origin(asker, project));
     return run;
+  }
+
+  /** Pipelines of projects that share results share evaluations. */
+  #evaluate(project: string, { onProgress = () => {} }: Calling): Evaluate {
+    const { evaluations, offers, projects } = this.#deps;
+    const scope = { project, cacheZone: projects.cacheZoneOf(project) };
+    return (file, source, signal) =>
+      evaluations.evaluate({ file, source, scope, offers: offers() }, signal, onProgress);
   }
 
   #actor(run: string): RunActor {

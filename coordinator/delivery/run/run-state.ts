@@ -61,7 +61,7 @@ export interface RunState {
   pause: PauseState | undefined;
   readonly comments: CommentState[];
   /**
-   * Blobs that its events name and people may ask for: logs of cached results, and evidence. Also of tries and gates that are
+   * Blobs that its events name and people may ask for: logs of cached results, evidence, pipelines as TypeScript gave them. Also of tries and gates that are
    * over, of which the tasks know no more.
    */
   readonly recorded: Digest[];
@@ -186,6 +186,7 @@ function requested(state: RunState, request: RunRequested, event: Event): void {
   state.pipeline = request.pipeline;
   state.request = request;
   state.source = request.source;
+  if (request.evaluatedPipeline !== undefined) state.recorded.push(request.evaluatedPipeline);
   state.project = event.project;
   state.principal = event.principal;
   state.traceparent = event.traceparent;

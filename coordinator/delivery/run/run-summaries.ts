@@ -188,11 +188,11 @@ export function runSummaries({ sqlite, store, clock, onError }: RunSummariesDeps
       return (await sqlite.query<{ run: string }>(sql, [project, key]))[0]?.run;
     },
 
-    async lastCommits({ project, pipelinePath, url }) {
+    async lastCommits({ project, pipelinePaths, url }) {
       const sql = `SELECT git_branch, git_commit, max(number) AS last FROM run_summary
-        WHERE project = ? AND pipeline_path = ? AND git_url = ?
+        WHERE project = ? AND pipeline_path IN (${pipelinePaths.map(() => "?").join()}) AND git_url = ?
         GROUP BY git_branch ORDER BY last DESC LIMIT ?`;
-      const params = [project, pipelinePath, url, limits.previousCommits];
+      const params = [project, ...pipelinePaths, url, limits.previousCommits];
       const rows = await sqlite.query<{ git_branch: string; git_commit: string }>(sql, params);
       return rows.map(({ git_branch: branch, git_commit: commit }) => create(BranchCommitSchema, { branch, commit }));
     },

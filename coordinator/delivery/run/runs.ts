@@ -3,6 +3,7 @@ import type { Gate, Run, RunRequest } from "../../../proto/gen/millrace/v1/run_p
 import type { Digest } from "../../../shared/digest.ts";
 import type { Principal } from "../access/principal.ts";
 import type { RunSource, SourceSupplier } from "../source/run-source.ts";
+import type { OnImportProgress } from "../source/source-imports.ts";
 import type { RunState } from "./run-state.ts";
 
 /** Who asks, and in which trace. */
@@ -27,6 +28,13 @@ export interface RunSelection {
   readonly projects?: readonly string[] | undefined;
 }
 
+/** A call that may take its time. */
+export interface Calling {
+  readonly signal: AbortSignal;
+  /** Told how far it is. */
+  readonly onProgress?: OnImportProgress | undefined;
+}
+
 /** What runs belong to. */
 export interface RunProjects {
   /** Undefined when there is no such run. Cheap for a run that goes on, one row for another one. */
@@ -40,7 +48,7 @@ export interface Runs {
    * the pipeline file (BadRequest), `failed_precondition` when blobs of the tree are missing. A supplier is not asked when
    * there is a run with the request's idempotency key.
    */
-  submit(asker: Asker, request: RunRequest, source: RunSource | SourceSupplier, signal: AbortSignal): Promise<string>;
+  submit(asker: Asker, request: RunRequest, source: RunSource | SourceSupplier, calling: Calling): Promise<string>;
   /** Throws `not_found`. */
   get(run: string): Promise<Run>;
   /** Newest first, without tasks; only runs older than `before` (a run's number), of these projects (default all). */

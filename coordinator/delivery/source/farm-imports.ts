@@ -15,12 +15,13 @@ import type { Component } from "../../../shared/lifecycle.ts";
 import { limits } from "../../../shared/limits.ts";
 import { importProperty, repositoryCredentials } from "../../../shared/source/import-property.ts";
 import type { AgentChange, AgentRegistry } from "../../farm/agents/agent-registry.ts";
-import type { ExecutionOutcome, ExecutionRequest, ExecutionUpdate, Scheduler } from "../../farm/scheduler/scheduler.ts";
+import type { ExecutionOutcome, ExecutionRequest, Scheduler } from "../../farm/scheduler/scheduler.ts";
+import { awaitedExecutions } from "../awaited-executions.ts";
 import type { RunSource } from "./run-source.ts";
-import { type ImportRequest, importId, type OnImportProgress, type SourceImports } from "./source-imports.ts";
+import { type ImportRequest, importId, isImport, type OnImportProgress, type SourceImports } from "./source-imports.ts";
 
 export interface FarmImportsDeps {
-  readonly scheduler: Pick<Scheduler, "submit" | "cancel" | "forget" | "subscribe">;
+  readonly scheduler: Pick<Scheduler, "submit" | "cancel" | "forget" | "subscribe" | "stats">;
   readonly agents: Pick<AgentRegistry, "subscribe">;
   readonly cas: Cas;
   /** Never the same twice. */
@@ -28,35 +29,26 @@ export interface FarmImportsDeps {
   readonly onError: (error: unknown) => void;
 }
 
-/** Somebody who waits for an import. */
-interface Waiting {
+/** An import that goes on. */
+interface Ongoing {
   readonly tell: OnImportProgress;
-  readonly settle: (outcome: ExecutionOutcome) => void;
   agent: string;
 }
 
 /** Imports as executions of the farm: placed like tasks, on agents that have git, and again when one is lost. */
 export function farmImports({ scheduler, agents, cas, newId, onError }: FarmImportsDeps): SourceImports & Component {
-  /** By execution; at most `limits.importsWaiting`. */
-  const waiting = new Map<string, Waiting>();
-  const ends: (() => void)[] = [];
-
-  function onUpdate(update: ExecutionUpdate): void {
-    const known = waiting.get(update.id);
-    if (known === undefined) return;
-    if (update.kind === "waiting") known.tell(ImportState.WAITING, forPerson(update.detail));
-    else if (update.kind === "started") known.agent = update.agent;
-    else {
-      waiting.delete(update.id);
-      known.settle(update.outcome);
-      scheduler.forget(update.id).catch(onError);
-    }
-  }
+  const what = "imports of sources";
+  const executions = awaitedExecutions({
+    ...{ scheduler, what, isOwn: isImport, waitingMax: limits.importsWaiting, onError },
+  });
+  /** By execution. */
+  const ongoing = new Map<string, Ongoing>();
+  let end: (() => void) | undefined;
 
   function onAgent(change: AgentChange): void {
     if (change.kind !== "heartbeat") return;
     for (const { executionId, importPhase } of change.held) {
-      const known = waiting.get(executionId);
+      const known = ongoing.get(executionId);
       if (known === undefined || known.agent !== change.agent.info.id) continue;
       const state = stateOf(importPhase);
       if (state !== undefined) known.tell(state, known.agent);
@@ -64,39 +56,28 @@ export function farmImports({ scheduler, agents, cas, newId, onError }: FarmImpo
   }
 
   return {
-    name: "imports of sources",
+    name: what,
     async start() {
-      ends.push(scheduler.subscribe(onUpdate), agents.subscribe(onAgent));
+      await executions.start?.();
+      end = agents.subscribe(onAgent);
     },
     async stop() {
-      for (const end of ends) end();
+      end?.();
+      await executions.stop?.();
     },
 
     async import(request, signal, onProgress) {
-      signal.throwIfAborted();
-      if (waiting.size >= limits.importsWaiting) {
-        throw new MillraceError("resource_exhausted", `${waiting.size} imports of sources wait; try again later`);
-      }
       const id = importId(newId());
-      const { promise, resolve, reject } = Promise.withResolvers<ExecutionOutcome>();
-      promise.catch(() => {}); // it may be rejected before anybody awaits it
-      waiting.set(id, { tell: onProgress, settle: resolve, agent: "" });
-      const leave = () => {
-        reject(signal.reason);
-        if (!waiting.has(id)) return; // it has ended, and its source is being read
-        // Whoever waited is gone at once; the execution is forgotten when it has ended.
-        waiting.set(id, { tell() {}, settle() {}, agent: "" });
-        scheduler.cancel(id, "nobody waits for this import any more");
+      const one: Ongoing = { tell: onProgress, agent: "" };
+      ongoing.set(id, one);
+      const watch = {
+        onWaiting: (detail: string) => onProgress(ImportState.WAITING, forPerson(detail)),
+        onStarted: (agent: string) => void (one.agent = agent),
       };
-      signal.addEventListener("abort", leave, { once: true });
       try {
-        await scheduler.submit(executionOf(id, request)).catch((error: unknown) => {
-          waiting.delete(id);
-          throw error;
-        });
-        return await sourceOf(cas, request, await promise, signal);
+        return await sourceOf(cas, request, await executions.run(executionOf(id, request), signal, watch), signal);
       } finally {
-        signal.removeEventListener("abort", leave);
+        ongoing.delete(id);
       }
     },
   };

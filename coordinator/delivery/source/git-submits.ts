@@ -1,7 +1,7 @@
 import type { BranchCommit } from "../../../proto/gen/millrace/v1/dispatch_pb.ts";
 import { type GitRef, ImportState, type RunRequest } from "../../../proto/gen/millrace/v1/run_pb.ts";
 import { MillraceError } from "../../../shared/errors.ts";
-import { pipelinePathOf } from "../../../shared/pipeline/pipeline-path.ts";
+import { pipelinePathsOf } from "../../../shared/pipeline/pipeline-path.ts";
 import { checkRef, parseRepository } from "../../../shared/source/repository.ts";
 import { projectNamed } from "../project/projects.ts";
 import type { Asker, Runs } from "../run/runs.ts";
@@ -47,7 +47,8 @@ export interface GitSubmitsDeps {
 /** Runs that follow each other: of one pipeline file in one repository. */
 export interface PipelineOfRepository {
   readonly project: string;
-  readonly pipelinePath: string;
+  /** One of them; which one is known when there is a source. */
+  readonly pipelinePaths: readonly string[];
   readonly url: string;
 }
 
@@ -74,13 +75,13 @@ export function gitSubmits({ runs, imports, repositoryOf, lastCommits }: GitSubm
     async submit(asker, { request, git, onProgress = () => {} }, signal) {
       const project = projectNamed(request.project);
       const repository = complete(git, project);
-      const pipelinePath = pipelinePathOf(request.pipelinePath);
+      const pipelinePaths = pipelinePathsOf(request.pipelinePath);
       const supply = async (whole: boolean) => {
         onProgress(ImportState.WAITING, "");
-        const previous = await lastCommits({ project, pipelinePath, url: repository.url });
+        const previous = await lastCommits({ project, pipelinePaths, url: repository.url });
         return await imports.import({ project, ...repository, previous, whole }, signal, onProgress);
       };
-      return await runs.submit(asker, request, supply, signal);
+      return await runs.submit(asker, request, supply, { signal, onProgress });
     },
   };
 }

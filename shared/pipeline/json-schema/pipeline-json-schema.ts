@@ -90,6 +90,8 @@ function fillTemplates(schema: JsonSchema): void {
   const stage = recordOf(recordOf(propertiesOf(schema)["stages"])["additionalProperties"]);
   const task = propertiesOf(recordOf(recordOf(propertiesOf(stage)["tasks"])["additionalProperties"]));
   for (const [key, value] of Object.entries(template)) {
-    if (Object.keys(recordOf(value)).length === 0 && task[key] !== undefined) template[key] = task[key];
+    // Of a key that its own shape leaves open there is nothing but what it is for.
+    const isOpen = Object.keys(recordOf(value)).every((keyword) => keyword === "description");
+    if (isOpen && task[key] !== undefined) template[key] = task[key];
   }
 }

@@ -3,7 +3,7 @@ import { mkdirSync, readdirSync, readFileSync, watch, writeFileSync } from "node
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { describe, expect, onTestFinished, type TestContext, test } from "vitest";
-import { chooseSandbox } from "../../../agent/runner/probe-sandbox.ts";
+import { canCutNetwork, chooseSandbox } from "../../../agent/runner/probe-sandbox.ts";
 import { openRunner, type ProcessPlan } from "../../../agent/runner/runner.ts";
 import { systemClock } from "../../../shared/clock.ts";
 import { userNamespacesWork } from "../../support/machine.ts";
@@ -40,7 +40,13 @@ async function setup(skip: TestContext["skip"], containment: string[] = [], user
     environment: { PATH: "/usr/bin:/bin", HOME: at("home"), TMPDIR: at("tmp") },
     workingFolder: at("own"),
     spool,
-    sandbox: { hidden: [data], readable: [], writable: ["own", "home", "tmp"].map(at), temporary: at("tmp") },
+    sandbox: {
+      hidden: [data],
+      readable: [],
+      writable: ["own", "home", "tmp"].map(at),
+      temporary: at("tmp"),
+      network: true,
+    },
   });
   return {
     ...{ runner, data, at, plan, output },
@@ -176,9 +182,25 @@ describe("a task in a sandbox", () => {
     expect(processesAbout(`7777.${tag}`)).toEqual([]);
   });
 
+  test("has no network but its own loopback when it must not have one", async ({ skip }) => {
+    const { runner, data, plan, output } = await setup(skip);
+    if (!(await canCutNetwork(runner, { data, hidden: [data] }))) skip("bubblewrap cannot cut the network here");
+    const { sandbox, ...task } = plan("/bin/sh", "-c", "sed -n 's/^ *\\([^ ]*\\): .*/\\1/p' /proc/net/dev");
+    if (sandbox === undefined) throw new Error("the plan has no sandbox");
+    const started = await runner.start({ ...task, sandbox: { ...sandbox, network: false } });
+    expect(await started.ended).toMatchObject({ code: 0 });
+    expect(output()).toBe("lo\n");
+  });
+
   test("that cannot be set up is the farm's failure and says why", async ({ skip }) => {
     const { runner, plan, output } = await setup(skip);
-    const broken = { hidden: [], readable: [], writable: ["/no/such/folder"], temporary: "/no/such/folder" };
+    const broken = {
+      hidden: [],
+      readable: [],
+      writable: ["/no/such/folder"],
+      temporary: "/no/such/folder",
+      network: true,
+    };
     const task = await runner.start({ ...plan("true"), sandbox: broken });
     await expect(task.ended).rejects.toMatchObject({ code: "internal" });
     expect(output()).toContain("/no/such/folder");

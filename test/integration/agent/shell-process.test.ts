@@ -36,7 +36,7 @@ async function shellOf(script: string, outputMaxBytes: number) {
     { input: input(), output: async (data) => void (printed += Buffer.from(data).toString("latin1")) },
     new AbortController().signal,
     {
-      ...{ runner, sandbox: "none", path: "/usr/bin:/bin", readable: [], hidden: [], nesting: 0 },
+      ...{ runner, sandbox: "none", path: "/usr/bin:/bin", readable: [], hidden: [], nesting: 0, cutsNetwork: false },
       ...{ spools: at("spools"), outputMaxBytes },
     },
   );

@@ -1,9 +1,11 @@
 import { chmodSync, renameSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { expect, onTestFinished, test } from "vitest";
-import { probeTool } from "../../../agent/tools/probe-tool.ts";
+import { ownNode } from "../../../agent/tools/own-node.ts";
+import { probeTool, stampOf } from "../../../agent/tools/probe-tool.ts";
 import { openTools } from "../../../agent/tools/tools.ts";
 import { limits } from "../../../shared/limits.ts";
+import { ownNodeTool } from "../../../shared/pipeline/own-node-tool.ts";
 import { fakeClock } from "../../support/fake-clock.ts";
 import { tempDir } from "../../support/temp-dir.ts";
 
@@ -90,4 +92,22 @@ test("a replaced, removed or relinked tool is noticed, at the latest at the next
   rmSync(join(folder, "node"));
   expect(tools.isCurrent("node", tools.list()[0]?.fingerprint ?? "")).toBe(false);
   expect(changes).toEqual(["25.0.0"]);
+});
+
+test("the Node of the agent is one of its tools as long as its file is the one that it started from", async () => {
+  const own = ownNode();
+  expect(own).toMatchObject({ name: ownNodeTool, version: process.versions.node, path: process.execPath });
+  const folder = tempDir();
+  install(folder, "node", "echo v1.2.3");
+  const path = join(folder, "node");
+  const of = { path: folder, clock: fakeClock(), onChange: () => undefined, named: [], onlyNamed: true };
+  const onError = (error: Error) => expect.unreachable(error.message);
+  const copy = { ...own, name: ownNodeTool, version: "1.2.3", fingerprint: "f", path, stamp: stampOf(path) ?? "" };
+  const tools = await openTools({ ...of, onError, own: copy });
+  onTestFinished(() => tools.close());
+  expect(tools.list()).toEqual([copy]);
+  expect([tools.isCurrent(ownNodeTool, "f"), tools.isCurrent(ownNodeTool, "g")]).toEqual([true, false]);
+  rmSync(path);
+  install(folder, "node", "echo v1.2.4");
+  expect(tools.isCurrent(ownNodeTool, "f")).toBe(false);
 });

@@ -48,6 +48,7 @@ async function startRuns(quotas: MessageInitShape<typeof ProjectQuotasSchema>, d
     ...{ store, summaries, cas, actionCache, scheduler, environments, clock, onError, pinning: turns() },
     secrets: { missing: () => [], subscribe: () => () => undefined },
     ...{ projects, candidates },
+    evaluations: { evaluate: () => expect.unreachable("no pipeline of this test is in TypeScript") },
     offers: () => [],
     onEvent: () => queueMicrotask(() => watchers.forEach((look) => look())),
   });
@@ -76,7 +77,7 @@ async function startRuns(quotas: MessageInitShape<typeof ProjectQuotasSchema>, d
       const digest = digestOf(data);
       const tree = buildTree([{ path: "millrace.yaml", node: { kind: "file", digest, executable: false } }]);
       await cas.writeMany([{ digest, data }, ...tree.directories.values()], signal);
-      return await runs.submit(asker, create(RunRequestSchema, {}), tree, signal);
+      return await runs.submit(asker, create(RunRequestSchema, {}), tree, { signal });
     },
     /** Resolves when what is asked for is so. */
     until(holds: () => Promise<boolean>): Promise<void> {

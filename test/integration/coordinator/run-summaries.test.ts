@@ -111,7 +111,7 @@ test("the last imported commit of each branch is that of its newest run, of the 
   await append("run_8", [requested]);
   const { summaries } = await start();
   const last = async () =>
-    (await summaries.lastCommits({ project: "default", pipelinePath: "millrace.yaml", url })).map(
+    (await summaries.lastCommits({ project: "default", pipelinePaths: ["millrace.yaml", "millrace.ts"], url })).map(
       ({ branch, commit }) => [branch, commit],
     );
   const expected = [

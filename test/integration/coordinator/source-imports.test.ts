@@ -84,6 +84,7 @@ test("one that nobody waits for any more leaves nothing behind, whenever that is
     submit: () => submitted.promise,
     cancel: (id) => void cancelled.push(id),
     forget: async (id) => void forgotten.push(id),
+    stats: () => ({ ...farm.scheduler.stats(), concluded: [] }),
     subscribe(listener) {
       tell = listener;
       return () => {};

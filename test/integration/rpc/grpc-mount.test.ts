@@ -17,6 +17,7 @@ const runs: ServiceImpl<typeof RunService> = {
   submitRun: unused,
   submitRunWithProgress: unused,
   submitRunArchive: unused,
+  evaluatePipeline: unused,
   getRun: unused,
   listRuns: unused,
   watchRun: unused,

@@ -18,7 +18,7 @@ import type { Message, UnknownEnum } from "@bufbuild/protobuf";
  * Describes the file millrace/v1/run.proto.
  */
 export const file_millrace_v1_run: GenFile = /*@__PURE__*/
-  fileDesc("ChVtaWxscmFjZS92MS9ydW4ucHJvdG8SC21pbGxyYWNlLnYxItABCgpSdW5SZXF1ZXN0EhUKDXBpcGVsaW5lX3BhdGgYASABKAkSFwoPaWRlbXBvdGVuY3lfa2V5GAIgASgJEg4KBnN0YWdlcxgDIAMoCRINCgV0YXNrcxgEIAMoCRIPCgdwcm9qZWN0GAUgASgJEjMKBnBhcmFtcxgKIAMoCzIjLm1pbGxyYWNlLnYxLlJ1blJlcXVlc3QuUGFyYW1zRW50cnkaLQoLUGFyYW1zRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4ASK9AQoQU3VibWl0UnVuUmVxdWVzdBIkCgNydW4YASABKAsyFy5taWxscmFjZS52MS5SdW5SZXF1ZXN0EjcKBnNvdXJjZRgCIAEoCzInLmJ1aWxkLmJhemVsLnJlbW90ZS5leGVjdXRpb24udjIuRGlnZXN0EiAKA2dpdBgDIAEoCzITLm1pbGxyYWNlLnYxLkdpdFJlZhIoCghjaGVja291dBgEIAEoCzIWLm1pbGxyYWNlLnYxLkdpdFNvdXJjZSIiCgZHaXRSZWYSCwoDdXJsGAEgASgJEgsKA3JlZhgCIAEoCSJNChxTdWJtaXRSdW5XaXRoUHJvZ3Jlc3NSZXF1ZXN0Ei0KBnN1Ym1pdBgBIAEoCzIdLm1pbGxyYWNlLnYxLlN1Ym1pdFJ1blJlcXVlc3QiZwodU3VibWl0UnVuV2l0aFByb2dyZXNzUmVzcG9uc2USLwoIcHJvZ3Jlc3MYASABKAsyGy5taWxscmFjZS52MS5JbXBvcnRQcm9ncmVzc0gAEg0KA3J1bhgCIAEoCUgAQgYKBHBhcnQiSQoOSW1wb3J0UHJvZ3Jlc3MSJwoFc3RhdGUYASABKA4yGC5taWxscmFjZS52MS5JbXBvcnRTdGF0ZRIOCgZkZXRhaWwYAiABKAkiIAoRU3VibWl0UnVuUmVzcG9uc2USCwoDcnVuGAEgASgJIocBChdTdWJtaXRSdW5BcmNoaXZlUmVxdWVzdBIoCgVzdGFydBgBIAEoCzIXLm1pbGxyYWNlLnYxLlJ1blJlcXVlc3RIABIPCgVjaHVuaxgCIAEoDEgAEikKBmZpbmlzaBgDIAEoCzIXLm1pbGxyYWNlLnYxLkFyY2hpdmVFbmRIAEIGCgRwYXJ0IiEKCkFyY2hpdmVFbmQSEwoLdG90YWxfYnl0ZXMYASABKAMiJwoYU3VibWl0UnVuQXJjaGl2ZVJlc3BvbnNlEgsKA3J1bhgBIAEoCSIcCg1HZXRSdW5SZXF1ZXN0EgsKA3J1bhgBIAEoCSIvCg5HZXRSdW5SZXNwb25zZRIdCgNydW4YASABKAsyEC5taWxscmFjZS52MS5SdW4iSQoPTGlzdFJ1bnNSZXF1ZXN0EhEKCXBhZ2Vfc2l6ZRgBIAEoBRISCgpwYWdlX3Rva2VuGAIgASgJEg8KB3Byb2plY3QYAyABKAkiSwoQTGlzdFJ1bnNSZXNwb25zZRIeCgRydW5zGAEgAygLMhAubWlsbHJhY2UudjEuUnVuEhcKD25leHRfcGFnZV90b2tlbhgCIAEoCSI2Cg9XYXRjaFJ1blJlcXVlc3QSCwoDcnVuGAEgASgJEhYKDmFmdGVyX3NlcXVlbmNlGAIgASgDIkcKEFdhdGNoUnVuUmVzcG9uc2USEAoIc2VxdWVuY2UYASABKAMSIQoFZXZlbnQYAiABKAsyEi5taWxscmFjZS52MS5FdmVudCIvChBDYW5jZWxSdW5SZXF1ZXN0EgsKA3J1bhgBIAEoCRIOCgZyZWFzb24YAiABKAkiOwoRQ2FuY2VsUnVuUmVzcG9uc2USJgoGc3RhdHVzGAEgASgOMhYubWlsbHJhY2UudjEuUnVuU3RhdHVzInMKD1JldHJ5UnVuUmVxdWVzdBILCgNydW4YASABKAkSDQoFdGFza3MYAiADKAkSFAoMYXZvaWRfYWdlbnRzGAMgAygJEhgKEGF2b2lkX2xhc3RfYWdlbnQYBCABKAgSFAoMYnlwYXNzX2NhY2hlGAUgASgIIiEKEFJldHJ5UnVuUmVzcG9uc2USDQoFdGFza3MYASADKAkiLgoPUGF1c2VSdW5SZXF1ZXN0EgsKA3J1bhgBIAEoCRIOCgZyZWFzb24YAiABKAkiEgoQUGF1c2VSdW5SZXNwb25zZSIfChBSZXN1bWVSdW5SZXF1ZXN0EgsKA3J1bhgBIAEoCSITChFSZXN1bWVSdW5SZXNwb25zZSI8Cg9Ta2lwVGFza1JlcXVlc3QSCwoDcnVuGAEgASgJEgwKBHRhc2sYAiABKAkSDgoGcmVhc29uGAMgASgJIjIKEFNraXBUYXNrUmVzcG9uc2USDQoFdGFza3MYASADKAkSDwoHcnVubmluZxgCIAMoCSI8ChFDb21tZW50UnVuUmVxdWVzdBILCgNydW4YASABKAkSDAoEdGFzaxgCIAEoCRIMCgR0ZXh0GAMgASgJIhQKEkNvbW1lbnRSdW5SZXNwb25zZSL6AQoRRGVjaWRlR2F0ZVJlcXVlc3QSCwoDcnVuGAEgASgJEg0KBXN0YWdlGAIgASgJEisKCGRlY2lzaW9uGAMgASgOMhkubWlsbHJhY2UudjEuR2F0ZURlY2lzaW9uEg8KB2NvbW1lbnQYBCABKAkSDwoHYmluZGluZxgFIAEoCRI6CgZmaWVsZHMYBiADKAsyKi5taWxscmFjZS52MS5EZWNpZGVHYXRlUmVxdWVzdC5GaWVsZHNFbnRyeRIPCgdjaGVja2VkGAcgAygFGi0KC0ZpZWxkc0VudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCToCOAEiNQoSRGVjaWRlR2F0ZVJlc3BvbnNlEh8KBGdhdGUYASABKAsyES5taWxscmFjZS52MS5HYXRlIjEKE1dpdGhkcmF3Vm90ZVJlcXVlc3QSCwoDcnVuGAEgASgJEg0KBXN0YWdlGAIgASgJIhYKFFdpdGhkcmF3Vm90ZVJlc3BvbnNlIoUBChJBZGRFdmlkZW5jZVJlcXVlc3QSKwoFc3RhcnQYASABKAsyGi5taWxscmFjZS52MS5FdmlkZW5jZVN0YXJ0SAASDwoFY2h1bmsYAiABKAxIABIpCgZmaW5pc2gYAyABKAsyFy5taWxscmFjZS52MS5BcmNoaXZlRW5kSABCBgoEcGFydCI5Cg1FdmlkZW5jZVN0YXJ0EgsKA3J1bhgBIAEoCRINCgVzdGFnZRgCIAEoCRIMCgRuYW1lGAMgASgJIk4KE0FkZEV2aWRlbmNlUmVzcG9uc2USNwoGZGlnZXN0GAEgASgLMicuYnVpbGQuYmF6ZWwucmVtb3RlLmV4ZWN1dGlvbi52Mi5EaWdlc3QiJQoWTGlzdFF1ZXVlUGxhY2VzUmVxdWVzdBILCgNydW4YASABKAkiQgoXTGlzdFF1ZXVlUGxhY2VzUmVzcG9uc2USJwoGcGxhY2VzGAEgAygLMhcubWlsbHJhY2UudjEuUXVldWVQbGFjZSKZAQoKUXVldWVQbGFjZRIMCgR0YXNrGAEgASgJEhAKCHBvc2l0aW9uGAIgASgFEg8KB3dhaXRpbmcYAyABKAUSDQoFc2xvdHMYBCABKAUSEgoKc2xvdHNfdXNlZBgFIAEoBRIoCgdob2xkZXJzGAYgAygLMhcubWlsbHJhY2UudjEuU2xvdEhvbGRlchINCgVwb29scxgUIAMoCSIxCgpTbG90SG9sZGVyEhQKDGV4ZWN1dGlvbl9pZBgBIAEoCRINCgVhZ2VudBgCIAEoCSI4ChdEb3dubG9hZEFydGlmYWN0UmVxdWVzdBILCgNydW4YASABKAkSEAoIYXJ0aWZhY3QYAiABKAkiXgoYRG93bmxvYWRBcnRpZmFjdFJlc3BvbnNlEg8KBWNodW5rGAEgASgMSAASKQoGZmluaXNoGAIgASgLMhcubWlsbHJhY2UudjEuQXJjaGl2ZUVuZEgAQgYKBHBhcnQivQQKA1J1bhIMCgRuYW1lGAEgASgJEhAKCHBpcGVsaW5lGAIgASgJEg8KB3Byb2plY3QYAyABKAkSEQoJcHJpbmNpcGFsGAQgASgJEiYKBnN0YXR1cxgFIAEoDjIWLm1pbGxyYWNlLnYxLlJ1blN0YXR1cxI3CgZzb3VyY2UYBiABKAsyJy5idWlsZC5iYXplbC5yZW1vdGUuZXhlY3V0aW9uLnYyLkRpZ2VzdBIvCgtjcmVhdGVfdGltZRgHIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLwoLZmluaXNoX3RpbWUYCCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEiAKBXRhc2tzGAkgAygLMhEubWlsbHJhY2UudjEuVGFzaxIQCghzZXF1ZW5jZRgKIAEoAxIOCgZwaW5uZWQYCyABKAgSJAoFcGF1c2UYFCABKAsyFS5taWxscmFjZS52MS5SdW5QYXVzZRIpCghjb21tZW50cxgVIAMoCzIXLm1pbGxyYWNlLnYxLlJ1bkNvbW1lbnQSGAoQYWxsb3dlZF9mYWlsdXJlcxgWIAEoBRIjCgNnaXQYHiABKAsyFi5taWxscmFjZS52MS5HaXRTb3VyY2USLAoGcGFyYW1zGB8gAygLMhwubWlsbHJhY2UudjEuUnVuLlBhcmFtc0VudHJ5Gi0KC1BhcmFtc0VudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCToCOAEiVwoIUnVuUGF1c2USDgoGcmVhc29uGAEgASgJEhEKCXByaW5jaXBhbBgCIAEoCRIoCgR0aW1lGAMgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCJlCgpSdW5Db21tZW50EgwKBHRhc2sYASABKAkSDAoEdGV4dBgCIAEoCRIRCglwcmluY2lwYWwYAyABKAkSKAoEdGltZRgEIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAi6AQKBFRhc2sSDQoFc3RhZ2UYASABKAkSDAoEbmFtZRgCIAEoCRInCgZzdGF0dXMYAyABKA4yFy5taWxscmFjZS52MS5UYXNrU3RhdHVzEg4KBmNhY2hlZBgEIAEoCBIQCghhdHRlbXB0cxgFIAEoBRINCgVhZ2VudBgGIAEoCRIrCghkdXJhdGlvbhgHIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhIjCgZlbmRpbmcYCCABKAsyEy5taWxscmFjZS52MS5FbmRpbmcSHwoEd2FpdBgJIAEoCzIRLm1pbGxyYWNlLnYxLldhaXQSDQoFbmVlZHMYCiADKAkSKAoJYXJ0aWZhY3RzGAsgAygLMhUubWlsbHJhY2UudjEuQXJ0aWZhY3QSPgoNYWN0aW9uX2RpZ2VzdBgMIAEoCzInLmJ1aWxkLmJhemVsLnJlbW90ZS5leGVjdXRpb24udjIuRGlnZXN0EhQKDGV4ZWN1dGlvbl9pZBgNIAEoCRITCgtza2lwX3JlYXNvbhgOIAEoCRIpCgV1c2FnZRgPIAEoCzIaLm1pbGxyYWNlLnYxLlJlc291cmNlVXNhZ2USLQoLY29uZmluZW1lbnQYECABKAsyGC5taWxscmFjZS52MS5Db25maW5lbWVudBIfCgRnYXRlGBQgASgLMhEubWlsbHJhY2UudjEuR2F0ZRILCgN0cnkYHiABKAUSIwoFdHJpZXMYHyADKAsyFC5taWxscmFjZS52MS5UYXNrVHJ5EhUKDWFsbG93X2ZhaWx1cmUYICABKAgSDgoGYWx3YXlzGCEgASgIIpsBCgdUYXNrVHJ5EgsKA3RyeRgBIAEoBRInCgZzdGF0dXMYAiABKA4yFy5taWxscmFjZS52MS5UYXNrU3RhdHVzEiMKBmVuZGluZxgDIAEoCzITLm1pbGxyYWNlLnYxLkVuZGluZxINCgVhZ2VudBgEIAEoCRIQCghhdHRlbXB0cxgFIAEoBRIUCgxleGVjdXRpb25faWQYBiABKAkirAMKBEdhdGUSKAoHcGxhbm5lZBgBIAEoCzIXLm1pbGxyYWNlLnYxLk1hbnVhbEdhdGUSOAoHYmluZGluZxgCIAEoCzInLmJ1aWxkLmJhemVsLnJlbW90ZS5leGVjdXRpb24udjIuRGlnZXN0EicKBWJvdW5kGAMgASgLMhgubWlsbHJhY2UudjEuR2F0ZUJpbmRpbmcSLAoIZGVhZGxpbmUYBCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEikKB2RlY2lkZWQYBSABKAsyGC5taWxscmFjZS52MS5HYXRlRGVjaWRlZBISCgpkZWNpZGVkX2J5GAYgASgJEi8KC2RlY2lkZV90aW1lGAcgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIkCgV2b3RlcxgIIAMoCzIVLm1pbGxyYWNlLnYxLkdhdGVWb3RlEisKCGV2aWRlbmNlGAkgAygLMhkubWlsbHJhY2UudjEuR2F0ZUV2aWRlbmNlEg8KB21pc3NpbmcYCiADKAkSFQoNc3VwZXJzZWRlZF9ieRgLIAEoCSLLAQoIR2F0ZVZvdGUSEQoJcHJpbmNpcGFsGAEgASgJEigKBHRpbWUYAiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEg8KB2NvbW1lbnQYAyABKAkSMQoGZmllbGRzGAQgAygLMiEubWlsbHJhY2UudjEuR2F0ZVZvdGUuRmllbGRzRW50cnkSDwoHY2hlY2tlZBgFIAMoBRotCgtGaWVsZHNFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBIpIBCgxHYXRlRXZpZGVuY2USDAoEbmFtZRgBIAEoCRI3CgZkaWdlc3QYAiABKAsyJy5idWlsZC5iYXplbC5yZW1vdGUuZXhlY3V0aW9uLnYyLkRpZ2VzdBIRCglwcmluY2lwYWwYAyABKAkSKAoEdGltZRgEIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAiLAoNUGluUnVuUmVxdWVzdBILCgNydW4YASABKAkSDgoGcmVhc29uGAIgASgJIhAKDlBpblJ1blJlc3BvbnNlIh4KD1VucGluUnVuUmVxdWVzdBILCgNydW4YASABKAkiEgoQVW5waW5SdW5SZXNwb25zZSp8CgtJbXBvcnRTdGF0ZRIcChhJTVBPUlRfU1RBVEVfVU5TUEVDSUZJRUQQABIYChRJTVBPUlRfU1RBVEVfV0FJVElORxABEhkKFUlNUE9SVF9TVEFURV9GRVRDSElORxACEhoKFklNUE9SVF9TVEFURV9VUExPQURJTkcQAzKLDAoKUnVuU2VydmljZRJKCglTdWJtaXRSdW4SHS5taWxscmFjZS52MS5TdWJtaXRSdW5SZXF1ZXN0Gh4ubWlsbHJhY2UudjEuU3VibWl0UnVuUmVzcG9uc2UScAoVU3VibWl0UnVuV2l0aFByb2dyZXNzEikubWlsbHJhY2UudjEuU3VibWl0UnVuV2l0aFByb2dyZXNzUmVxdWVzdBoqLm1pbGxyYWNlLnYxLlN1Ym1pdFJ1bldpdGhQcm9ncmVzc1Jlc3BvbnNlMAESYQoQU3VibWl0UnVuQXJjaGl2ZRIkLm1pbGxyYWNlLnYxLlN1Ym1pdFJ1bkFyY2hpdmVSZXF1ZXN0GiUubWlsbHJhY2UudjEuU3VibWl0UnVuQXJjaGl2ZVJlc3BvbnNlKAESQQoGR2V0UnVuEhoubWlsbHJhY2UudjEuR2V0UnVuUmVxdWVzdBobLm1pbGxyYWNlLnYxLkdldFJ1blJlc3BvbnNlEkcKCExpc3RSdW5zEhwubWlsbHJhY2UudjEuTGlzdFJ1bnNSZXF1ZXN0Gh0ubWlsbHJhY2UudjEuTGlzdFJ1bnNSZXNwb25zZRJJCghXYXRjaFJ1bhIcLm1pbGxyYWNlLnYxLldhdGNoUnVuUmVxdWVzdBodLm1pbGxyYWNlLnYxLldhdGNoUnVuUmVzcG9uc2UwARJKCglDYW5jZWxSdW4SHS5taWxscmFjZS52MS5DYW5jZWxSdW5SZXF1ZXN0Gh4ubWlsbHJhY2UudjEuQ2FuY2VsUnVuUmVzcG9uc2USTQoKRGVjaWRlR2F0ZRIeLm1pbGxyYWNlLnYxLkRlY2lkZUdhdGVSZXF1ZXN0Gh8ubWlsbHJhY2UudjEuRGVjaWRlR2F0ZVJlc3BvbnNlElMKDFdpdGhkcmF3Vm90ZRIgLm1pbGxyYWNlLnYxLldpdGhkcmF3Vm90ZVJlcXVlc3QaIS5taWxscmFjZS52MS5XaXRoZHJhd1ZvdGVSZXNwb25zZRJSCgtBZGRFdmlkZW5jZRIfLm1pbGxyYWNlLnYxLkFkZEV2aWRlbmNlUmVxdWVzdBogLm1pbGxyYWNlLnYxLkFkZEV2aWRlbmNlUmVzcG9uc2UoARJcCg9MaXN0UXVldWVQbGFjZXMSIy5taWxscmFjZS52MS5MaXN0UXVldWVQbGFjZXNSZXF1ZXN0GiQubWlsbHJhY2UudjEuTGlzdFF1ZXVlUGxhY2VzUmVzcG9uc2USQQoGUGluUnVuEhoubWlsbHJhY2UudjEuUGluUnVuUmVxdWVzdBobLm1pbGxyYWNlLnYxLlBpblJ1blJlc3BvbnNlEkcKCFVucGluUnVuEhwubWlsbHJhY2UudjEuVW5waW5SdW5SZXF1ZXN0Gh0ubWlsbHJhY2UudjEuVW5waW5SdW5SZXNwb25zZRJHCghSZXRyeVJ1bhIcLm1pbGxyYWNlLnYxLlJldHJ5UnVuUmVxdWVzdBodLm1pbGxyYWNlLnYxLlJldHJ5UnVuUmVzcG9uc2USRwoIUGF1c2VSdW4SHC5taWxscmFjZS52MS5QYXVzZVJ1blJlcXVlc3QaHS5taWxscmFjZS52MS5QYXVzZVJ1blJlc3BvbnNlEkoKCVJlc3VtZVJ1bhIdLm1pbGxyYWNlLnYxLlJlc3VtZVJ1blJlcXVlc3QaHi5taWxscmFjZS52MS5SZXN1bWVSdW5SZXNwb25zZRJHCghTa2lwVGFzaxIcLm1pbGxyYWNlLnYxLlNraXBUYXNrUmVxdWVzdBodLm1pbGxyYWNlLnYxLlNraXBUYXNrUmVzcG9uc2USTQoKQ29tbWVudFJ1bhIeLm1pbGxyYWNlLnYxLkNvbW1lbnRSdW5SZXF1ZXN0Gh8ubWlsbHJhY2UudjEuQ29tbWVudFJ1blJlc3BvbnNlEmEKEERvd25sb2FkQXJ0aWZhY3QSJC5taWxscmFjZS52MS5Eb3dubG9hZEFydGlmYWN0UmVxdWVzdBolLm1pbGxyYWNlLnYxLkRvd25sb2FkQXJ0aWZhY3RSZXNwb25zZTABYgZwcm90bzM", [file_build_bazel_remote_execution_v2_remote_execution, file_google_protobuf_duration, file_google_protobuf_timestamp, file_millrace_v1_event]);
+  fileDesc("ChVtaWxscmFjZS92MS9ydW4ucHJvdG8SC21pbGxyYWNlLnYxItABCgpSdW5SZXF1ZXN0EhUKDXBpcGVsaW5lX3BhdGgYASABKAkSFwoPaWRlbXBvdGVuY3lfa2V5GAIgASgJEg4KBnN0YWdlcxgDIAMoCRINCgV0YXNrcxgEIAMoCRIPCgdwcm9qZWN0GAUgASgJEjMKBnBhcmFtcxgKIAMoCzIjLm1pbGxyYWNlLnYxLlJ1blJlcXVlc3QuUGFyYW1zRW50cnkaLQoLUGFyYW1zRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4ASK9AQoQU3VibWl0UnVuUmVxdWVzdBIkCgNydW4YASABKAsyFy5taWxscmFjZS52MS5SdW5SZXF1ZXN0EjcKBnNvdXJjZRgCIAEoCzInLmJ1aWxkLmJhemVsLnJlbW90ZS5leGVjdXRpb24udjIuRGlnZXN0EiAKA2dpdBgDIAEoCzITLm1pbGxyYWNlLnYxLkdpdFJlZhIoCghjaGVja291dBgEIAEoCzIWLm1pbGxyYWNlLnYxLkdpdFNvdXJjZSIiCgZHaXRSZWYSCwoDdXJsGAEgASgJEgsKA3JlZhgCIAEoCSJNChxTdWJtaXRSdW5XaXRoUHJvZ3Jlc3NSZXF1ZXN0Ei0KBnN1Ym1pdBgBIAEoCzIdLm1pbGxyYWNlLnYxLlN1Ym1pdFJ1blJlcXVlc3QiZwodU3VibWl0UnVuV2l0aFByb2dyZXNzUmVzcG9uc2USLwoIcHJvZ3Jlc3MYASABKAsyGy5taWxscmFjZS52MS5JbXBvcnRQcm9ncmVzc0gAEg0KA3J1bhgCIAEoCUgAQgYKBHBhcnQiSQoOSW1wb3J0UHJvZ3Jlc3MSJwoFc3RhdGUYASABKA4yGC5taWxscmFjZS52MS5JbXBvcnRTdGF0ZRIOCgZkZXRhaWwYAiABKAkiIAoRU3VibWl0UnVuUmVzcG9uc2USCwoDcnVuGAEgASgJIocBChdTdWJtaXRSdW5BcmNoaXZlUmVxdWVzdBIoCgVzdGFydBgBIAEoCzIXLm1pbGxyYWNlLnYxLlJ1blJlcXVlc3RIABIPCgVjaHVuaxgCIAEoDEgAEikKBmZpbmlzaBgDIAEoCzIXLm1pbGxyYWNlLnYxLkFyY2hpdmVFbmRIAEIGCgRwYXJ0IiEKCkFyY2hpdmVFbmQSEwoLdG90YWxfYnl0ZXMYASABKAMiJwoYU3VibWl0UnVuQXJjaGl2ZVJlc3BvbnNlEgsKA3J1bhgBIAEoCSJ6ChdFdmFsdWF0ZVBpcGVsaW5lUmVxdWVzdBIPCgdwcm9qZWN0GAEgASgJEjcKBnNvdXJjZRgCIAEoCzInLmJ1aWxkLmJhemVsLnJlbW90ZS5leGVjdXRpb24udjIuRGlnZXN0EhUKDXBpcGVsaW5lX3BhdGgYAyABKAkiQwoYRXZhbHVhdGVQaXBlbGluZVJlc3BvbnNlEhUKDXBpcGVsaW5lX3BhdGgYASABKAkSEAoIcGlwZWxpbmUYAiABKAkiHAoNR2V0UnVuUmVxdWVzdBILCgNydW4YASABKAkiLwoOR2V0UnVuUmVzcG9uc2USHQoDcnVuGAEgASgLMhAubWlsbHJhY2UudjEuUnVuIkkKD0xpc3RSdW5zUmVxdWVzdBIRCglwYWdlX3NpemUYASABKAUSEgoKcGFnZV90b2tlbhgCIAEoCRIPCgdwcm9qZWN0GAMgASgJIksKEExpc3RSdW5zUmVzcG9uc2USHgoEcnVucxgBIAMoCzIQLm1pbGxyYWNlLnYxLlJ1bhIXCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAkiNgoPV2F0Y2hSdW5SZXF1ZXN0EgsKA3J1bhgBIAEoCRIWCg5hZnRlcl9zZXF1ZW5jZRgCIAEoAyJHChBXYXRjaFJ1blJlc3BvbnNlEhAKCHNlcXVlbmNlGAEgASgDEiEKBWV2ZW50GAIgASgLMhIubWlsbHJhY2UudjEuRXZlbnQiLwoQQ2FuY2VsUnVuUmVxdWVzdBILCgNydW4YASABKAkSDgoGcmVhc29uGAIgASgJIjsKEUNhbmNlbFJ1blJlc3BvbnNlEiYKBnN0YXR1cxgBIAEoDjIWLm1pbGxyYWNlLnYxLlJ1blN0YXR1cyJzCg9SZXRyeVJ1blJlcXVlc3QSCwoDcnVuGAEgASgJEg0KBXRhc2tzGAIgAygJEhQKDGF2b2lkX2FnZW50cxgDIAMoCRIYChBhdm9pZF9sYXN0X2FnZW50GAQgASgIEhQKDGJ5cGFzc19jYWNoZRgFIAEoCCIhChBSZXRyeVJ1blJlc3BvbnNlEg0KBXRhc2tzGAEgAygJIi4KD1BhdXNlUnVuUmVxdWVzdBILCgNydW4YASABKAkSDgoGcmVhc29uGAIgASgJIhIKEFBhdXNlUnVuUmVzcG9uc2UiHwoQUmVzdW1lUnVuUmVxdWVzdBILCgNydW4YASABKAkiEwoRUmVzdW1lUnVuUmVzcG9uc2UiPAoPU2tpcFRhc2tSZXF1ZXN0EgsKA3J1bhgBIAEoCRIMCgR0YXNrGAIgASgJEg4KBnJlYXNvbhgDIAEoCSIyChBTa2lwVGFza1Jlc3BvbnNlEg0KBXRhc2tzGAEgAygJEg8KB3J1bm5pbmcYAiADKAkiPAoRQ29tbWVudFJ1blJlcXVlc3QSCwoDcnVuGAEgASgJEgwKBHRhc2sYAiABKAkSDAoEdGV4dBgDIAEoCSIUChJDb21tZW50UnVuUmVzcG9uc2Ui+gEKEURlY2lkZUdhdGVSZXF1ZXN0EgsKA3J1bhgBIAEoCRINCgVzdGFnZRgCIAEoCRIrCghkZWNpc2lvbhgDIAEoDjIZLm1pbGxyYWNlLnYxLkdhdGVEZWNpc2lvbhIPCgdjb21tZW50GAQgASgJEg8KB2JpbmRpbmcYBSABKAkSOgoGZmllbGRzGAYgAygLMioubWlsbHJhY2UudjEuRGVjaWRlR2F0ZVJlcXVlc3QuRmllbGRzRW50cnkSDwoHY2hlY2tlZBgHIAMoBRotCgtGaWVsZHNFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBIjUKEkRlY2lkZUdhdGVSZXNwb25zZRIfCgRnYXRlGAEgASgLMhEubWlsbHJhY2UudjEuR2F0ZSIxChNXaXRoZHJhd1ZvdGVSZXF1ZXN0EgsKA3J1bhgBIAEoCRINCgVzdGFnZRgCIAEoCSIWChRXaXRoZHJhd1ZvdGVSZXNwb25zZSKFAQoSQWRkRXZpZGVuY2VSZXF1ZXN0EisKBXN0YXJ0GAEgASgLMhoubWlsbHJhY2UudjEuRXZpZGVuY2VTdGFydEgAEg8KBWNodW5rGAIgASgMSAASKQoGZmluaXNoGAMgASgLMhcubWlsbHJhY2UudjEuQXJjaGl2ZUVuZEgAQgYKBHBhcnQiOQoNRXZpZGVuY2VTdGFydBILCgNydW4YASABKAkSDQoFc3RhZ2UYAiABKAkSDAoEbmFtZRgDIAEoCSJOChNBZGRFdmlkZW5jZVJlc3BvbnNlEjcKBmRpZ2VzdBgBIAEoCzInLmJ1aWxkLmJhemVsLnJlbW90ZS5leGVjdXRpb24udjIuRGlnZXN0IiUKFkxpc3RRdWV1ZVBsYWNlc1JlcXVlc3QSCwoDcnVuGAEgASgJIkIKF0xpc3RRdWV1ZVBsYWNlc1Jlc3BvbnNlEicKBnBsYWNlcxgBIAMoCzIXLm1pbGxyYWNlLnYxLlF1ZXVlUGxhY2UimQEKClF1ZXVlUGxhY2USDAoEdGFzaxgBIAEoCRIQCghwb3NpdGlvbhgCIAEoBRIPCgd3YWl0aW5nGAMgASgFEg0KBXNsb3RzGAQgASgFEhIKCnNsb3RzX3VzZWQYBSABKAUSKAoHaG9sZGVycxgGIAMoCzIXLm1pbGxyYWNlLnYxLlNsb3RIb2xkZXISDQoFcG9vbHMYFCADKAkiMQoKU2xvdEhvbGRlchIUCgxleGVjdXRpb25faWQYASABKAkSDQoFYWdlbnQYAiABKAkiOAoXRG93bmxvYWRBcnRpZmFjdFJlcXVlc3QSCwoDcnVuGAEgASgJEhAKCGFydGlmYWN0GAIgASgJIl4KGERvd25sb2FkQXJ0aWZhY3RSZXNwb25zZRIPCgVjaHVuaxgBIAEoDEgAEikKBmZpbmlzaBgCIAEoCzIXLm1pbGxyYWNlLnYxLkFyY2hpdmVFbmRIAEIGCgRwYXJ0Ir0ECgNSdW4SDAoEbmFtZRgBIAEoCRIQCghwaXBlbGluZRgCIAEoCRIPCgdwcm9qZWN0GAMgASgJEhEKCXByaW5jaXBhbBgEIAEoCRImCgZzdGF0dXMYBSABKA4yFi5taWxscmFjZS52MS5SdW5TdGF0dXMSNwoGc291cmNlGAYgASgLMicuYnVpbGQuYmF6ZWwucmVtb3RlLmV4ZWN1dGlvbi52Mi5EaWdlc3QSLwoLY3JlYXRlX3RpbWUYByABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEi8KC2ZpbmlzaF90aW1lGAggASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIgCgV0YXNrcxgJIAMoCzIRLm1pbGxyYWNlLnYxLlRhc2sSEAoIc2VxdWVuY2UYCiABKAMSDgoGcGlubmVkGAsgASgIEiQKBXBhdXNlGBQgASgLMhUubWlsbHJhY2UudjEuUnVuUGF1c2USKQoIY29tbWVudHMYFSADKAsyFy5taWxscmFjZS52MS5SdW5Db21tZW50EhgKEGFsbG93ZWRfZmFpbHVyZXMYFiABKAUSIwoDZ2l0GB4gASgLMhYubWlsbHJhY2UudjEuR2l0U291cmNlEiwKBnBhcmFtcxgfIAMoCzIcLm1pbGxyYWNlLnYxLlJ1bi5QYXJhbXNFbnRyeRotCgtQYXJhbXNFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBIlcKCFJ1blBhdXNlEg4KBnJlYXNvbhgBIAEoCRIRCglwcmluY2lwYWwYAiABKAkSKAoEdGltZRgDIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAiZQoKUnVuQ29tbWVudBIMCgR0YXNrGAEgASgJEgwKBHRleHQYAiABKAkSEQoJcHJpbmNpcGFsGAMgASgJEigKBHRpbWUYBCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wIugECgRUYXNrEg0KBXN0YWdlGAEgASgJEgwKBG5hbWUYAiABKAkSJwoGc3RhdHVzGAMgASgOMhcubWlsbHJhY2UudjEuVGFza1N0YXR1cxIOCgZjYWNoZWQYBCABKAgSEAoIYXR0ZW1wdHMYBSABKAUSDQoFYWdlbnQYBiABKAkSKwoIZHVyYXRpb24YByABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SIwoGZW5kaW5nGAggASgLMhMubWlsbHJhY2UudjEuRW5kaW5nEh8KBHdhaXQYCSABKAsyES5taWxscmFjZS52MS5XYWl0Eg0KBW5lZWRzGAogAygJEigKCWFydGlmYWN0cxgLIAMoCzIVLm1pbGxyYWNlLnYxLkFydGlmYWN0Ej4KDWFjdGlvbl9kaWdlc3QYDCABKAsyJy5idWlsZC5iYXplbC5yZW1vdGUuZXhlY3V0aW9uLnYyLkRpZ2VzdBIUCgxleGVjdXRpb25faWQYDSABKAkSEwoLc2tpcF9yZWFzb24YDiABKAkSKQoFdXNhZ2UYDyABKAsyGi5taWxscmFjZS52MS5SZXNvdXJjZVVzYWdlEi0KC2NvbmZpbmVtZW50GBAgASgLMhgubWlsbHJhY2UudjEuQ29uZmluZW1lbnQSHwoEZ2F0ZRgUIAEoCzIRLm1pbGxyYWNlLnYxLkdhdGUSCwoDdHJ5GB4gASgFEiMKBXRyaWVzGB8gAygLMhQubWlsbHJhY2UudjEuVGFza1RyeRIVCg1hbGxvd19mYWlsdXJlGCAgASgIEg4KBmFsd2F5cxghIAEoCCKbAQoHVGFza1RyeRILCgN0cnkYASABKAUSJwoGc3RhdHVzGAIgASgOMhcubWlsbHJhY2UudjEuVGFza1N0YXR1cxIjCgZlbmRpbmcYAyABKAsyEy5taWxscmFjZS52MS5FbmRpbmcSDQoFYWdlbnQYBCABKAkSEAoIYXR0ZW1wdHMYBSABKAUSFAoMZXhlY3V0aW9uX2lkGAYgASgJIqwDCgRHYXRlEigKB3BsYW5uZWQYASABKAsyFy5taWxscmFjZS52MS5NYW51YWxHYXRlEjgKB2JpbmRpbmcYAiABKAsyJy5idWlsZC5iYXplbC5yZW1vdGUuZXhlY3V0aW9uLnYyLkRpZ2VzdBInCgVib3VuZBgDIAEoCzIYLm1pbGxyYWNlLnYxLkdhdGVCaW5kaW5nEiwKCGRlYWRsaW5lGAQgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIpCgdkZWNpZGVkGAUgASgLMhgubWlsbHJhY2UudjEuR2F0ZURlY2lkZWQSEgoKZGVjaWRlZF9ieRgGIAEoCRIvCgtkZWNpZGVfdGltZRgHIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASJAoFdm90ZXMYCCADKAsyFS5taWxscmFjZS52MS5HYXRlVm90ZRIrCghldmlkZW5jZRgJIAMoCzIZLm1pbGxyYWNlLnYxLkdhdGVFdmlkZW5jZRIPCgdtaXNzaW5nGAogAygJEhUKDXN1cGVyc2VkZWRfYnkYCyABKAkiywEKCEdhdGVWb3RlEhEKCXByaW5jaXBhbBgBIAEoCRIoCgR0aW1lGAIgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIPCgdjb21tZW50GAMgASgJEjEKBmZpZWxkcxgEIAMoCzIhLm1pbGxyYWNlLnYxLkdhdGVWb3RlLkZpZWxkc0VudHJ5Eg8KB2NoZWNrZWQYBSADKAUaLQoLRmllbGRzRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4ASKSAQoMR2F0ZUV2aWRlbmNlEgwKBG5hbWUYASABKAkSNwoGZGlnZXN0GAIgASgLMicuYnVpbGQuYmF6ZWwucmVtb3RlLmV4ZWN1dGlvbi52Mi5EaWdlc3QSEQoJcHJpbmNpcGFsGAMgASgJEigKBHRpbWUYBCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wIiwKDVBpblJ1blJlcXVlc3QSCwoDcnVuGAEgASgJEg4KBnJlYXNvbhgCIAEoCSIQCg5QaW5SdW5SZXNwb25zZSIeCg9VbnBpblJ1blJlcXVlc3QSCwoDcnVuGAEgASgJIhIKEFVucGluUnVuUmVzcG9uc2UqmQEKC0ltcG9ydFN0YXRlEhwKGElNUE9SVF9TVEFURV9VTlNQRUNJRklFRBAAEhgKFElNUE9SVF9TVEFURV9XQUlUSU5HEAESGQoVSU1QT1JUX1NUQVRFX0ZFVENISU5HEAISGgoWSU1QT1JUX1NUQVRFX1VQTE9BRElORxADEhsKF0lNUE9SVF9TVEFURV9FVkFMVUFUSU5HEAQy7AwKClJ1blNlcnZpY2USSgoJU3VibWl0UnVuEh0ubWlsbHJhY2UudjEuU3VibWl0UnVuUmVxdWVzdBoeLm1pbGxyYWNlLnYxLlN1Ym1pdFJ1blJlc3BvbnNlEnAKFVN1Ym1pdFJ1bldpdGhQcm9ncmVzcxIpLm1pbGxyYWNlLnYxLlN1Ym1pdFJ1bldpdGhQcm9ncmVzc1JlcXVlc3QaKi5taWxscmFjZS52MS5TdWJtaXRSdW5XaXRoUHJvZ3Jlc3NSZXNwb25zZTABEmEKEFN1Ym1pdFJ1bkFyY2hpdmUSJC5taWxscmFjZS52MS5TdWJtaXRSdW5BcmNoaXZlUmVxdWVzdBolLm1pbGxyYWNlLnYxLlN1Ym1pdFJ1bkFyY2hpdmVSZXNwb25zZSgBEl8KEEV2YWx1YXRlUGlwZWxpbmUSJC5taWxscmFjZS52MS5FdmFsdWF0ZVBpcGVsaW5lUmVxdWVzdBolLm1pbGxyYWNlLnYxLkV2YWx1YXRlUGlwZWxpbmVSZXNwb25zZRJBCgZHZXRSdW4SGi5taWxscmFjZS52MS5HZXRSdW5SZXF1ZXN0GhsubWlsbHJhY2UudjEuR2V0UnVuUmVzcG9uc2USRwoITGlzdFJ1bnMSHC5taWxscmFjZS52MS5MaXN0UnVuc1JlcXVlc3QaHS5taWxscmFjZS52MS5MaXN0UnVuc1Jlc3BvbnNlEkkKCFdhdGNoUnVuEhwubWlsbHJhY2UudjEuV2F0Y2hSdW5SZXF1ZXN0Gh0ubWlsbHJhY2UudjEuV2F0Y2hSdW5SZXNwb25zZTABEkoKCUNhbmNlbFJ1bhIdLm1pbGxyYWNlLnYxLkNhbmNlbFJ1blJlcXVlc3QaHi5taWxscmFjZS52MS5DYW5jZWxSdW5SZXNwb25zZRJNCgpEZWNpZGVHYXRlEh4ubWlsbHJhY2UudjEuRGVjaWRlR2F0ZVJlcXVlc3QaHy5taWxscmFjZS52MS5EZWNpZGVHYXRlUmVzcG9uc2USUwoMV2l0aGRyYXdWb3RlEiAubWlsbHJhY2UudjEuV2l0aGRyYXdWb3RlUmVxdWVzdBohLm1pbGxyYWNlLnYxLldpdGhkcmF3Vm90ZVJlc3BvbnNlElIKC0FkZEV2aWRlbmNlEh8ubWlsbHJhY2UudjEuQWRkRXZpZGVuY2VSZXF1ZXN0GiAubWlsbHJhY2UudjEuQWRkRXZpZGVuY2VSZXNwb25zZSgBElwKD0xpc3RRdWV1ZVBsYWNlcxIjLm1pbGxyYWNlLnYxLkxpc3RRdWV1ZVBsYWNlc1JlcXVlc3QaJC5taWxscmFjZS52MS5MaXN0UXVldWVQbGFjZXNSZXNwb25zZRJBCgZQaW5SdW4SGi5taWxscmFjZS52MS5QaW5SdW5SZXF1ZXN0GhsubWlsbHJhY2UudjEuUGluUnVuUmVzcG9uc2USRwoIVW5waW5SdW4SHC5taWxscmFjZS52MS5VbnBpblJ1blJlcXVlc3QaHS5taWxscmFjZS52MS5VbnBpblJ1blJlc3BvbnNlEkcKCFJldHJ5UnVuEhwubWlsbHJhY2UudjEuUmV0cnlSdW5SZXF1ZXN0Gh0ubWlsbHJhY2UudjEuUmV0cnlSdW5SZXNwb25zZRJHCghQYXVzZVJ1bhIcLm1pbGxyYWNlLnYxLlBhdXNlUnVuUmVxdWVzdBodLm1pbGxyYWNlLnYxLlBhdXNlUnVuUmVzcG9uc2USSgoJUmVzdW1lUnVuEh0ubWlsbHJhY2UudjEuUmVzdW1lUnVuUmVxdWVzdBoeLm1pbGxyYWNlLnYxLlJlc3VtZVJ1blJlc3BvbnNlEkcKCFNraXBUYXNrEhwubWlsbHJhY2UudjEuU2tpcFRhc2tSZXF1ZXN0Gh0ubWlsbHJhY2UudjEuU2tpcFRhc2tSZXNwb25zZRJNCgpDb21tZW50UnVuEh4ubWlsbHJhY2UudjEuQ29tbWVudFJ1blJlcXVlc3QaHy5taWxscmFjZS52MS5Db21tZW50UnVuUmVzcG9uc2USYQoQRG93bmxvYWRBcnRpZmFjdBIkLm1pbGxyYWNlLnYxLkRvd25sb2FkQXJ0aWZhY3RSZXF1ZXN0GiUubWlsbHJhY2UudjEuRG93bmxvYWRBcnRpZmFjdFJlc3BvbnNlMAFiBnByb3RvMw", [file_build_bazel_remote_execution_v2_remote_execution, file_google_protobuf_duration, file_google_protobuf_timestamp, file_millrace_v1_event]);
 
 /**
  * What to run.
@@ -28,7 +28,7 @@ export const file_millrace_v1_run: GenFile = /*@__PURE__*/
 export type RunRequest = Message<"millrace.v1.RunRequest"> & {
   /**
    * Path of the pipeline file in the source tree; empty means `millrace.yaml`, and a bare name such as `nightly` means
-   * `.millrace/nightly.yaml`.
+   * `.millrace/nightly.yaml`. Where there is a file with `.ts` in place of `.yaml`, that is meant; both at once are refused.
    *
    * @generated from field: string pipeline_path = 1;
    */
@@ -202,7 +202,7 @@ export const SubmitRunWithProgressResponseSchema: GenMessage<SubmitRunWithProgre
   messageDesc(file_millrace_v1_run, 4);
 
 /**
- * How far an import is.
+ * How far what comes before a run is: the import of its source, the evaluation of its pipeline file.
  *
  * @generated from message millrace.v1.ImportProgress
  */
@@ -334,6 +334,69 @@ export const SubmitRunArchiveResponseSchema: GenMessage<SubmitRunArchiveResponse
   messageDesc(file_millrace_v1_run, 9);
 
 /**
+ * See RunService.EvaluatePipeline.
+ *
+ * @generated from message millrace.v1.EvaluatePipelineRequest
+ */
+export type EvaluatePipelineRequest = Message<"millrace.v1.EvaluatePipelineRequest"> & {
+  /**
+   * Empty means `default`.
+   *
+   * @generated from field: string project = 1;
+   */
+  project: string;
+
+  /**
+   * Root Directory of the source tree, in the CAS.
+   *
+   * @generated from field: build.bazel.remote.execution.v2.Digest source = 2;
+   */
+  source?: Digest | undefined;
+
+  /**
+   * As in RunRequest. INVALID_ARGUMENT when the file is not in TypeScript.
+   *
+   * @generated from field: string pipeline_path = 3;
+   */
+  pipelinePath: string;
+};
+
+/**
+ * Describes the message millrace.v1.EvaluatePipelineRequest.
+ * Use `create(EvaluatePipelineRequestSchema)` to create a new message.
+ */
+export const EvaluatePipelineRequestSchema: GenMessage<EvaluatePipelineRequest> = /*@__PURE__*/
+  messageDesc(file_millrace_v1_run, 10);
+
+/**
+ * What the evaluation gave.
+ *
+ * @generated from message millrace.v1.EvaluatePipelineResponse
+ */
+export type EvaluatePipelineResponse = Message<"millrace.v1.EvaluatePipelineResponse"> & {
+  /**
+   * Of the file, in the source.
+   *
+   * @generated from field: string pipeline_path = 1;
+   */
+  pipelinePath: string;
+
+  /**
+   * JSON. Nobody has checked yet whether it is a pipeline.
+   *
+   * @generated from field: string pipeline = 2;
+   */
+  pipeline: string;
+};
+
+/**
+ * Describes the message millrace.v1.EvaluatePipelineResponse.
+ * Use `create(EvaluatePipelineResponseSchema)` to create a new message.
+ */
+export const EvaluatePipelineResponseSchema: GenMessage<EvaluatePipelineResponse> = /*@__PURE__*/
+  messageDesc(file_millrace_v1_run, 11);
+
+/**
  * See RunService.GetRun.
  *
  * @generated from message millrace.v1.GetRunRequest
@@ -350,7 +413,7 @@ export type GetRunRequest = Message<"millrace.v1.GetRunRequest"> & {
  * Use `create(GetRunRequestSchema)` to create a new message.
  */
 export const GetRunRequestSchema: GenMessage<GetRunRequest> = /*@__PURE__*/
-  messageDesc(file_millrace_v1_run, 10);
+  messageDesc(file_millrace_v1_run, 12);
 
 /**
  * See RunService.GetRun.
@@ -369,7 +432,7 @@ export type GetRunResponse = Message<"millrace.v1.GetRunResponse"> & {
  * Use `create(GetRunResponseSchema)` to create a new message.
  */
 export const GetRunResponseSchema: GenMessage<GetRunResponse> = /*@__PURE__*/
-  messageDesc(file_millrace_v1_run, 11);
+  messageDesc(file_millrace_v1_run, 13);
 
 /**
  * See RunService.ListRuns.
@@ -404,7 +467,7 @@ export type ListRunsRequest = Message<"millrace.v1.ListRunsRequest"> & {
  * Use `create(ListRunsRequestSchema)` to create a new message.
  */
 export const ListRunsRequestSchema: GenMessage<ListRunsRequest> = /*@__PURE__*/
-  messageDesc(file_millrace_v1_run, 12);
+  messageDesc(file_millrace_v1_run, 14);
 
 /**
  * A page of runs, without their tasks.
@@ -430,7 +493,7 @@ export type ListRunsResponse = Message<"millrace.v1.ListRunsResponse"> & {
  * Use `create(ListRunsResponseSchema)` to create a new message.
  */
 export const ListRunsResponseSchema: GenMessage<ListRunsResponse> = /*@__PURE__*/
-  messageDesc(file_millrace_v1_run, 13);
+  messageDesc(file_millrace_v1_run, 15);
 
 /**
  * See RunService.WatchRun.
@@ -456,7 +519,7 @@ export type WatchRunRequest = Message<"millrace.v1.WatchRunRequest"> & {
  * Use `create(WatchRunRequestSchema)` to create a new message.
  */
 export const WatchRunRequestSchema: GenMessage<WatchRunRequest> = /*@__PURE__*/
-  messageDesc(file_millrace_v1_run, 14);
+  messageDesc(file_millrace_v1_run, 16);
 
 /**
  * One event of the run.
@@ -482,7 +545,7 @@ export type WatchRunResponse = Message<"millrace.v1.WatchRunResponse"> & {
  * Use `create(WatchRunResponseSchema)` to create a new message.
  */
 export const WatchRunResponseSchema: GenMessage<WatchRunResponse> = /*@__PURE__*/
-  messageDesc(file_millrace_v1_run, 15);
+  messageDesc(file_millrace_v1_run, 17);
 
 /**
  * See RunService.CancelRun.
@@ -506,7 +569,7 @@ export type CancelRunRequest = Message<"millrace.v1.CancelRunRequest"> & {
  * Use `create(CancelRunRequestSchema)` to create a new message.
  */
 export const CancelRunRequestSchema: GenMessage<CancelRunRequest> = /*@__PURE__*/
-  messageDesc(file_millrace_v1_run, 16);
+  messageDesc(file_millrace_v1_run, 18);
 
 /**
  * See RunService.CancelRun.
@@ -527,7 +590,7 @@ export type CancelRunResponse = Message<"millrace.v1.CancelRunResponse"> & {
  * Use `create(CancelRunResponseSchema)` to create a new message.
  */
 export const CancelRunResponseSchema: GenMessage<CancelRunResponse> = /*@__PURE__*/
-  messageDesc(file_millrace_v1_run, 17);
+  messageDesc(file_millrace_v1_run, 19);
 
 /**
  * See RunService.RetryRun.
@@ -575,7 +638,7 @@ export type RetryRunRequest = Message<"millrace.v1.RetryRunRequest"> & {
  * Use `create(RetryRunRequestSchema)` to create a new message.
  */
 export const RetryRunRequestSchema: GenMessage<RetryRunRequest> = /*@__PURE__*/
-  messageDesc(file_millrace_v1_run, 18);
+  messageDesc(file_millrace_v1_run, 20);
 
 /**
  * See RunService.RetryRun.
@@ -596,7 +659,7 @@ export type RetryRunResponse = Message<"millrace.v1.RetryRunResponse"> & {
  * Use `create(RetryRunResponseSchema)` to create a new message.
  */
 export const RetryRunResponseSchema: GenMessage<RetryRunResponse> = /*@__PURE__*/
-  messageDesc(file_millrace_v1_run, 19);
+  messageDesc(file_millrace_v1_run, 21);
 
 /**
  * See RunService.PauseRun.
@@ -622,7 +685,7 @@ export type PauseRunRequest = Message<"millrace.v1.PauseRunRequest"> & {
  * Use `create(PauseRunRequestSchema)` to create a new message.
  */
 export const PauseRunRequestSchema: GenMessage<PauseRunRequest> = /*@__PURE__*/
-  messageDesc(file_millrace_v1_run, 20);
+  messageDesc(file_millrace_v1_run, 22);
 
 /**
  * See RunService.PauseRun.
@@ -637,7 +700,7 @@ export type PauseRunResponse = Message<"millrace.v1.PauseRunResponse"> & {
  * Use `create(PauseRunResponseSchema)` to create a new message.
  */
 export const PauseRunResponseSchema: GenMessage<PauseRunResponse> = /*@__PURE__*/
-  messageDesc(file_millrace_v1_run, 21);
+  messageDesc(file_millrace_v1_run, 23);
 
 /**
  * See RunService.ResumeRun.
@@ -656,7 +719,7 @@ export type ResumeRunRequest = Message<"millrace.v1.ResumeRunRequest"> & {
  * Use `create(ResumeRunRequestSchema)` to create a new message.
  */
 export const ResumeRunRequestSchema: GenMessage<ResumeRunRequest> = /*@__PURE__*/
-  messageDesc(file_millrace_v1_run, 22);
+  messageDesc(file_millrace_v1_run, 24);
 
 /**
  * See RunService.ResumeRun.
@@ -671,7 +734,7 @@ export type ResumeRunResponse = Message<"millrace.v1.ResumeRunResponse"> & {
  * Use `create(ResumeRunResponseSchema)` to create a new message.
  */
 export const ResumeRunResponseSchema: GenMessage<ResumeRunResponse> = /*@__PURE__*/
-  messageDesc(file_millrace_v1_run, 23);
+  messageDesc(file_millrace_v1_run, 25);
 
 /**
  * See RunService.SkipTask.
@@ -705,7 +768,7 @@ export type SkipTaskRequest = Message<"millrace.v1.SkipTaskRequest"> & {
  * Use `create(SkipTaskRequestSchema)` to create a new message.
  */
 export const SkipTaskRequestSchema: GenMessage<SkipTaskRequest> = /*@__PURE__*/
-  messageDesc(file_millrace_v1_run, 24);
+  messageDesc(file_millrace_v1_run, 26);
 
 /**
  * See RunService.SkipTask.
@@ -733,7 +796,7 @@ export type SkipTaskResponse = Message<"millrace.v1.SkipTaskResponse"> & {
  * Use `create(SkipTaskResponseSchema)` to create a new message.
  */
 export const SkipTaskResponseSchema: GenMessage<SkipTaskResponse> = /*@__PURE__*/
-  messageDesc(file_millrace_v1_run, 25);
+  messageDesc(file_millrace_v1_run, 27);
 
 /**
  * See RunService.CommentRun.
@@ -766,7 +829,7 @@ export type CommentRunRequest = Message<"millrace.v1.CommentRunRequest"> & {
  * Use `create(CommentRunRequestSchema)` to create a new message.
  */
 export const CommentRunRequestSchema: GenMessage<CommentRunRequest> = /*@__PURE__*/
-  messageDesc(file_millrace_v1_run, 26);
+  messageDesc(file_millrace_v1_run, 28);
 
 /**
  * See RunService.CommentRun.
@@ -781,7 +844,7 @@ export type CommentRunResponse = Message<"millrace.v1.CommentRunResponse"> & {
  * Use `create(CommentRunResponseSchema)` to create a new message.
  */
 export const CommentRunResponseSchema: GenMessage<CommentRunResponse> = /*@__PURE__*/
-  messageDesc(file_millrace_v1_run, 27);
+  messageDesc(file_millrace_v1_run, 29);
 
 /**
  * See RunService.DecideGate.
@@ -841,7 +904,7 @@ export type DecideGateRequest = Message<"millrace.v1.DecideGateRequest"> & {
  * Use `create(DecideGateRequestSchema)` to create a new message.
  */
 export const DecideGateRequestSchema: GenMessage<DecideGateRequest> = /*@__PURE__*/
-  messageDesc(file_millrace_v1_run, 28);
+  messageDesc(file_millrace_v1_run, 30);
 
 /**
  * See RunService.DecideGate.
@@ -862,7 +925,7 @@ export type DecideGateResponse = Message<"millrace.v1.DecideGateResponse"> & {
  * Use `create(DecideGateResponseSchema)` to create a new message.
  */
 export const DecideGateResponseSchema: GenMessage<DecideGateResponse> = /*@__PURE__*/
-  messageDesc(file_millrace_v1_run, 29);
+  messageDesc(file_millrace_v1_run, 31);
 
 /**
  * See RunService.WithdrawVote.
@@ -888,7 +951,7 @@ export type WithdrawVoteRequest = Message<"millrace.v1.WithdrawVoteRequest"> & {
  * Use `create(WithdrawVoteRequestSchema)` to create a new message.
  */
 export const WithdrawVoteRequestSchema: GenMessage<WithdrawVoteRequest> = /*@__PURE__*/
-  messageDesc(file_millrace_v1_run, 30);
+  messageDesc(file_millrace_v1_run, 32);
 
 /**
  * See RunService.WithdrawVote.
@@ -903,7 +966,7 @@ export type WithdrawVoteResponse = Message<"millrace.v1.WithdrawVoteResponse"> &
  * Use `create(WithdrawVoteResponseSchema)` to create a new message.
  */
 export const WithdrawVoteResponseSchema: GenMessage<WithdrawVoteResponse> = /*@__PURE__*/
-  messageDesc(file_millrace_v1_run, 31);
+  messageDesc(file_millrace_v1_run, 33);
 
 /**
  * One message of an upload; see RunService.AddEvidence.
@@ -946,7 +1009,7 @@ export type AddEvidenceRequest = Message<"millrace.v1.AddEvidenceRequest"> & {
  * Use `create(AddEvidenceRequestSchema)` to create a new message.
  */
 export const AddEvidenceRequestSchema: GenMessage<AddEvidenceRequest> = /*@__PURE__*/
-  messageDesc(file_millrace_v1_run, 32);
+  messageDesc(file_millrace_v1_run, 34);
 
 /**
  * What a file is evidence for.
@@ -979,7 +1042,7 @@ export type EvidenceStart = Message<"millrace.v1.EvidenceStart"> & {
  * Use `create(EvidenceStartSchema)` to create a new message.
  */
 export const EvidenceStartSchema: GenMessage<EvidenceStart> = /*@__PURE__*/
-  messageDesc(file_millrace_v1_run, 33);
+  messageDesc(file_millrace_v1_run, 35);
 
 /**
  * See RunService.AddEvidence.
@@ -1000,7 +1063,7 @@ export type AddEvidenceResponse = Message<"millrace.v1.AddEvidenceResponse"> & {
  * Use `create(AddEvidenceResponseSchema)` to create a new message.
  */
 export const AddEvidenceResponseSchema: GenMessage<AddEvidenceResponse> = /*@__PURE__*/
-  messageDesc(file_millrace_v1_run, 34);
+  messageDesc(file_millrace_v1_run, 36);
 
 /**
  * See RunService.ListQueuePlaces.
@@ -1019,7 +1082,7 @@ export type ListQueuePlacesRequest = Message<"millrace.v1.ListQueuePlacesRequest
  * Use `create(ListQueuePlacesRequestSchema)` to create a new message.
  */
 export const ListQueuePlacesRequestSchema: GenMessage<ListQueuePlacesRequest> = /*@__PURE__*/
-  messageDesc(file_millrace_v1_run, 35);
+  messageDesc(file_millrace_v1_run, 37);
 
 /**
  * See RunService.ListQueuePlaces.
@@ -1040,7 +1103,7 @@ export type ListQueuePlacesResponse = Message<"millrace.v1.ListQueuePlacesRespon
  * Use `create(ListQueuePlacesResponseSchema)` to create a new message.
  */
 export const ListQueuePlacesResponseSchema: GenMessage<ListQueuePlacesResponse> = /*@__PURE__*/
-  messageDesc(file_millrace_v1_run, 36);
+  messageDesc(file_millrace_v1_run, 38);
 
 /**
  * Where a task stands among all that wait for the same agents.
@@ -1101,7 +1164,7 @@ export type QueuePlace = Message<"millrace.v1.QueuePlace"> & {
  * Use `create(QueuePlaceSchema)` to create a new message.
  */
 export const QueuePlaceSchema: GenMessage<QueuePlace> = /*@__PURE__*/
-  messageDesc(file_millrace_v1_run, 37);
+  messageDesc(file_millrace_v1_run, 39);
 
 /**
  * An execution that holds a slot.
@@ -1127,7 +1190,7 @@ export type SlotHolder = Message<"millrace.v1.SlotHolder"> & {
  * Use `create(SlotHolderSchema)` to create a new message.
  */
 export const SlotHolderSchema: GenMessage<SlotHolder> = /*@__PURE__*/
-  messageDesc(file_millrace_v1_run, 38);
+  messageDesc(file_millrace_v1_run, 40);
 
 /**
  * See RunService.DownloadArtifact.
@@ -1151,7 +1214,7 @@ export type DownloadArtifactRequest = Message<"millrace.v1.DownloadArtifactReque
  * Use `create(DownloadArtifactRequestSchema)` to create a new message.
  */
 export const DownloadArtifactRequestSchema: GenMessage<DownloadArtifactRequest> = /*@__PURE__*/
-  messageDesc(file_millrace_v1_run, 39);
+  messageDesc(file_millrace_v1_run, 41);
 
 /**
  * One message of a download.
@@ -1182,7 +1245,7 @@ export type DownloadArtifactResponse = Message<"millrace.v1.DownloadArtifactResp
  * Use `create(DownloadArtifactResponseSchema)` to create a new message.
  */
 export const DownloadArtifactResponseSchema: GenMessage<DownloadArtifactResponse> = /*@__PURE__*/
-  messageDesc(file_millrace_v1_run, 40);
+  messageDesc(file_millrace_v1_run, 42);
 
 /**
  * A view of a run: a pure fold over its events.
@@ -1294,7 +1357,7 @@ export type Run = Message<"millrace.v1.Run"> & {
  * Use `create(RunSchema)` to create a new message.
  */
 export const RunSchema: GenMessage<Run> = /*@__PURE__*/
-  messageDesc(file_millrace_v1_run, 41);
+  messageDesc(file_millrace_v1_run, 43);
 
 /**
  * That nothing new of a run begins.
@@ -1327,7 +1390,7 @@ export type RunPause = Message<"millrace.v1.RunPause"> & {
  * Use `create(RunPauseSchema)` to create a new message.
  */
 export const RunPauseSchema: GenMessage<RunPause> = /*@__PURE__*/
-  messageDesc(file_millrace_v1_run, 42);
+  messageDesc(file_millrace_v1_run, 44);
 
 /**
  * What somebody said about a run.
@@ -1363,7 +1426,7 @@ export type RunComment = Message<"millrace.v1.RunComment"> & {
  * Use `create(RunCommentSchema)` to create a new message.
  */
 export const RunCommentSchema: GenMessage<RunComment> = /*@__PURE__*/
-  messageDesc(file_millrace_v1_run, 43);
+  messageDesc(file_millrace_v1_run, 45);
 
 /**
  * A task of a run, as it stands.
@@ -1510,7 +1573,7 @@ export type Task = Message<"millrace.v1.Task"> & {
  * Use `create(TaskSchema)` to create a new message.
  */
 export const TaskSchema: GenMessage<Task> = /*@__PURE__*/
-  messageDesc(file_millrace_v1_run, 44);
+  messageDesc(file_millrace_v1_run, 46);
 
 /**
  * How one try of a task ended, which another one followed.
@@ -1558,7 +1621,7 @@ export type TaskTry = Message<"millrace.v1.TaskTry"> & {
  * Use `create(TaskTrySchema)` to create a new message.
  */
 export const TaskTrySchema: GenMessage<TaskTry> = /*@__PURE__*/
-  messageDesc(file_millrace_v1_run, 45);
+  messageDesc(file_millrace_v1_run, 47);
 
 /**
  * A gate, as it stands.
@@ -1641,7 +1704,7 @@ export type Gate = Message<"millrace.v1.Gate"> & {
  * Use `create(GateSchema)` to create a new message.
  */
 export const GateSchema: GenMessage<Gate> = /*@__PURE__*/
-  messageDesc(file_millrace_v1_run, 46);
+  messageDesc(file_millrace_v1_run, 48);
 
 /**
  * A person's approval at a gate.
@@ -1682,7 +1745,7 @@ export type GateVote = Message<"millrace.v1.GateVote"> & {
  * Use `create(GateVoteSchema)` to create a new message.
  */
 export const GateVoteSchema: GenMessage<GateVote> = /*@__PURE__*/
-  messageDesc(file_millrace_v1_run, 47);
+  messageDesc(file_millrace_v1_run, 49);
 
 /**
  * A file that somebody laid beside a gate.
@@ -1720,7 +1783,7 @@ export type GateEvidence = Message<"millrace.v1.GateEvidence"> & {
  * Use `create(GateEvidenceSchema)` to create a new message.
  */
 export const GateEvidenceSchema: GenMessage<GateEvidence> = /*@__PURE__*/
-  messageDesc(file_millrace_v1_run, 48);
+  messageDesc(file_millrace_v1_run, 50);
 
 /**
  * See RunService.PinRun.
@@ -1746,7 +1809,7 @@ export type PinRunRequest = Message<"millrace.v1.PinRunRequest"> & {
  * Use `create(PinRunRequestSchema)` to create a new message.
  */
 export const PinRunRequestSchema: GenMessage<PinRunRequest> = /*@__PURE__*/
-  messageDesc(file_millrace_v1_run, 49);
+  messageDesc(file_millrace_v1_run, 51);
 
 /**
  * See RunService.PinRun.
@@ -1761,7 +1824,7 @@ export type PinRunResponse = Message<"millrace.v1.PinRunResponse"> & {
  * Use `create(PinRunResponseSchema)` to create a new message.
  */
 export const PinRunResponseSchema: GenMessage<PinRunResponse> = /*@__PURE__*/
-  messageDesc(file_millrace_v1_run, 50);
+  messageDesc(file_millrace_v1_run, 52);
 
 /**
  * See RunService.UnpinRun.
@@ -1780,7 +1843,7 @@ export type UnpinRunRequest = Message<"millrace.v1.UnpinRunRequest"> & {
  * Use `create(UnpinRunRequestSchema)` to create a new message.
  */
 export const UnpinRunRequestSchema: GenMessage<UnpinRunRequest> = /*@__PURE__*/
-  messageDesc(file_millrace_v1_run, 51);
+  messageDesc(file_millrace_v1_run, 53);
 
 /**
  * See RunService.UnpinRun.
@@ -1795,10 +1858,10 @@ export type UnpinRunResponse = Message<"millrace.v1.UnpinRunResponse"> & {
  * Use `create(UnpinRunResponseSchema)` to create a new message.
  */
 export const UnpinRunResponseSchema: GenMessage<UnpinRunResponse> = /*@__PURE__*/
-  messageDesc(file_millrace_v1_run, 52);
+  messageDesc(file_millrace_v1_run, 54);
 
 /**
- * Where an import stands.
+ * Where what comes before a run stands.
  *
  * @generated from enum millrace.v1.ImportState
  */
@@ -1828,10 +1891,17 @@ export const ImportState = {
    * @generated from enum value: IMPORT_STATE_UPLOADING = 3;
    */
   UPLOADING: 3,
+
+  /**
+   * The source is there; its pipeline file is in TypeScript, and waits for an agent or is evaluated by one.
+   *
+   * @generated from enum value: IMPORT_STATE_EVALUATING = 4;
+   */
+  EVALUATING: 4,
 } as const;
 
 /**
- * Where an import stands.
+ * Where what comes before a run stands.
  *
  * @generated from enum millrace.v1.ImportState
  */
@@ -1886,6 +1956,17 @@ export const RunService: GenService<{
     methodKind: "client_streaming";
     input: typeof SubmitRunArchiveRequestSchema;
     output: typeof SubmitRunArchiveResponseSchema;
+  },
+  /**
+   * Has an agent evaluate a pipeline file in TypeScript, as a run of this source would, and starts nothing.
+   * The tree is in the CAS, as for SubmitRun, and so are the errors.
+   *
+   * @generated from rpc millrace.v1.RunService.EvaluatePipeline
+   */
+  evaluatePipeline: {
+    methodKind: "unary";
+    input: typeof EvaluatePipelineRequestSchema;
+    output: typeof EvaluatePipelineResponseSchema;
   },
   /**
    * The run as it stands now.

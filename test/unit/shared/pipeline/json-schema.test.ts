@@ -1,17 +1,20 @@
-import { globSync, readFileSync } from "node:fs";
-import { join } from "node:path";
+import { spawnSync } from "node:child_process";
+import { globSync, readFileSync, writeFileSync } from "node:fs";
+import { join, resolve } from "node:path";
 import { Ajv } from "ajv";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { parse } from "yaml";
 import { pipelineJsonSchema } from "../../../../shared/pipeline/json-schema/pipeline-json-schema.ts";
 import { pipelineReference } from "../../../../shared/pipeline/json-schema/reference.ts";
+import { pipelineTypes } from "../../../../shared/pipeline/json-schema/typescript.ts";
 import { writtenScalar } from "../../../../shared/pipeline/json-schema/written-scalars.ts";
 import { parsePipeline } from "../../../../shared/pipeline/parse.ts";
 import { readLabel, readName, readTool, readToolVersion, readVariable } from "../../../../shared/pipeline/reading.ts";
 import { readGroup } from "../../../../shared/pipeline/reading-policies.ts";
 import { starterPipeline } from "../../../../shared/pipeline/starter.ts";
 import { repositoryRoot } from "../../../support/source-files.ts";
+import { tempDir } from "../../../support/temp-dir.ts";
 
 const validate = new Ajv({ allowUnionTypes: true }).compile(pipelineJsonSchema());
 
@@ -165,5 +168,46 @@ describe("the reference", () => {
     expect(page).toMatch(/\| `priority` \| whole number from -1000 to 1000 \|/);
     expect(page).toMatch(/\| `retry` \| whole number from 0 to 10, or mapping \|/);
     expect(page).toMatch(/\| `policy` \| `queue`, `cancel-superseded` \|/);
+  });
+});
+
+describe("the types of pipelines", () => {
+  it("take what the parser takes, and refuse at its place what it refuses", () => {
+    const dir = tempDir();
+    writeFileSync(join(dir, "millrace.d.ts"), pipelineTypes(pipelineJsonSchema()));
+    const program = (pipeline: string) =>
+      `/// <reference path="millrace.d.ts" />\nimport { definePipeline, sh } from "millrace";\nexport default definePipeline(\n${pipeline});\n`;
+    const task = (keys: string) => `{ name: "p", stages: { s: { tasks: { t: { ${keys} } } } } }`;
+    const right = [
+      task(
+        'run: sh`echo ${1} ${["a", "b"]}`, retry: { times: 2, on: ["exit 75"] }, timeout: "5m", shards: "${{ 1 + 1 }}"',
+      ),
+      task('template: "base", with: { what: 1 }, matrix: { node: [22, 24], exclude: [{ node: 22 }] }, use: ["app"]'),
+      task('run: "x", cache: undefined, services: { db: { run: "x", ready: { tcp: "auto" } } }'),
+      '{ include: ["ci/common.yaml"], params: { level: { type: "choice", options: ["a"] } } }',
+      '{ name: "p", stages: { m: { manual: { title: "sure?" } } }, finally: { tasks: { t: { run: "x" } } } }',
+    ];
+    const wrong = [
+      [task('run: "x", timeot: "5m"'), "timeot"],
+      [task('run: "x", cache: "maybe"'), "maybe"],
+      [task('run: "x", inputs: "src/**"'), "Type 'string' is not assignable to type 'readonly "],
+      [task('run: "x", concurrency: { group: "g", policy: "newest" }'), "newest"],
+      [task("env: { A: 1 }"), "is not assignable to type 'Task'"],
+      ['{ name: "p", stages: { m: { manual: {} } } }', "title"],
+      ["{ stages: {} }", "'{ stages: {}; }' is not assignable"],
+    ] as const;
+    const files = [...right, ...wrong.map(([text]) => text)].map((text, index) => {
+      writeFileSync(join(dir, `p${index}.ts`), program(text));
+      return `p${index}.ts`;
+    });
+    const tsc = resolve(import.meta.dirname, "../../../../node_modules/.bin/tsc");
+    const flags = ["--noEmit", "--strict", "--skipLibCheck", "--module", "nodenext", "--pretty", "false"];
+    const { stdout } = spawnSync(tsc, [...flags, ...files], { cwd: dir, encoding: "utf8" });
+    const found = stdout.split("\n").filter((line) => /^p\d+\.ts/.test(line));
+    for (const index of right.keys()) expect(found.filter((line) => line.startsWith(`p${index}.ts`))).toEqual([]);
+    for (const [index, [, word]] of wrong.entries()) {
+      const line = found.find((one) => one.startsWith(`p${right.length + index}.ts(4,`));
+      expect(line).toContain(word);
+    }
   });
 });

@@ -6,7 +6,9 @@ import { drawPipeline, pipelineGraph } from "../../../../cli/graph/draw-pipeline
 import { loadPipelineFile } from "../../../../cli/load-pipeline.ts";
 import { planRun } from "../../../../shared/pipeline/plan.ts";
 
-const { pipeline, problems } = loadPipelineFile(join(import.meta.dirname, "../../../e2e/fixtures/large"));
+const { pipeline, problems } = await loadPipelineFile(join(import.meta.dirname, "../../../e2e/fixtures/large"), {
+  evaluate: () => expect.unreachable("it is in YAML"),
+});
 if (pipeline === undefined) throw new Error(JSON.stringify(problems));
 
 describe("a pipeline of 12 stages and 300 tasks", () => {

@@ -7,6 +7,7 @@ import { noRun } from "../../../../../shared/pipeline/plan-context.ts";
 function planOf(items: number) {
   return {
     pipeline: `of ${items}`,
+    pipelinePath: "millrace.yaml",
     params: {},
     tasks: [],
     restsOn: Array.from({ length: items }, (_, n) => digestOf(Buffer.of(n))),

@@ -2,7 +2,7 @@ import { create, type MessageInitShape } from "@bufbuild/protobuf";
 import fc from "fast-check";
 import { expect, test } from "vitest";
 import { keptPlans } from "../../../../../coordinator/delivery/run/kept-plans.ts";
-import { planSource } from "../../../../../coordinator/delivery/run/plan-source.ts";
+import { type Evaluate, planSource } from "../../../../../coordinator/delivery/run/plan-source.ts";
 import { GitSourceSchema } from "../../../../../proto/gen/millrace/v1/event_pb.ts";
 import { RunRequestSchema } from "../../../../../proto/gen/millrace/v1/run_pb.ts";
 import type { Blob } from "../../../../../shared/cas/cas.ts";
@@ -47,6 +47,8 @@ interface Asked {
 function planner(kept = keptPlans(1_000)) {
   const cas = memoryCas();
   let reads = 0;
+  const run = { run: "echo", inputs: ["src/"] };
+  const evaluated: string[] = [];
   const counting: typeof cas = {
     ...cas,
     readMany(digests, aborted) {
@@ -56,9 +58,18 @@ function planner(kept = keptPlans(1_000)) {
   };
   return {
     cas,
+    evaluated,
     reads: () => reads,
     async plan(root: Digest, { offers = [node("24.1")], stages = [], git, ...request }: Asked = {}) {
-      const deps = { cas: counting, offers: () => offers, kept, git: git && create(GitSourceSchema, git) };
+      const evaluate: Evaluate = async (file) => {
+        evaluated.push(file);
+        const gave = textBlob(
+          JSON.stringify({ name: "p", stages: { s: { tasks: { [`t${evaluated.length}`]: run } } } }),
+        );
+        await cas.writeMany([gave]);
+        return { text: Buffer.from(gave.data).toString(), digest: gave.digest };
+      };
+      const deps = { cas: counting, offers: () => offers, kept, git: git && create(GitSourceSchema, git), evaluate };
       const { blobs, ...plan } = await planSource(
         deps,
         create(RunRequestSchema, { stages: [...stages], ...request }),
@@ -172,4 +183,32 @@ test("a plan follows from parameters and from what git says, and is kept for tho
     code: "invalid_argument",
     message: expect.stringContaining('ci/common.yaml:1:1: there is no parameter "lvel"'),
   });
+});
+
+test("a program is evaluated once for a plan that is kept, which rests on what it gave, too", async () => {
+  const program = sourceOf({ "millrace.ts": "export default {};", ".millrace/n.ts": "", "src/x": "x" });
+  const { cas, evaluated, plan } = planner();
+  await cas.writeMany(program.blobs, signal);
+  const first = await plan(program.root);
+  expect(first).toMatchObject({ pipelinePath: "millrace.ts", tasks: [{ name: "t1" }] });
+  expect(await plan(program.root)).toEqual(first);
+  expect(await plan(program.root, { pipelinePath: "n" })).toMatchObject({ pipelinePath: ".millrace/n.ts" });
+  expect(evaluated).toEqual(["millrace.ts", ".millrace/n.ts"]);
+  if (first.evaluated === undefined) throw new Error("the plan does not say what it was planned from");
+  await cas.quarantine(first.evaluated);
+  await plan(program.root);
+  expect(evaluated).toEqual(["millrace.ts", ".millrace/n.ts", "millrace.ts"]);
+});
+
+test("which file is meant must be clear", async () => {
+  const both = sourceOf({ "millrace.ts": "", "millrace.yaml": pipeline, "src/x": "x", "src/y": "y" });
+  const { cas, plan } = planner();
+  await cas.writeMany(both.blobs, signal);
+  await expect(plan(both.root)).rejects.toMatchObject({
+    ...{ code: "invalid_argument", message: expect.stringContaining("there are both millrace.yaml and millrace.ts") },
+  });
+  expect((await plan(both.root, { pipelinePath: "millrace.yaml" })).tasks).toHaveLength(3);
+  await expect(plan(both.root, { pipelinePath: "no" })).rejects.toThrow(
+    "the source has no file .millrace/no.yaml or .millrace/no.ts",
+  );
 });
