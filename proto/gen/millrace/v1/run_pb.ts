@@ -1921,8 +1921,8 @@ export const ImportStateSchema: GenEnum<ImportState> = /*@__PURE__*/
 export const RunService: GenService<{
   /**
    * Starts a run of a tree that is already in the CAS. INVALID_ARGUMENT carries a google.rpc.BadRequest with every
-   * problem of the pipeline file (`field` is file:line:column); FAILED_PRECONDITION names blobs of the tree that are
-   * missing, the first of them when there are many: FindMissingBlobs tells all. Whatever a client sent before need not be
+   * problem of the pipeline file (`field` is file:line:column, or `file: keys` in what TypeScript gave, which an agent
+   * evaluates before it answers); FAILED_PRECONDITION names blobs of the tree that are missing, the first of them when there are many: FindMissingBlobs tells all. Whatever a client sent before need not be
    * asked about as long as this is not refused.
    * With `git` it answers when an agent has imported the commit: INVALID_ARGUMENT when there is no such commit, the
    * repository does not let us in, or it holds what no source tree can, FAILED_PRECONDITION when it could not be reached in
