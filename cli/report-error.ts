@@ -1,6 +1,7 @@
 import { ConnectError } from "@connectrpc/connect";
 import { BadRequestSchema } from "../proto/gen/google/rpc/error_details_pb.ts";
 import { from, type MillraceError } from "../shared/errors.ts";
+import { detailsOf } from "./error-details.ts";
 
 /** What a person reads when a command fails: the message, what exactly is wrong, what to do next. Never a stack. */
 export function describeError(thrown: unknown): string {
@@ -17,11 +18,7 @@ export function describeError(thrown: unknown): string {
 
 /** The google.rpc.BadRequest that a server sent along, as far as there is one. */
 export function violationsOf(error: MillraceError): { field: string; description: string }[] {
-  for (let cause: unknown = error; cause instanceof Error; cause = cause.cause) {
-    if (!(cause instanceof ConnectError)) continue;
-    return cause.findDetails(BadRequestSchema).flatMap((detail) => detail.fieldViolations);
-  }
-  return [];
+  return detailsOf(error, BadRequestSchema).flatMap((detail) => detail.fieldViolations);
 }
 
 function adviceFor(error: MillraceError): string | undefined {

@@ -1,8 +1,9 @@
 import type { MessageInitShape } from "@bufbuild/protobuf";
+import { PreconditionFailureSchema } from "../proto/gen/google/rpc/error_details_pb.ts";
 import type { RunRequestSchema } from "../proto/gen/millrace/v1/run_pb.ts";
-import { from } from "../shared/errors.ts";
 import { checkoutOf } from "./checkout.ts";
 import type { Connection } from "./connection.ts";
+import { detailsOf } from "./error-details.ts";
 import { submitWithProgress } from "./submit-with-progress.ts";
 import { type UploadSourceOptions, uploadSource } from "./upload-source.ts";
 
@@ -32,7 +33,14 @@ export async function submitSource(
     return await submitWithProgress(connection, request, { signal, console, first: "asking for the evaluation" });
   };
   return await submit(true).catch((error: unknown) => {
-    if (from(error).code !== "failed_precondition") throw error;
+    if (!lacksBlobs(error)) throw error;
     return submit(false);
   });
+}
+
+/** Says so of what it refuses, and only of that: for what else failed, to send everything would be of no use. */
+function lacksBlobs(error: unknown): boolean {
+  return detailsOf(error, PreconditionFailureSchema).some(({ violations }) =>
+    violations.some(({ type }) => type === "MISSING"),
+  );
 }

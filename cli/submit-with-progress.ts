@@ -1,7 +1,7 @@
 import type { MessageInitShape } from "@bufbuild/protobuf";
 import { type ImportProgress, ImportState, type SubmitRunRequestSchema } from "../proto/gen/millrace/v1/run_pb.ts";
-import { MillraceError } from "../shared/errors.ts";
 import type { Connection } from "./connection.ts";
+import { awayRemark, resumed } from "./follow/resumed.ts";
 import type { Console } from "./output/console.ts";
 import { safeText } from "./output/safe-text.ts";
 import { spinner, statusLine } from "./output/status-line.ts";
@@ -14,26 +14,42 @@ export interface ProgressOptions {
   readonly console?: Console | undefined;
 }
 
-/** Starts a run for which something has to be done before, and shows how far that is; gives the run's name. An abort ends it. */
+/**
+ * Starts a run for which something has to be done before, and shows how far that is; gives the run's name. An abort ends it.
+ * A coordinator that starts anew knows nothing of it and is asked again: by the request's idempotency key there is one run,
+ * whatever the one before came to.
+ */
 export async function submitWithProgress(
   { runs }: Pick<Connection, "runs">,
   submit: MessageInitShape<typeof SubmitRunRequestSchema>,
   { signal, console, first }: ProgressOptions,
 ): Promise<string> {
   let doing = first;
+  let name = "";
+  let isKnown = false;
   const line = console && statusLine(console, () => `${spinner(performance.now())} ${doing}`);
+  const say = (text: string) => {
+    doing = text;
+    if (console?.interactive === false) console.note(console.colors.dim(doing));
+    line?.redraw();
+  };
+  const parts = resumed({
+    open: (attempt) => runs.submitRunWithProgress({ submit }, { signal: attempt }),
+    complete: () => name !== "",
+    isKnown: () => isKnown,
+    signal,
+    onInterruption: (error) => say(awayRemark(error)),
+  });
   try {
-    for await (const { part } of runs.submitRunWithProgress({ submit }, { signal })) {
-      if (part.case === "run") return part.value;
-      if (part.case !== "progress") continue;
-      doing = describe(part.value);
-      if (console?.interactive === false) console.note(console.colors.dim(doing));
-      line?.redraw();
+    for await (const { part } of parts) {
+      isKnown = true;
+      if (part.case === "progress") say(describe(part.value));
+      else if (part.case === "run") name = part.value;
     }
   } finally {
     await line?.close();
   }
-  throw new MillraceError("unavailable", "the coordinator ended the call without a word");
+  return name;
 }
 
 function describe({ state, detail }: ImportProgress): string {

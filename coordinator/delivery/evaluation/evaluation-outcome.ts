@@ -44,10 +44,10 @@ async function pipelineIn(
   return { text: new TextDecoder().decode(await readBlob(cas, digest, signal)), digest };
 }
 
-function codeOf(kind: EndingKind): "invalid_argument" | "canceled" | "unavailable" {
-  if (kind === EndingKind.CANCELLED) return "canceled";
-  const isFarms = kind === EndingKind.INFRASTRUCTURE || kind === EndingKind.AGENT_LOST;
-  return isFarms ? "unavailable" : "invalid_argument";
+/** Not `unavailable`: the farm has tried several times, and a client would take that for a coordinator that is away. */
+function codeOf(kind: EndingKind): "invalid_argument" | "failed_precondition" {
+  const farms: readonly EndingKind[] = [EndingKind.INFRASTRUCTURE, EndingKind.AGENT_LOST, EndingKind.CANCELLED];
+  return farms.includes(kind) ? "failed_precondition" : "invalid_argument";
 }
 
 /** Of hostile texts, too: a terminal that shows them obeys none. */

@@ -26,8 +26,8 @@ export interface EvaluatedPipeline {
 export interface PipelineEvaluations {
   /**
    * Resolves when the file has given its pipeline, now or at an earlier time with the same inputs. Throws
-   * `invalid_argument` with what it printed when it gave none (BadRequest, as for every pipeline file), `unavailable` when
-   * agents were lost too often, `resource_exhausted` when too many evaluations wait, and when the signal aborts, with which
+   * `invalid_argument` with what it printed when it gave none (BadRequest, as for every pipeline file), `failed_precondition`
+   * when agents were lost or failed too often, `resource_exhausted` when too many evaluations wait, and when the signal aborts, with which
    * this one ends. `onProgress` is told only of one that an agent has to do.
    */
   evaluate(pipeline: TypeScriptPipeline, signal: AbortSignal, onProgress: OnImportProgress): Promise<EvaluatedPipeline>;

@@ -151,14 +151,16 @@ export const evaluatorFiles: Readonly<Record<string, string>> = {
 };
 
 /**
- * The script that evaluates the file at a path of the source, by the Node of this name among the agents' tools. Node's own permissions keep it to its declared inputs
- * also where agents have no sandbox: it reads the input root, writes its result, and starts nothing.
+ * The script that evaluates the file at a path of the source, by the Node of this name among the agents' tools. Node's own
+ * permissions keep it to its declared inputs also where agents have no sandbox: it reads the input root, writes its result, and
+ * starts nothing. They hold what is written in good faith; the wall for the rest is the sandbox.
  */
 export function evaluationScript(path: string, tool: string): string {
   const flags = [
     "--permission",
     "--allow-fs-read=.",
     `--allow-fs-write=./${pipelineOutput}`,
+    "--no-experimental-sqlite", // which asks for no permission, and opens whatever file is named to it
     `--max-old-space-size=${limits.evaluationMemoryMib}`,
     "--disable-warning=MODULE_TYPELESS_PACKAGE_JSON",
     "--disable-warning=ExperimentalWarning",

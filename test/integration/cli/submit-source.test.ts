@@ -1,6 +1,6 @@
 import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import type { Transport } from "@connectrpc/connect";
+import { Code, ConnectError, type Transport } from "@connectrpc/connect";
 import { expect, test } from "vitest";
 import { submitSource } from "../../../cli/submit-source.ts";
 import { digestToMessage } from "../../../shared/digest.ts";
@@ -73,6 +73,27 @@ test("a source is asked about where it has changed, and in full where the coordi
   expect(await submit(second.connection, "4")).toBe("run_2");
   expect(second.asked()).toBe(0);
   expect(problems).toEqual([]);
+});
+
+test("what is refused for another reason than files that are not there is not sent again", async () => {
+  const dir = tempDir();
+  writeFileSync(join(dir, "millrace.yaml"), pipeline);
+  const { transport, runs } = (await startTestCoordinator()).as("admin");
+  let asked = 0;
+  const refusing: typeof runs = {
+    ...runs,
+    submitRun: () => {
+      asked += 1;
+      return Promise.reject(new ConnectError("agents failed too often", Code.FailedPrecondition));
+    },
+  };
+  const { signal } = new AbortController();
+  const onProblem = (error: Error) => expect.unreachable(error.message);
+  const statCache = openStatCache({ folder: tempDir(), source: dir, startedMs: Date.now(), onProblem });
+  const submitted = submitSource({ transport, runs: refusing }, { dir, run: {}, signal, statCache });
+  await expect(submitted).rejects.toThrow("agents failed too often");
+  await (await statCache).close();
+  expect(asked).toBe(1);
 });
 
 test("a run of a source that lacks files is refused, naming some of them", async () => {

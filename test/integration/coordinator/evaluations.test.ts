@@ -10,6 +10,7 @@ import { ImportState } from "../../../proto/gen/millrace/v1/run_pb.ts";
 import { memoryCas } from "../../../shared/cas/memory-cas.ts";
 import { digestKey, digestToMessage } from "../../../shared/digest.ts";
 import { from } from "../../../shared/errors.ts";
+import { leaseTimes } from "../../../shared/lease-times.ts";
 import { limits } from "../../../shared/limits.ts";
 import { pipelineOutput, refusedExit } from "../../../shared/pipeline/evaluation/evaluator.ts";
 import { ownNodeTool } from "../../../shared/pipeline/own-node-tool.ts";
@@ -175,6 +176,23 @@ test.for([
     await refused;
   },
 );
+
+test("one whose agents all come to grief is over after several tries, and no coordinator that is away", async () => {
+  const farm = await startSchedulerFarm();
+  const { begin } = await evaluationsOf(farm);
+  const agent = await farm.agent({ id: "able", tools: [tool] });
+  const failed = expect(begin()).rejects.toMatchObject({
+    code: "failed_precondition",
+    message: expect.stringMatching(/^evaluating millrace\.ts: .*no room$/),
+  });
+  for (let attempt = 1; attempt <= limits.infrastructureAttempts; attempt += 1) {
+    const assign = await agent.nextAssign();
+    await agent.report(assign, { kind: EndingKind.INFRASTRUCTURE, detail: "no room" });
+    farm.clock.advance(leaseTimes().leaseMs / 2); // it rests after a failure
+    agent.heartbeat();
+  }
+  await failed;
+});
 
 test("of much that was printed the end is told, and what is too large or no file is no pipeline", async () => {
   const farm = await startSchedulerFarm();

@@ -146,6 +146,11 @@ test.for([
     /Use --allow-fs-read/,
   ],
   ["writes", 'import { writeFileSync } from "node:fs"; writeFileSync("x", "");', /Use --allow-fs-write/],
+  [
+    "opens a database, of which Node's permissions know nothing",
+    'import { DatabaseSync } from "node:sqlite"; new DatabaseSync("x.db").exec("CREATE TABLE t (a)");',
+    /No such built-in module: node:sqlite/,
+  ],
 ] as const)("a program that %s fails with what happened, where it did", async ([, program, expected]) => {
   const { code, said } = await evaluate(program);
   expect(said).toMatch(expected);
