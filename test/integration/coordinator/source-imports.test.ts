@@ -22,11 +22,12 @@ const request: ImportRequest = {
 };
 const withGit = { features: [importProperty] };
 
-async function importsOf({ scheduler, agents }: SchedulerFarm) {
+/** @param first its first import is `import.<first>`: of two on one farm no two have the same name */
+async function importsOf({ scheduler, agents }: SchedulerFarm, first = 1) {
   const cas = memoryCas();
-  let count = 0;
+  let next = first;
   const onError = (error: unknown) => expect.unreachable(String(error));
-  const imports = farmImports({ scheduler, agents, cas, newId: () => String(++count), onError });
+  const imports = farmImports({ scheduler, agents, cas, newId: () => String(next++), onError });
   await imports.start?.();
   onTestFinished(() => imports.stop?.());
   const told: (readonly [ImportState, string])[] = [];
@@ -133,7 +134,7 @@ test("who goes away ends the import, whether an agent has it or not", async () =
   await expect(first).rejects.toThrow("gone");
   await expect(waiting.begin()).rejects.toThrow("gone");
   const agent = await farm.agent({ id: "able", ...withGit });
-  const held = await importsOf(farm);
+  const held = await importsOf(farm, 11);
   const second = held.begin();
   const assign = await agent.nextAssign();
   await farm.next(assign.executionId, "started");
