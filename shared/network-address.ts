@@ -6,9 +6,12 @@ export function hostPort(host: string, port: number): string {
   return isIP(host) === 6 ? `[${host}]:${port}` : `${host}:${port}`;
 }
 
-/** Host, without the brackets of IPv6, and port of `host:port`. Throws `invalid_argument` when it is neither. */
+/**
+ * Host, without the brackets of IPv6, and port of `host:port`. Throws `invalid_argument` when it is neither. gRPC's form of a
+ * socket in a folder passes, as in `unix:/run/farm/host:7070`: all up to the port is its host.
+ */
 export function splitAddress(address: string): { readonly host: string; readonly port: number } {
-  const [, bracketed, plain, port] = /^(?:\[([^\s/]+)\]|([^\s/]+)):(\d{1,5})$/.exec(address) ?? [];
+  const [, bracketed, plain, port] = /^(?:\[([^\s/]+)\]|(unix:\S+|[^\s/]+)):(\d{1,5})$/.exec(address) ?? [];
   const host = bracketed ?? plain;
   if (host !== undefined && Number(port) <= 65_535) return { host, port: Number(port) };
   throw new MillraceError("invalid_argument", `"${address}" is not host:port`);

@@ -27,6 +27,10 @@ test.each(["farm", "farm:", ":7070", "farm:70000", "http://farm:7080", "farm:707
   },
 );
 
+test("a socket in a folder is an address, too", () => {
+  expect(splitAddress("unix:/run/farm/10.0.0.1:7070")).toEqual({ host: "unix:/run/farm/10.0.0.1", port: 7070 });
+});
+
 test("an address is read as it was written", () => {
   const host = fc.oneof(fc.ipV4(), fc.ipV6(), fc.domain());
   fc.assert(
