@@ -3,7 +3,7 @@ import { once } from "node:events";
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
-import { freePort } from "../test/support/service.ts";
+import { freePort } from "../test/support/free-port.ts";
 
 /** A real nats-server for one bench. */
 export interface BenchNats {

@@ -1,6 +1,5 @@
 import { join } from "node:path";
 import { systemClock } from "../shared/clock.ts";
-import { digestFromMessage, digestToMessage } from "../shared/digest.ts";
 import { from, type MillraceError } from "../shared/errors.ts";
 import type { Problem } from "../shared/pipeline/pipeline.ts";
 import { openStatCache } from "../shared/stat-cache/sqlite-stat-cache.ts";
@@ -51,8 +50,7 @@ async function evaluated(connection: Connection, { dir, path, console }: FileToE
   });
   try {
     const source = await uploadSource(connection, dir, { signal, statCache, console, assumeLast: false });
-    const request = { source: digestToMessage(digestFromMessage(source)), pipelinePath: path };
-    return (await connection.runs.evaluatePipeline(request, { signal })).pipeline;
+    return (await connection.runs.evaluatePipeline({ source, pipelinePath: path }, { signal })).pipeline;
   } finally {
     release();
     await (await statCache).close();

@@ -1,9 +1,10 @@
 import { existsSync } from "node:fs";
 import { mkdir, readdir, rm } from "node:fs/promises";
 import { join } from "node:path";
+import { MillraceError } from "../../shared/errors.ts";
 import { type AttemptMasking, attemptMasking } from "./attempt-masking.ts";
 import type { Envelopes } from "./envelopes.ts";
-import { openMaskFile } from "./mask-file.ts";
+import { maskVariable, openMaskFile } from "./mask-file.ts";
 
 /** The secrets of attempts whose output an earlier start of the agent left on this machine. */
 export interface UnsentSecrets {
@@ -22,11 +23,16 @@ export interface UnsentSecretsOptions {
 }
 
 export function unsentSecrets({ envelopes, maskFiles }: UnsentSecretsOptions): UnsentSecrets {
+  /** A version of the agent that knew of no such files left none; from then on, each attempt has one as long as its output. */
+  const areKept = existsSync(maskFiles);
   return {
     async maskingOf(spool) {
       const given = await envelopes.secretsOf(spool);
       const path = join(maskFiles, spool);
-      if (!existsSync(path)) return attemptMasking(given);
+      if (!existsSync(path)) {
+        if (!areKept) return attemptMasking(given);
+        throw new MillraceError("data_loss", `the file of ${maskVariable} is gone: its task may have removed it`);
+      }
       const file = openMaskFile(path, { isNew: false });
       try {
         const hidden = attemptMasking(given, file).now(); // nobody names more

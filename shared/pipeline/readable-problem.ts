@@ -7,9 +7,14 @@ const charactersMax = 500;
 const unseen = /[\p{Cc}\p{Cf}\p{Cs}\p{Zl}\p{Zp}]/gu;
 
 /** A problem whose words may hold what the file says: cut where they are long, and with every character to be seen. */
-export function readableProblem<T extends Pick<Problem, "message" | "hint">>(problem: T): T {
-  const { message, hint } = problem;
-  return { ...problem, message: readable(message), ...(hint === undefined ? {} : { hint: readable(hint) }) };
+export function readableProblem<T extends Pick<Problem, "message" | "hint" | "path">>(problem: T): T {
+  const { message, hint, path } = problem;
+  return {
+    ...problem,
+    message: readable(message),
+    ...(hint === undefined ? {} : { hint: readable(hint) }),
+    ...(path === undefined ? {} : { path: readable(path) }),
+  };
 }
 
 function readable(text: string): string {

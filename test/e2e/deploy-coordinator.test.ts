@@ -4,7 +4,8 @@ import { existsSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { expect, it, onTestFinished } from "vitest";
 import { startFarm, type TestFarm } from "../support/farm.ts";
-import { environment, freePort, served, servers, service } from "../support/service.ts";
+import { freePort } from "../support/free-port.ts";
+import { environment, served, servers, service } from "../support/service.ts";
 import { tempDir } from "../support/temp-dir.ts";
 
 /** The one agent of a farm; it can be told to kill the coordinator when a certain step is in its journal. */

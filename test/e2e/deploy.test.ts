@@ -3,8 +3,9 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { expect, it, onTestFinished } from "vitest";
 import { startFarm, type TestFarm } from "../support/farm.ts";
+import { freePort } from "../support/free-port.ts";
 import { processesAbout } from "../support/process-state.ts";
-import { environment, freePort, served, servers, service } from "../support/service.ts";
+import { environment, served, servers, service } from "../support/service.ts";
 
 async function farmWithTwoAgents(): Promise<TestFarm> {
   const farm = await startFarm({ agents: 2 });

@@ -1,7 +1,6 @@
 import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { writeFileSync } from "node:fs";
-import { createServer } from "node:net";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { onTestFinished } from "vitest";
@@ -9,6 +8,7 @@ import { natsConfig } from "../../cli/up/nats.ts";
 import type { ManagedNatsConfig } from "../../coordinator/config.ts";
 import { natsUsersText } from "../../shared/bus/nats-users.ts";
 import type { ServerTls } from "../../shared/tls/server-tls.ts";
+import { freePort } from "./free-port.ts";
 import { tempDir } from "./temp-dir.ts";
 
 export interface TestNatsServer {
@@ -80,14 +80,4 @@ async function startWith(configOf: (port: number) => string, dir: string) {
       child = await launch();
     },
   };
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, "127.0.0.1");
-  await once(server, "listening");
-  const address = server.address();
-  server.close();
-  await once(server, "close");
-  if (address === null || typeof address === "string") throw new Error("no port");
-  return address.port;
 }

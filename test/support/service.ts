@@ -1,16 +1,5 @@
-import { once } from "node:events";
-import { createServer } from "node:net";
 import { project, type TestFarm } from "./farm.ts";
 import { processesAbout } from "./process-state.ts";
-
-/** A port that nobody listens on. */
-export async function freePort(): Promise<number> {
-  const server = createServer().listen(0, "127.0.0.1");
-  await once(server, "listening");
-  const address = server.address();
-  server.close();
-  return typeof address === "object" && address !== null ? address.port : 0;
-}
 
 /** A service that answers with its version; its probe fails when the version is `bad`. */
 export function service(port: number, version: string, startMs = 0): string {

@@ -1,11 +1,11 @@
 import { type ChildProcess, execFileSync, spawn } from "node:child_process";
 import { once } from "node:events";
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
-import { type AddressInfo, createServer } from "node:net";
 import { userInfo } from "node:os";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { expect, onTestFinished, vi } from "vitest";
+import { freePort } from "./free-port.ts";
 import { tempDir } from "./temp-dir.ts";
 
 /** A real sshd on loopback, with keys of the test's own. */
@@ -121,13 +121,4 @@ async function lock(path: string) {
   onTestFinished(() => void holder.stdin.end());
   await once(holder.stdout, "data");
   return holder;
-}
-
-/** That nobody listens on now; sshd takes no port 0. */
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, "127.0.0.1");
-  await once(server, "listening");
-  const { port } = server.address() as AddressInfo;
-  await new Promise<void>((resolve) => void server.close(() => resolve()));
-  return port;
 }

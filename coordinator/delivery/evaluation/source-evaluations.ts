@@ -21,7 +21,8 @@ export interface SourcePipeline {
 export interface SourceEvaluations {
   /**
    * Resolves with the path of the file and what it gave, as JSON. Throws what `PipelineEvaluations.evaluate` throws,
-   * `invalid_argument` for a file that is not in TypeScript, `failed_precondition` when blobs of the tree are missing.
+   * `invalid_argument` for a file that is not in TypeScript, `failed_precondition` when blobs of the tree are missing,
+   * `not_found` for a project that is not there.
    */
   evaluate(of: SourcePipeline, signal: AbortSignal): Promise<{ readonly pipelinePath: string; readonly text: string }>;
 }
@@ -29,22 +30,27 @@ export interface SourceEvaluations {
 export interface SourceEvaluationsDeps {
   readonly cas: Cas;
   readonly evaluations: PipelineEvaluations;
-  readonly projects: Pick<ProjectView, "cacheZoneOf">;
+  readonly projects: Pick<ProjectView, "cacheZoneOf" | "hold">;
   readonly offers: () => readonly ToolOffer[];
 }
 
 export function sourceEvaluations({ cas, evaluations, projects, offers }: SourceEvaluationsDeps): SourceEvaluations {
   return {
     async evaluate({ project: given, source, pipelinePath: asked }, signal) {
-      const { entries } = await readSource(cas, source, signal);
-      const file = pipelineFileIn(entries, asked);
-      if (!isTypeScript(file))
-        throw new MillraceError("invalid_argument", `${file} is not in TypeScript: there is nothing to evaluate`);
       const project = projectNamed(given);
-      const scope = { project, cacheZone: projects.cacheZoneOf(project) };
-      const pipeline = { file, source: entries, scope, offers: offers() };
-      const { text } = await evaluations.evaluate(pipeline, signal, () => {});
-      return { pipelinePath: file, text };
+      const release = projects.hold(project);
+      try {
+        const { entries } = await readSource(cas, source, signal);
+        const file = pipelineFileIn(entries, asked);
+        if (!isTypeScript(file))
+          throw new MillraceError("invalid_argument", `${file} is not in TypeScript: there is nothing to evaluate`);
+        const scope = { project, cacheZone: projects.cacheZoneOf(project) };
+        const pipeline = { file, source: entries, scope, offers: offers() };
+        const { text } = await evaluations.evaluate(pipeline, signal, () => {});
+        return { pipelinePath: file, text };
+      } finally {
+        release();
+      }
     },
   };
 }

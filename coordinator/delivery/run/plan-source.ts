@@ -131,9 +131,9 @@ export async function readSource(cas: Cas, source: Digest, signal: AbortSignal) 
 
 /** The path of the pipeline file that is meant. @throws MillraceError invalid_argument when there is none, or there are two */
 export function pipelineFileIn(entries: readonly TreeEntry[], given: string): string {
-  const files = new Set(entries.flatMap(({ path, node }) => (node.kind === "file" ? [path] : [])));
-  const path = choosePipelinePath(given, (one) => files.has(one));
-  if (files.has(path)) return path;
+  const isFile = (asked: string) => entries.some(({ path, node }) => path === asked && node.kind === "file");
+  const path = choosePipelinePath(given, isFile);
+  if (isFile(path)) return path;
   throw new MillraceError(
     "invalid_argument",
     `the source has no file ${pipelinePathsOf(given).join(" or ")}: write one with \`millrace init\`, or name another with --pipeline`,

@@ -25,7 +25,7 @@ export interface EvaluationInputs {
  * The relative module names of a file. What only looks like one, in a comment say, costs an input too many; what is made
  * up at run time is not found, and is what `// @inputs` is for.
  */
-const relativeImport = /(?:\bfrom|\bimport|\bURL)\s*(?:\(\s*)?(["'])(\.{1,2}\/[^"'\n]{1,1000})\1/g;
+const relativeImport = /(?:\bfrom|\bimport|\brequire|\bURL)\s*(?:\(\s*)?(["'])(\.{1,2}\/[^"'\n]{1,1000})\1/g;
 const inputsLine = /^\/\/ @inputs[ \t]/;
 const scanned = /\.[cm]?[jt]s$/;
 

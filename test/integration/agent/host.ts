@@ -1,12 +1,12 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
 import { readlinkSync, writeFileSync } from "node:fs";
-import { createServer } from "node:net";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { durationFromMs } from "@bufbuild/protobuf/wkt";
 import { expect, onTestFinished } from "vitest";
 import type { DeployStep } from "../../../agent/operations/deploy-state.ts";
+import { freePort } from "../../support/free-port.ts";
 import { processesAbout } from "../../support/process-state.ts";
 import { tempDir } from "../../support/temp-dir.ts";
 import type { ActionSpec } from "./assignment.ts";
@@ -99,14 +99,6 @@ createServer((request, response) => {
   if (request.url === "/health") response.writeHead(${health});
   response.end(request.url === "/health" ? "${health === 200 ? "fine" : "no database"}" : "${version}");
 }).listen(${port}, "127.0.0.1");`;
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, "127.0.0.1");
-  await once(server, "listening");
-  const address = server.address();
-  server.close();
-  return typeof address === "object" && address !== null ? address.port : 0;
 }
 
 /** SIGTERM, resolved when it is gone. */

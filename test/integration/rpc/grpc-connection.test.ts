@@ -7,6 +7,7 @@ import { grpcServer, mounted } from "../../../coordinator/api/grpc/grpc-server.t
 import { LogService } from "../../../proto/gen/millrace/v1/log_pb.ts";
 import { limits } from "../../../shared/limits.ts";
 import { grpcTransport } from "../../../shared/rpc/grpc-transport.ts";
+import { freePort } from "../../support/free-port.ts";
 
 async function serve(): Promise<number> {
   const server = grpcServer([
@@ -32,16 +33,11 @@ test("a client may send a whole window to the server, on a stream and on its con
 });
 
 test("a connection that is refused says so, and nothing of what was not found out", async () => {
-  const server = createServer().listen(0, "127.0.0.1");
-  await once(server, "listening");
-  const address = server.address();
-  server.close();
-  await once(server, "close");
-  if (address === null || typeof address === "string") throw new Error("no port");
-  const transport = grpcTransport({ address: `127.0.0.1:${address.port}` });
+  const port = await freePort();
+  const transport = grpcTransport({ address: `127.0.0.1:${port}` });
   onTestFinished(() => transport.close());
   const reading = createClient(LogService, transport).readLog({})[Symbol.asyncIterator]();
-  const refused = `No connection established. Last error: Error: connect ECONNREFUSED 127.0.0.1:${address.port}.`;
+  const refused = `No connection established. Last error: Error: connect ECONNREFUSED 127.0.0.1:${port}.`;
   await expect(reading.next()).rejects.toMatchObject({ rawMessage: refused });
 });
 

@@ -24,6 +24,9 @@ test("what is wrong with what an evaluation gave is named by the keys that lead 
   expect(problemsOf({ name: "p", stages: { a: { tasks: { "b c": { run: "\u001b" } } } } }).join("\n")).toContain(
     'millrace.ts: stages.a.tasks["b c"]: ',
   );
+  expect(problemsOf({ name: "p", stages: { "a\u202e\u009b": { tasks: {} } } }).join("\n")).toContain(
+    'millrace.ts: stages["a\\u{202e}\\u{9b}"]: ',
+  );
   expect(problemsOf([])).toEqual([expect.stringContaining("millrace.ts: the pipeline: ")]);
   expect(problemsOf({ name: "p", stages: { a: { tasks: { b: { run: "${{ nothing }}" } } } } })).toEqual([
     expect.stringContaining("millrace.ts: stages.a.tasks.b.run: "),

@@ -21,8 +21,11 @@ import type { T } from "./types.ts";
 export * from "./lib/b.mjs";
 const late = await import( "./late.ts" );
 const text = readFileSync(new URL("./text.txt", import.meta.url));
+const require = createRequire(import.meta.url);
+const old = require("./old.cjs");
 import fs from "node:fs";
 `,
+    ...{ "old.cjs": 'require("./older.cjs")', "older.cjs": "" },
     ...{ "lib/a.ts": 'import "../shared/c.ts";', "lib/b.mjs": 'import "./nowhere.ts"', "data.json": 'from "./x.ts"' },
     ...{
       "types.ts": "",
@@ -34,7 +37,18 @@ import fs from "node:fs";
     },
   });
   expect(paths).toEqual(
-    ["data.json", "late.ts", "lib/a.ts", "lib/b.mjs", "millrace.ts", "shared/c.ts", "text.txt", "types.ts"].toSorted(),
+    [
+      "data.json",
+      "old.cjs",
+      "older.cjs",
+      "late.ts",
+      "lib/a.ts",
+      "lib/b.mjs",
+      "millrace.ts",
+      "shared/c.ts",
+      "text.txt",
+      "types.ts",
+    ].toSorted(),
   );
   expect(said).toEqual([]);
 });
