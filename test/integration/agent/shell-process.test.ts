@@ -5,7 +5,7 @@ import { expect, onTestFinished, test } from "vitest";
 import type { LaidOutTask } from "../../../agent/executor/executor.ts";
 import { openRunner } from "../../../agent/runner/runner.ts";
 import { runShell } from "../../../agent/shell/shell-process.ts";
-import { CommandSchema } from "../../../proto/gen/build/bazel/remote/execution/v2/remote_execution_pb.ts";
+import { ActionSchema, CommandSchema } from "../../../proto/gen/build/bazel/remote/execution/v2/remote_execution_pb.ts";
 import { systemClock } from "../../../shared/clock.ts";
 import { isRunning } from "../../support/process-state.ts";
 import { tempDir } from "../../support/temp-dir.ts";
@@ -26,7 +26,7 @@ async function shellOf(script: string, outputMaxBytes: number) {
   onTestFinished(() => runner.close());
   const root = { path: at("root"), home: at("home"), temporary: at("tmp") };
   const command = create(CommandSchema, { arguments: ["true"] });
-  const task = { root, command, volatileEnvironment: {} } as unknown as LaidOutTask;
+  const task = { root, action: create(ActionSchema), command, volatileEnvironment: {} } as unknown as LaidOutTask;
   let printed = "";
   async function* input() {
     yield { case: "input", value: Buffer.from(script) } as const;
