@@ -25,7 +25,10 @@ test("a secret belongs to a project that is there, and a project goes only witho
   await secrets.setSecret({ project, name, value });
   const kept = await failureOf(projects.removeProject({ name: project }));
   expect(kept).toMatchObject({
-    ...{ code: Code.FailedPrecondition, rawMessage: expect.stringContaining("millrace secret remove NAME --project shop") },
+    ...{
+      code: Code.FailedPrecondition,
+      rawMessage: expect.stringContaining("millrace secret remove NAME --project shop"),
+    },
   });
   await secrets.removeSecret({ project, name });
   await projects.removeProject({ name: project });
