@@ -13,7 +13,7 @@ it("a pipeline of 12 stages and 300 tasks runs to its end, and its state is the 
   const running = farm.startCli(["run", large, "--param", "level=full"]);
   const [, run = ""] = /(run_\d+)/.exec(await running.line(/submitted as/)) ?? [];
   await running.line(/^explore\/approval.*waits: a person has to decide/);
-  expect((await farm.cli(["approve", run, "explore"])).status).toBe(0);
+  expect((await farm.cli(["approve", run, "explore", "--check-all"])).status).toBe(0);
   const { status, stdout } = await running.result;
   expect(stdout).toMatch(new RegExp(`^${run} succeeded in `, "m"));
   expect(status).toBe(0);

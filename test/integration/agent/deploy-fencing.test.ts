@@ -31,10 +31,10 @@ test.each(["killed", "frozen"] as const)(
 );
 
 test("a deployment that takes longer than the lease goes on as long as the farm answers", async () => {
-  const it = await host({ hostOperationLeaseMs: 1_000 });
+  const it = await host({ hostOperationLeaseMs: 2_500 }); // a busy machine may stand still for one
   await it.agent();
   const slow = it.release("one");
-  const command = slow.command.map((part) => part.replace(/^node /, "sleep 3; exec node "));
+  const command = slow.command.map((part) => part.replace(/^node /, "sleep 4; exec node "));
   const report = await deployed(it, "exe_1", { ...slow, command });
   expect(report.ending).toMatchObject({ kind: EndingKind.EXITED, exitCode: 0 });
   expect(await it.served()).toBe("one");
