@@ -1,7 +1,7 @@
 import { ConnectError } from "@connectrpc/connect";
 import { BadRequestSchema } from "../proto/gen/google/rpc/error_details_pb.ts";
+import { detailsOf } from "../shared/error-details.ts";
 import { from, type MillraceError } from "../shared/errors.ts";
-import { detailsOf } from "./error-details.ts";
 
 /** What a person reads when a command fails: the message, what exactly is wrong, what to do next. Never a stack. */
 export function describeError(thrown: unknown): string {

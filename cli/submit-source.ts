@@ -1,9 +1,8 @@
 import type { MessageInitShape } from "@bufbuild/protobuf";
-import { PreconditionFailureSchema } from "../proto/gen/google/rpc/error_details_pb.ts";
 import type { RunRequestSchema } from "../proto/gen/millrace/v1/run_pb.ts";
+import { lacksBlobs } from "../shared/cas/missing-blobs.ts";
 import { checkoutOf } from "./checkout.ts";
 import type { Connection } from "./connection.ts";
-import { detailsOf } from "./error-details.ts";
 import { submitWithProgress } from "./submit-with-progress.ts";
 import { type UploadSourceOptions, uploadSource } from "./upload-source.ts";
 
@@ -36,11 +35,4 @@ export async function submitSource(
     if (!lacksBlobs(error)) throw error;
     return submit(false);
   });
-}
-
-/** Says so of what it refuses, and only of that: for what else failed, to send everything would be of no use. */
-function lacksBlobs(error: unknown): boolean {
-  return detailsOf(error, PreconditionFailureSchema).some(({ violations }) =>
-    violations.some(({ type }) => type === "MISSING"),
-  );
 }

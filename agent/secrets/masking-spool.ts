@@ -49,7 +49,12 @@ export function maskingSpool(base: Spool, masking: Pick<AttemptMasking, "now">, 
 
   async function read(offset: number, limitBytes: number): Promise<Uint8Array> {
     if (sealed) return await base.read(offset, limitBytes);
-    if (offset !== readyAt) await goTo(offset);
+    if (hidden.isEmpty) {
+      // Most tasks have nothing to hide and name nothing: their bytes are not copied.
+      const raw = await base.read(offset, limitBytes);
+      if (!renew()) return raw;
+      await goTo(offset);
+    } else if (offset !== readyAt) await goTo(offset);
     dropBefore(offset);
     while (readyAt < offset || ready.byteLength < limitBytes) {
       const raw = await base.read(readTo, limits.logChunkBytes);

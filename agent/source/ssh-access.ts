@@ -40,22 +40,36 @@ export function sshAccess({ credentials, knownHosts, trustFirstHostKey, path, fo
   }
   mkdirSync(folder, { recursive: true, mode: 0o700 });
   const open: number[] = [];
+  const close = () => {
+    for (const fd of open.splice(0)) closeSync(fd);
+  };
   const held = (fd: number) => {
     open.push(fd);
     return `/proc/${process.pid}/fd/${fd}`; // a path that git and ssh can open, without a character to be quoted
+  };
+  const heldText = (text: string) => {
+    const fd = withoutName(folder);
+    const path = held(fd);
+    try {
+      writeSync(fd, linesOf(text));
+    } catch (error) {
+      close(); // of a full disk each try would leave some
+      throw error;
+    }
+    return path;
   };
   const seconds = limits.gitStallMs / 1000;
   const trusting = knownHosts === "" && trustFirstHostKey;
   const users =
     knownHosts !== ""
-      ? held(withoutName(folder, linesOf(knownHosts)))
+      ? heldText(knownHosts)
       : trusting
         ? held(openSync(join(folder, "known_hosts"), "a+", 0o600))
         : "/dev/null";
   const options = [
     ...["BatchMode=yes", "IdentitiesOnly=yes", "IdentityAgent=none", `ConnectTimeout=${seconds}`],
     ...[`ServerAliveInterval=${seconds / 4}`, "ServerAliveCountMax=4"],
-    `IdentityFile=${credentials === undefined ? "/dev/null" : held(withoutName(folder, linesOf(credentials)))}`,
+    `IdentityFile=${credentials === undefined ? "/dev/null" : heldText(credentials)}`,
     `StrictHostKeyChecking=${trusting ? "accept-new" : "yes"}`,
     `UserKnownHostsFile=${users}`,
     `GlobalKnownHostsFile=${knownHosts === "" ? machineKnownHosts : "/dev/null"}`,
@@ -66,7 +80,7 @@ export function sshAccess({ credentials, knownHosts, trustFirstHostKey, path, fo
   return {
     environment: { GIT_SSH_COMMAND: command, GIT_SSH_VARIANT: "ssh" },
     async [Symbol.asyncDispose]() {
-      for (const fd of open) closeSync(fd);
+      close();
     },
   };
 }
@@ -86,11 +100,10 @@ function linesOf(text: string): string {
   return `${text.replaceAll("\r\n", "\n").trimEnd()}\n`;
 }
 
-/** A file with this text that only we can read, and that is gone when it is closed. */
-function withoutName(folder: string, text: string): number {
+/** An empty file that only we can read, and that is gone when it is closed. */
+function withoutName(folder: string): number {
   const path = join(folder, `open-${randomUUID()}`);
   const fd = openSync(path, "wx", 0o600);
   rmSync(path);
-  writeSync(fd, text);
   return fd;
 }

@@ -1,6 +1,9 @@
 import { PreconditionFailureSchema } from "../../proto/gen/google/rpc/error_details_pb.ts";
 import { type Digest, digestKey } from "../digest.ts";
+import { detailsOf } from "../error-details.ts";
 import { MillraceError } from "../errors.ts";
+
+const missingType = "MISSING";
 
 /** Beyond this many the message only counts; the detail still lists all. */
 const namedInMessage = 5;
@@ -12,10 +15,17 @@ const namedInMessage = 5;
 export function missingBlobs(missing: readonly Digest[], doing: string): MillraceError {
   const named = missing.slice(0, namedInMessage).map(digestKey).join(", ");
   const more = missing.length > namedInMessage ? ` and ${missing.length - namedInMessage} more` : "";
-  const violations = missing.map((digest) => ({ type: "MISSING", subject: `blobs/${digestKey(digest)}` }));
+  const violations = missing.map((digest) => ({ type: missingType, subject: `blobs/${digestKey(digest)}` }));
   return new MillraceError(
     "failed_precondition",
     `${doing}: not in the store: ${named}${more}; upload ${missing.length === 1 ? "it" : "them"} and try again`,
     { details: [{ desc: PreconditionFailureSchema, value: { violations } }] },
+  );
+}
+
+/** Whether an error is that one, also when it comes from the other side of a call: to send them is of use then, and only then. */
+export function lacksBlobs(error: unknown): boolean {
+  return detailsOf(error, PreconditionFailureSchema).some(({ violations }) =>
+    violations.some(({ type }) => type === missingType),
   );
 }

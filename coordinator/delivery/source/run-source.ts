@@ -1,6 +1,6 @@
 import type { GitSource } from "../../../proto/gen/millrace/v1/event_pb.ts";
+import { lacksBlobs } from "../../../shared/cas/missing-blobs.ts";
 import type { Digest } from "../../../shared/digest.ts";
-import { from } from "../../../shared/errors.ts";
 
 /** What a run is of. */
 export interface RunSource {
@@ -26,7 +26,7 @@ export async function planSupplied<Plan>(
   try {
     return { source: supplied, planned: await plan(supplied) };
   } catch (error) {
-    if (from(error).code !== "failed_precondition") throw error;
+    if (!lacksBlobs(error)) throw error;
     const whole = await source(true);
     return { source: whole, planned: await plan(whole) };
   }

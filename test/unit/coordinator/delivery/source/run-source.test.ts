@@ -13,6 +13,7 @@ import {
 } from "../../../../../coordinator/delivery/source/run-source.ts";
 import type { ImportRequest } from "../../../../../coordinator/delivery/source/source-imports.ts";
 import { GitRefSchema, ImportState, RunRequestSchema } from "../../../../../proto/gen/millrace/v1/run_pb.ts";
+import { missingBlobs } from "../../../../../shared/cas/missing-blobs.ts";
 import { emptyDigest } from "../../../../../shared/digest.ts";
 import { MillraceError } from "../../../../../shared/errors.ts";
 
@@ -27,7 +28,7 @@ test("a supplier whose blobs turn out to be gone is asked once more, for all of 
   let plans = 0;
   const plan = async () => {
     plans += 1;
-    if (plans === 1) throw new MillraceError("failed_precondition", "missing");
+    if (plans === 1) throw missingBlobs([emptyDigest], "reading the source");
     return "plan";
   };
   expect(await planSupplied(supply, plan)).toEqual({ source, planned: "plan" });
@@ -35,14 +36,20 @@ test("a supplier whose blobs turn out to be gone is asked once more, for all of 
 });
 
 test("another failure of a plan, and a source that was sent, are tried once", async () => {
+  const lacking = async () => {
+    throw missingBlobs([emptyDigest], "reading the source");
+  };
+  await expect(planSupplied(source, lacking)).rejects.toThrow("not in the store");
+  const asked: boolean[] = [];
+  const supply: SourceSupplier = async (whole) => {
+    asked.push(whole);
+    return source;
+  };
   const failing = async () => {
-    throw new MillraceError("failed_precondition", "missing");
+    throw new MillraceError("failed_precondition", "evaluating millrace.ts: agents were lost");
   };
-  await expect(planSupplied(source, failing)).rejects.toThrow("missing");
-  const invalid = async () => {
-    throw new MillraceError("invalid_argument", "no pipeline");
-  };
-  await expect(planSupplied(async () => source, invalid)).rejects.toThrow("no pipeline");
+  await expect(planSupplied(supply, failing)).rejects.toThrow("agents were lost");
+  expect(asked).toEqual([false]);
 });
 
 /** What an import is asked for by a submit. */
