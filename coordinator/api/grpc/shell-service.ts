@@ -142,7 +142,10 @@ async function placeOf({ runs, agents }: ShellServiceDeps, start: ShellStart) {
   const name = `${task.stage}/${task.name}`;
   const agent = start.agent || task.agent;
   if (task.actionDigest === undefined) {
-    throw new MillraceError("failed_precondition", `${name} of ${start.run} was not prepared: it has no inputs to show`);
+    throw new MillraceError(
+      "failed_precondition",
+      `${name} of ${start.run} was not prepared: it has no inputs to show`,
+    );
   }
   if (agent === "") {
     const what = `${name} of ${start.run} was not executed in this run: name an agent that shall lay its inputs out, with --agent`;
