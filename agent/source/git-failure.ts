@@ -42,6 +42,13 @@ const meanings: readonly (readonly [RegExp, (text: string, said: string) => Mill
         `it has moved, and credentials are not taken along (${said}): give its project the address it leads to`,
       ),
   ],
+  [
+    /dumb http transport does not support/i,
+    () =>
+      new Refused(
+        "its server only hands out files (git's dumb protocol), and an import needs git's smart one: let `git http-backend` or a git server answer there",
+      ),
+  ],
   [/transport '.*' not allowed|dubious ownership/i, (said) => new Refused(`this agent may not read it (${said})`)],
   [
     /could not resolve|failed to connect|couldn't connect|connection (refused|reset|timed out|closed)|unable to access|early eof|rpc failed|hung up|operation too slow|timed out|network is unreachable|no route to host|unexpected disconnect|could not read from remote/i,

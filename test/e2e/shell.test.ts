@@ -150,7 +150,7 @@ it("ends with its client, and says when there is nothing to open", async () => {
   await vi.waitFor(() => expect(leftovers()).toEqual([]), { timeout: 20_000 });
 
   const unknown = await call(["shell", run, "c"], "");
-  expect(unknown.stderr).toContain(`"c" is no task of ${run} of a/b`);
+  expect(unknown.stderr).toContain(`${run} has no task "c"; it has a/b`);
   expect(unknown.status).toBe(2);
   const elsewhere = await call(["shell", run, "b", "--agent", "nobody"], "");
   expect(elsewhere.stderr).toContain('the agent "nobody" is not there');

@@ -14,6 +14,6 @@ export function findTask(tasks: readonly Task[], { run, task: asked }: TaskAsked
   const [task] = found;
   if (task !== undefined && found.length === 1) return task;
   const names = (found.length > 1 ? found : tasks).map(({ stage, name }) => `${stage}/${name}`).join(", ");
-  const problem = found.length > 1 ? "is not unique: say which" : `is no task of ${run}`;
-  throw new MillraceError(found.length > 1 ? "invalid_argument" : "not_found", `"${asked}" ${problem} of ${names}`);
+  if (found.length > 1) throw new MillraceError("invalid_argument", `"${asked}" is not unique: say which of ${names}`);
+  throw new MillraceError("not_found", `${run} has no task "${asked}"; it has ${names}`);
 }

@@ -141,8 +141,15 @@ async function placeOf({ runs, agents }: ShellServiceDeps, start: ShellStart) {
   const task = findTask(tasks, start);
   const name = `${task.stage}/${task.name}`;
   const agent = start.agent || task.agent;
-  if (task.actionDigest === undefined || agent === "") {
-    throw new MillraceError("failed_precondition", `${name} of ${start.run} was not executed: there is no place of it`);
+  if (task.actionDigest === undefined) {
+    throw new MillraceError(
+      "failed_precondition",
+      `${name} of ${start.run} was not prepared: it has no inputs to show`,
+    );
+  }
+  if (agent === "") {
+    const what = `${name} of ${start.run} was not executed in this run: name an agent that shall lay its inputs out, with --agent`;
+    throw new MillraceError("failed_precondition", what);
   }
   if (agents.list().some(({ info }) => info.id === agent)) return { task, agent };
   const what = `the agent "${agent}" is not there; name another one that can execute ${name} with --agent`;

@@ -99,6 +99,8 @@ function howItEnded({ kind, exitCode, signal, detail, said }: Failure): string {
 function hintFor(said: string): { readonly hint?: string } {
   if (/Use --allow-(?!fs-read)/.test(said))
     return { hint: "the evaluation may read its inputs and do nothing else; let a task do it" };
+  if (/\b(?:ECONNREFUSED|ENETUNREACH|ENETDOWN|EHOSTUNREACH|ENOTFOUND|EAI_AGAIN)\b/.test(said))
+    return { hint: "an evaluation has no network; let a task fetch it, or keep what it needs in a file of the source" };
   if (!/ERR_MODULE_NOT_FOUND|ENOENT|Use --allow-fs-read/.test(said)) return {};
   return {
     hint: "nothing is there but what it imports by relative paths; name other files in a line `// @inputs <globs>`; packages cannot be used",

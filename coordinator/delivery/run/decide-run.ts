@@ -47,8 +47,7 @@ export function changeRun(decision: Decision, command: ChangeRun): void {
     case "pause":
       return pause(decision, command.reason);
     case "resume":
-      if (state.pause !== undefined) resume(decision);
-      return;
+      return resumeByPerson(decision);
     case "comment":
       return comment(decision, command);
     case "skip":
@@ -108,6 +107,14 @@ function pause(decision: Decision, reason: string): void {
   if (state.pause !== undefined) return;
   record({ case: "runPaused", value: { reason } });
   for (const task of state.tasks.values()) if (couldBegin(task)) begin(decision, task);
+}
+
+/** Whoever asks twice has what was wanted; a finished run does not go on, and is not said to. */
+function resumeByPerson(decision: Decision): void {
+  const { state } = decision;
+  if (state.pause !== undefined) return resume(decision);
+  if (state.status === RunStatus.RUNNING) return;
+  throw new MillraceError("failed_precondition", `${state.run} has finished: there is nothing to resume`);
 }
 
 function resume(decision: Decision): void {

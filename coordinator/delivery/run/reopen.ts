@@ -20,7 +20,10 @@ export function reopenTasks(decision: Decision, command: ReopenTasks): void {
     throw refuse("is being cancelled: wait for its end");
   }
   const { named, again } = tasksToReopen(state, command);
-  if (named.size === 0) throw refuse("has no task that failed or was cancelled: name those that are wanted");
+  if (named.size === 0)
+    throw refuse(
+      "has no task that failed or was cancelled: name those to execute again (`millrace retry RUN --from TASK`)",
+    );
   for (const task of named) requireAgain(state, task);
   const busy = [...again].find((task) => task.status === TaskStatus.QUEUED || task.status === TaskStatus.RUNNING);
   if (busy !== undefined)

@@ -28,7 +28,7 @@ export function agentSealer({ values, agents }: AgentSealerDeps): SecretSealer {
     const lacking = secrets.find(({ secret }) => !read.has(secret));
     if (lacking !== undefined) {
       const command = setCommand({ project, name: lacking.secret });
-      const why = `the secret ${lacking.secret} of the project ${project} was removed: \`${command}\`, then \`millrace retry\` the run`;
+      const why = `the secret ${lacking.secret} of the project ${project} has no value: \`${command}\`, then run it again`;
       return { kind: "impossible", why };
     }
     const sealedFor = { agentId, executionId, epoch: { term: BigInt(epoch.term), number: BigInt(epoch.number) } };

@@ -165,6 +165,12 @@ test.for([
     "Error: ENOENT",
     "millrace.ts:1:1: Error: ENOENT\n  hint: nothing is there but what it imports by relative paths; name other files in a line `// @inputs <globs>`; packages cannot be used",
   ],
+  [
+    "asks the network",
+    { kind: EndingKind.EXITED, exitCode: 1 },
+    "TypeError: fetch failed\n  because of: Error: getaddrinfo EAI_AGAIN example.org",
+    "millrace.ts:1:1: TypeError: fetch failed\n  because of: Error: getaddrinfo EAI_AGAIN example.org\n  hint: an evaluation has no network; let a task fetch it, or keep what it needs in a file of the source",
+  ],
 ] as const)(
   "a program that %s is its author's mistake, told with what was printed",
   async ([, ending, log, message]) => {

@@ -15,6 +15,7 @@ test.each([
   "fatal: transport 'ext' not allowed",
   "Host key verification failed.\nfatal: Could not read from remote repository.",
   "fatal: unable to access 'https://example.org/x.git/': The requested URL returned error: 301",
+  "fatal: dumb http transport does not support shallow capabilities",
 ])("%s is for no agent to mend", (said) => {
   expect(failure(said)).toBeInstanceOf(Refused);
 });

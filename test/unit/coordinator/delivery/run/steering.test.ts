@@ -86,6 +86,7 @@ describe("a paused run", () => {
     story.do(exit("a"));
     expect(story.state).toMatchObject({ status: RunStatus.SUCCEEDED, pause: undefined });
     expect(() => story.do({ kind: "pause", reason: "" })).toThrow(/has finished/);
+    expect(() => story.do({ kind: "resume" })).toThrow(/has finished: there is nothing to resume/);
   });
 });
 

@@ -39,7 +39,7 @@ describe("secrets of a task", () => {
   test("that were removed meanwhile end it, with the name and what to do", async () => {
     expect(await sealerOf({}).seal(uses, to)).toEqual({
       kind: "impossible",
-      why: "the secret token of the project shop was removed: `millrace secret set token --project shop`, then `millrace retry` the run",
+      why: "the secret token of the project shop has no value: `millrace secret set token --project shop`, then run it again",
     });
   });
 
