@@ -1,4 +1,4 @@
-import { mkdirSync, readdirSync, readFileSync, rmSync, truncateSync, writeFileSync } from "node:fs";
+import { mkdirSync, readdirSync, readFileSync, rmSync, truncateSync, utimesSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { create } from "@bufbuild/protobuf";
 import { describe, expect, onTestFinished, test } from "vitest";
@@ -18,6 +18,7 @@ async function start(data: string, clock = fakeClock()) {
   const database = await openAgentDatabase({ path: join(data, "agent.sqlite"), onError });
   const shelf = await openCacheShelf({ database, folder: join(data, "caches"), clock, onError });
   let kept = 0;
+  let moment = 1_800_000_000;
   const caches = folderCaches({ shelf, onKept: () => kept++, onError });
   let closed = false;
   async function stop() {
@@ -41,7 +42,11 @@ async function start(data: string, clock = fakeClock()) {
       const held = await hold(name);
       const path = tempDir();
       mkdirSync(join(path, "c"));
-      for (const [file, text] of Object.entries(files)) writeFileSync(join(path, "c", file), text);
+      moment += 1; // two that come within a tick of the kernel's clock would seem to have written nothing new
+      for (const [file, text] of Object.entries(files)) {
+        writeFileSync(join(path, "c", file), text);
+        utimesSync(join(path, "c", file), moment, moment);
+      }
       await caches.keep([held], {
         look: async () => {
           look();
