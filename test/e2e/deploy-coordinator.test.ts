@@ -3,6 +3,7 @@ import { once } from "node:events";
 import { existsSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { expect, it, onTestFinished } from "vitest";
+import { exitOf } from "../support/exit-of.ts";
 import { startFarm, type TestFarm } from "../support/farm.ts";
 import { freePort } from "../support/free-port.ts";
 import { environment, served, servers, service } from "../support/service.ts";
@@ -26,7 +27,7 @@ async function killingAgent(farm: TestFarm) {
   );
   onTestFinished(async () => {
     child.kill("SIGTERM");
-    await once(child, "exit");
+    await exitOf(child);
   });
   await once(child.stdout, "data");
   return {

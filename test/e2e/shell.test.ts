@@ -5,6 +5,7 @@ import { tmpdir, userInfo } from "node:os";
 import { join, resolve } from "node:path";
 import { text } from "node:stream/consumers";
 import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
+import { exitOf } from "../support/exit-of.ts";
 import { cliEnvironment, project, startFarm, type TestFarm } from "../support/farm.ts";
 import { pidOf } from "../support/farm-processes.ts";
 import { processesAbout } from "../support/process-state.ts";
@@ -116,7 +117,7 @@ it("has a terminal where the person has one, and follows its size", async () => 
   child.stdin.write("\x03");
   await heard(/[#$]\S* $/);
   child.stdin.write("exit 5\r");
-  const [status] = await once(child, "close");
+  const [status] = await exitOf(child);
   expect(status).toBe(5);
   await vi.waitFor(() => expect(leftovers()).toEqual([]));
 
@@ -165,7 +166,7 @@ it("an agent that is lost while a shell is open is said, and nothing of the shel
   const stderr = text(child.stderr);
   const back = farm.problem(/starting it again/);
   process.kill(pidOf(farm, agent), "SIGKILL");
-  const [status] = await once(child, "close");
+  const [status] = await exitOf(child);
   expect(await stderr).toContain(`the agent "${agent}" was lost while its shell was open`);
   expect(status).toBe(3);
   await back;
@@ -189,7 +190,7 @@ describe.skipIf(!mayMount)("on a machine without the program script, of a farm w
     const { child, heard } = inTerminal(run);
     await heard(/this agent has no program "script" \(util-linux\): a shell without a terminal/);
     await heard(/nothing went through the shell for 2s: it was ended, and all that it had started/);
-    const [status] = await once(child, "close");
+    const [status] = await exitOf(child);
     expect(status).toBe(3);
     await vi.waitFor(() => expect(leftovers()).toEqual([]), { timeout: 20_000 });
   });

@@ -2,6 +2,7 @@ import { spawn, spawnSync } from "node:child_process";
 import { once } from "node:events";
 import { closeSync, openSync, readFileSync } from "node:fs";
 import { resolve } from "node:path";
+import { exitOf } from "./exit-of.ts";
 import type { Host } from "./network.ts";
 
 const root = resolve(import.meta.dirname, "../..");
@@ -54,7 +55,7 @@ while :; do sleep 1; done`; // as process 1 it reaps
   const own = ["--mount", "--pid", "--fork", "--kill-child", "--mount-proc", "sh", "-c", prepare];
   const [file, args] = host?.command("unshare", own) ?? ["unshare", own];
   const holder = spawn(file, args, { stdio: ["ignore", "pipe", "inherit"], env: environment });
-  const ended = once(holder, "exit");
+  const ended = exitOf(holder);
   await once(holder.stdout, "data");
   const first = readFileSync(`/proc/${holder.pid}/task/${holder.pid}/children`, "utf8").trim();
 

@@ -5,6 +5,7 @@ import { tmpdir } from "node:os";
 import { dirname, join, resolve } from "node:path";
 import { createInterface } from "node:readline";
 import { text } from "node:stream/consumers";
+import { exitOf } from "./exit-of.ts";
 import { tempDir } from "./temp-dir.ts";
 
 const millrace = resolve(import.meta.dirname, "../../bin/millrace");
@@ -99,7 +100,7 @@ export async function startFarm(options: FarmOptions): Promise<TestFarm> {
     env,
     program,
   );
-  const ended = once(up.process, "exit").then(([status]) => status as number | null);
+  const ended = exitOf(up.process).then(([status]) => status as number | null);
   const ready = await up.line(/^\{"grpc"/).catch(async (error: unknown) => {
     rmSync(dir, { recursive: true, force: true });
     throw error;

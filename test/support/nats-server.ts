@@ -1,5 +1,4 @@
 import { spawn } from "node:child_process";
-import { once } from "node:events";
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
@@ -8,6 +7,7 @@ import { natsConfig } from "../../cli/up/nats.ts";
 import type { ManagedNatsConfig } from "../../coordinator/config.ts";
 import { natsUsersText } from "../../shared/bus/nats-users.ts";
 import type { ServerTls } from "../../shared/tls/server-tls.ts";
+import { exitOf } from "./exit-of.ts";
 import { freePort } from "./free-port.ts";
 import { tempDir } from "./temp-dir.ts";
 
@@ -68,7 +68,7 @@ async function startWith(configOf: (port: number) => string, dir: string) {
   const kill = async () => {
     if (child.exitCode !== null || child.signalCode !== null) return;
     child.kill("SIGKILL");
-    await once(child, "exit");
+    await exitOf(child);
   };
   onTestFinished(kill);
   return {

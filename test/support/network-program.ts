@@ -1,5 +1,5 @@
-import { once } from "node:events";
 import { createInterface } from "node:readline";
+import { exitOf } from "./exit-of.ts";
 import type { Host } from "./network.ts";
 
 /** One life of a program on a machine of the network. */
@@ -30,7 +30,7 @@ export async function startOn(
 ): Promise<HostProgram> {
   const [file = "", ...rest] = args;
   const child = host.spawn(file, rest, { env, stdio: ["ignore", "pipe", "pipe"] });
-  const ended = once(child, "exit").then(([status]) => status as number | null);
+  const ended = exitOf(child).then(([status]) => status as number | null);
   const isReady = Promise.withResolvers<void>();
   let said = "";
   for (const stream of [child.stdout, child.stderr]) {

@@ -1,5 +1,6 @@
 import { type ChildProcess, execFileSync, type SpawnOptions, spawn, spawnSync } from "node:child_process";
 import { once } from "node:events";
+import { exitOf } from "./exit-of.ts";
 
 /**
  * Machines on a network of their own: a network namespace each, joined by a bridge in one more. Nothing of the real machine
@@ -96,7 +97,7 @@ export async function createNetwork(): Promise<Network | undefined> {
 async function namespace() {
   const hold = ["--pdeathsig", "KILL", "unshare", "--net", "sh", "-c", "echo ready; exec sleep infinity"];
   const holder = spawn("setpriv", hold, { stdio: ["ignore", "pipe", "inherit"] });
-  const ended = once(holder, "exit");
+  const ended = exitOf(holder);
   await once(holder.stdout, "data");
   const pid = String(holder.pid);
   // What runs there ends with the test, however that ends.

@@ -5,6 +5,7 @@ import { userInfo } from "node:os";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { expect, onTestFinished, vi } from "vitest";
+import { exitOf } from "./exit-of.ts";
 import { freePort } from "./free-port.ts";
 import { tempDir } from "./temp-dir.ts";
 
@@ -74,7 +75,7 @@ export async function startSshServer(options: SshServerOptions = {}): Promise<Ss
   async function stop(): Promise<void> {
     if (process === undefined || process.exitCode !== null || process.signalCode !== null) return;
     process.kill("SIGTERM");
-    await once(process, "exit");
+    await exitOf(process);
   }
 
   onTestFinished(stop);
@@ -85,7 +86,7 @@ export async function startSshServer(options: SshServerOptions = {}): Promise<Ss
     asked: () => vi.waitFor(() => expect(existsSync(file("asked"))).toBe(true), { timeout: 20_000 }),
     async release() {
       holder?.stdin.end();
-      if (holder !== undefined) await once(holder, "close");
+      if (holder !== undefined) await exitOf(holder);
     },
     privateKey: readFileSync(file("client"), "utf8"),
     knownHosts: `${port === 22 ? address : `[${address}]:${port}`} ${publicKey}\n`,

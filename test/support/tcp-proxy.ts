@@ -1,6 +1,7 @@
 import type { ChildProcess } from "node:child_process";
 import { once } from "node:events";
 import { join } from "node:path";
+import { exitOf } from "./exit-of.ts";
 import type { Host } from "./network.ts";
 
 /** What a proxy does to the connections that go through it, present and future ones. */
@@ -31,7 +32,7 @@ export async function startProxy(host: Host, listen: Endpoint, target: Endpoint)
   const child: ChildProcess = host.spawn(process.execPath, [program, listen, target], {
     stdio: ["ignore", "inherit", "inherit", "ipc"],
   });
-  const ended = once(child, "exit");
+  const ended = exitOf(child);
   await Promise.race([once(child, "message"), ended.then(() => Promise.reject(new Error(`no proxy at ${listen}`)))]);
   const tell = async (message: ProxyMode & { reset?: boolean }): Promise<void> => {
     const done = once(child, "message");

@@ -7,6 +7,7 @@ import { EndingKind } from "../../../proto/gen/millrace/v1/event_pb.ts";
 import { readBlob } from "../../../shared/cas/read-blob.ts";
 import { digestFromMessage, digestOf } from "../../../shared/digest.ts";
 import { loadTree } from "../../../shared/merkle/load-tree.ts";
+import { exitOf } from "../../support/exit-of.ts";
 import { processesAbout } from "../../support/process-state.ts";
 import { fakeFarm, startAgent } from "./farm.ts";
 
@@ -220,7 +221,7 @@ test("a report that nobody answers is sent again, also by the agent's next start
   await farm.report("exe_1");
   await farm.until(() => farm.heartbeats.at(-1)?.held[0]?.executionId === "exe_1");
   agent.child.kill("SIGKILL");
-  await once(agent.child, "exit");
+  await exitOf(agent.child);
   farm.answerReports(true);
   const before = farm.reports.length;
   await startAgent(farm, { id: agent.id, data: agent.data });
@@ -246,7 +247,7 @@ test("SIGTERM lets a task finish, refuses new ones, says goodbye and exits 0", a
   const agent = await startAgent(farm);
   await farm.assign(agent.id, "exe_1", { command: ["sh", "-c", "echo up; sleep 1; echo finished"] });
   await farm.until(() => farm.log("exe_1").text.includes("up"));
-  const exit = once(agent.child, "exit");
+  const exit = exitOf(agent.child);
   agent.child.kill("SIGTERM");
   await farm.until(() => farm.heartbeats.at(-1)?.draining === true);
   expect(await farm.assign(agent.id, "exe_2", { command: ["true"] })).toMatchObject({ accepted: false });
@@ -266,7 +267,7 @@ test("an agent whose supervisor vanishes takes its tasks along", async () => {
     command: ["sh", "-c", `setsid sleep 7777.${tag} & echo up; sleep 7777.${tag}`],
   });
   await farm.until(() => farm.log("exe_1").text.includes("up"));
-  const exit = once(agent.child, "exit");
+  const exit = exitOf(agent.child);
   agent.child.disconnect();
   expect(await exit).toEqual([0, null]);
   expect(processesAbout(`7777.${tag}`)).toEqual([]);
@@ -282,7 +283,7 @@ test("a killed agent takes its tasks along, and the next start clears what they 
   });
   await farm.until(() => farm.log("exe_1").text.includes("up"));
   agent.child.kill("SIGKILL");
-  await once(agent.child, "exit");
+  await exitOf(agent.child);
   await startAgent(farm, { id: agent.id, data: agent.data });
   expect(processesAbout(`7777.${tag}`)).toEqual([]);
   expect(existsSync(join(agent.data, "work"))).toBe(false);
@@ -302,7 +303,7 @@ test("when agent and runner are killed at once, the kernel ends a hostile task w
   expect(runner).toHaveLength(1);
   agent.child.kill("SIGSTOP"); // so that it does not see its runner die
   for (const pid of [...runner, agent.child.pid ?? 0]) process.kill(pid, "SIGKILL");
-  await once(agent.child, "exit");
+  await exitOf(agent.child);
   while (processesAbout(`7777.${tag}`).length > 0) await new Promise(setImmediate);
 });
 

@@ -1,9 +1,9 @@
-import { once } from "node:events";
 import { readdirSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { expect, test } from "vitest";
 import type { DeployStep } from "../../../agent/operations/deploy-state.ts";
 import { EndingKind } from "../../../proto/gen/millrace/v1/event_pb.ts";
+import { exitOf } from "../../support/exit-of.ts";
 import { processesAbout } from "../../support/process-state.ts";
 import { deployed, host, id, killed, probedFor } from "./host.ts";
 
@@ -84,7 +84,7 @@ test("an agent that is killed at any step of a good deployment finishes it when 
   const steps: DeployStep[] = ["fetching", "stopping", "flipping", "starting", "probing", "succeeded"];
   for (const step of steps) {
     it.dieAt(step);
-    const exit = once(agent, "exit");
+    const exit = exitOf(agent);
     expect((await it.farm.assign(id, `exe_${step}`, it.release(step))).accepted).toBe(true);
     expect(await exit).toEqual([null, "SIGKILL"]);
     agent = await it.mortalAgent();
@@ -105,7 +105,7 @@ test("an agent that is killed at any step of going back goes back when it comes 
   const steps: DeployStep[] = ["probing", "back-stopping", "back-flipping", "back-starting", "back-probing", "failed"];
   for (const step of steps) {
     it.dieAt(step);
-    const exit = once(agent, "exit");
+    const exit = exitOf(agent);
     expect((await it.farm.assign(id, `exe_${step}`, probedFor(it.release(step, "bad"), 300))).accepted).toBe(true);
     expect(await exit).toEqual([null, "SIGKILL"]);
     agent = await it.mortalAgent();

@@ -36,6 +36,7 @@ import { subjects } from "../../../shared/bus/subjects.ts";
 import { memoryCas } from "../../../shared/cas/memory-cas.ts";
 import { readBlob } from "../../../shared/cas/read-blob.ts";
 import { digestFromMessage } from "../../../shared/digest.ts";
+import { exitOf } from "../../support/exit-of.ts";
 import { startNatsServer, type TestNatsServer } from "../../support/nats-server.ts";
 import { tempDir } from "../../support/temp-dir.ts";
 import { type ActionSpec, assignment, sealed } from "./assignment.ts";
@@ -288,7 +289,7 @@ export async function startAgent(
     if (child.exitCode !== null || child.signalCode !== null) return;
     child.kill("SIGTERM");
     const tooLate = setTimeout(() => child.kill("SIGKILL"), 10_000);
-    await once(child, "exit");
+    await exitOf(child);
     clearTimeout(tooLate);
   });
   if (child.stdout === null) throw new Error("no stdout");

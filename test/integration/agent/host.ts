@@ -6,6 +6,7 @@ import { fileURLToPath } from "node:url";
 import { durationFromMs } from "@bufbuild/protobuf/wkt";
 import { expect, onTestFinished } from "vitest";
 import type { DeployStep } from "../../../agent/operations/deploy-state.ts";
+import { exitOf } from "../../support/exit-of.ts";
 import { freePort } from "../../support/free-port.ts";
 import { processesAbout } from "../../support/process-state.ts";
 import { tempDir } from "../../support/temp-dir.ts";
@@ -104,13 +105,13 @@ createServer((request, response) => {
 /** SIGTERM, resolved when it is gone. */
 async function ended({ child }: Pick<AgentProcess, "child">): Promise<void> {
   child.kill("SIGTERM");
-  await once(child, "exit");
+  await exitOf(child);
 }
 
 /** kill -9, resolved when it is gone. */
 export async function killed(child: ChildProcess): Promise<void> {
   child.kill("SIGKILL");
-  await once(child, "exit");
+  await exitOf(child);
 }
 
 /** Has a release deployed; resolves with the report. */

@@ -1,9 +1,9 @@
 import { type ChildProcess, spawn } from "node:child_process";
-import { once } from "node:events";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { expect, test, vi } from "vitest";
 import type { StartMessage } from "../../../agent/runner/runner-protocol.ts";
+import { exitOf } from "../../support/exit-of.ts";
 import { tempDir } from "../../support/temp-dir.ts";
 
 interface Launcher {
@@ -60,7 +60,7 @@ test("a group that cannot be made fails the start and not the runner", async () 
   fails = false;
   const { child } = await spares.take();
   child.stdin?.end();
-  await once(child, "exit");
+  await exitOf(child);
 });
 
 test("a group goes with the launcher that ended in it", async () => {
@@ -80,7 +80,7 @@ test("nothing of a task runs where its folder is not", async () => {
   const spool = join(folder, "spool");
   const launcher = await launchers("test", () => group()).take();
   become(launcher, task(join(folder, "none"), spool, { A: "1", B: "2" }));
-  const [code] = await once(launcher.child, "exit");
+  const [code] = await exitOf(launcher.child);
   expect(code).not.toBe(0);
   expect(readFileSync(spool, "utf8")).not.toContain("B=2");
 });
@@ -90,7 +90,7 @@ test("variables that shells keep for themselves reach the task as they are", asy
   const spool = join(folder, "spool");
   const launcher = await launchers("test", () => group()).take();
   become(launcher, task(folder, spool, { OPTIND: "later", UID: "none" }));
-  expect(await once(launcher.child, "exit")).toEqual([0, null]);
+  expect(await exitOf(launcher.child)).toEqual([0, null]);
   expect(readFileSync(spool, "utf8").split("\n")).toEqual(expect.arrayContaining(["OPTIND=later", "UID=none"]));
 });
 
@@ -103,7 +103,7 @@ test.each([
   const [program = "", ...options] = shell;
   const child = spawn(program, options, { cwd: "/", env: {}, stdio: ["pipe", "pipe", "ignore"] });
   become({ child }, task(folder, spool, { A: "1" }));
-  expect(await once(child, "exit")).toEqual([0, null]);
+  expect(await exitOf(child)).toEqual([0, null]);
   expect(readFileSync(spool, "utf8").trim().split("\n").sort()).toEqual(["A=1", "PATH=/usr/bin:/bin"]);
 });
 

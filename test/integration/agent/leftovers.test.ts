@@ -1,14 +1,14 @@
-import { once } from "node:events";
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { expect, test } from "vitest";
+import { exitOf } from "../../support/exit-of.ts";
 import { type AgentProcess, fakeFarm, startAgent } from "./farm.ts";
 
 const counting = "i=0; while :; do i=$((i+1)); echo $i; sleep 0.01; done";
 
 async function kill({ child }: AgentProcess): Promise<void> {
   child.kill("SIGKILL");
-  await once(child, "exit");
+  await exitOf(child);
 }
 
 const linesUpTo = (text: string) => text.split("\n").map((_, index) => `${index + 1}`);
@@ -36,7 +36,7 @@ test("what a killed agent had not sent is sent by its next start, which ends the
   // And the agent goes on to say that it does not hold the attempt any more.
   await farm.until(() => farm.heartbeats.some(({ session }) => session === farm.joined.at(-1)?.session));
   next.child.kill("SIGTERM");
-  await once(next.child, "exit");
+  await exitOf(next.child);
   expect(readdirSync(join(agent.data, "leftovers"))).toEqual([]);
 });
 
@@ -52,7 +52,7 @@ test("an agent that is shut down while the coordinator is away keeps what it has
   agent.child.kill("SIGTERM");
   await farm.until(() => farm.heartbeats.at(-1)?.draining === true);
   agent.child.kill("SIGTERM"); // does not wait for the task
-  await once(agent.child, "exit");
+  await exitOf(agent.child);
   const kept = readFileSync(spool, "utf8");
 
   await farm.startGrpc();

@@ -14,6 +14,7 @@ import { beforeEach, describe, expect, test } from "vitest";
 import { EndingKind, SandboxLevel } from "../../../proto/gen/millrace/v1/event_pb.ts";
 import { digestFromMessage } from "../../../shared/digest.ts";
 import { loadTree } from "../../../shared/merkle/load-tree.ts";
+import { exitOf } from "../../support/exit-of.ts";
 import { bubblewrapWorks } from "../../support/machine.ts";
 import { tempDir } from "../../support/temp-dir.ts";
 import type { ActionSpec } from "./assignment.ts";
@@ -144,7 +145,7 @@ test("an agent that is killed in mid-write leaves the cache as before, and nothi
   const half = join(agent.data, "caches", cache, "half-a-version");
   mkdirSync(half);
   agent.child.kill("SIGKILL");
-  await once(agent.child, "exit");
+  await exitOf(agent.child);
   const again = await startAgent(farm, { id: agent.id, data: agent.data });
   expect(await run(farm, again, list)).toBe(".npm/file=good\n");
   expect(existsSync(half)).toBe(false);
@@ -155,7 +156,7 @@ test("a cache that was cut short while the agent was away is dropped, and said",
   const agent = await startAgent(farm);
   await run(farm, agent, "echo good > .npm/file");
   agent.child.kill("SIGTERM");
-  await once(agent.child, "exit");
+  await exitOf(agent.child);
   truncateSync(join(await versionOf(agent), "file"), 2);
   const again = await startAgent(farm, { id: agent.id, data: agent.data });
   expect(await run(farm, again, list)).toBe("");

@@ -1,5 +1,4 @@
 import { execFileSync } from "node:child_process";
-import { once } from "node:events";
 import { existsSync, readdirSync, readFileSync, statSync } from "node:fs";
 import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
@@ -9,6 +8,7 @@ import { connectNatsBus } from "../../../shared/bus/nats-bus.ts";
 import { subjects } from "../../../shared/bus/subjects.ts";
 import { readBlob } from "../../../shared/cas/read-blob.ts";
 import { digestFromMessage } from "../../../shared/digest.ts";
+import { exitOf } from "../../support/exit-of.ts";
 import { bubblewrapWorks } from "../../support/machine.ts";
 import { filesWithLeaks, leaksIn, processesWithLeaks, secretCorpus, tracesOf } from "../../support/secret-corpus.ts";
 import { tempDir } from "../../support/temp-dir.ts";
@@ -180,7 +180,7 @@ test("what a killed agent had not sent is masked by its next start", async () =>
   while (!readFileSync(spool, "utf8").endsWith("printed\n"));
   expect(statSync(spool).mode & 0o777).toBe(0o600);
   agent.child.kill("SIGKILL");
-  await once(agent.child, "exit");
+  await exitOf(agent.child);
   // Of what outlives the agent, only what the task itself has printed holds a secret, and no value is beside it.
   expect(filesWithLeaks(agent.data, traces, (path) => path === "spool/exe_1.1")).toEqual([]);
 
@@ -194,7 +194,7 @@ test("what a killed agent had not sent is masked by its next start", async () =>
   await farm.until(() => farm.heartbeats.some(({ session }) => session === farm.joined.at(-1)?.session));
   expect(filesWithLeaks(agent.data, traces, none)).toEqual([]);
   next.child.kill("SIGTERM");
-  await once(next.child, "exit");
+  await exitOf(next.child);
   expect(readdirSync(join(agent.data, "sealed"))).toEqual([]);
 });
 
@@ -213,7 +213,7 @@ test("what a task has named itself is masked by the next start of a killed agent
   const spool = join(agent.data, "spool/exe_1.1");
   while (!readFileSync(spool, "utf8").endsWith("printed\n"));
   agent.child.kill("SIGKILL");
-  await once(agent.child, "exit");
+  await exitOf(agent.child);
 
   await farm.startGrpc();
   await startAgent(farm, { id: agent.id, data: agent.data });
@@ -254,7 +254,7 @@ test("without the agent's key, output that was not sent is dropped and not shown
   const spool = join(agent.data, "spool/exe_1.1");
   while (!readFileSync(spool, "utf8").endsWith("printed\n"));
   agent.child.kill("SIGKILL");
-  await once(agent.child, "exit");
+  await exitOf(agent.child);
   execFileSync("rm", [join(agent.data, "sealing.key")]);
 
   await farm.startGrpc();

@@ -1,9 +1,9 @@
-import { once } from "node:events";
 import { chmodSync, globSync, lstatSync, readFileSync, truncateSync, utimesSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { expect, test } from "vitest";
 import { EndingKind } from "../../../proto/gen/millrace/v1/event_pb.ts";
 import { digestOf } from "../../../shared/digest.ts";
+import { exitOf } from "../../support/exit-of.ts";
 import { type AgentProcess, fakeFarm, startAgent } from "./farm.ts";
 
 const text = "a file that two tasks read\n";
@@ -87,5 +87,5 @@ function rotten(bytes: Buffer): Buffer {
 
 async function stop({ child }: AgentProcess): Promise<void> {
   child.kill("SIGTERM");
-  await once(child, "exit");
+  await exitOf(child);
 }

@@ -10,6 +10,7 @@ import { choosePorts, keepPorts } from "../../../../cli/up/ports.ts";
 import { endLeftover, recordProcess } from "../../../../cli/up/process-record.ts";
 import { limits } from "../../../../shared/limits.ts";
 import { lockFolder } from "../../../../shared/sqlite/folder-lock.ts";
+import { exitOf } from "../../../support/exit-of.ts";
 import { isRunning } from "../../../support/process-state.ts";
 import { tempDir } from "../../../support/temp-dir.ts";
 
@@ -111,7 +112,7 @@ describe("what a killed supervisor left behind", () => {
     const file = join(tempDir(), "part.json");
     const child = spawn("sleep", ["600"], { detached: true, stdio: "ignore" });
     onTestFinished(() => void child.kill("SIGKILL"));
-    const gone = once(child, "exit");
+    const gone = exitOf(child);
     recordProcess(file, child.pid ?? 0);
     await endLeftover(file);
     expect((await gone)[1]).toBe("SIGKILL");
@@ -153,7 +154,7 @@ describe("a data folder", () => {
     await once(holder.stdout, "data");
     expect(() => lockFolder(dir, "holder")).toThrow(`(process ${holder.pid})`);
     holder.kill("SIGKILL");
-    await once(holder, "exit");
+    await exitOf(holder);
     lockFolder(dir, "holder").release();
   });
 

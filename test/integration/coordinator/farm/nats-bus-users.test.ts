@@ -1,5 +1,4 @@
 import { spawn } from "node:child_process";
-import { once } from "node:events";
 import { readFileSync, writeFileSync } from "node:fs";
 import { expect, onTestFinished, test, vi } from "vitest";
 import type { BusUser } from "../../../../coordinator/farm/agents/bus-users.ts";
@@ -11,6 +10,7 @@ import { systemClock } from "../../../../shared/clock.ts";
 import type { MillraceError } from "../../../../shared/errors.ts";
 import { limits } from "../../../../shared/limits.ts";
 import { madeUpPublicKeys, newKeys } from "../../../support/enrol.ts";
+import { exitOf } from "../../../support/exit-of.ts";
 import { fakeClock } from "../../../support/fake-clock.ts";
 import { startManagedNats } from "../../../support/nats-server.ts";
 
@@ -178,7 +178,7 @@ test("whoever had the number of the server's process before is left alone", asyn
   const bystander = spawn("sleep", ["60"], { stdio: "ignore" });
   onTestFinished(async () => {
     bystander.kill("SIGKILL");
-    if (bystander.exitCode === null && bystander.signalCode === null) await once(bystander, "exit");
+    await exitOf(bystander);
   });
   const own = readFileSync(nats.managed.pidFile, "utf8");
   writeFileSync(nats.managed.pidFile, String(bystander.pid));

@@ -1,5 +1,4 @@
 import { spawn } from "node:child_process";
-import { once } from "node:events";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
@@ -14,6 +13,7 @@ import { openSqlite } from "../../../../shared/sqlite/open.ts";
 import type { Sqlite, SqlValue } from "../../../../shared/sqlite/sqlite.ts";
 import { commitOf, eventStoreConformance } from "../../../conformance/event-store.ts";
 import { failure } from "../../../support/codes.ts";
+import { exitOf } from "../../../support/exit-of.ts";
 import { tempDir } from "../../../support/temp-dir.ts";
 
 async function openAt(path: string) {
@@ -32,7 +32,7 @@ test("after kill -9 everything that was acknowledged is there, whole and in orde
   /** By stream, the sequence of the last event that was acknowledged. */
   const acknowledged = new Map<string, number>();
   let lines = 0;
-  const exited = once(child, "exit");
+  const exited = exitOf(child);
   for await (const line of createInterface({ input: child.stdout })) {
     const [stream = "", sequence] = line.split(" ");
     acknowledged.set(stream, Number(sequence));

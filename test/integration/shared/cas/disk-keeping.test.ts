@@ -1,5 +1,4 @@
 import { spawn } from "node:child_process";
-import { once } from "node:events";
 import { cpSync, existsSync, globSync, mkdirSync, statSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { text } from "node:stream/consumers";
@@ -15,6 +14,7 @@ import { openSqlite } from "../../../../shared/sqlite/open.ts";
 import type { Sqlite } from "../../../../shared/sqlite/sqlite.ts";
 import { blobOf, bytesOf, noise, numberedBlob, pieces } from "../../../support/blobs.ts";
 import { failure } from "../../../support/codes.ts";
+import { exitOf } from "../../../support/exit-of.ts";
 import { type FakeClock, fakeClock } from "../../../support/fake-clock.ts";
 import { runs } from "../../../support/property-runs.ts";
 import { tempDir } from "../../../support/temp-dir.ts";
@@ -127,7 +127,7 @@ test("compaction that is killed at any step loses no blob, and the next one fini
   const script = join(import.meta.dirname, "fixtures", "compact.ts");
   const compact = async (copy: string, ...at: string[]) => {
     const child = spawn(process.execPath, [script, copy, ...at], { stdio: ["ignore", "pipe", "inherit"] });
-    const [output] = await Promise.all([text(child.stdout), once(child, "exit")]);
+    const [output] = await Promise.all([text(child.stdout), exitOf(child)]);
     return output;
   };
   const copyOf = () => {

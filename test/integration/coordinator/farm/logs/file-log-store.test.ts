@@ -1,5 +1,4 @@
 import { spawn } from "node:child_process";
-import { once } from "node:events";
 import { appendFileSync, readdirSync, readFileSync, rmSync, statSync, truncateSync } from "node:fs";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
@@ -10,6 +9,7 @@ import { openLogFile } from "../../../../../coordinator/farm/logs/log-file.ts";
 import type { LogChunk, LogName, LogStore } from "../../../../../coordinator/farm/logs/log-store.ts";
 import { limits } from "../../../../../shared/limits.ts";
 import { logStoreConformance } from "../../../../conformance/log-store.ts";
+import { exitOf } from "../../../../support/exit-of.ts";
 import { fakeClock } from "../../../../support/fake-clock.ts";
 import { tempDir } from "../../../../support/temp-dir.ts";
 
@@ -170,7 +170,7 @@ test("after kill -9 every acknowledged byte is there and the writer resumes", as
   onTestFinished(() => void child.kill("SIGKILL"));
   const acknowledged = new Map<string, number>();
   let answers = 0;
-  const exited = once(child, "exit");
+  const exited = exitOf(child);
   for await (const line of createInterface({ input: child.stdout })) {
     const [executionId = "", size] = line.split(" ");
     acknowledged.set(executionId, Number(size));
