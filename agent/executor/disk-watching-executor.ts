@@ -3,9 +3,10 @@ import { EndingKind, EndingSchema, FailureScope } from "../../proto/gen/millrace
 import type { Clock } from "../../shared/clock.ts";
 import { type DiskSpace, describeFullDisk, diskSpace, type StorageOwner } from "../../shared/disk-space.ts";
 import { limits } from "../../shared/limits.ts";
+import { diskWatch } from "./disk-watch.ts";
 import { type Conclusion, type Executor, Stopped } from "./executor.ts";
 
-export interface DiskWatchOptions {
+export interface DiskWatchingOptions {
   /** The disk that tasks write to. */
   readonly own: StorageOwner;
   readonly clock: Clock;
@@ -15,37 +16,31 @@ export interface DiskWatchOptions {
 
 /**
  * Tells a task that failed for want of disk from one that failed by itself: a process only says that it could not write.
- * It looks at the start, while the task runs, and at the end, when what a failed process wrote is still there. A disk
- * that stays full while the task goes on ends it, for what fills it would stand in the way of everybody, the
- * coordinator on the same disk included. A task that succeeds in spite of it is believed.
+ * The disk is looked at from the start of the task to its end, when what a failed process wrote is still there, and the
+ * more often the less room it has. What this does not see, and leaves to the task: a disk that is filled and freed again
+ * within a few milliseconds and not by steady writing, and a request for more than there is room that takes none of it
+ * (`fallocate` on some file systems). A disk that stays full while the task goes on ends it, for what fills it would
+ * stand in the way of everybody, the coordinator on the same disk included. A task that succeeds in spite of it is believed.
  */
-export function diskWatchingExecutor<Task>(base: Executor<Task>, options: DiskWatchOptions): Executor<Task> {
+export function diskWatchingExecutor<Task>(base: Executor<Task>, options: DiskWatchingOptions): Executor<Task> {
   const { own, clock, space = diskSpace } = options;
+  const watch = diskWatch({ clock, space: () => space(own.folder) });
   return {
     async execute(task, stop) {
       const overfull = new AbortController();
       let fullSinceMs: number | undefined;
       let worst: DiskSpace | undefined;
-      let cancelLook = (): void => {};
 
-      function look(): void {
-        const now = space(own.folder);
-        const isFull = now.freeBytes < limits.diskFullBytes;
-        fullSinceMs = isFull ? (fullSinceMs ?? clock.monotonicMs()) : undefined;
-        if (isFull && (worst === undefined || now.freeBytes <= worst.freeBytes)) worst = now;
-      }
-
-      function watch(): void {
-        look();
-        if (fullSinceMs !== undefined && clock.monotonicMs() - fullSinceMs >= limits.diskFullMs) {
+      const watching = watch.begin(({ atMs, isFull, full }) => {
+        if (full !== undefined && (worst === undefined || full.freeBytes <= worst.freeBytes)) worst = full;
+        fullSinceMs = isFull ? (fullSinceMs ?? atMs) : undefined;
+        if (fullSinceMs !== undefined && atMs - fullSinceMs >= limits.diskFullMs)
           overfull.abort(new Stopped(EndingKind.INFRASTRUCTURE, "the disk is full", limits.killGraceMs));
-        } else cancelLook = clock.after(limits.diskCheckMs, watch);
-      }
-
-      watch();
+      });
       try {
+        watching.look();
         const done = await base.execute(task, AbortSignal.any([stop, overfull.signal]));
-        look();
+        watching.look();
         if (worst === undefined || stop.aborted || !(overfull.signal.aborted || hasFailed(done))) return done;
         const { kind, exitCode, signal } = done.ending;
         const how =
@@ -61,7 +56,7 @@ export function diskWatchingExecutor<Task>(base: Executor<Task>, options: DiskWa
         });
         return done;
       } finally {
-        cancelLook();
+        watching.end();
       }
     },
   };

@@ -36,8 +36,12 @@ export const machineLimits = {
   diskReservePlentyBytes: 16 * 1024 * 1024,
   /** Between looks whether the reserve can be taken again. */
   diskReserveCheckMs: 5_000,
-  /** Between an agent's looks at its disk while a task runs. */
+  /** Between an agent's looks at its disk while a task runs, when it has much room … */
   diskCheckMs: 500,
+  /** … and when it has little: a disk of a few megabytes is filled and freed again so fast. */
+  diskCheckMsMin: 10,
+  /** How fast a disk may be filled: faster than one processor writes to memory. Before it can be full, it is looked at again. */
+  diskFillBytesPerSecond: 8 * 1024 * 1024 * 1024,
   /** A disk that stays full for this long while a task runs ends the task: it may be what fills it. */
   diskFullMs: 5_000,
   /** Attempts at a call of an agent that the coordinator answers with `resource_exhausted`: what is short may come back, a full disk will not. */

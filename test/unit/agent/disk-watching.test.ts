@@ -11,7 +11,7 @@ const forever = new AbortController().signal;
 /** A task on a disk whose free bytes the test sets; it ends when it is told, or stopped. */
 function setup() {
   const clock = fakeClock();
-  const state = { freeBytes: limits.diskFullBytes };
+  const state = { freeBytes: limits.diskFullBytes, looks: 0 };
   const ended = Promise.withResolvers<Conclusion>();
   const executor = diskWatchingExecutor<undefined>(
     {
@@ -24,7 +24,10 @@ function setup() {
     },
     {
       own: { owner: "agent-1 on here", folder: "/data" },
-      space: (folder) => ({ folder, sizeBytes: 2 ** 30, ...state }),
+      space(folder) {
+        state.looks += 1;
+        return { folder, sizeBytes: 2 ** 30, freeBytes: state.freeBytes };
+      },
       clock,
     },
   );
@@ -61,6 +64,41 @@ test("it says whose disk, how full, what the process did, and that another agent
       "it exited with 1: the disk of agent-1 on here is full: /data has 0 B of 1.0 GiB free; " +
       "free some space there or enlarge it, then run again",
   });
+});
+
+const mebibyte = 2 ** 20;
+test.for([
+  { what: "half of it in each look", leastBytes: 40 * mebibyte, kind: EndingKind.INFRASTRUCTURE },
+  { what: "a quarter of it in each look", leastBytes: 60 * mebibyte, kind: EndingKind.EXITED },
+])("a disk that was being filled, $what, and then has room again", async ({ leastBytes, kind }) => {
+  const { clock, state, executor, end } = setup();
+  state.freeBytes = 80 * mebibyte;
+  const done = executor.execute(undefined, forever);
+  clock.advance(limits.diskCheckMsMin);
+  state.freeBytes = leastBytes;
+  clock.advance(limits.diskCheckMsMin);
+  state.freeBytes = 80 * mebibyte;
+  clock.advance(limits.diskCheckMsMin);
+  end({ kind: EndingKind.EXITED, exitCode: 1 });
+  expect((await done).ending.kind).toBe(kind);
+});
+
+test("the less room there is, the more often it looks, once for all tasks, and never while none runs", async () => {
+  const { clock, state, executor, end } = setup();
+  const looksIn = (ms: number, freeBytes: number) => {
+    state.freeBytes = freeBytes;
+    clock.advance(limits.diskCheckMs); // one more, after the pause before
+    const before = state.looks;
+    clock.advance(ms);
+    return state.looks - before;
+  };
+  const both = [executor.execute(undefined, forever), executor.execute(undefined, forever)];
+  expect(looksIn(5_000, 2 ** 40)).toBe(5_000 / limits.diskCheckMs);
+  expect(looksIn(5_000, limits.diskFillBytesPerSecond / 10)).toBe(50);
+  expect(looksIn(5_000, 2 * mebibyte)).toBe(5_000 / limits.diskCheckMsMin);
+  end({ kind: EndingKind.EXITED });
+  await Promise.all(both);
+  expect(looksIn(5_000, 2 ** 40)).toBe(0);
 });
 
 test("a task that goes on although the disk stays full is ended", async () => {
