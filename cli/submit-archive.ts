@@ -6,21 +6,38 @@ import type { MessageInitShape } from "@bufbuild/protobuf";
 import type { RunRequestSchema, SubmitRunArchiveRequestSchema } from "../proto/gen/millrace/v1/run_pb.ts";
 import { from } from "../shared/errors.ts";
 import { limits } from "../shared/limits.ts";
+import { askAgain } from "./ask-again.ts";
 import type { Connection } from "./connection.ts";
+import type { Console } from "./output/console.ts";
 
 export interface SubmitArchiveOptions {
   /** A tar, plain or packed by gzip or zstd; `-` is standard input. */
   readonly file: string;
   readonly run: MessageInitShape<typeof RunRequestSchema>;
   readonly signal: AbortSignal;
+  /** Where an outage is told; nowhere without it. */
+  readonly console?: Console;
 }
 
 type Message = MessageInitShape<typeof SubmitRunArchiveRequestSchema>;
 
-/** Sends a tar and starts a run of what is in it; gives the run's name. How it is packed is seen by its first bytes. */
+/**
+ * Sends a tar and starts a run of what is in it; gives the run's name. How it is packed is seen by its first bytes. When the
+ * coordinator goes away meanwhile and comes back, it is sent once more, and by the request's idempotency key there is one
+ * run. Standard input can be read only once.
+ */
 export async function submitArchive(
+  connection: Pick<Connection, "runs" | "transport">,
+  { file, run, signal, console }: SubmitArchiveOptions,
+): Promise<string> {
+  const isRepeatable = () => file !== "-";
+  const ask = (attempt: AbortSignal) => sendArchive(connection, { file, run, signal: attempt });
+  return await askAgain(connection, ask, { signal, console, isRepeatable });
+}
+
+async function sendArchive(
   { runs }: Pick<Connection, "runs">,
-  { file, run, signal }: SubmitArchiveOptions,
+  { file, run, signal }: Omit<SubmitArchiveOptions, "console">,
 ): Promise<string> {
   const packed = file === "-" ? process.stdin : createReadStream(file, { highWaterMark: limits.streamChunkBytes });
   /** Why the tar could not be read: to the coordinator it only looks cut off. */

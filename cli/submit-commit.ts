@@ -17,7 +17,7 @@ export interface SubmitCommitOptions {
 
 /** Has an agent import a commit and starts a run of it; gives the run's name. An abort ends the import. */
 export async function submitCommit(
-  connection: Pick<Connection, "runs">,
+  connection: Pick<Connection, "runs" | "transport">,
   { url, ref, run, ...options }: SubmitCommitOptions,
 ): Promise<string> {
   return await submitWithProgress(

@@ -20,13 +20,12 @@ export interface ProgressOptions {
  * whatever the one before came to.
  */
 export async function submitWithProgress(
-  { runs }: Pick<Connection, "runs">,
+  { runs, transport }: Pick<Connection, "runs" | "transport">,
   submit: MessageInitShape<typeof SubmitRunRequestSchema>,
   { signal, console, first }: ProgressOptions,
 ): Promise<string> {
   let doing = first;
   let name = "";
-  let isKnown = false;
   const line = console && statusLine(console, () => `${spinner(performance.now())} ${doing}`);
   const say = (text: string) => {
     doing = text;
@@ -36,13 +35,12 @@ export async function submitWithProgress(
   const parts = resumed({
     open: (attempt) => runs.submitRunWithProgress({ submit }, { signal: attempt }),
     complete: () => name !== "",
-    isKnown: () => isKnown,
+    isKnown: () => transport.wasConnected(),
     signal,
     onInterruption: (error) => say(awayRemark(error)),
   });
   try {
     for await (const { part } of parts) {
-      isKnown = true;
       if (part.case === "progress") say(describe(part.value));
       else if (part.case === "run") name = part.value;
     }

@@ -10,7 +10,7 @@ export interface ResumeOptions<T> {
   /** Asked when the stream ended by itself: whether that was its real end, or the server went away politely. */
   complete(): boolean | Promise<boolean>;
   /** Asked at a failure: nobody waits for a server that was never there. Default: it was, for it has answered before. */
-  isKnown?(): boolean;
+  isKnown?(failure: MillraceError): boolean;
   readonly signal: AbortSignal;
   /** Told once for each outage. */
   onInterruption?(error: MillraceError): void;
@@ -39,7 +39,7 @@ export async function* resumed<T>(options: ResumeOptions<T>): AsyncGenerator<T> 
       failure = from(error);
       // Cancelled, and not by us: a coordinator that stops in good order cuts its streams like that.
       const isOutage = isTransient(failure) || failure.code === "canceled";
-      const isKnown = options.isKnown?.() ?? true;
+      const isKnown = options.isKnown?.(failure) ?? true;
       if (options.signal.aborted || !isOutage || !isKnown) throw from(error, options.doing);
     } finally {
       attempt.abort();

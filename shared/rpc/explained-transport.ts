@@ -29,6 +29,7 @@ export function explainedTransport(
   }
   return {
     close: () => base.close(),
+    wasConnected: () => base.wasConnected(),
     async unary(...call) {
       const response = await base.unary(...call).catch(explained);
       answered = true;

@@ -15,6 +15,7 @@ import {
   type ChannelCredentials,
   Client,
   type ClientDuplexStream,
+  connectivityState,
   credentials,
   Metadata,
   type ServiceError,
@@ -38,7 +39,11 @@ export interface GrpcTransportOptions {
 }
 
 /** A transport that holds a connection; its owner closes it. */
-export type ClosableTransport = Transport & { close(): void };
+export interface ClosableTransport extends Transport {
+  close(): void;
+  /** Whether a server of gRPC was there at some time: what fails with `unavailable` afterwards is an outage. */
+  wasConnected(): boolean;
+}
 
 /**
  * Native gRPC on grpc-js for the clients of Connect (`createClient(RunService, grpcTransport(…))`): half the processor
@@ -62,6 +67,11 @@ export function grpcTransport(options: GrpcTransportOptions): ClosableTransport 
     "grpc.keepalive_timeout_ms": options.ping?.timeoutMs ?? limits.grpcPingTimeoutMs,
   });
 
+  let connected = false;
+  onceReady(client.getChannel(), () => {
+    connected = true;
+  });
+
   const prepared = (method: DescMethod, header: HeadersInput | undefined, values = createContextValues()) => {
     const headers = new Headers(header);
     const token = typeof options.token === "function" ? options.token() : options.token;
@@ -77,6 +87,7 @@ export function grpcTransport(options: GrpcTransportOptions): ClosableTransport 
 
   return {
     close: () => client.close(),
+    wasConnected: () => connected,
     unary(method, signal, timeoutMs, header: HeadersInput, input, contextValues) {
       return runUnaryCall({
         ...bounds(signal, timeoutMs),
@@ -131,6 +142,15 @@ export function grpcTransport(options: GrpcTransportOptions): ClosableTransport 
       });
     },
   };
+}
+
+/** A channel is ready when the other side has sent its settings of HTTP/2, before it answers any call. */
+function onceReady(channel: ReturnType<Client["getChannel"]>, call: () => void): void {
+  const state = channel.getConnectivityState(false);
+  if (state === connectivityState.READY) call();
+  else if (state !== connectivityState.SHUTDOWN) {
+    channel.watchConnectivityState(state, Number.POSITIVE_INFINITY, () => onceReady(channel, call));
+  }
 }
 
 function channelCredentials(address: string, trust: Trust | undefined): ChannelCredentials {

@@ -1,10 +1,18 @@
 import { execFileSync } from "node:child_process";
+import { randomUUID } from "node:crypto";
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
-import { startFarm, type TestFarm } from "../support/farm.ts";
+import { createClient } from "@connectrpc/connect";
+import { afterAll, beforeAll, describe, expect, onTestFinished, test, vi } from "vitest";
+import { submitArchive } from "../../cli/submit-archive.ts";
+import { submitSource } from "../../cli/submit-source.ts";
+import { RunService } from "../../proto/gen/millrace/v1/run_pb.ts";
+import { grpcTransport } from "../../shared/rpc/grpc-transport.ts";
+import { openStatCache } from "../../shared/stat-cache/sqlite-stat-cache.ts";
+import { project, startFarm, type TestFarm } from "../support/farm.ts";
 import { pidOf } from "../support/farm-processes.ts";
 import { createRepository, startGitServer } from "../support/git-server.ts";
+import { type LossyWay, lossyWay } from "../support/lossy-way.ts";
 import { processesAbout } from "../support/process-state.ts";
 import { hasSshd, startSshServer } from "../support/ssh-server.ts";
 import { tempDir } from "../support/temp-dir.ts";
@@ -139,7 +147,7 @@ describe("runs of what is in no folder here", () => {
   });
 });
 
-describe("an import that is struck", () => {
+describe("a source that is struck on its way", () => {
   let farm: TestFarm;
   beforeAll(async () => {
     farm = await startFarm({ agents: 2, slots: 1, env: { MILLRACE_TOOL: "git" } });
@@ -187,6 +195,45 @@ describe("an import that is struck", () => {
     expect(stdout).toContain("one");
     await vi.waitFor(idle, patience);
     expect((await farm.cli(["runs", "--json"])).stdout).not.toContain("run_2");
+  });
+
+  test("its coordinator is killed: folders and archives are sent to the next start, and none is run twice", async () => {
+    expect(await farm.cli(["project", "add", "kept"])).toMatchObject({ status: 0 });
+    const over = new AbortController();
+    onTestFinished(() => over.abort());
+    const content = "which the coordinator may never see";
+    const ways: LossyWay[] = [];
+    const submitted = (["requests", "answers"] as const).flatMap((loses) => {
+      /** Each has its own: clients of one address share a connection. */
+      const way = async () => {
+        const lossy = await lossyWay(farm.grpc, loses === "requests" ? content : "kept", loses);
+        ways.push(lossy);
+        const transport = grpcTransport({ address: lossy.address, token: farm.token });
+        onTestFinished(() => transport.close());
+        return { transport, runs: createClient(RunService, transport) };
+      };
+      const files = { "millrace.yaml": pipeline, "src/a.txt": `${content}: ${loses}\n` };
+      const dir = project(files);
+      const tar = join(tempDir(), "source.tar");
+      execFileSync("tar", ["-c", "-f", tar, "-C", dir, ...Object.keys(files)]);
+      const submission = () => ({ run: { project: "kept", idempotencyKey: randomUUID() }, signal: over.signal });
+      const onProblem = (error: Error) => expect.unreachable(error.message);
+      const statCache = openStatCache({ folder: tempDir(), source: dir, startedMs: Date.now(), onProblem });
+      onTestFinished(async () => (await statCache).close());
+      return [
+        way().then((connection) => submitSource(connection, { ...submission(), dir, statCache })),
+        way().then((connection) => submitArchive(connection, { ...submission(), file: tar })),
+      ];
+    });
+    const names = Promise.all(submitted);
+    names.catch(() => {}); // awaited below
+    const runs = async () => JSON.parse((await farm.cli(["runs", "--project", "kept", "--json"])).stdout).runs;
+    await vi.waitFor(() => expect(ways.map((way) => way.lost())).toEqual([1, 1, 1, 1]), patience);
+    await vi.waitFor(async () => expect(await runs()).toHaveLength(2), patience);
+    for (const way of ways) way.mend();
+    process.kill(pidOf(farm, "coordinator"), "SIGKILL");
+    expect(new Set(await names).size).toBe(4);
+    expect(await runs()).toHaveLength(4);
   });
 
   test("its agent is killed: another one does it", async () => {
