@@ -102,7 +102,9 @@ export function agentPlaces({ agents, clock, used, pools, onChange }: AgentPlace
 
   function standingOf(id: string, isDraining: boolean): Place["standing"] {
     if (isDraining || pools?.isLeaving(id) === true) return "draining";
-    return refusing.has(id) || resting.has(id) || spent.has(id) ? "closed" : "open";
+    if (spent.has(id)) return "spent";
+    if (resting.has(id)) return "resting";
+    return refusing.has(id) ? "refusing" : "open";
   }
 
   /** Its standing follows from all that is known of it. */

@@ -13,8 +13,11 @@ export interface Place {
   readonly labels: Readonly<Record<string, string>>;
   readonly slots: number;
   readonly used: number;
-  /** `closed`: it matches but takes nothing at this moment, since it refused something or failed. */
-  readonly standing: "open" | "closed" | "draining";
+  /**
+   * Whether it takes something. Not at this moment: `refusing`, until its next heartbeat, or `resting`, since it failed at
+   * something. Nothing more: `spent`, which was given all it will take, or `draining`.
+   */
+  readonly standing: "open" | "refusing" | "resting" | "spent" | "draining";
 }
 
 /** The label that ties an execution to one agent. Each agent has its own id there, whatever it says. */
@@ -43,10 +46,19 @@ export interface Places {
   all(): Iterable<Place>;
   /** The open place with the greatest share of free slots that may have it, then the first by id. */
   bestFor(requirement: Requirement): Place | undefined;
-  /** How many could ever have it, and those that drain. */
-  matching(requirement: Requirement): { readonly taking: number; readonly draining: readonly Place[] };
+  /** Those that could ever have it. */
+  matching(requirement: Requirement): Matching;
   /** Places that are open and have a free slot. */
   readonly free: number;
+}
+
+/** Agents that could have something, now or later. */
+export interface Matching {
+  /** How many do not drain. */
+  readonly taking: number;
+  /** Of these, those that have a free slot and still take nothing at this moment. */
+  readonly pausing: readonly Place[];
+  readonly draining: readonly Place[];
 }
 
 /** Agents that offer the same. */
@@ -56,6 +68,7 @@ interface Offer {
   readonly labels: Readonly<Record<string, string>>;
   /** Open, with a free slot. */
   readonly free: Heap<Place>;
+  readonly pausing: Set<Place>;
   readonly draining: Set<Place>;
   size: number;
 }
@@ -73,7 +86,7 @@ export function places(): Places {
     const key = JSON.stringify(common.sort(([a], [b]) => (a < b ? -1 : 1)));
     let offer = offers.get(key);
     if (offer === undefined) {
-      offer = { key, labels, free: heap(isEmptier), draining: new Set(), size: 0 };
+      offer = { key, labels, free: heap(isEmptier), pausing: new Set(), draining: new Set(), size: 0 };
       offers.set(key, offer);
       matches.clear();
     }
@@ -106,6 +119,7 @@ export function places(): Places {
     const { place, offer } = known;
     byId.delete(id);
     if (offer.free.remove(place)) free -= 1;
+    offer.pausing.delete(place);
     offer.draining.delete(place);
     offer.size -= 1;
     if (offer.size > 0) return;
@@ -144,6 +158,7 @@ export function places(): Places {
       remove(place.id);
       byId.set(place.id, { place, offer });
       if (place.standing === "draining") offer.draining.add(place);
+      else if (isPausing(place)) offer.pausing.add(place);
       else if (isFree(place)) {
         offer.free.add(place);
         free += 1;
@@ -171,12 +186,13 @@ export function places(): Places {
       const one = tied(requirement);
       if (one !== undefined) {
         const draining = one.filter(({ standing }) => standing === "draining");
-        return { taking: one.length - draining.length, draining };
+        return { taking: one.length - draining.length, pausing: one.filter(isPausing), draining };
       }
       const found = matchesOf(requirement);
       const { excludes = [] } = requirement;
-      const draining = found.flatMap((offer) => [...offer.draining]);
-      return { taking: takingOf(requirement, found), draining: draining.filter(({ id }) => !excludes.includes(id)) };
+      const having = (kind: "pausing" | "draining") =>
+        found.flatMap((offer) => [...offer[kind]]).filter(({ id }) => !excludes.includes(id));
+      return { taking: takingOf(requirement, found), pausing: having("pausing"), draining: having("draining") };
     },
     get free() {
       return free;
@@ -197,6 +213,10 @@ export function nextPlacement(
 
 function isFree({ standing, used, slots }: Place): boolean {
   return standing === "open" && used < slots;
+}
+
+function isPausing({ standing, used, slots }: Place): boolean {
+  return (standing === "refusing" || standing === "resting") && used < slots;
 }
 
 /** Spreads the load: the greatest share of free slots, then the first by id. */

@@ -2,7 +2,7 @@ import { WaitCause } from "../../../proto/gen/millrace/v1/event_pb.ts";
 import { limits } from "../../../shared/limits.ts";
 import type { ScalingPool } from "./agent-places.ts";
 import type { WaitReason } from "./execution.ts";
-import type { Place } from "./placement.ts";
+import type { Matching, Place } from "./placement.ts";
 import { describeRequirement, type Requirement, satisfies } from "./requirement.ts";
 import type { WaitingQueue } from "./waiting-queue.ts";
 
@@ -22,12 +22,12 @@ export interface WaitCauses {
 export interface WaitCausesDeps {
   readonly queue: Pick<WaitingQueue, "get" | "requirements" | "waitingFor">;
   /** See Places.matching. */
-  readonly matching: (requirement: Requirement) => { readonly taking: number; readonly draining: readonly Place[] };
+  readonly matching: (requirement: Requirement) => Matching;
   readonly scaling: () => readonly ScalingPool[];
 }
 
 export function waitCauses({ queue, matching, scaling }: WaitCausesDeps): WaitCauses {
-  /** Of each line that somebody waits in, by requirement. */
+  /** Of each line that somebody waits in, by requirement: as it was told last. */
   let reasons = new Map<string, WaitReason>();
   /** Told from the front; those that wait no longer are passed over. */
   let untold = new Set<string>();
@@ -51,13 +51,17 @@ export function waitCauses({ queue, matching, scaling }: WaitCausesDeps): WaitCa
     }
   }
 
-  function reasonFor(requirement: Requirement): WaitReason {
-    const known = reasons.get(requirement.key);
-    if (known !== undefined) return known;
-    const reason = reasonNow(requirement);
-    reasons.set(requirement.key, reason);
-    if (reasons.size > limits.matchedRequirements) isStale = true; // most are of lines that are gone
-    return reason;
+  /** As it is now, once for all that ask in one turn: who pauses changes without a word. */
+  function reasonsNow(): (requirement: Requirement) => WaitReason {
+    const known = new Map<string, WaitReason>();
+    return (requirement) => {
+      const { key } = requirement;
+      const reason = known.get(key) ?? reasonNow(requirement);
+      known.set(key, reason);
+      reasons.set(key, reason);
+      if (reasons.size > limits.matchedRequirements) isStale = true; // most are of lines that are gone
+      return reason;
+    };
   }
 
   return {
@@ -67,6 +71,7 @@ export function waitCauses({ queue, matching, scaling }: WaitCausesDeps): WaitCa
     },
     news(count) {
       if (isStale) refresh();
+      const reasonFor = reasonsNow();
       const news: [string, WaitReason][] = [];
       for (const id of untold) {
         if (news.length >= count) return news;
@@ -80,18 +85,25 @@ export function waitCauses({ queue, matching, scaling }: WaitCausesDeps): WaitCa
   };
 }
 
-interface Supply extends ReturnType<WaitCausesDeps["matching"]> {
+interface Supply extends Matching {
   /** The first that could bring an agent for it. */
   readonly pool: ScalingPool | undefined;
 }
 
 /** Why nothing with this requirement is placed while it waits. */
-function reasonOf(requirement: Requirement, { taking, draining, pool }: Supply): WaitReason {
+function reasonOf(requirement: Requirement, { taking, pausing, draining, pool }: Supply): WaitReason {
   const wanted = describeRequirement(requirement);
   const { excludes = [] } = requirement;
   const except = excludes.length === 0 ? "" : ` (not counting ${excludes.join(" and ")}, which must not have it)`;
   const offering = `${wanted === "" ? "" : ` that offers ${wanted}`}${except}`;
-  if (taking > 0) return { cause: WaitCause.AGENTS_BUSY, detail: `every agent${offering} is busy` };
+  if (taking > 0) {
+    const others = pausing.length < taking ? "; the others are busy" : "";
+    const detail =
+      pausing.length === 0
+        ? `every agent${offering} is busy`
+        : `no agent${offering} takes work at this moment: ${some(pausing, whyPausing)}${others}`;
+    return { cause: WaitCause.AGENTS_BUSY, detail };
+  }
   if (pool !== undefined) {
     return { cause: WaitCause.POOL_SCALING, detail: `the pool ${pool.name} is scaling: ${pool.outlook()}` };
   }
@@ -102,9 +114,14 @@ function reasonOf(requirement: Requirement, { taking, draining, pool }: Supply):
   return { cause: WaitCause.NO_AGENT_MATCHES, detail: `${detail}${except}` };
 }
 
-/** Enough names for a person to go on with. */
-function some(places: readonly Place[]): string {
-  const names = places.slice(0, 3).map(({ id }) => id);
+/** Enough for a person to go on with. */
+function some(places: readonly Place[], say: (place: Place) => string = ({ id }) => id): string {
+  const names = places.slice(0, 3).map(say);
   const more = places.length - names.length;
   return `${names.join(", ")}${more > 0 ? ` and ${more} more` : ""}`;
+}
+
+function whyPausing({ id, standing }: Place): string {
+  if (standing === "resting") return `${id} rests after a failure`;
+  return `${id} has refused something and is asked again at its next heartbeat`;
 }

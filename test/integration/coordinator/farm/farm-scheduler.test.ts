@@ -63,6 +63,25 @@ test("no agent is given more than its slots; the others wait because agents are 
   expect((await agent.nextAssign()).executionId).toBe("z");
 });
 
+test("agents that have room and take nothing for a moment are not called busy", async () => {
+  const farm = await startSchedulerFarm();
+  const agent = await farm.agent({ id: "a", slots: 2, labels: { os: "linux" } });
+  const linux = { labels: { os: "linux" } };
+  await farm.scheduler.submit(execution("failed", linux));
+  const failure = { kind: EndingKind.INFRASTRUCTURE, detail: "the git server does not answer" };
+  await agent.report(await agent.nextAssign(), failure);
+  await farm.scheduler.submit(execution("next", linux));
+  expect(await farm.next("next", "waiting")).toMatchObject({
+    cause: WaitCause.AGENTS_BUSY,
+    detail: "no agent that offers os=linux takes work at this moment: a rests after a failure",
+  });
+  farm.clock.advance(limits.agentRestMs);
+  const placed = [await agent.nextAssign(), await agent.nextAssign()];
+  expect(placed.map(({ executionId }) => executionId)).toEqual(["failed", "next"]);
+  await farm.scheduler.submit(execution("third", linux));
+  expect(await farm.next("third", "waiting")).toMatchObject({ detail: "every agent that offers os=linux is busy" });
+});
+
 test("an agent that falls silent past its lease loses its executions to another, and its late report is refused", async () => {
   const farm = await startSchedulerFarm();
   const first = await farm.agent({ id: "first" });

@@ -44,7 +44,7 @@ test("nothing is placed on an agent that is full, takes nothing or lacks a label
       labels: fc.constantFrom({ os: "linux" }, { os: "mac" }, {}),
       slots: fc.integer({ min: 1, max: 3 }),
       used: fc.integer({ min: 0, max: 3 }),
-      standing: fc.constantFrom<Place["standing"]>("open", "closed", "draining"),
+      standing: fc.constantFrom<Place["standing"]>("open", "resting", "draining"),
     }),
     { maxLength: 8, selector: ({ id }) => id },
   );
@@ -80,7 +80,9 @@ test("the best place is the emptiest that may have it, however the farm has chan
       labels: fc.constantFrom<Record<string, string>>({ os: "linux" }, { os: "linux", gpu: "yes" }, { os: "mac" }),
       slots: fc.integer({ min: 1, max: 3 }),
       used: fc.integer({ min: 0, max: 3 }),
-      standing: fc.constantFrom<Place["standing"] | "gone">("open", "open", "open", "closed", "draining", "gone"),
+      standing: fc.constantFrom<Place["standing"] | "gone">(
+        ...(["open", "open", "open", "refusing", "resting", "spent", "draining", "gone"] as const),
+      ),
     }),
     { maxLength: 20 },
   );
@@ -111,7 +113,10 @@ test("the best place is the emptiest that may have it, however the farm has chan
         expect(farm.bestFor(requirement)?.id).toBe(slowBest(present, requirement));
         const mayHave = present.filter(({ id }) => requirement.excludes?.includes(id) !== true);
         const taking = mayHave.filter((each) => each.standing !== "draining" && satisfies(each.labels, requirement));
-        expect(farm.matching(requirement).taking).toBe(taking.length);
+        const pausing = taking.filter(({ standing, used, slots }) => /^re/.test(standing) && used < slots);
+        const found = farm.matching(requirement);
+        expect(found.taking).toBe(taking.length);
+        expect(found.pausing.map(({ id }) => id).sort()).toEqual(pausing.map(({ id }) => id).sort());
         expect(farm.free).toBe(present.filter((each) => each.standing === "open" && each.used < each.slots).length);
       }
     }),

@@ -36,7 +36,7 @@ const agents = fc.uniqueArray(
     id: fc.constantFrom("a", "b", "c", "d"),
     labels: fc.constantFrom({ os: "linux" }, { os: "mac" }, { os: "linux", disk: "fast" }, {}),
     slots: fc.integer({ min: 1, max: 4 }),
-    standing: fc.constantFrom<Place["standing"]>("open", "closed", "draining"),
+    standing: fc.constantFrom<Place["standing"]>("open", "resting", "draining"),
   }),
   { selector: ({ id }) => id, maxLength: 4 },
 );
