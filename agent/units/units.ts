@@ -134,7 +134,9 @@ export async function openUnits({ database, folder, clock, onError }: UnitsOptio
     unit.cancelStart = clock.after(retryDelayMs(unit.failures, pace), () => void startProcess(unit));
   }
 
+  /** Again and again while there are any: nothing else would wake an idle agent so often. */
   function checkAll(): void {
+    cancelCheck();
     for (const unit of units.values()) {
       check(unit);
       try {
@@ -143,7 +145,7 @@ export async function openUnits({ database, folder, clock, onError }: UnitsOptio
         onError(from(error, `bounding the log of the unit ${unit.name}`));
       }
     }
-    cancelCheck = clock.after(limits.unitCheckMs, checkAll);
+    cancelCheck = units.size === 0 ? () => {} : clock.after(limits.unitCheckMs, checkAll);
   }
 
   function newUnit(name: string, spec: UnitSpec, token: string): Unit {
@@ -173,6 +175,7 @@ export async function openUnits({ database, folder, clock, onError }: UnitsOptio
       const unit = newUnit(name, spec, randomUUID());
       await keep(unit);
       units.set(name, unit);
+      checkAll();
       await startProcess(unit);
     },
     async stop(name) {
