@@ -3,7 +3,7 @@ import { anyPack } from "@bufbuild/protobuf/wkt";
 import { Code, ConnectError } from "@connectrpc/connect";
 import { Metadata, type ServiceError, type StatusObject } from "@grpc/grpc-js";
 import { StatusSchema } from "../../proto/gen/google/rpc/status_pb.ts";
-import { toConnectError } from "../errors.ts";
+import { toConnectError } from "./connect-error.ts";
 
 /** What Connect takes where it takes headers. */
 export type HeadersInput = ConstructorParameters<typeof Headers>[0];
