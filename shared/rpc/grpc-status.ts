@@ -72,5 +72,7 @@ export function connectErrorOf(error: ServiceError): ConnectError {
 
 function codeOf(error: ServiceError): Code {
   const code: number = error.code;
+  // How grpc-js tells of a server that went away in the midst of an answer and closed what was open in good order.
+  if (code === Code.Internal && error.details.endsWith("(Call ended without gRPC status)")) return Code.Unavailable;
   return code in Code ? code : Code.Unknown;
 }
