@@ -1,11 +1,9 @@
-import { execFileSync } from "node:child_process";
 import { globSync, readdirSync, readFileSync } from "node:fs";
-import { join, resolve } from "node:path";
+import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { type Figure, type Measured, must } from "./bench.ts";
 import { checkRun, pipelineOf, withFarm, writeProject } from "./bench-farm.ts";
 
-const root = resolve(import.meta.dirname, "..");
 const settleMs = 8_000;
 const windows = 3;
 const windowMs = 10_000;
@@ -16,9 +14,7 @@ const windowMs = 10_000;
  * a few tasks before, as one in use has.
  */
 export async function agent(): Promise<Measured> {
-  execFileSync("sh", [join(root, "deploy/package.sh")], { stdio: ["ignore", "ignore", "inherit"] });
-  const program = join(root, "dist/package/bin/millrace");
-  return withFarm({ agents: 1, program }, async (farm) => {
+  return withFarm({ agents: 1 }, async (farm) => {
     const project = join(farm.scratch, "project");
     const tasks = Array.from({ length: 20 }, (_, n) => [`t${n}`, `{ run: "true # ${n}", inputs: [] }`] as const);
     writeProject(project, { "millrace.yaml": pipelineOf("agent", Object.fromEntries(tasks)) });
@@ -56,7 +52,7 @@ function processesOf(supervisor: number): Record<"agent" | "runner" | "launchers
   const agentPid = childrenOf(supervisor).find((pid) => argumentsOf(pid).includes("agent"));
   must(agentPid !== undefined, "no agent runs");
   const runnerPid = childrenOf(agentPid).find((pid) =>
-    argumentsOf(pid).some((arg) => arg.endsWith("runner-process.mjs")),
+    argumentsOf(pid).some((arg) => arg.endsWith("runner-process.js")),
   );
   must(runnerPid !== undefined, "no runner runs");
   return { agent: [agentPid], runner: [runnerPid], launchers: childrenOf(runnerPid) };

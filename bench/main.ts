@@ -1,6 +1,7 @@
 import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
+import { setup } from "../test/support/program.ts";
 import { type BenchReport, type Measured, report, table } from "./bench.ts";
 import { installPeers } from "./peers/peers.ts";
 
@@ -37,6 +38,7 @@ if (unknown.length > 0 || positionals.length === 0) {
   process.exitCode = 2;
 } else {
   if (values.peers === true) installPeers();
+  setup(); // farms run what is shipped
   await run(all ? Object.keys(benches) : positionals);
 }
 

@@ -2,7 +2,7 @@ import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
-import { join, resolve } from "node:path";
+import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { create, type MessageInitShape } from "@bufbuild/protobuf";
 import { timestampFromMs } from "@bufbuild/protobuf/wkt";
@@ -17,6 +17,7 @@ import {
 } from "../proto/gen/millrace/v1/event_pb.ts";
 import { digestOf, digestToMessage } from "../shared/digest.ts";
 import { openSqlite } from "../shared/sqlite/open.ts";
+import { millrace } from "../test/support/program.ts";
 import { type Measured, must } from "./bench.ts";
 import { killed, startNats } from "./nats.ts";
 
@@ -27,8 +28,6 @@ const tasksOfRun = 25;
 const eventsOfCommit = 10;
 const starts = 5;
 const appendsInFlight = 512;
-
-const millrace = resolve(import.meta.dirname, "../bin/millrace");
 
 type EventInit = MessageInitShape<typeof EventSchema>;
 

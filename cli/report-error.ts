@@ -1,7 +1,6 @@
-import { ConnectError } from "@connectrpc/connect";
 import { BadRequestSchema } from "../proto/gen/google/rpc/error_details_pb.ts";
-import { detailsOf } from "../shared/error-details.ts";
-import { from, type MillraceError } from "../shared/errors.ts";
+import { from, isRemote, type MillraceError } from "../shared/errors.ts";
+import { detailsOf } from "../shared/rpc/error-details.ts";
 
 /** What a person reads when a command fails: the message, what exactly is wrong, what to do next. Never a stack. */
 export function describeError(thrown: unknown): string {
@@ -22,8 +21,7 @@ export function violationsOf(error: MillraceError): { field: string; description
 }
 
 function adviceFor(error: MillraceError): string | undefined {
-  const fromServer = causedBy(error, (cause) => cause instanceof ConnectError);
-  if (!fromServer) return undefined;
+  if (!isRemote(error)) return undefined;
   switch (error.code) {
     case "unavailable":
       return "Is the coordinator running? Start one with `millrace up`, or name another with --address.";
@@ -36,9 +34,4 @@ function adviceFor(error: MillraceError): string | undefined {
     default:
       return undefined;
   }
-}
-
-function causedBy(error: unknown, test: (cause: Error) => boolean): boolean {
-  for (let cause = error; cause instanceof Error; cause = cause.cause) if (test(cause)) return true;
-  return false;
 }

@@ -25,10 +25,8 @@ import { parseArgs } from "node:util";
 import { build } from "esbuild";
 import { assetNames } from "../shared/single-file.ts";
 import { version as ownVersion } from "../shared/version.ts";
+import { digestOfSources, root } from "./sources.ts";
 
-const root = resolve(import.meta.dirname, "..");
-/** What ends up in the executable, this file's doing included. */
-const sources = ["agent", "bin", "cli", "coordinator", "shared", "proto/gen", "deploy", "package-lock.json"];
 const platform = `${process.platform}-${process.arch}`;
 /** Of results that are kept to be taken again; each has 130 MB. */
 const keptBuilds = 4;
@@ -43,7 +41,7 @@ const cache = join(root, "node_modules/.cache/millrace-single-file");
 mkdirSync(cache, { recursive: true });
 const work = mkdtempSync(join(cache, "work-"));
 try {
-  const kept = join(cache, digestOfSources());
+  const kept = join(cache, digestOfSources(version));
   if (!existsSync(kept)) {
     inject(work, await bundle(work));
     renameSync(join(work, "executable"), kept);
@@ -105,21 +103,6 @@ function compile(source: string, target: string): void {
     writeFileSync(target, script.createCachedData());
   `;
   execFileSync(process.execPath, ["-e", program, source, target, assetNames.program]);
-}
-
-/** Of everything that the executable is made from. */
-function digestOfSources(): string {
-  const digest = createHash("sha256");
-  digest.update(`${process.version} ${statSync(process.execPath).size} ${version}\n`);
-  for (const source of sources) {
-    const path = join(root, source);
-    const files = statSync(path).isFile() ? [""] : readdirSync(path, { recursive: true, encoding: "utf8" }).sort();
-    for (const file of files.map((one) => join(path, one))) {
-      if (!statSync(file).isFile()) continue;
-      digest.update(`${file.slice(root.length)}\n`).update(createHash("sha256").update(readFileSync(file)).digest());
-    }
-  }
-  return digest.digest("hex");
 }
 
 function inject(folder: string, { main, ...assets }: Record<string, string>): void {

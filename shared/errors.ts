@@ -1,23 +1,27 @@
-import { Code as ConnectCode, ConnectError, type ConnectError as ConnectErrorType } from "@connectrpc/connect";
+import type { ConnectError } from "@connectrpc/connect";
 
-/** The closed set of error codes: gRPC's names, so that an error keeps its meaning across every border. */
-export type ErrorCode =
-  | "canceled"
-  | "unknown"
-  | "invalid_argument"
-  | "deadline_exceeded"
-  | "not_found"
-  | "already_exists"
-  | "permission_denied"
-  | "resource_exhausted"
-  | "failed_precondition"
-  | "aborted"
-  | "out_of_range"
-  | "unimplemented"
-  | "internal"
-  | "unavailable"
-  | "data_loss"
-  | "unauthenticated";
+/** gRPC's names, in the order of its numbers, which begin at 1 (https://grpc.io/docs/guides/status-codes/). */
+export const errorCodes = [
+  "canceled",
+  "unknown",
+  "invalid_argument",
+  "deadline_exceeded",
+  "not_found",
+  "already_exists",
+  "permission_denied",
+  "resource_exhausted",
+  "failed_precondition",
+  "aborted",
+  "out_of_range",
+  "unimplemented",
+  "internal",
+  "unavailable",
+  "data_loss",
+  "unauthenticated",
+] as const;
+
+/** The closed set of error codes: gRPC's, so that an error keeps its meaning across every border. */
+export type ErrorCode = (typeof errorCodes)[number];
 
 /** A google.rpc message that travels with an error, as Connect takes it. */
 export type ErrorDetail = NonNullable<ConstructorParameters<typeof ConnectError>[3]>[number];
@@ -43,26 +47,6 @@ export class MillraceError extends Error {
     this.details = options.details ?? [];
   }
 }
-
-const connectNames = new Map<ConnectCode, ErrorCode>([
-  [ConnectCode.Canceled, "canceled"],
-  [ConnectCode.Unknown, "unknown"],
-  [ConnectCode.InvalidArgument, "invalid_argument"],
-  [ConnectCode.DeadlineExceeded, "deadline_exceeded"],
-  [ConnectCode.NotFound, "not_found"],
-  [ConnectCode.AlreadyExists, "already_exists"],
-  [ConnectCode.PermissionDenied, "permission_denied"],
-  [ConnectCode.ResourceExhausted, "resource_exhausted"],
-  [ConnectCode.FailedPrecondition, "failed_precondition"],
-  [ConnectCode.Aborted, "aborted"],
-  [ConnectCode.OutOfRange, "out_of_range"],
-  [ConnectCode.Unimplemented, "unimplemented"],
-  [ConnectCode.Internal, "internal"],
-  [ConnectCode.Unavailable, "unavailable"],
-  [ConnectCode.DataLoss, "data_loss"],
-  [ConnectCode.Unauthenticated, "unauthenticated"],
-]);
-const connectCodes = new Map([...connectNames].map(([code, name]) => [name, code]));
 
 /** Node's `error.code` values whose meaning is the same everywhere. */
 const systemCodes = new Map<string, ErrorCode>([
@@ -91,9 +75,9 @@ export function from(error: unknown, doing?: string): MillraceError {
     if (doing === undefined) return error;
     return new MillraceError(error.code, prefix + error.message, { cause: error, details: error.details });
   }
-  if (error instanceof ConnectError) {
+  if (isConnectError(error)) {
     const details = error.details.filter((detail): detail is ErrorDetail => "desc" in detail);
-    return new MillraceError(connectNames.get(error.code) ?? "unknown", prefix + error.rawMessage, {
+    return new MillraceError(errorCodes[error.code - 1] ?? "unknown", prefix + error.rawMessage, {
       cause: error,
       details,
     });
@@ -107,12 +91,12 @@ export function from(error: unknown, doing?: string): MillraceError {
   return new MillraceError("unknown", prefix + String(error), { cause: error });
 }
 
-/** The form in which an error crosses RPC. */
-export function toConnectError(error: unknown): ConnectErrorType {
-  if (error instanceof ConnectError) return error;
-  const known = from(error);
-  const code = connectCodes.get(known.code) ?? ConnectCode.Unknown;
-  return new ConnectError(known.message, code, undefined, [...known.details], known);
+/**
+ * Whether it came over RPC. By its form, as Connect's own `instanceof` does it: everything imports this file, and would load
+ * the library of a hundred files with it.
+ */
+export function isConnectError(error: unknown): error is ConnectError {
+  return error instanceof Error && error.name === "ConnectError" && "rawMessage" in error && "metadata" in error;
 }
 
 /** Whether it was our own disk that had no room: a full disk on the other side of a call is that side's `resource_exhausted`. */
@@ -125,7 +109,7 @@ export function isDiskFull(error: unknown): boolean {
 
 /** Whether the other side of a call said so, and not we. */
 export function isRemote(error: unknown): boolean {
-  for (let cause = error; cause instanceof Error; cause = cause.cause) if (cause instanceof ConnectError) return true;
+  for (let cause = error; cause instanceof Error; cause = cause.cause) if (isConnectError(cause)) return true;
   return false;
 }
 

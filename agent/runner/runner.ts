@@ -1,10 +1,10 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
 import { realpathSync } from "node:fs";
-import { fileURLToPath } from "node:url";
 import type { Clock } from "../../shared/clock.ts";
 import { from, MillraceError } from "../../shared/errors.ts";
 import { limits } from "../../shared/limits.ts";
+import { ownEntry } from "../../shared/own-files.ts";
 import { isSingleFile, nodeOptions, runnerRole } from "../../shared/single-file.ts";
 import { backoff } from "../retry.ts";
 import type { EndedMessage, FailedMessage, FromRunner, StartMessage, ToRunner } from "./runner-protocol.ts";
@@ -192,7 +192,7 @@ function runnerArguments(): string[] {
   // In lite mode it has 11 MiB less, and is as fast at starting processes.
   const flags = ["--lite-mode", "--max-semi-space-size=1", "--max-old-space-size=32"];
   if (isSingleFile()) return [...nodeOptions(flags), runnerRole];
-  return [...flags, fileURLToPath(new URL("./runner-process.mjs", import.meta.url))];
+  return [...flags, ownEntry("runner")];
 }
 
 async function ready(child: ChildProcess, clock: Clock): Promise<string> {

@@ -1,6 +1,7 @@
 import type { DescMethod, DescService } from "@bufbuild/protobuf";
 import { createContextKey, type HandlerContext, type ServiceImpl } from "@connectrpc/connect";
-import { from, MillraceError, toConnectError } from "../../shared/errors.ts";
+import { from, MillraceError } from "../../shared/errors.ts";
+import { toConnectError } from "../../shared/rpc/connect-error.ts";
 import type { Principal } from "../delivery/access/principal.ts";
 import type { AuditLog } from "../delivery/audit/audit-log.ts";
 import { accessOf } from "./access.ts";

@@ -39,6 +39,7 @@ export async function connectNatsBus(options: NatsBusOptions): Promise<Bus> {
   const state = connectionState(true);
   const waiting = waitingCalls(systemClock);
   let closing: Promise<void> | undefined;
+  const ending = Promise.withResolvers<false>();
 
   function down(reason: string): void {
     state.set(false);
@@ -50,7 +51,9 @@ export async function connectNatsBus(options: NatsBusOptions): Promise<Bus> {
       if (status.type === "disconnect") down(`the connection to ${status.server} was lost`);
       else if (status.type === "error") onError(complaint(status.error));
       // The subscriptions travel ahead of the flush, so "up" means that they are in force again.
-      else if (status.type === "reconnect" && (await flushed(connection))) state.set(true);
+      // The client waits for us to have read the last status before it closes, and then no answer may come any more.
+      else if (status.type === "reconnect" && (await Promise.race([flushed(connection), ending.promise])))
+        state.set(true);
     }
   }
   const statusEnded = followStatus();
@@ -111,6 +114,7 @@ export async function connectNatsBus(options: NatsBusOptions): Promise<Bus> {
         waiting.failAll("the bus was closed");
         if (state.isUp()) await flushedWithin(connection, limits.busFlushMs);
         state.set(false);
+        ending.resolve(false);
         await connection.close();
         await Promise.all([statusEnded, connectionEnded]);
       })();

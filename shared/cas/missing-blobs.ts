@@ -1,7 +1,7 @@
 import { PreconditionFailureSchema } from "../../proto/gen/google/rpc/error_details_pb.ts";
 import { type Digest, digestKey } from "../digest.ts";
-import { detailsOf } from "../error-details.ts";
 import { MillraceError } from "../errors.ts";
+import { detailsOf } from "../rpc/error-details.ts";
 
 const missingType = "MISSING";
 

@@ -3,7 +3,7 @@ import { anyPack } from "@bufbuild/protobuf/wkt";
 import { Code, ConnectError } from "@connectrpc/connect";
 import { Metadata, type ServiceError, type StatusObject } from "@grpc/grpc-js";
 import { StatusSchema } from "../../proto/gen/google/rpc/status_pb.ts";
-import { toConnectError } from "../errors.ts";
+import { toConnectError } from "./connect-error.ts";
 
 /** What Connect takes where it takes headers. */
 export type HeadersInput = ConstructorParameters<typeof Headers>[0];
@@ -72,5 +72,7 @@ export function connectErrorOf(error: ServiceError): ConnectError {
 
 function codeOf(error: ServiceError): Code {
   const code: number = error.code;
+  // How grpc-js tells of a server that went away in the midst of an answer and closed what was open in good order.
+  if (code === Code.Internal && error.details.endsWith("(Call ended without gRPC status)")) return Code.Unavailable;
   return code in Code ? code : Code.Unknown;
 }

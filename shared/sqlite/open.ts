@@ -3,6 +3,7 @@ import { dirname } from "node:path";
 import { Worker } from "node:worker_threads";
 import { from, MillraceError } from "../errors.ts";
 import { limits } from "../limits.ts";
+import { ownEntry } from "../own-files.ts";
 import { assetNames, isSingleFile, textAsset } from "../single-file.ts";
 import type { FromWorker, SqlAnswer, SqlRequest, ToWorker, WorkerOptions } from "./messages.ts";
 import { nativeBinding } from "./native-binding.ts";
@@ -142,9 +143,7 @@ export async function openSqlite(options: OpenSqliteOptions): Promise<Sqlite> {
 function startWorker(workerData: WorkerOptions): Worker {
   const name = "sqlite";
   if (isSingleFile()) return new Worker(textAsset(assetNames.sqliteWorker), { eval: true, workerData, name });
-  // `.ts` from a checkout, `.js` from the npm package.
-  const file = import.meta.url.endsWith(".ts") ? "./worker.ts" : "./worker.js";
-  return new Worker(new URL(file, import.meta.url), { workerData, name });
+  return new Worker(ownEntry("sqliteWorker"), { workerData, name });
 }
 
 function sendable({ sql, params = [] }: Statement): Statement {

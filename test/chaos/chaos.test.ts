@@ -3,6 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
 import { project, startFarm, type TestFarm } from "../support/farm.ts";
+import { isLong } from "../support/long.ts";
 import { isRunning, processesAbout } from "../support/process-state.ts";
 import { connect, followRun, readLogs } from "./follow.ts";
 import { checkRound } from "./invariants.ts";
@@ -24,7 +25,7 @@ const first = Number(process.env.MILLRACE_CHAOS_FIRST || 0);
 const roundsPerStart = 4;
 const roundTimeoutMs = 120_000;
 /** What is promised on a machine that is not overloaded, as one may be that runs all tests at once. */
-const goneMs = process.env.MILLRACE_CHAOS_ROUNDS === undefined ? 10_000 : 2_000;
+const goneMs = isLong ? 2_000 : 10_000;
 
 let farm: TestFarm;
 let runs = 0;

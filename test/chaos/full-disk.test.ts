@@ -1,5 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { bulkyLog, bulkyOutput, farmOnSmallDisk, mebibyte, noMounts } from "../support/full-disk.ts";
+import { isLong } from "../support/long.ts";
 
 /** The sizes of a disk as it may be; the same on a smaller one is in e2e. */
 const diskBytes = 300 * mebibyte;
@@ -11,7 +12,7 @@ describe("500 MB on a disk of 300 MB", () => {
     { what: "as an output", source: bulkyOutput },
     { what: "as output to the log", source: bulkyLog },
   ])("$what end with 3 and a cause, and in success once the disk is enlarged", async ({ source }, { skip }) => {
-    if (process.env.MILLRACE_CHAOS_ROUNDS === undefined) skip("runs with `npm run test:chaos`");
+    if (!isLong) skip("runs with `npm run test:chaos`");
     const { disk, farm } = (await farmOnSmallDisk(diskBytes)) ?? skip(noMounts);
     const folder = source(bulkBytes);
     const failed = await farm.run(folder);

@@ -1,6 +1,7 @@
 import { expect, it, onTestFinished, vi } from "vitest";
 import { systemClock } from "../../shared/clock.ts";
 import { limits } from "../../shared/limits.ts";
+import { isLong } from "../support/long.ts";
 import { noNetwork } from "../support/network.ts";
 import { type NetworkFarm, type NetworkFarmOptions, startNetworkFarm } from "../support/network-farm.ts";
 import { counting, expectSecondCounts, patience, startCount, whole } from "./counting.ts";
@@ -11,7 +12,7 @@ import { counting, expectSecondCounts, patience, startCount, whole } from "./cou
 const timeoutMs = 300_000;
 
 async function start(options: NetworkFarmOptions, skip: (why: string) => never): Promise<NetworkFarm> {
-  if (process.env.MILLRACE_CHAOS_ROUNDS === undefined) skip("runs with `npm run test:chaos`");
+  if (!isLong) skip("runs with `npm run test:chaos`");
   const farm = (await startNetworkFarm(options)) ?? skip(noNetwork);
   onTestFinished(async () => {
     await farm.remove();

@@ -3,6 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { expect, it, onTestFinished, vi } from "vitest";
 import { cliEnvironment, project, startCli, startFarm } from "../support/farm.ts";
+import { isLong } from "../support/long.ts";
 import { tempDir } from "../support/temp-dir.ts";
 import { connect, followRun, readLogs } from "./follow.ts";
 
@@ -19,7 +20,7 @@ stages:
 const whole = Array.from({ length: 100 }, (_, index) => `${index + 1}\n`).join("");
 
 // A lease is 10 s: too long for every test run.
-it.runIf(process.env.MILLRACE_CHAOS_ROUNDS !== undefined)(
+it.runIf(isLong)(
   "an agent that stays away is lost and its log ends in a gap; when it comes after all, it completes the log",
   async () => {
     const dir = mkdtempSync(join(tmpdir(), "millrace-farm-"));

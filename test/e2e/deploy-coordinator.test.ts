@@ -6,6 +6,7 @@ import { expect, it, onTestFinished } from "vitest";
 import { exitOf } from "../support/exit-of.ts";
 import { startFarm, type TestFarm } from "../support/farm.ts";
 import { freePort } from "../support/free-port.ts";
+import { isLong } from "../support/long.ts";
 import { environment, served, servers, service } from "../support/service.ts";
 import { tempDir } from "../support/temp-dir.ts";
 
@@ -37,12 +38,13 @@ async function killingAgent(farm: TestFarm) {
 }
 
 // A farm for each group: the supervisor waits longer each time before it starts again what keeps falling.
-it.each([
+const all = [
   [["fetching", "stopping", "flipping"]],
   [["starting", "probing", "succeeded"]],
   [["back-stopping", "back-flipping", "back-starting"]],
   [["back-probing", "failed"]],
-])(
+];
+it.each(isLong ? all : [[["flipping", "succeeded"]], [["back-flipping", "failed"]]])(
   "is wholly old or wholly new, and done once, when the coordinator is killed at %j",
   async (steps) => {
     const farm = await startFarm({ agents: 0 });

@@ -1,7 +1,8 @@
 import { chmodSync, mkdirSync, writeFileSync } from "node:fs";
-import { join, resolve } from "node:path";
+import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { project, type RunningCli, startFarm, type TestFarm } from "../support/farm.ts";
+import { millrace } from "../support/program.ts";
 
 // Tools that agents announce, and what a task can see and change.
 
@@ -129,7 +130,7 @@ describe("a pipeline that runs itself", () => {
       ...["--data", join(farm.dataDir, "..", "open"), "--sandbox", "none", "--label", "walls=none", "--json"],
     ]);
     await open.line(/online/);
-    const again = `MILLRACE_SANDBOX=none ${resolve(import.meta.dirname, "../../bin/millrace")} run --local`;
+    const again = `MILLRACE_SANDBOX=none ${millrace} run --local`;
     const dir = project({
       ...pipeline(`{ run: "${again} inner", inputs: ["inner/**"], agents: { walls: none } }`),
       "inner/millrace.yaml": pipeline(`{ run: "${again} .", inputs: [millrace.yaml] }`)["millrace.yaml"],

@@ -6,13 +6,13 @@ import { version } from "../../shared/version.ts";
 import { type BareMachine, bareMachine, noBareMachine } from "../support/bare-machine.ts";
 import { type CliResult, cliEnvironment, project, type RunningCli, startCli } from "../support/farm.ts";
 import { createNetwork, type Host, type Network, noNetwork } from "../support/network.ts";
+import { millrace } from "../support/program.ts";
 import { say } from "../support/say.ts";
 import { buildMs, singleFile } from "../support/single-file.ts";
 
 // One machine has a farm. The other one has what Debian gives it: neither the checkout, nor the farm's folders, nor a Node.
 
 const root = resolve(import.meta.dirname, "../..");
-const millrace = join(root, "bin/millrace");
 const dir = mkdtempSync(join(tmpdir(), "millrace-install-"));
 const userHome = "/var/lib/millrace-agent";
 

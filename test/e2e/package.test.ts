@@ -1,5 +1,5 @@
 import { spawnSync } from "node:child_process";
-import { cpSync, existsSync, mkdirSync, readdirSync, symlinkSync } from "node:fs";
+import { existsSync, mkdirSync, readdirSync, readFileSync, symlinkSync } from "node:fs";
 import { join, resolve } from "node:path";
 import { expect, it } from "vitest";
 import { project } from "../support/farm.ts";
@@ -9,21 +9,16 @@ const root = resolve(import.meta.dirname, "../..");
 
 /** The package in the node_modules of an empty folder, beside its dependencies, as `npm install` leaves it. */
 function install(): string {
-  const source = tempDir();
-  for (const entry of readdirSync(root)) {
-    if (entry === "dist" || entry === ".git") continue;
-    if (entry === "node_modules") symlinkSync(join(root, entry), join(source, entry));
-    else cpSync(join(root, entry), join(source, entry), { recursive: true });
-  }
-  const packed = spawnSync("sh", [join(source, "deploy/package.sh")], { encoding: "utf8" });
+  const dist = tempDir();
+  const packed = spawnSync("sh", [join(root, "deploy/package.sh"), dist], { encoding: "utf8" });
   expect(packed.status, packed.stderr).toBe(0);
   const folder = tempDir();
   const modules = join(folder, "node_modules");
   mkdirSync(join(modules, "millrace"), { recursive: true });
-  for (const name of readdirSync(join(root, "node_modules"))) {
-    symlinkSync(join(root, "node_modules", name), join(modules, name));
-  }
-  const tarball = join(source, "dist", packed.stdout.trim());
+  const manifest = readFileSync(join(dist, "package/package.json"), "utf8");
+  const { dependencies } = JSON.parse(manifest) as { dependencies: Record<string, string> };
+  for (const name of Object.keys(dependencies)) symlinkSync(join(root, "node_modules", name), join(modules, name));
+  const tarball = join(dist, packed.stdout.trim());
   const unpacked = spawnSync("tar", ["xzf", tarball, "--strip-components=1", "-C", join(modules, "millrace")]);
   expect(unpacked.status).toBe(0);
   return join(modules, "millrace");

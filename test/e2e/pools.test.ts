@@ -9,9 +9,9 @@ import { grpcTransport } from "../../shared/rpc/grpc-transport.ts";
 import { project, startFarm, type TestFarm } from "../support/farm.ts";
 import { pidOf } from "../support/farm-processes.ts";
 import { processesAbout } from "../support/process-state.ts";
+import { millrace } from "../support/program.ts";
 import { tempDir } from "../support/temp-dir.ts";
 
-const millrace = resolve(import.meta.dirname, "../../bin/millrace");
 const example = resolve(import.meta.dirname, "../../examples/pools/processes.py");
 
 // One farm for all tests, of which the last one ends it; each leaves it without a pool.

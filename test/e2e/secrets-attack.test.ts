@@ -1,7 +1,7 @@
 import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { stripTypeScriptTypes } from "node:module";
 import { tmpdir } from "node:os";
-import { join, resolve } from "node:path";
+import { join } from "node:path";
 import { createClient } from "@connectrpc/connect";
 import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
 import { LogService } from "../../proto/gen/millrace/v1/log_pb.ts";
@@ -10,6 +10,7 @@ import { SecretService } from "../../proto/gen/millrace/v1/secret_pb.ts";
 import { grpcTransport } from "../../shared/rpc/grpc-transport.ts";
 import { project, startFarm, type TestFarm } from "../support/farm.ts";
 import { bubblewrapWorks } from "../support/machine.ts";
+import { millrace } from "../support/program.ts";
 import { bordersOf, casesOf, failuresOf } from "./fixtures/secrets-attack.ts";
 import { acrossNames, endings, errorNames, forms, hold, spy } from "./fixtures/secrets-attack-pipeline.ts";
 import { only, smallNames, tracesBelow, tracesIn, values } from "./fixtures/secrets-attack-values.ts";
@@ -23,8 +24,7 @@ let folder: string;
 beforeAll(async () => {
   folder = mkdtempSync(join(tmpdir(), "millrace-attack-"));
   const program = join(folder, "millrace");
-  const real = resolve(import.meta.dirname, "../../bin/millrace");
-  writeFileSync(program, `#!/bin/sh\nexec '${real}' "$@" 2>> '${folder}/said'\n`, { mode: 0o755 });
+  writeFileSync(program, `#!/bin/sh\nexec '${millrace}' "$@" 2>> '${folder}/said'\n`, { mode: 0o755 });
   farm = await startFarm({ agents: 1, slots: 4, program });
   transport = grpcTransport({ address: farm.grpc, token: farm.token });
   const secrets = createClient(SecretService, transport);

@@ -1,10 +1,11 @@
 import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { readdirSync, readFileSync, renameSync, writeFileSync } from "node:fs";
-import { join, resolve } from "node:path";
+import { join } from "node:path";
 import { text } from "node:stream/consumers";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { cliEnvironment, project, startFarm, type TestFarm } from "../support/farm.ts";
+import { millrace } from "../support/program.ts";
 import { filesWithLeaks, leaksIn, secretCorpus, tracesOf } from "../support/secret-corpus.ts";
 import { tempDir } from "../support/temp-dir.ts";
 
@@ -27,7 +28,6 @@ async function json<T>(...args: string[]): Promise<T> {
 
 /** From standard input, as a script does. */
 async function setByPipe(name: string, value: string): Promise<string> {
-  const millrace = resolve(import.meta.dirname, "../../bin/millrace");
   const args = ["secret", "set", name, "--address", farm.grpc, "--token", farm.token];
   const child = spawn(millrace, args, { env: cliEnvironment(tempDir()), stdio: ["pipe", "pipe", "inherit"] });
   child.stdin.end(value);

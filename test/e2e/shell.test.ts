@@ -2,15 +2,15 @@ import { type ChildProcessWithoutNullStreams, execFileSync, spawn } from "node:c
 import { once } from "node:events";
 import { globSync, mkdtempSync, readlinkSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir, userInfo } from "node:os";
-import { join, resolve } from "node:path";
+import { join } from "node:path";
 import { text } from "node:stream/consumers";
 import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
 import { exitOf } from "../support/exit-of.ts";
 import { cliEnvironment, project, startFarm, type TestFarm } from "../support/farm.ts";
 import { pidOf } from "../support/farm-processes.ts";
 import { processesAbout } from "../support/process-state.ts";
+import { millrace } from "../support/program.ts";
 
-const millrace = resolve(import.meta.dirname, "../../bin/millrace");
 /** A machine without a program is one in which something else is mounted over it, which root may do. */
 const mayMount = userInfo().uid === 0;
 let farm: TestFarm;

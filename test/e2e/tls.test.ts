@@ -1,17 +1,17 @@
 import { globSync, mkdirSync, mkdtempSync, readFileSync, rmSync, statSync } from "node:fs";
 import { tmpdir } from "node:os";
-import { join, resolve } from "node:path";
+import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { splitAddress } from "../../shared/network-address.ts";
 import { openAuthority } from "../../shared/tls/authority.ts";
 import { publicKeyPinOf } from "../../shared/tls/fingerprint.ts";
 import { type CliResult, cliEnvironment, project, type RunningCli, startCli } from "../support/farm.ts";
 import { createNetwork, type Host, type Network, noNetwork } from "../support/network.ts";
+import { millrace } from "../support/program.ts";
 import { say } from "../support/say.ts";
 
 // A farm and people and agents on other machines, each in a network namespace of its own.
 
-const millrace = resolve(import.meta.dirname, "../../bin/millrace");
 const dir = mkdtempSync(join(tmpdir(), "millrace-tls-"));
 
 /** A machine whose user knows of nothing that the others have. */

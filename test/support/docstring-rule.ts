@@ -88,7 +88,7 @@ function parameterTypes(declaration: SyntaxNode): string[] {
 }
 
 function typeNames(node: SyntaxNode): string[] {
-  return [...descendants(node)].flatMap(({ node: type }) =>
+  return descendants(node).flatMap(({ node: type }) =>
     type.type === "TSTypeReference" ? [textOf(childOf(type, "typeName"), "name") ?? ""] : [],
   );
 }

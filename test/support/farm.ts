@@ -2,13 +2,12 @@ import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
 import { globSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
-import { dirname, join, resolve } from "node:path";
+import { dirname, join } from "node:path";
 import { createInterface } from "node:readline";
 import { text } from "node:stream/consumers";
 import { exitOf } from "./exit-of.ts";
+import { millrace } from "./program.ts";
 import { tempDir } from "./temp-dir.ts";
-
-const millrace = resolve(import.meta.dirname, "../../bin/millrace");
 
 /** What a call of the command line came to. */
 export interface CliResult {
@@ -83,7 +82,7 @@ export interface FarmOptions {
   readonly flags?: readonly string[];
   /** Added to the environment of all its processes. */
   readonly env?: Readonly<Record<string, string>>;
-  /** The `millrace` that is started; default the one of the checkout. */
+  /** The `millrace` that is started; default that of program.ts. */
   readonly program?: string;
 }
 
@@ -100,7 +99,7 @@ export async function startFarm(options: FarmOptions): Promise<TestFarm> {
     env,
     program,
   );
-  const ended = exitOf(up.process).then(([status]) => status as number | null);
+  const ended = exitOf(up.process).then(([status]) => status);
   const ready = await up.line(/^\{"grpc"/).catch(async (error: unknown) => {
     rmSync(dir, { recursive: true, force: true });
     throw error;

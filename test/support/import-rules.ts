@@ -1,7 +1,7 @@
 import { dirname, join } from "node:path/posix";
 import { codeSpans, markdownTables } from "./markdown.ts";
 import { type Finding, isScript, lineAt, type SourceFile } from "./source-files.ts";
-import { childOf, childrenOf, descendants, parseSource, type SyntaxNode, textOf } from "./syntax.ts";
+import { childOf, childrenOf, parseSource, type SyntaxNode, textOf } from "./syntax.ts";
 
 /** One row of the table in docs/ARCHITECTURE.md. */
 export interface Layer {
@@ -64,7 +64,7 @@ export function importRules(markdown: string): ImportRules {
 /** Static and dynamic imports, re-exports, type imports, and files named by URL (`new Worker(new URL("./x.ts", …))`). */
 export function importsOf(file: SourceFile): Import[] {
   const imports: Import[] = [];
-  for (const { node } of descendants(parseSource(file).program)) {
+  for (const { node } of parseSource(file).nodes) {
     const source = importSource(node);
     if (source === undefined) continue;
     const specifier = source.type === "TemplateLiteral" ? plainTemplate(source) : textOf(source, "value");

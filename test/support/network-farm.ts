@@ -1,6 +1,6 @@
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
-import { join, resolve } from "node:path";
+import { join } from "node:path";
 import { natsConfig } from "../../cli/up/nats.ts";
 import { natsUsersText } from "../../shared/bus/nats-users.ts";
 import { makeFolder } from "../../shared/make-folder.ts";
@@ -11,9 +11,9 @@ import { authorityTrust, type Trust } from "../../shared/tls/trust.ts";
 import { type CliResult, cliEnvironment, startCli } from "./farm.ts";
 import { createNetwork, type Host, type Network } from "./network.ts";
 import { type HostProgram, startOn } from "./network-program.ts";
+import { millrace } from "./program.ts";
 import { startProxy, type TcpProxy } from "./tcp-proxy.ts";
 
-const millrace = resolve(import.meta.dirname, "../../bin/millrace");
 const ports = { grpc: 7070, http: 7080, nats: 7422 } as const;
 
 /** An agent on a machine of its own. */

@@ -30,7 +30,7 @@ export async function startOn(
 ): Promise<HostProgram> {
   const [file = "", ...rest] = args;
   const child = host.spawn(file, rest, { env, stdio: ["ignore", "pipe", "pipe"] });
-  const ended = exitOf(child).then(([status]) => status as number | null);
+  const ended = exitOf(child).then(([status]) => status);
   const isReady = Promise.withResolvers<void>();
   let said = "";
   for (const stream of [child.stdout, child.stderr]) {

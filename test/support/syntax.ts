@@ -23,6 +23,8 @@ export interface Comment {
 export interface ParsedFile extends SourceFile {
   readonly program: SyntaxNode;
   readonly comments: readonly Comment[];
+  /** All nodes; most rules go through them. */
+  readonly nodes: readonly PlacedNode[];
 }
 
 /** Parses TypeScript or JavaScript. Throws on a syntax error. */
@@ -30,7 +32,8 @@ export function parseSource(file: SourceFile): ParsedFile {
   // oxlint-disable-next-line typescript/no-deprecated -- Vitest does not export its successor, and Vite is not ours to import
   const program: unknown = parseAst(file.text, { lang: "ts", astType: "ts" }, file.path);
   if (!isNode(program)) throw new Error(`${file.path}: the parser gave no tree`);
-  return { ...file, program, comments: commentsOf(file.text, program) };
+  const nodes = descendants(program);
+  return { ...file, program, nodes, comments: commentsOf(file.text, nodes) };
 }
 
 function isNode(value: unknown): value is SyntaxNode {
@@ -55,21 +58,29 @@ export function textOf(node: SyntaxNode | undefined, field: string): string | un
   return typeof value === "string" ? value : undefined;
 }
 
-/** The node and all below it, in the order of the text, each with the nodes above it (nearest last). */
-export function* descendants(
-  node: SyntaxNode,
-  above: readonly SyntaxNode[] = [],
-): Generator<{ node: SyntaxNode; above: readonly SyntaxNode[] }> {
-  yield { node, above };
-  const inside = [...above, node];
-  for (const value of Object.values(node)) {
-    for (const child of Array.isArray(value) ? value : [value]) if (isNode(child)) yield* descendants(child, inside);
-  }
+/** A node, and the nodes above it (nearest last). */
+export interface PlacedNode {
+  readonly node: SyntaxNode;
+  readonly above: readonly SyntaxNode[];
+}
+
+/** The node and all below it, in the order of the text. */
+export function descendants(node: SyntaxNode): PlacedNode[] {
+  const found: PlacedNode[] = [];
+  const visit = (placed: PlacedNode): void => {
+    found.push(placed);
+    const above = [...placed.above, placed.node];
+    for (const value of Object.values(placed.node)) {
+      for (const child of Array.isArray(value) ? value : [value]) if (isNode(child)) visit({ node: child, above });
+    }
+  };
+  visit({ node, above: [] });
+  return found;
 }
 
 /** A comment is where the text says so outside of strings, templates and regular expressions. */
-function commentsOf(text: string, program: SyntaxNode): Comment[] {
-  const quoted = [...descendants(program)]
+function commentsOf(text: string, nodes: readonly PlacedNode[]): Comment[] {
+  const quoted = nodes
     .map(({ node }) => node)
     .filter((node) => node.type === "Literal" || node.type === "TemplateElement")
     .sort((a, b) => a.start - b.start);

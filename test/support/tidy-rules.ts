@@ -88,7 +88,7 @@ export const testRules = {
 
   // A timer that is cleared is no sleep but a bound: it fires only when the awaited event has not come.
   "no test sleeps": (file) =>
-    [...descendants(file.program)]
+    file.nodes
       .filter(({ node }) =>
         node.type === "ImportDeclaration"
           ? /^(node:)?timers(\/promises)?$/.test(sourceOf(node))
@@ -115,7 +115,7 @@ function finding(file: ParsedFile, at: { readonly start: number }, message: stri
 }
 
 function nodes(file: ParsedFile): SyntaxNode[] {
-  return [...descendants(file.program)].map(({ node }) => node);
+  return file.nodes.map(({ node }) => node);
 }
 
 function isFunction(node: SyntaxNode): boolean {
@@ -128,7 +128,7 @@ function isExport(node: SyntaxNode): boolean {
 
 function ownLines(file: ParsedFile, node: SyntaxNode): number {
   const lines = spanLines(file, node);
-  const inner = [...descendants(node)].filter(
+  const inner = descendants(node).filter(
     (below) =>
       below.node !== node &&
       isFunction(below.node) &&

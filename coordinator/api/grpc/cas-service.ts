@@ -12,9 +12,10 @@ import {
 import type { Blob, Cas } from "../../../shared/cas/cas.ts";
 import { noSuchBlob } from "../../../shared/cas/read-range.ts";
 import { type Digest, digestEquals, digestFromMessage, digestKey, digestToMessage } from "../../../shared/digest.ts";
-import { MillraceError, toConnectError } from "../../../shared/errors.ts";
+import { MillraceError } from "../../../shared/errors.ts";
 import { limits } from "../../../shared/limits.ts";
 import { walkDirectories } from "../../../shared/merkle/load-tree.ts";
+import { toConnectError } from "../../../shared/rpc/connect-error.ts";
 import { checkDigestFunction } from "./digest-function.ts";
 
 type Updated = MessageInitShape<typeof BatchUpdateBlobsResponse_ResponseSchema>;

@@ -38,6 +38,7 @@ import { readBlob } from "../../../shared/cas/read-blob.ts";
 import { digestFromMessage } from "../../../shared/digest.ts";
 import { exitOf } from "../../support/exit-of.ts";
 import { startNatsServer, type TestNatsServer } from "../../support/nats-server.ts";
+import { millrace } from "../../support/program.ts";
 import { tempDir } from "../../support/temp-dir.ts";
 import { type ActionSpec, assignment, sealed } from "./assignment.ts";
 
@@ -268,9 +269,9 @@ export async function startAgent(
 ): Promise<AgentProcess> {
   const { id = `agent-${randomUUID().slice(0, 8)}`, data = join(tempDir(), "agent"), slots = 2 } = options;
   const child = spawn(
-    process.execPath,
+    millrace,
     [
-      ...["bin/main.ts", "agent", "--coordinator", farm.address, "--token", "test"],
+      ...["agent", "--coordinator", farm.address, "--token", "test"],
       ...["--data", data, "--name", id, "--slots", String(slots), "--json"],
       ...(options.storeBytes === undefined ? [] : ["--store-bytes", String(options.storeBytes)]),
       ...(options.tools ?? []).flatMap((tool) => ["--tool", tool]),

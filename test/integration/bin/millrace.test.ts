@@ -31,9 +31,10 @@ describe("bin/millrace", () => {
     expect(stdout).toBe(`pinned --disable-warning=ExperimentalWarning ${root}/bin/main.ts runs a b\n`);
   });
 
-  it("starts what was compiled, on the Node beside it, where it is an installed package", () => {
+  it("starts what was built, on the Node beside it, where it is an installed package", () => {
     const { root, call } = install({
-      "node_modules/millrace/bin/main.js": "",
+      "node_modules/millrace/lib/main.js": "",
+      "node_modules/millrace/bin/millrace": "",
       "node_modules/node/bin/node": says("pinned"),
       "path/node": says("other"),
     });
@@ -41,7 +42,7 @@ describe("bin/millrace", () => {
     copyFileSync(script, program);
     const { stdout } = call(program, "runs");
     expect(stdout).toBe(
-      `pinned --disable-warning=ExperimentalWarning ${root}/node_modules/millrace/bin/main.js runs\n`,
+      `pinned --disable-warning=ExperimentalWarning ${root}/node_modules/millrace/lib/main.js runs\n`,
     );
   });
 

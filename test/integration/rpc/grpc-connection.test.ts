@@ -1,6 +1,6 @@
 import { once } from "node:events";
-import { connect as connectHttp2 } from "node:http2";
-import { connect, createServer, type Socket } from "node:net";
+import { connect as connectHttp2, constants, createServer as createHttp2Server } from "node:http2";
+import { type AddressInfo, connect, createServer, type Socket } from "node:net";
 import { createClient } from "@connectrpc/connect";
 import { expect, onTestFinished, test, vi } from "vitest";
 import { grpcServer, mounted } from "../../../coordinator/api/grpc/grpc-server.ts";
@@ -39,6 +39,21 @@ test("a connection that is refused says so, and nothing of what was not found ou
   const reading = createClient(LogService, transport).readLog({})[Symbol.asyncIterator]();
   const refused = `No connection established. Last error: Error: connect ECONNREFUSED 127.0.0.1:${port}.`;
   await expect(reading.next()).rejects.toMatchObject({ rawMessage: refused });
+});
+
+test("a server that went away in the midst of an answer is unavailable, also where it closed the stream in good order", async () => {
+  const server = createHttp2Server();
+  server.on("stream", (stream) => {
+    stream.respond({ ":status": 200, "content-type": "application/grpc" });
+    stream.close(constants.NGHTTP2_NO_ERROR);
+  });
+  await new Promise<void>((resolve) => void server.listen(0, "127.0.0.1", resolve));
+  onTestFinished(() => void server.close());
+  const { port } = server.address() as AddressInfo;
+  const transport = grpcTransport({ address: `127.0.0.1:${port}` });
+  onTestFinished(() => transport.close());
+  const reading = createClient(LogService, transport).readLog({})[Symbol.asyncIterator]();
+  await expect(reading.next()).rejects.toThrow("[unavailable] Received RST_STREAM with code 0");
 });
 
 test("a connection that died without a word is found out by its pings", async () => {

@@ -135,7 +135,7 @@ test("a hit never lacks a byte, nothing pinned or active goes, and the bound hol
         expect(disk.usage().diskBytes).toBeLessThanOrEqual(700_000);
       }
     }),
-    { numRuns: cases(12) },
+    { numRuns: cases(6) },
   );
 });
 
@@ -206,6 +206,6 @@ test("under load and while the disk takes only some writes, no promise is broken
       }
       await again.close();
     }),
-    { numRuns: cases(8) },
+    { numRuns: cases(4) },
   );
 });

@@ -1,3 +1,4 @@
+import { type AddressInfo, createServer, type Socket } from "node:net";
 import { expect, onTestFinished, test, vi } from "vitest";
 import type { Bus } from "../../../../shared/bus/bus.ts";
 import { connectNatsBus } from "../../../../shared/bus/nats-bus.ts";
@@ -57,6 +58,35 @@ test("closing works while the server is away", async () => {
   const server = await startNatsServer();
   const bus = await connectTo(server);
   await server.kill();
+  await bus.close();
+});
+
+test("closing works while a server that has just come back says nothing more", async () => {
+  const asked = Promise.withResolvers<void>();
+  const sockets: Socket[] = [];
+  const silent = createServer((socket) => {
+    sockets.push(socket);
+    socket.on("error", () => undefined); // the client may be gone first
+    socket.write(`INFO ${JSON.stringify({ version: "2.10.0", headers: true, max_payload: 1_048_576 })}\r\n`);
+    let pings = 0;
+    socket.on("data", (lines) => {
+      pings += String(lines).split("PING").length - 1;
+      if (pings === 1) socket.write("PONG\r\n"); // what ends the greeting
+      if (pings === 2) asked.resolve(); // whether the subscriptions are in force again
+    });
+  });
+  const port = await new Promise<number>((resolve) => {
+    silent.listen(0, "127.0.0.1", () => resolve((silent.address() as AddressInfo).port));
+  });
+  onTestFinished(() => {
+    for (const socket of sockets) socket.destroy();
+    silent.close();
+  });
+  const bus = await connectNatsBus({
+    ...{ servers: [`nats://127.0.0.1:${port}`], user: "u", password: "p", name: "test", onError: () => undefined },
+  });
+  sockets[0]?.destroy();
+  await asked.promise;
   await bus.close();
 });
 

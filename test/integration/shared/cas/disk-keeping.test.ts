@@ -256,7 +256,7 @@ test("whatever is done, what was promised can be read, and the store knows what 
       }
       await opened.close();
     }),
-    { numRuns: runs(15) },
+    { numRuns: runs(8) },
   );
 });
 

@@ -208,11 +208,10 @@ test("more logs than may be open at once are written, followed and finished, wit
     return textOf(await Array.fromAsync(store.read(name, { offset: 0, follow: true, signal })));
   });
   await Promise.all(
-    names.map(async (name) => {
+    names.map(async (name, index) => {
       await store.append(name, chunk(0, "one\n"));
-      most = Math.max(most, descriptors());
       await store.append(name, chunk(4, "two\n"));
-      most = Math.max(most, descriptors());
+      if (index % 16 === 0) most = Math.max(most, descriptors()); // the kernel lists hundreds of them each time
       await store.finish(name, "whole");
     }),
   );
