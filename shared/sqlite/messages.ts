@@ -6,8 +6,8 @@ export interface WorkerOptions {
   readonly path: string;
   readonly schema: readonly SchemaPart[];
   readonly readOnly: boolean;
-  /** The file of better-sqlite3's native addon, where that does not find it by itself. */
-  readonly nativeBinding?: string;
+  /** Where the one executable puts its native addon; default beside the file. */
+  readonly addonDir?: string | undefined;
 }
 
 /** A call on its way to the thread. Calls made in one turn of the event loop travel together, as an array. */

@@ -1,12 +1,9 @@
-import { existsSync } from "node:fs";
-import { dirname } from "node:path";
 import { Worker } from "node:worker_threads";
 import { from, MillraceError } from "../errors.ts";
 import { limits } from "../limits.ts";
 import { ownEntry } from "../own-files.ts";
 import { assetNames, isSingleFile, textAsset } from "../single-file.ts";
 import type { FromWorker, SqlAnswer, SqlRequest, ToWorker, WorkerOptions } from "./messages.ts";
-import { nativeBinding } from "./native-binding.ts";
 import type { SchemaPart, Sqlite, SqlValue, Statement } from "./sqlite.ts";
 
 export interface OpenSqliteOptions {
@@ -36,10 +33,7 @@ interface Waiting {
  */
 export async function openSqlite(options: OpenSqliteOptions): Promise<Sqlite> {
   const { path, schema, readOnly = false, addonDir, onError } = options;
-  // Here and not in the thread, which then needs nothing of errors.ts and what that imports: 5 MB for each database.
-  const folder = dirname(path);
-  const binding = existsSync(folder) ? nativeBinding(addonDir ?? folder) : {}; // the thread says that it is not there
-  const worker = startWorker({ path, schema, readOnly, ...binding });
+  const worker = startWorker({ path, schema, readOnly, addonDir });
   const exited = new Promise((resolve) => worker.once("exit", resolve)); // comes after 'error', too
   const opened = Promise.withResolvers<void>();
   const waiting = new Map<number, Waiting>();
