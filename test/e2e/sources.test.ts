@@ -9,7 +9,7 @@ import { submitSource } from "../../cli/submit-source.ts";
 import { RunService } from "../../proto/gen/millrace/v1/run_pb.ts";
 import { grpcTransport } from "../../shared/rpc/grpc-transport.ts";
 import { openStatCache } from "../../shared/stat-cache/sqlite-stat-cache.ts";
-import { project, startFarm, type TestFarm } from "../support/farm.ts";
+import { project as projectOf, startFarm, type TestFarm } from "../support/farm.ts";
 import { pidOf } from "../support/farm-processes.ts";
 import { createRepository, startGitServer } from "../support/git-server.ts";
 import { type LossyWay, lossyWay } from "../support/lossy-way.ts";
@@ -183,57 +183,60 @@ describe("a source that is struck on its way", () => {
     expect((await farm.cli(["runs", "--json"])).stdout).not.toContain("run_1");
   });
 
-  test("its coordinator is killed: the next start is asked for it again, and nothing of the first one remains", async () => {
-    const { repository, release } = await heldRepository();
-    const cli = farm.startCli(["run", "--git", repository.url]);
-    await cli.line(/agent-. fetches/);
-    process.kill(pidOf(farm, "coordinator"), "SIGKILL");
-    await cli.line(/the coordinator is away/);
-    release();
-    const { status, stdout, stderr } = await cli.result;
-    expect({ status, stderr }).toMatchObject({ status: 0, stderr: expect.stringContaining("submitted as run_1") });
-    expect(stdout).toContain("one");
-    await vi.waitFor(idle, patience);
-    expect((await farm.cli(["runs", "--json"])).stdout).not.toContain("run_2");
-  });
-
-  test("its coordinator is killed: folders and archives are sent to the next start, and none is run twice", async () => {
-    expect(await farm.cli(["project", "add", "kept"])).toMatchObject({ status: 0 });
+  /** Submits a folder and an archive on ways on which the coordinator does not get them, and both where its answers are lost. */
+  function submittedOnLossyWays(project: string) {
     const over = new AbortController();
     onTestFinished(() => over.abort());
     const content = "which the coordinator may never see";
     const ways: LossyWay[] = [];
-    const submitted = (["requests", "answers"] as const).flatMap((loses) => {
-      /** Each has its own: clients of one address share a connection. */
-      const way = async () => {
-        const lossy = await lossyWay(farm.grpc, loses === "requests" ? content : "kept", loses);
-        ways.push(lossy);
-        const transport = grpcTransport({ address: lossy.address, token: farm.token });
-        onTestFinished(() => transport.close());
-        return { transport, runs: createClient(RunService, transport) };
-      };
+    /** Each has its own: clients of one address share a connection. */
+    const connection = async (loses: "requests" | "answers") => {
+      const way = await lossyWay(farm.grpc, loses === "requests" ? content : project, loses);
+      ways.push(way);
+      const transport = grpcTransport({ address: way.address, token: farm.token });
+      onTestFinished(() => transport.close());
+      return { transport, runs: createClient(RunService, transport) };
+    };
+    const names = (["requests", "answers"] as const).flatMap((loses) => {
       const files = { "millrace.yaml": pipeline, "src/a.txt": `${content}: ${loses}\n` };
-      const dir = project(files);
-      const tar = join(tempDir(), "source.tar");
-      execFileSync("tar", ["-c", "-f", tar, "-C", dir, ...Object.keys(files)]);
-      const submission = () => ({ run: { project: "kept", idempotencyKey: randomUUID() }, signal: over.signal });
+      const dir = projectOf(files);
+      const file = join(tempDir(), "source.tar");
+      execFileSync("tar", ["-c", "-f", file, "-C", dir, ...Object.keys(files)]);
+      const submission = () => ({ run: { project, idempotencyKey: randomUUID() }, signal: over.signal });
       const onProblem = (error: Error) => expect.unreachable(error.message);
       const statCache = openStatCache({ folder: tempDir(), source: dir, startedMs: Date.now(), onProblem });
       onTestFinished(async () => (await statCache).close());
       return [
-        way().then((connection) => submitSource(connection, { ...submission(), dir, statCache })),
-        way().then((connection) => submitArchive(connection, { ...submission(), file: tar })),
+        connection(loses).then((to) => submitSource(to, { ...submission(), dir, statCache })),
+        connection(loses).then((to) => submitArchive(to, { ...submission(), file })),
       ];
     });
-    const names = Promise.all(submitted);
-    names.catch(() => {}); // awaited below
-    const runs = async () => JSON.parse((await farm.cli(["runs", "--project", "kept", "--json"])).stdout).runs;
+    const submitted = Promise.all(names);
+    submitted.catch(() => {}); // awaited by the test
+    return { ways, submitted };
+  }
+
+  test("its coordinator is killed: the next start is asked for all of it again, and none is run twice", async () => {
+    const { repository, release } = await heldRepository();
+    const cli = farm.startCli(["run", "--git", repository.url]);
+    expect(await farm.cli(["project", "add", "kept"])).toMatchObject({ status: 0 });
+    const runsOf = async (project: string) =>
+      JSON.parse((await farm.cli(["runs", "--project", project, "--json"])).stdout).runs;
+    const { ways, submitted } = submittedOnLossyWays("kept");
+    await cli.line(/agent-. fetches/);
     await vi.waitFor(() => expect(ways.map((way) => way.lost())).toEqual([1, 1, 1, 1]), patience);
-    await vi.waitFor(async () => expect(await runs()).toHaveLength(2), patience);
+    await vi.waitFor(async () => expect(await runsOf("kept")).toHaveLength(2), patience);
     for (const way of ways) way.mend();
     process.kill(pidOf(farm, "coordinator"), "SIGKILL");
-    expect(new Set(await names).size).toBe(4);
-    expect(await runs()).toHaveLength(4);
+    await cli.line(/the coordinator is away/);
+    release();
+    const { status, stdout, stderr } = await cli.result;
+    expect({ status, stderr }).toMatchObject({ status: 0, stderr: expect.stringContaining("submitted as run_") });
+    expect(stdout).toContain("one");
+    expect(new Set(await submitted).size).toBe(4);
+    await vi.waitFor(idle, patience);
+    expect(await runsOf("kept")).toHaveLength(4);
+    expect(await runsOf("default")).toHaveLength(1);
   });
 
   test("its agent is killed: another one does it", async () => {
