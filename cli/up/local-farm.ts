@@ -55,7 +55,7 @@ async function startInFreeFolder({ env, report }: LocalFarmOptions, signal: Abor
   }
   throw new MillraceError(
     "resource_exhausted",
-    `${limits.localFarms} runs with --local go on already, which is the most. Wait for one, or use one farm for all: \`millrace up\`.`,
+    `${limits.localFarms} runs with --local go on already, which is the most. Wait for one, or use one farm for all: \`millrace up --detach\`.`,
   );
 }
 
