@@ -20,7 +20,7 @@ import {
 } from "../output/labels.ts";
 import { runDetailJson, runSummaryJson } from "../output/run-json.ts";
 import { allowedFailures, formatTaskDuration } from "../output/run-summary.ts";
-import { indentedText, safeText } from "../output/safe-text.ts";
+import { indentedText, remarked, safeText } from "../output/safe-text.ts";
 import { table } from "../output/table.ts";
 import { parseRunName } from "../run-name.ts";
 
@@ -142,8 +142,5 @@ function remarkOn(task: Task, nowMs: number): string {
   const allowed = task.status === TaskStatus.FAILED && task.allowFailure ? ", which is allowed" : "";
   const tries = task.try > 1 ? ` (try ${task.try})` : "";
   const again = task.attempts > 1 ? ` (attempt ${task.attempts})` : "";
-  // Of an ending of several lines, the first says what it came to.
-  return safeText(endingLabel(task.ending))
-    .replace(/(:?\n|$)/, `${allowed}${tries}${again}$1`)
-    .trim();
+  return remarked(safeText(endingLabel(task.ending)), `${allowed}${tries}${again}`).trim();
 }
