@@ -89,7 +89,10 @@ describe("up", () => {
     run.process.kill("SIGKILL"); // It would wait for the coordinator to come back.
     await run.result;
 
-    expect(await start("down").result).toMatchObject({ status: 2, stderr: expect.stringContaining("no farm is up with") });
+    expect(await start("down").result).toMatchObject({
+      status: 2,
+      stderr: expect.stringContaining("no farm is up with"),
+    });
     const failed = await start("up", "--detach", ...anyPort, "--tls-cert", "cert.pem", "--tls-key", "key.pem").result;
     expect(failed.status).toBe(2);
     expect(failed.stderr).toMatch(/^millrace: .*cert\.pem.*ENOENT.*\nIts log: .*up\.log\n$/);
