@@ -4,9 +4,9 @@ import { pipeline } from "node:stream/promises";
 import { createGunzip, createZstdDecompress } from "node:zlib";
 import type { MessageInitShape } from "@bufbuild/protobuf";
 import type { RunRequestSchema, SubmitRunArchiveRequestSchema } from "../proto/gen/millrace/v1/run_pb.ts";
-import { from } from "../shared/errors.ts";
 import { limits } from "../shared/limits.ts";
 import type { Connection } from "./connection.ts";
+import { unreadableFile } from "./named-file.ts";
 
 export interface SubmitArchiveOptions {
   /** A tar, plain or packed by gzip or zstd; `-` is standard input. */
@@ -37,7 +37,7 @@ export async function submitArchive(
         }
       }
     } catch (error) {
-      failure = from(error, `reading the archive ${file}`);
+      failure = unreadableFile(error, file);
       throw failure;
     }
     yield { part: { case: "finish", value: { totalBytes: BigInt(totalBytes) } } };
