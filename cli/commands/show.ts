@@ -74,7 +74,7 @@ function describeRun(console: Console, run: Run, nowMs: number): string {
   const artifacts = run.tasks.flatMap((task) => task.artifacts);
   const made = artifacts.map((it) => [it.name, it.task, it.path, formatBytes(Number(it.sizeBytes))]);
   const artifactTable = made.length === 0 ? "" : `\n${table(["ARTIFACT", "TASK", "PATH", "SIZE"], made)}`;
-  return `${head}${commits}\n${tasks}${triesTable(run)}${artifactTable}${gates.join("")}${commentLines(run, colors, nowMs)}`;
+  return `${head}${commits}\n${tasks}${triesTable(run)}${artifactTable}${warningLines(run, colors)}${gates.join("")}${commentLines(run, colors, nowMs)}`;
 }
 
 /** What the pipeline was given, so that a person can tell two runs of one commit apart. */
@@ -94,6 +94,14 @@ function pauseLine({ name, pause }: Run, colors: Colors, nowMs: number): string 
   const since = formatAgo(timeOf(pause.time) ?? nowMs, nowMs);
   const why = pause.reason === "" ? "" : `: ${indentedText(pause.reason)}`;
   return colors.yellow(`paused by ${pause.principal}, ${since}${why}; it goes on with \`millrace resume ${name}\`\n`);
+}
+
+/** What its tasks' logs say as well, where nobody looks who comes for the artifacts. */
+function warningLines({ tasks }: Run, colors: Colors): string {
+  const said = tasks.flatMap(({ stage, name, warnings }) =>
+    warnings.map((text) => `${colors.yellow("warning:")} ${stage}/${name}: ${indentedText(text)}\n`),
+  );
+  return said.length === 0 ? "" : `\n${said.join("")}`;
 }
 
 /** The tries before the present ones. */

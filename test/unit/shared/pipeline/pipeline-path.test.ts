@@ -1,7 +1,14 @@
 import { expect, test } from "vitest";
 import { absentPipelineHint } from "../../../../shared/pipeline/pipeline-path.ts";
 
-const files = ["millrace.ts", ".millrace/nightly.ts", ".millrace/millrace.d.ts", "ci/weekly.yml", "src/nightlo.ts", "a.md"];
+const files = [
+  "millrace.ts",
+  ".millrace/nightly.ts",
+  ".millrace/millrace.d.ts",
+  "ci/weekly.yml",
+  "src/nightlo.ts",
+  "a.md",
+];
 
 test.for([
   [".millrace/nigthly.yaml", 'did you mean ".millrace/nightly.ts"?'],
