@@ -44,8 +44,11 @@ async function down(options: DownOptions): Promise<void> {
   const ask = () => signalFarm(data, pid);
   const release = onInterrupts([ask]); // as a second Ctrl-C there
   try {
-    ask();
-    await stopTelling({ farm: credentialsIn(data), console, stop: () => gone(data, pid) });
+    const stop = async () => {
+      ask();
+      await gone(data, pid);
+    };
+    await stopTelling({ farm: credentialsIn(data), console, hurry: "Ctrl-C", stop });
   } finally {
     release();
   }

@@ -120,7 +120,8 @@ async function up(options: UpOptions, command: Command): Promise<void> {
     farm.stop().catch((error: unknown) => {
       throw from(error, "stopping");
     });
-  await stopTelling({ farm: { address: grpc, ...farm }, console: { note }, stop });
+  const hurry = options.logFile === undefined ? "Ctrl-C once more" : `\`${downCommand(dataDir)}\` once more`;
+  await stopTelling({ farm: { address: grpc, ...farm }, console: { note }, hurry, stop });
 }
 
 function farmOptions(options: UpOptions): Omit<FarmOptions, "report" | "signal"> {

@@ -11,33 +11,28 @@ export interface Stopping {
   readonly farm: Credentials | undefined;
   /** Where remarks go. */
   readonly console: Pick<Console, "note">;
-  /** Resolves when it has stopped. */
+  /** What a person does who cannot wait. */
+  readonly hurry: string;
+  /** Begins to stop it, and resolves when it has stopped. */
   readonly stop: () => Promise<void>;
 }
 
 /** Stops a farm of this machine, and says at once what that waits for, and for how long at most. */
-export async function stopTelling({ farm, console, stop }: Stopping): Promise<void> {
+export async function stopTelling({ farm, console, hurry, stop }: Stopping): Promise<void> {
   const mostMs = limits.drainMs;
   const most = formatDuration(mostMs).replace(".0", "");
-  console.note(`stopping: tasks that run have ${most} to finish; Ctrl-C once more ends everything at once`);
+  console.note(`stopping: tasks that run have ${most} to finish; ${hurry} ends everything at once`);
+  if (farm !== undefined) await tellRunning(farm, console); // before: then there is nobody to ask any more
   const startedMs = performance.now();
   const doing = () => {
     const leftMs = startedMs + mostMs - performance.now();
     return leftMs <= 0 ? "stopping" : `stopping, tasks have ${Math.ceil(leftMs / 1_000)} s left`;
   };
-  let isStopped = false;
-  const told =
-    farm &&
-    tellRunning(farm, (text) => {
-      if (!isStopped) console.note(text);
-    });
   await whileShowing(progressConsole(), doing, stop);
-  isStopped = true;
-  await told;
 }
 
 /** Says which tasks run on this machine: those elsewhere go on. That it is not known is said, too: the farm may be ill. */
-async function tellRunning(farm: Credentials, tell: (text: string) => void): Promise<void> {
+async function tellRunning(farm: Credentials, { note }: Stopping["console"]): Promise<void> {
   try {
     // Needed for this alone, and a supervisor is kept small: the larger it is, the longer it takes to start a process.
     const [{ AgentService }, { withConnection }] = await Promise.all([
@@ -49,10 +44,10 @@ async function tellRunning(farm: Credentials, tell: (text: string) => void): Pro
     );
     for (const { info, executions } of agents) {
       if (info?.hostname !== hostname()) continue;
-      for (const id of executions) tell(`  ${taskOf(id)} runs on ${info.id}`);
+      for (const id of executions) note(`  ${taskOf(id)} runs on ${info.id}`);
     }
   } catch (error) {
-    tell(`  which tasks run is not known: ${from(error).message}`);
+    note(`  which tasks run is not known: ${from(error).message}`);
   }
 }
 
