@@ -173,6 +173,11 @@ export const entries: readonly CommandEntry[] = [
     load: async () => (await import("../cli/commands/up.ts")).upCommand(),
   },
   {
+    name: "down",
+    summary: "stop the farm that up started",
+    load: async () => (await import("../cli/commands/down.ts")).downCommand(),
+  },
+  {
     name: "coordinator",
     summary: "start a coordinator on its own",
     load: async () => (await import("../coordinator/command.ts")).coordinatorCommand(),

@@ -48,7 +48,7 @@ export function resolveCredentials(sources: CredentialSources): Credentials {
     throw new MillraceError(
       "failed_precondition",
       `no coordinator is known (looked at --address, MILLRACE_ADDRESS, ${files.join(", ")}).\n` +
-        "Start one here with `millrace up`, or give --address HOST:PORT and --token TOKEN.",
+        "Start one here with `millrace up --detach`, or give --address HOST:PORT and --token TOKEN.",
     );
   }
   const chosen = address ?? stored?.address ?? "";
@@ -75,10 +75,19 @@ function requireAddress(address: string): void {
   }
 }
 
+/** What `millrace up` left in a data folder; undefined before its first start has ended. */
+export function credentialsIn(dataDir: string): StoredCredentials | undefined {
+  return readStored(dataFolderFile(dataDir))[0];
+}
+
+function dataFolderFile(dataDir: string): string {
+  return join(dataDir, "credentials.json");
+}
+
 /** In the order in which they are read. */
 function credentialFiles(env: CredentialSources["env"]): string[] {
   const data = nonEmpty(env.MILLRACE_DATA);
-  return [...(data === undefined ? [] : [join(data, "credentials.json")]), userCredentialsFile(env)];
+  return [...(data === undefined ? [] : [dataFolderFile(data)]), userCredentialsFile(env)];
 }
 
 /** The same user's file, by the XDG base directory specification. */

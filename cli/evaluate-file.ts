@@ -7,7 +7,8 @@ import { cacheFolder } from "./cache-folder.ts";
 import { type Connection, withConnection } from "./connection.ts";
 import { onInterrupts } from "./follow/interrupts.ts";
 import type { EvaluateFile } from "./load-pipeline.ts";
-import type { Console } from "./output/console.ts";
+import { type Console, progressConsole } from "./output/console.ts";
+import { whileShowing } from "./output/status-line.ts";
 import { violationsOf } from "./report-error.ts";
 import { withLocalFarm } from "./up/local-farm.ts";
 import { uploadSource } from "./upload-source.ts";
@@ -16,29 +17,29 @@ import { uploadSource } from "./upload-source.ts";
  * Evaluates files in TypeScript as runs do, in the sandbox of an agent: that of the farm that `run --local` starts. What
  * was evaluated there before with the same inputs is not evaluated again.
  */
-export function evaluatingLocally(console: Console): EvaluateFile {
-  const report = (part: string, problem: string) => console.note(`${console.colors.dim(`${part}:`)} ${problem}`);
-  return async (dir, path) =>
-    await withLocalFarm({ env: process.env, report }, (farm) =>
-      withConnection(farm, async (connection) => {
-        try {
-          return { text: await evaluated(connection, { dir, path, console }) };
-        } catch (error) {
-          const problems = problemsOf(from(error), path);
-          if (problems.length === 0) throw error;
-          return { problems };
-        }
-      }),
-    );
-}
+export const evaluateLocally: EvaluateFile = async (dir, path) => {
+  const progress = progressConsole();
+  const report = (part: string, problem: string) => progress.note(`${progress.colors.dim(`${part}:`)} ${problem}`);
+  return await withLocalFarm({ env: process.env, report, progress }, (farm) =>
+    withConnection(farm, async (connection) => {
+      try {
+        return { text: await evaluated(connection, { dir, path, progress }) };
+      } catch (error) {
+        const problems = problemsOf(from(error), path);
+        if (problems.length === 0) throw error;
+        return { problems };
+      }
+    }),
+  );
+};
 
 interface FileToEvaluate {
   readonly dir: string;
   readonly path: string;
-  readonly console: Console;
+  readonly progress: Console;
 }
 
-async function evaluated(connection: Connection, { dir, path, console }: FileToEvaluate): Promise<string> {
+async function evaluated(connection: Connection, { dir, path, progress }: FileToEvaluate): Promise<string> {
   const interrupted = new AbortController();
   const release = onInterrupts([() => interrupted.abort()]);
   const { signal } = interrupted;
@@ -46,11 +47,12 @@ async function evaluated(connection: Connection, { dir, path, console }: FileToE
     folder: join(cacheFolder(process.env), "sources"),
     source: dir,
     startedMs: systemClock.nowMs(),
-    onProblem: ({ message }: MillraceError) => console.note(message),
+    onProblem: ({ message }: MillraceError) => progress.note(message),
   });
   try {
-    const source = await uploadSource(connection, dir, { signal, statCache, console, assumeLast: false });
-    return (await connection.runs.evaluatePipeline({ source, pipelinePath: path }, { signal })).pipeline;
+    const source = await uploadSource(connection, dir, { signal, statCache, console: progress, assumeLast: false });
+    const evaluate = () => connection.runs.evaluatePipeline({ source, pipelinePath: path }, { signal });
+    return (await whileShowing(progress, () => `evaluating ${path}`, evaluate)).pipeline;
   } finally {
     release();
     await (await statCache).close();

@@ -1,5 +1,5 @@
 import { statSync } from "node:fs";
-import { dirname, join, relative, resolve } from "node:path";
+import { join, relative, resolve } from "node:path";
 import { parsePipeline } from "../shared/pipeline/parse.ts";
 import type { Pipeline, Problem } from "../shared/pipeline/pipeline.ts";
 import { isTypeScript } from "../shared/pipeline/pipeline-path.ts";
@@ -34,14 +34,14 @@ export async function loadPipelineFile(
   given: string,
   { params = {}, evaluate }: LoadOptions,
 ): Promise<LoadedPipeline & { readonly path: string }> {
-  const path = fileOf(given);
+  const { folder, path, isName } = fileOf(given);
   const source = sourceFolderOf(path);
   const inSource = relative(source, resolve(path));
   const fromHere = (problem: Problem) => {
     const file = problem.file === inSource ? path : join(relative(".", source), problem.file);
     return { ...problem, file };
   };
-  let text = readPipeline(dirname(path), relative(dirname(path), path));
+  let text = readPipeline(folder, relative(folder, path), isName ? `file or folder ${given}, and no ${path}` : path);
   if (isTypeScript(path)) {
     const gave = await evaluate(source, inSource);
     if ("problems" in gave) return { path, problems: gave.problems.map(fromHere) };
@@ -52,8 +52,12 @@ export async function loadPipelineFile(
   return { path, problems: parsed.problems.map(fromHere) };
 }
 
-function fileOf(given: string): string {
+/** The file that is meant, the folder from which it is, and whether it was named without its path. */
+function fileOf(given: string): { readonly folder: string; readonly path: string; readonly isName: boolean } {
   const stat = statSync(given, { throwIfNoEntry: false });
-  if (stat?.isDirectory() === true) return join(given, pipelineFileBelow(given, ""));
-  return stat === undefined ? pipelineFileBelow(".", given) : given;
+  if (stat?.isDirectory() === true) {
+    return { folder: given, path: join(given, pipelineFileBelow(given, "")), isName: false };
+  }
+  const path = stat === undefined ? pipelineFileBelow(".", given) : given;
+  return { folder: ".", path, isName: path !== given };
 }

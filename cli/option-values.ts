@@ -1,7 +1,7 @@
 import { readFileSync } from "node:fs";
 import { InvalidArgumentError } from "commander";
-import { from } from "../shared/errors.ts";
 import { readDuration } from "../shared/pipeline/duration.ts";
+import { unreadableFile } from "./named-file.ts";
 import { parseSince } from "./since.ts";
 
 // How values of options are read, each as commander wants it: it says which option was wrong.
@@ -29,7 +29,7 @@ export function fileText(path: string): string {
   try {
     return readFileSync(path, "utf8");
   } catch (error) {
-    throw new InvalidArgumentError(`It cannot be read: ${from(error).message}`);
+    throw new InvalidArgumentError(`It cannot be read: ${unreadableFile(error, path).message}.`);
   }
 }
 

@@ -34,7 +34,7 @@ async function composeProgram(entries: readonly CommandEntry[], args: readonly s
     .exitOverride()
     .addHelpText(
       "after",
-      "\nExamples:\n  $ millrace up                  # in one shell\n  $ millrace run examples/shop   # in another",
+      "\nExamples:\n  $ millrace up --detach         # a farm on this machine\n  $ millrace run examples/shop   # on it",
     );
   const called = args.find((arg) => !arg.startsWith("-"));
   for (const entry of entries) {

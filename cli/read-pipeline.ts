@@ -1,8 +1,8 @@
-import { readFileSync, statSync } from "node:fs";
-import { join } from "node:path";
+import { readdirSync, readFileSync, statSync } from "node:fs";
+import { dirname, join } from "node:path";
 import { from, MillraceError } from "../shared/errors.ts";
 import { limits } from "../shared/limits.ts";
-import { choosePipelinePath } from "../shared/pipeline/pipeline-path.ts";
+import { absentPipelineHint, choosePipelinePath, pipelineFolder } from "../shared/pipeline/pipeline-path.ts";
 
 /**
  * The path below `dir` of the pipeline file that a person means by a path or a name; empty is the default.
@@ -15,9 +15,10 @@ export function pipelineFileBelow(dir: string, given: string): string {
 
 /**
  * The text of the pipeline file at `path` below `dir`.
+ * @param asked what is said not to be there, as the person put it
  * @throws MillraceError not_found, saying how to get one, when there is no such file; invalid_argument when it is too large.
  */
-export function readPipeline(dir: string, path: string): string {
+export function readPipeline(dir: string, path: string, asked = join(dir, path)): string {
   const file = join(dir, path);
   try {
     const stat = statSync(file);
@@ -35,12 +36,16 @@ export function readPipeline(dir: string, path: string): string {
   } catch (error) {
     if (error instanceof MillraceError) throw error;
     if (from(error).code !== "not_found") throw from(error, `reading ${file}`);
-    throw new MillraceError(
-      "not_found",
-      `there is no ${file}. Write a starter with \`millrace init\`, or name the file.`,
-      {
-        cause: error,
-      },
-    );
+    const hint = absentPipelineHint(path, filesAround(dir, path));
+    throw new MillraceError("not_found", `there is no ${asked}: ${hint}`, { cause: error });
   }
+}
+
+/** Those in the folders in which the pipeline may be, by their paths below `dir`. */
+function filesAround(dir: string, path: string): string[] {
+  const folders = new Set([".", pipelineFolder, dirname(path)]);
+  return [...folders].flatMap((folder) => {
+    const there = statSync(join(dir, folder), { throwIfNoEntry: false })?.isDirectory() === true;
+    return there ? readdirSync(join(dir, folder)).map((name) => join(folder, name)) : [];
+  });
 }

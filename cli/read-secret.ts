@@ -1,6 +1,7 @@
 import { open } from "node:fs/promises";
-import { from, MillraceError } from "../shared/errors.ts";
+import { MillraceError } from "../shared/errors.ts";
 import { limits } from "../shared/limits.ts";
+import { unreadableFile } from "./named-file.ts";
 
 /**
  * The value of a secret: the bytes of the file, else of standard input; a person at a terminal is asked, and what is typed is
@@ -19,7 +20,7 @@ async function readFileOf(name: string, file: string): Promise<Uint8Array> {
     await using opened = await open(file, "r");
     return await bounded(name, opened.createReadStream({ autoClose: false }));
   } catch (error) {
-    throw new MillraceError("invalid_argument", from(error, `--file ${file}`).message, { cause: error });
+    throw error instanceof MillraceError ? error : unreadableFile(error, file);
   }
 }
 

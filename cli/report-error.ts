@@ -24,7 +24,7 @@ function adviceFor(error: MillraceError): string | undefined {
   if (!isRemote(error)) return undefined;
   switch (error.code) {
     case "unavailable":
-      return "Is the coordinator running? Start one with `millrace up`, or name another with --address.";
+      return "Is the coordinator running? Start one with `millrace up --detach`, or name another with --address.";
     case "unauthenticated":
       return "The token was not accepted: give --token or MILLRACE_TOKEN, or start `millrace up` again, which renews the stored one.";
     case "permission_denied":

@@ -12,7 +12,7 @@ import { fetchRun } from "./fetch-run.ts";
 import { followRun } from "./follow/follow-run.ts";
 import { onInterrupts } from "./follow/interrupts.ts";
 import { runView, silentView } from "./follow/run-view.ts";
-import type { Console } from "./output/console.ts";
+import { type Console, progressConsole } from "./output/console.ts";
 import { formatDuration } from "./output/format.ts";
 import { runResultJson } from "./output/run-json.ts";
 import { runSummary } from "./output/run-summary.ts";
@@ -64,9 +64,11 @@ async function onFarm(
   const { withLocalFarm } = await import("./up/local-farm.ts");
   const startedMs = performance.now();
   const report = (part: string, problem: string) => console.note(`${console.colors.dim(`${part}:`)} ${problem}`);
-  return withLocalFarm({ env: process.env, report }, (farm) =>
+  const isQuiet = options.json === true || options.quiet === true;
+  const progress = isQuiet ? undefined : progressConsole();
+  return withLocalFarm({ env: process.env, report, progress }, (farm) =>
     withConnection(farm, async (connection) => {
-      const [left, isQuiet] = [await cancelLeftovers(connection), options.json === true || options.quiet === true];
+      const left = await cancelLeftovers(connection);
       if (left.length > 0) console.note(`cancelled ${left.join(", ")}, left behind by a call that was ended`);
       const tookMs = performance.now() - startedMs;
       if (!isQuiet) console.note(console.colors.dim(`a farm of its own was ready in ${formatDuration(tookMs)}`));

@@ -4,10 +4,10 @@ import { pipeline } from "node:stream/promises";
 import { createGunzip, createZstdDecompress } from "node:zlib";
 import type { MessageInitShape } from "@bufbuild/protobuf";
 import type { RunRequestSchema, SubmitRunArchiveRequestSchema } from "../proto/gen/millrace/v1/run_pb.ts";
-import { from } from "../shared/errors.ts";
 import { limits } from "../shared/limits.ts";
 import { askAgain } from "./ask-again.ts";
 import type { Connection } from "./connection.ts";
+import { unreadableFile } from "./named-file.ts";
 import type { Console } from "./output/console.ts";
 
 export interface SubmitArchiveOptions {
@@ -54,7 +54,7 @@ async function sendArchive(
         }
       }
     } catch (error) {
-      failure = from(error, `reading the archive ${file}`);
+      failure = unreadableFile(error, file);
       throw failure;
     }
     yield { part: { case: "finish", value: { totalBytes: BigInt(totalBytes) } } };

@@ -26,7 +26,10 @@ install_dependencies() {
   say "installing the dependencies of package-lock.json"
   # npm hands its own settings down to scripts; a nested npm must not take them for its command line.
   # Not `npm ci`: it refuses a lock file that was written where a registry had no package for some other platform.
-  (cd "$root" && npm install --no-save --no-audit --no-fund --loglevel=error >&2) ||
+  # Without scripts but the one that fetches the pinned Node: where there is a lock file, npm overlooks that better-sqlite3
+  # comes compiled, and compiles it for minutes, where there is a compiler and a network for the headers of Node.
+  (cd "$root" && npm install --ignore-scripts --no-save --no-audit --no-fund --loglevel=error >&2 &&
+    npm rebuild node --loglevel=error >&2) ||
     fail "npm install failed; see its message above (no network? then set a reachable registry: npm config set registry URL)"
   "$pinned" --version >/dev/null 2>&1 ||
     fail "the pinned Node does not run on this machine ($(uname -sm)); supported are Linux and macOS on x64 and arm64 (with glibc on Linux)"

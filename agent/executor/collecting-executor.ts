@@ -2,6 +2,7 @@ import { create } from "@bufbuild/protobuf";
 import { EndingKind, EndingSchema } from "../../proto/gen/millrace/v1/event_pb.ts";
 import type { Cas } from "../../shared/cas/cas.ts";
 import { uploadSnapshot } from "../../shared/merkle/upload-tree.ts";
+import { packedWarnings } from "../../shared/output-warnings.ts";
 import type { Patiently } from "../retry.ts";
 import { refuseSecretsInTasks, warnOfSecrets } from "../secrets/search-outputs.ts";
 import type { LocalStore } from "../store/local-store.ts";
@@ -33,7 +34,8 @@ export function collectingExecutor(
         const collected = await collectOutputs(look.path, promised, stop);
         const { files, directories, symlinks, snapshot, problems } = collected;
         if (hidden !== undefined) {
-          await warnOfSecrets(collected, { root: look.path, masking: hidden, spool: task.spool, signal: stop });
+          const warned = { root: look.path, masking: hidden, spool: task.spool, signal: stop };
+          done.times.auxiliaryMetadata.push(...packedWarnings(await warnOfSecrets(collected, warned)));
         }
         const kept = store.keep(snapshot, stop);
         try {

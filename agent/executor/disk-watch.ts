@@ -79,7 +79,7 @@ function pauseMs({ freeBytes }: DiskSpace): number {
  * Whether a disk was full for a moment that no look has met: it was being filled so fast that this had to end before it
  * has more room again. A task that removes its temporary file as it fails leaves no more to see.
  */
-export function wasFilled(before: DiskLook, last: DiskLook, now: DiskLook): boolean {
+function wasFilled(before: DiskLook, last: DiskLook, now: DiskLook): boolean {
   const lostBytes = before.space.freeBytes - last.space.freeBytes;
   if (lostBytes <= 0 || now.space.freeBytes <= last.space.freeBytes) return false;
   const lostBytesPerMs = lostBytes / Math.max(1, last.atMs - before.atMs);

@@ -17,16 +17,16 @@ export interface SearchOptions {
 }
 
 /**
- * Looks for secrets in what a task has made, and says in its log what it finds: outputs are verified and deployed by their
- * bytes, so they are not altered. Files beyond `limits.searchedFileBytes`, and beyond `limits.searchedOutputBytes` in all,
+ * Looks for secrets in what a task has made, and says in its log and to the caller what it finds, a sentence each: outputs are
+ * verified and deployed by their bytes, so they are not altered. Files beyond `limits.searchedFileBytes`, and beyond `limits.searchedOutputBytes` in all,
  * are passed over.
  */
-export async function warnOfSecrets(outputs: CollectedOutputs, options: SearchOptions): Promise<void> {
+export async function warnOfSecrets(outputs: CollectedOutputs, options: SearchOptions): Promise<readonly string[]> {
   const { root, masking, spool, signal } = options;
-  if (masking.isEmpty) return;
+  if (masking.isEmpty) return [];
   const warnings: string[] = [];
   const warn = (what: string, secrets: ReadonlySet<string>) => {
-    for (const secret of secrets) warnings.push(`millrace: warning: ${what} contains the secret ${secret}\n`);
+    for (const secret of secrets) warnings.push(`${what} contains the secret ${secret}`);
   };
   let searchedBytes = 0;
   for (const file of outputs.snapshot.files.values()) {
@@ -38,7 +38,8 @@ export async function warnOfSecrets(outputs: CollectedOutputs, options: SearchOp
     warn(`the output ${path}`, await seenInFile(masking, file, signal));
   }
   for (const { path, target } of outputs.symlinks) warn(`the symlink ${path}`, seenIn(masking, target));
-  if (warnings.length > 0) await appendFile(spool, warnings.join(""));
+  if (warnings.length > 0) await appendFile(spool, warnings.map((it) => `millrace: warning: ${it}\n`).join(""));
+  return warnings;
 }
 
 /**

@@ -77,9 +77,10 @@ async function decide(
       console.note(describeGate({ run, task, gate, colors: console.colors, nowMs: Date.now() }));
     }
     if (options.withdraw === true) {
-      await connection.runs.withdrawVote({ run: run.name, stage });
+      const { hadNone } = await connection.runs.withdrawVote({ run: run.name, stage });
+      if (hadNone) throw new MillraceError("not_found", nothingToWithdraw(run, stage, gate));
       if (options.json) return console.writeJson({ run: run.name, stage, withdrawn: true });
-      return console.write(`there is no approval of yours at ${stage} of ${run.name} any more\n`);
+      return console.write(`your approval at ${stage} of ${run.name} is taken back\n`);
     }
     const binding = options.binding ?? gate?.binding?.hash ?? "";
     const { comment = "" } = options;
@@ -91,6 +92,12 @@ async function decide(
     const open = missing.length === 0 ? "" : `; it takes ${missing.join(", and ")}`;
     await console.write(`${said} ${stage} of ${run.name}${open}\n`);
   });
+}
+
+/** Whose approvals there are tells who looked at another gate from who has another token. */
+function nothingToWithdraw({ name }: Run, stage: string, gate: Gate | undefined): string {
+  const cast = gate?.votes.map(({ principal }) => principal).join(", ") || "nobody";
+  return `there is no approval of yours at ${stage} of ${name} to take back; approved have: ${cast}`;
 }
 
 /** People count from 1. @throws MillraceError invalid_argument for what is no number */

@@ -57,7 +57,7 @@ async function farm(options: ConnectionOptions): Promise<Finding[]> {
   } catch (error) {
     const { code, message } = from(error);
     if (code !== "failed_precondition") throw error;
-    const fix = "start one with `millrace up`, or give --address and --token";
+    const fix = "start one with `millrace up --detach`, or give --address and --token";
     return [{ check: "coordinator", status: "failed", detail: message, fix }];
   }
 }

@@ -15,6 +15,7 @@ import { makeFolder } from "../../shared/make-folder.ts";
 import { type Connection, withConnection } from "../connection.ts";
 import { type ConnectionOptions, withConnectionOptions } from "../connection-options.ts";
 import { fetchRun } from "../fetch-run.ts";
+import { unreadableFile } from "../named-file.ts";
 import { processConsole } from "../output/console.ts";
 import { evidenceJson } from "../output/run-json.ts";
 import { safeText } from "../output/safe-text.ts";
@@ -72,7 +73,7 @@ async function add(
   { run, stage, file }: { readonly run: string; readonly stage: string; readonly file: string },
 ): Promise<void> {
   const handle = await open(file).catch((error: unknown) => {
-    throw from(error, `opening ${file}`);
+    throw unreadableFile(error, file);
   });
   try {
     const stat = await handle.stat();

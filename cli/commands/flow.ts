@@ -1,6 +1,6 @@
 import { Command, InvalidArgumentError, Option } from "commander";
 import { FlowService } from "../../proto/gen/millrace/v1/flow_pb.ts";
-import { MillraceError } from "../../shared/errors.ts";
+import { from, MillraceError } from "../../shared/errors.ts";
 import { limits } from "../../shared/limits.ts";
 import { withConnection } from "../connection.ts";
 import { type ConnectionOptions, withConnectionOptions } from "../connection-options.ts";
@@ -21,9 +21,10 @@ export function flowCommand(): Command {
   return withConnectionOptions(new Command("flow"))
     .description(
       "Show where the time went, along the longest path: work, and waiting by its cause; the bottleneck first.\n" +
-        "Without --run and --pipeline it is about the newest run.",
+        "Without a run and --pipeline it is about the newest run.",
     )
-    .addOption(new Option("--run <run>", "of one run, as 12 or run_12").conflicts("pipeline"))
+    .argument("[run]", "of one run, as 12 or run_12")
+    .addOption(new Option("--run <run>", "the same").conflicts("pipeline"))
     .option("--pipeline <name>", "medians over the last successful runs of a pipeline")
     .option(
       "--last <count>",
@@ -32,14 +33,20 @@ export function flowCommand(): Command {
       limits.flowRuns,
     )
     .option("--json", "print one JSON object")
-    .addHelpText("after", "\nExamples:\n  $ millrace flow --run 12\n  $ millrace flow --pipeline shop")
+    .addHelpText("after", "\nExamples:\n  $ millrace flow 12\n  $ millrace flow --pipeline shop")
     .action(showFlow);
 }
 
-async function showFlow(options: FlowOptions): Promise<void> {
+async function showFlow(named: string | undefined, options: FlowOptions): Promise<void> {
   const console = processConsole();
-  const run = options.run === undefined ? "" : parseRunName(options.run);
   const { pipeline = "", last: runsMax } = options;
+  if (named !== undefined && (options.run !== undefined || pipeline !== "")) {
+    throw new MillraceError(
+      "invalid_argument",
+      `flow is of ${named}, or of what the options name: leave one of them out`,
+    );
+  }
+  const run = runOf(named, options);
   const { flow } = await withConnection(options, ({ client }) =>
     client(FlowService).getFlow({ run, pipeline, runsMax }),
   );
@@ -52,6 +59,18 @@ async function showFlow(options: FlowOptions): Promise<void> {
       return console.write(drawPipelineFlow(flow.value, { colors: console.colors }));
     default:
       throw new MillraceError("internal", "the coordinator answered with a flow that this version does not know");
+  }
+}
+
+/** The name of the run that is meant; empty for none. What is no run is probably a pipeline. */
+function runOf(named: string | undefined, options: FlowOptions): string {
+  const given = named ?? options.run;
+  if (given === undefined) return "";
+  try {
+    return parseRunName(given);
+  } catch (error) {
+    const { code, message } = from(error);
+    throw new MillraceError(code, `${message}; of a pipeline it is \`millrace flow --pipeline ${given}\``);
   }
 }
 

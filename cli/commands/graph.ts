@@ -28,7 +28,7 @@ async function graph(file: string, options: GraphOptions): Promise<void> {
   const console = processConsole();
   const { pipeline, problems } = await loadPipelineFile(file, {
     params: options.param ?? {},
-    evaluate: async (...file) => (await import("../evaluate-file.ts")).evaluatingLocally(console)(...file),
+    evaluate: async (...file) => (await import("../evaluate-file.ts")).evaluateLocally(...file),
   });
   if (pipeline === undefined) {
     process.exitCode = exitStatus.usage;

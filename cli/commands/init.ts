@@ -9,6 +9,7 @@ import { pipelineTypes } from "../../shared/pipeline/json-schema/typescript.ts";
 import { defaultPipelinePath, defaultTypeScriptPath } from "../../shared/pipeline/pipeline-path.ts";
 import { type StarterPipeline, starterPipeline } from "../../shared/pipeline/starter.ts";
 import { starterTypeScript, typesPath } from "../../shared/pipeline/starter-typescript.ts";
+import { requireFolder, unreadableFile } from "../named-file.ts";
 import { type Console, processConsole } from "../output/console.ts";
 import { counted } from "../output/format.ts";
 import { projectFiles } from "../project-files.ts";
@@ -43,6 +44,7 @@ export function initCommand(): Command {
 
 async function init(dir: string, options: InitOptions): Promise<void> {
   const console = processConsole();
+  requireFolder(dir);
   const file = join(dir, defaultPipelinePath);
   requireNoOther(dir, options.ts === true ? defaultPipelinePath : defaultTypeScriptPath);
   if (options.from !== undefined) return importInto(file, options.from, basename(resolve(dir)), { console, options });
@@ -88,7 +90,7 @@ function importFile(foreign: string, name: string): ImportedPipeline {
   try {
     text = readFileSync(foreign, "utf8");
   } catch (error) {
-    throw from(error, `reading ${foreign}`);
+    throw unreadableFile(error, foreign);
   }
   return importPipeline(text, foreign, name);
 }

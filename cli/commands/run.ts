@@ -10,10 +10,11 @@ import { checkPipeline } from "../check-pipeline.ts";
 import { withConnectionOptions } from "../connection-options.ts";
 import { exitStatus } from "../exit-status.ts";
 import { knownPipelines } from "../known-pipelines.ts";
+import { requireFolder, requireReadable } from "../named-file.ts";
 import { repeated } from "../option-values.ts";
 import { processConsole } from "../output/console.ts";
 import { withParamOption } from "../param-option.ts";
-import { pipelineFileBelow } from "../read-pipeline.ts";
+import { pipelineFileBelow, readPipeline } from "../read-pipeline.ts";
 import type { RunOptions } from "../run-folder.ts";
 
 /** `millrace run`. */
@@ -66,6 +67,7 @@ async function run(dirText: string, options: RunOptions, command: Command): Prom
     throw new MillraceError("invalid_argument", "--ref names a commit of a repository: give --git, too");
   }
   if (options.git !== undefined || options.archive !== undefined) {
+    if (options.archive !== undefined && options.archive !== "-") await requireReadable(options.archive);
     const { runElsewhere } = await import("../run-folder.ts");
     return runElsewhere(console, options);
   }
@@ -73,9 +75,11 @@ async function run(dirText: string, options: RunOptions, command: Command): Prom
   const caches = cacheFolder(process.env);
   const onProblem = ({ message }: MillraceError) => console.note(message);
   const known = knownPipelines(join(caches, "pipelines"));
+  requireFolder(dir);
   const path = pipelineFileBelow(dir, options.pipeline);
   // What it gives is known when an agent has evaluated it; the coordinator then says what is wrong.
   const checked = { dir, path, params: options.param ?? {}, known, onProblem };
+  if (isTypeScript(path)) readPipeline(dir, path);
   const problems = isTypeScript(path) ? [] : await checkPipeline(checked);
   if (problems.length > 0) {
     console.note(problems.map(formatProblem).join("\n"));

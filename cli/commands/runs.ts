@@ -1,4 +1,5 @@
 import { Command, InvalidArgumentError } from "commander";
+import { ProjectService } from "../../proto/gen/millrace/v1/project_pb.ts";
 import { withConnection } from "../connection.ts";
 import { type ConnectionOptions, withConnectionOptions } from "../connection-options.ts";
 import { processConsole } from "../output/console.ts";
@@ -66,9 +67,13 @@ async function unpinRun(name: string, options: PinOptions): Promise<void> {
 
 async function listRuns(options: RunsOptions): Promise<void> {
   const console = processConsole();
-  const { runs, nextPageToken } = await withConnection(options, (connection) =>
-    connection.runs.listRuns({ pageSize: options.limit, project: options.project ?? "" }),
-  );
+  const { runs, nextPageToken } = await withConnection(options, async ({ runs, client }) => {
+    const { limit: pageSize, project = "" } = options;
+    const page = await runs.listRuns({ pageSize, project });
+    // Of a project that is not there, there is more to say than that it has no runs.
+    if (page.runs.length === 0 && project !== "") await client(ProjectService).getProject({ name: project });
+    return page;
+  });
   const summaries = runs.map((run) => runSummaryJson(run));
   if (options.json) return console.writeJson({ runs: summaries, more: nextPageToken !== "" });
   if (runs.length === 0) {

@@ -20,7 +20,7 @@ import {
 } from "../output/labels.ts";
 import { runDetailJson, runSummaryJson } from "../output/run-json.ts";
 import { allowedFailures, formatTaskDuration } from "../output/run-summary.ts";
-import { indentedText, safeText } from "../output/safe-text.ts";
+import { indentedText, remarked, safeText } from "../output/safe-text.ts";
 import { table } from "../output/table.ts";
 import { parseRunName } from "../run-name.ts";
 
@@ -74,7 +74,7 @@ function describeRun(console: Console, run: Run, nowMs: number): string {
   const artifacts = run.tasks.flatMap((task) => task.artifacts);
   const made = artifacts.map((it) => [it.name, it.task, it.path, formatBytes(Number(it.sizeBytes))]);
   const artifactTable = made.length === 0 ? "" : `\n${table(["ARTIFACT", "TASK", "PATH", "SIZE"], made)}`;
-  return `${head}${commits}\n${tasks}${triesTable(run)}${artifactTable}${gates.join("")}${commentLines(run, colors, nowMs)}`;
+  return `${head}${commits}\n${tasks}${triesTable(run)}${artifactTable}${warningLines(run, colors)}${gates.join("")}${commentLines(run, colors, nowMs)}`;
 }
 
 /** What the pipeline was given, so that a person can tell two runs of one commit apart. */
@@ -94,6 +94,14 @@ function pauseLine({ name, pause }: Run, colors: Colors, nowMs: number): string 
   const since = formatAgo(timeOf(pause.time) ?? nowMs, nowMs);
   const why = pause.reason === "" ? "" : `: ${indentedText(pause.reason)}`;
   return colors.yellow(`paused by ${pause.principal}, ${since}${why}; it goes on with \`millrace resume ${name}\`\n`);
+}
+
+/** What its tasks' logs say as well, where nobody looks who comes for the artifacts. */
+function warningLines({ tasks }: Run, colors: Colors): string {
+  const said = tasks.flatMap(({ stage, name, warnings }) =>
+    warnings.map((text) => `${colors.yellow("warning:")} ${stage}/${name}: ${indentedText(text)}\n`),
+  );
+  return said.length === 0 ? "" : `\n${said.join("")}`;
 }
 
 /** The tries before the present ones. */
@@ -142,8 +150,5 @@ function remarkOn(task: Task, nowMs: number): string {
   const allowed = task.status === TaskStatus.FAILED && task.allowFailure ? ", which is allowed" : "";
   const tries = task.try > 1 ? ` (try ${task.try})` : "";
   const again = task.attempts > 1 ? ` (attempt ${task.attempts})` : "";
-  // Of an ending of several lines, the first says what it came to.
-  return safeText(endingLabel(task.ending))
-    .replace(/(:?\n|$)/, `${allowed}${tries}${again}$1`)
-    .trim();
+  return remarked(safeText(endingLabel(task.ending)), `${allowed}${tries}${again}`).trim();
 }

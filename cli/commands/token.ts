@@ -6,6 +6,7 @@ import {
   Role,
   type Token,
 } from "../../proto/gen/millrace/v1/admin_pb.ts";
+import { isLoopback } from "../../shared/network-address.ts";
 import { withConnection } from "../connection.ts";
 import { type ConnectionOptions, withConnectionOptions } from "../connection-options.ts";
 import { duration } from "../option-values.ts";
@@ -85,11 +86,12 @@ async function createToken(flags: CreateOptions): Promise<void> {
   const console = processConsole();
   const wanted = { role: roles[role], name, pool, ephemeral, user, projects: [...project] };
   const request = ttl === undefined ? wanted : { ...wanted, ttl: durationFromMs(ttl) };
-  const { secret, token, install } = await withConnection(options, async ({ client }) => {
+  const { secret, token, coordinator } = await withConnection(options, async ({ client }) => {
     const admin = client(AdminService);
     const made = await admin.createToken(request);
-    return { ...made, install: role === "agent" ? installLine(await admin.describeCoordinator({}), made.secret) : "" };
+    return { ...made, coordinator: role === "agent" ? await admin.describeCoordinator({}) : undefined };
   });
+  const install = coordinator === undefined ? "" : installLine(coordinator, secret);
   if (options.json) {
     const expireTime = isoTime(token?.expireTime);
     return console.writeJson({
@@ -104,8 +106,13 @@ async function createToken(flags: CreateOptions): Promise<void> {
   }
   console.note(`${token?.name}, role ${role}; shown this once:`);
   await console.write(`${secret}\n`);
-  if (install !== "")
-    console.note(`\nOn the machine that shall be an agent, as root (--help of the script says more):\n${install}`);
+  if (coordinator === undefined) return;
+  console.note(`\nOn the machine that shall be an agent, as root (--help of the script says more):\n${install}`);
+  if (isLoopback(new URL(coordinator.installerUrl).hostname.replaceAll(/[[\]]/g, ""))) {
+    console.note(
+      "\nThis farm can be reached from its own machine alone; for others start it with `millrace up --host ADDRESS`.",
+    );
+  }
 }
 
 /** With the pin, curl trusts that very server and no other, although it does not know who vouches for it. */

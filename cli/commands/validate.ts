@@ -28,7 +28,7 @@ async function validate(file: string, options: ValidateOptions): Promise<void> {
   const console = processConsole();
   const { path, pipeline, problems } = await loadPipelineFile(file, {
     params: options.param ?? {},
-    evaluate: async (...file) => (await import("../evaluate-file.ts")).evaluatingLocally(console)(...file),
+    evaluate: async (...file) => (await import("../evaluate-file.ts")).evaluateLocally(...file),
   });
   if (pipeline === undefined) process.exitCode = exitStatus.usage;
   if (options.json) return console.writeJson({ file: path, valid: pipeline !== undefined, problems });

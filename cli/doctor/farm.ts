@@ -59,7 +59,7 @@ function unanswered(address: string, error: unknown): Finding[] {
       ...rest,
     ];
   }
-  const fix = "start it with `millrace up`, or give its address with --address or MILLRACE_ADDRESS";
+  const fix = "start it with `millrace up --detach`, or give its address with --address or MILLRACE_ADDRESS";
   return [
     {
       check: "coordinator",

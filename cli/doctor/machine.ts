@@ -1,10 +1,10 @@
 import { accessSync, constants, existsSync } from "node:fs";
-import { homedir } from "node:os";
-import { dirname, join } from "node:path";
+import { dirname } from "node:path";
 import { diskSpace } from "../../shared/disk-space.ts";
 import { from } from "../../shared/errors.ts";
 import { formatBytes } from "../../shared/format-bytes.ts";
 import { limits } from "../../shared/limits.ts";
+import { defaultDataFolder } from "../data-folder.ts";
 import { findNatsServer, natsVersionOf } from "../up/nats.ts";
 import type { Finding } from "./finding.ts";
 
@@ -48,7 +48,7 @@ export function judgeNats(file: string, version: readonly [number, number] | und
 
 /** Where `millrace up` keeps everything. */
 export function checkDataFolder(env: Environment): Finding[] {
-  const folder = env.MILLRACE_DATA || join(homedir(), ".local", "share", "millrace");
+  const folder = defaultDataFolder(env);
   let present = folder;
   while (!existsSync(present) && dirname(present) !== present) present = dirname(present);
   const findings: Finding[] = [];

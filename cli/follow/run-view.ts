@@ -7,7 +7,7 @@ import { formatDuration } from "../output/format.ts";
 import { endingLabel, gapLabel, millisOf, paintStatus, taskStatusLabel, waitCauseLabel } from "../output/labels.ts";
 import { type LineSplitter, lineSplitter } from "../output/line-splitter.ts";
 import { decisionLabel } from "../output/run-json.ts";
-import { indentedText, safeText } from "../output/safe-text.ts";
+import { indentedText, remarked, safeText } from "../output/safe-text.ts";
 import { spinner, statusLine } from "../output/status-line.ts";
 import { taskPrefixes } from "../output/task-prefix.ts";
 import { runProgress } from "./run-progress.ts";
@@ -106,7 +106,7 @@ export function runView(console: Console, startedMs = performance.now()): RunVie
         const took = cached ? " from the cache" : tookMs === undefined ? "" : ` in ${formatDuration(tookMs)}`;
         const why = status === TaskStatus.CANCELLED ? (ending?.detail ?? "") : endingLabel(ending);
         const text = `${paintStatus(colors, taskStatusLabel(status))}${why === "" ? "" : `: ${indentedText(why)}`}`;
-        await conclude(task, `${text}${colors.dim(took)}`);
+        await conclude(task, remarked(text, colors.dim(took)));
         break;
       }
       case "taskSkipped":
@@ -114,9 +114,8 @@ export function runView(console: Console, startedMs = performance.now()): RunVie
         break;
       case "taskRetried": {
         const { task, ending, try: number } = kind.value;
-        await line.write(
-          `${prefix(task)}${colors.yellow(`${indentedText(endingLabel(ending))}; try ${number} follows`)}\n`,
-        );
+        const why = remarked(indentedText(endingLabel(ending)), `; try ${number} follows`);
+        await line.write(`${prefix(task)}${colors.yellow(why)}\n`);
         break;
       }
       case "tasksReopened":

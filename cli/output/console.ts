@@ -21,17 +21,25 @@ export interface Console {
 
 /** The console of this process. Colours follow standard output; NO_COLOR takes them away. */
 export function processConsole(): Console {
-  const { stdout, stderr } = process;
+  return consoleOn(process.stdout);
+}
+
+/** A console for progress alone, on standard error: what a command prints may go into a file or another program. */
+export function progressConsole(): Console {
+  return consoleOn(process.stderr);
+}
+
+function consoleOn(output: NodeJS.WriteStream): Console {
   const write = async (text: string | Uint8Array) => {
-    if (!stdout.write(text)) await once(stdout, "drain");
+    if (!output.write(text)) await once(output, "drain");
   };
   return {
-    colors: pc.createColors(coloursWanted(process.env, stdout.isTTY === true)),
-    interactive: stdout.isTTY === true && process.env.TERM !== "dumb",
-    columns: () => stdout.columns || 80,
+    colors: pc.createColors(coloursWanted(process.env, output.isTTY === true)),
+    interactive: output.isTTY === true && process.env.TERM !== "dumb",
+    columns: () => output.columns || 80,
     write,
     writeJson: (value) => write(`${JSON.stringify(value)}\n`),
-    note: (text) => void stderr.write(`${text}\n`),
+    note: (text) => void process.stderr.write(`${text}\n`),
   };
 }
 

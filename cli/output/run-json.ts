@@ -62,6 +62,7 @@ export function runDetailJson(run: Run) {
             },
       gate: task.gate === undefined ? undefined : gateJson(task.gate),
       artifacts: task.artifacts.map(artifactJson),
+      warnings: task.warnings,
       action: digestText(task.actionDigest),
     })),
   };

@@ -14,6 +14,11 @@ export function indentedText(text: string, columns = 2): string {
   return safeText(text).replaceAll("\n", `\n${" ".repeat(columns)}`);
 }
 
+/** A reason with a remark on it, which stands where the first line ends: that says what it came to, the others explain. */
+export function remarked(reason: string, remark: string): string {
+  return reason.replace(/(:?\n|$)/, (end) => `${remark}${end}`);
+}
+
 /** Select Graphic Rendition: colours and weights. */
 const sgr = /^\u001b\[[0-9;:]*m$/;
 

@@ -30,6 +30,20 @@ export function statusLine(console: Console, content: () => string): StatusLine 
   };
 }
 
+/** Shows what work is doing, from a moment after its beginning to its end; without a terminal, or a console, it just works. */
+export async function whileShowing<T>(
+  console: Console | undefined,
+  doing: () => string,
+  work: () => Promise<T>,
+): Promise<T> {
+  const line = console && statusLine(console, () => `${spinner(performance.now())} ${doing()}`);
+  try {
+    return await work();
+  } finally {
+    await line?.close();
+  }
+}
+
 /** The line holds no colours before this point, so characters are columns. */
 function cut(text: string, columns: number): string {
   return text.length <= columns ? text : `${text.slice(0, Math.max(0, columns - 1))}…`;

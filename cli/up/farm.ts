@@ -14,6 +14,7 @@ import { type Child, type ChildOptions, type ChildSpec, superviseChild } from ".
 import type { ChildCommand } from "./child-process.ts";
 import { embeddedNats, findNatsServer } from "./nats.ts";
 import { choosePorts, keepPorts, type WantedPorts } from "./ports.ts";
+import { forgetFarm, recordFarm } from "./running-farm.ts";
 
 export interface FarmOptions {
   readonly dataDir: string;
@@ -87,9 +88,8 @@ export async function startFarm(options: FarmOptions): Promise<Farm> {
   /** In the order of start; those of one inner list stop together. */
   const groups: Child<unknown>[][] = [];
   const stop = async () => {
-    for (let group = groups.pop(); group !== undefined; group = groups.pop()) {
-      await Promise.all(group.map((child) => child.stop()));
-    }
+    for (const group of groups.toReversed()) await Promise.all(group.map((child) => child.stop()));
+    forgetFarm(options.dataDir);
     lock.release();
   };
   const kill = () => {
@@ -97,6 +97,7 @@ export async function startFarm(options: FarmOptions): Promise<Farm> {
   };
   options.signal.addEventListener("abort", kill, { once: true });
   try {
+    recordFarm(options.dataDir);
     const parts = await startParts(options, groups);
     options.signal.throwIfAborted();
     return { ...parts, dataDir: options.dataDir, stop, kill };

@@ -6,12 +6,16 @@ import { FolderInUse } from "../../shared/sqlite/folder-lock.ts";
 import { cacheFolder } from "../cache-folder.ts";
 import type { Credentials } from "../credentials.ts";
 import { onInterrupts } from "../follow/interrupts.ts";
+import type { Console } from "../output/console.ts";
+import { whileShowing } from "../output/status-line.ts";
 import { type Farm, startFarm } from "./farm.ts";
 
 export interface LocalFarmOptions {
   readonly env: Readonly<Record<string, string | undefined>>;
   /** Told what its parts have to say when something goes wrong. */
   report(part: string, problem: string): void;
+  /** Where it is shown that the farm starts and ends, which takes seconds; nowhere without it. */
+  readonly progress?: Console | undefined;
 }
 
 /**
@@ -26,13 +30,15 @@ export async function withLocalFarm<T>(options: LocalFarmOptions, use: (farm: Cr
   const release = onInterrupts([
     () => starting.abort(new MillraceError("canceled", "interrupted; no run was started")),
   ]);
-  const farm = await startInFreeFolder(options, starting.signal).finally(release);
+  const { progress } = options;
+  const start = () => startInFreeFolder(options, starting.signal);
+  const farm = await whileShowing(progress, () => "starting a farm for this", start).finally(release);
   try {
     return await use({ address: farm.grpc, token: farm.token });
   } finally {
     // What is in no hurry to end, such as a run that was left alone, is ended at once by one more Ctrl-C.
     const releaseStop = onInterrupts([() => farm.kill()]);
-    await farm.stop().finally(releaseStop);
+    await whileShowing(progress, () => "ending the farm", farm.stop).finally(releaseStop);
   }
 }
 
@@ -55,7 +61,7 @@ async function startInFreeFolder({ env, report }: LocalFarmOptions, signal: Abor
   }
   throw new MillraceError(
     "resource_exhausted",
-    `${limits.localFarms} runs with --local go on already, which is the most. Wait for one, or use one farm for all: \`millrace up\`.`,
+    `${limits.localFarms} runs with --local go on already, which is the most. Wait for one, or use one farm for all: \`millrace up --detach\`.`,
   );
 }
 

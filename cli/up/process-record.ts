@@ -23,6 +23,12 @@ export function forgetProcess(file: string): void {
   rmSync(file, { force: true });
 }
 
+/** The id of the recorded process if it still is the one that was written down. */
+export function recordedProcess(file: string): number | undefined {
+  const recorded = readRecord(file);
+  return recorded !== undefined && isSame(recorded) ? recorded.pid : undefined;
+}
+
 /** Ends the recorded process if it still is the one that was written down, and waits until it is gone. */
 export async function endLeftover(file: string): Promise<void> {
   const recorded = readRecord(file);

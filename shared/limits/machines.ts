@@ -161,6 +161,8 @@ export const machineLimits = {
   childStartMs: 60_000,
   /** From SIGTERM to SIGKILL of a child of `up`: its own drain and a little more. */
   childStopMs: 35_000,
+  /** For the coordinator of a farm that stops to say which tasks run. */
+  stoppingAnswerMs: 2_000,
   /** Files that failed tasks left which an agent keeps for a shell: the oldest go first. */
   keptTrees: 3,
   /** … and for how long. */

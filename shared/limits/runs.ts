@@ -153,6 +153,10 @@ export const runLimits = {
   searchedFileBytes: 64 * 1024 * 1024,
   /** All output files of a task together. */
   searchedOutputBytes: 512 * 1024 * 1024,
+  /** Secrets found in outputs that a run says; the log of the task says all. */
+  outputWarnings: 10,
+  /** Characters of such a warning, which names a path. */
+  outputWarningChars: 1_000,
   /** Projects of a farm, those that were removed not counted: all are kept in memory. */
   projects: 1_000,
   /** Records of the audit in one stream: what one read of it holds in memory, some 300 bytes each. */

@@ -1,4 +1,5 @@
 import { MillraceError } from "../errors.ts";
+import { didYouMean, meant } from "./did-you-mean.ts";
 
 /** Where a pipeline file is looked for when none is named. */
 export const defaultPipelinePath = "millrace.yaml";
@@ -29,6 +30,35 @@ export function choosePipelinePath(text: string, isThere: (path: string) => bool
     "invalid_argument",
     `there are both ${path} and ${other}: remove one of them, or name the one that is meant by its path`,
   );
+}
+
+/** What to do where the pipeline file at a path is not there, by the paths of the files that are. */
+export function absentPipelineHint(asked: string, files: readonly string[]): string {
+  const known = files.filter((path) => isPipeline(path) && folderOf(path) === folderOf(asked));
+  const usual = files.filter((path) => isPipeline(path) && isUsual(path));
+  const candidates = [...new Set([...usual, ...known])];
+  const names = candidates.map(nameOf);
+  const close = didYouMean(nameOf(asked), names);
+  if (close !== undefined) return meant(asked, candidates[names.indexOf(close)] ?? close);
+  if (usual.length > 0) return `pipelines here: ${usual.slice(0, 12).join(", ")}`;
+  return "write a starter with `millrace init`, or name the file";
+}
+
+function isPipeline(path: string): boolean {
+  return /\.(?:ya?ml|ts)$/.test(path) && !path.endsWith(".d.ts");
+}
+
+/** Where pipelines are looked for without being named by their path. */
+function isUsual(path: string): boolean {
+  return path === defaultPipelinePath || path === defaultTypeScriptPath || folderOf(path) === pipelineFolder;
+}
+
+function folderOf(path: string): string {
+  return path.slice(0, Math.max(0, path.lastIndexOf("/")));
+}
+
+function nameOf(path: string): string {
+  return path.slice(path.lastIndexOf("/") + 1).replace(/\.\w+$/, "");
 }
 
 /** Whether the file is TypeScript that gives the pipeline, and not the pipeline itself. */

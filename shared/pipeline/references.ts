@@ -87,6 +87,9 @@ export function checkReferences(source: YamlSource, origins: Origins): Reference
       });
     }
   }
+  if (stages.size === 0 && isMapping(member(source.value, "stages"))) {
+    report({ path: ["stages"], part: "key", message: "the pipeline has no stages", hint: "add one with a task" });
+  }
   reportCycles(stages, stageNeeds, "stages", report);
   for (const stage of stages.values()) checkTasks(stage, artifacts, upstream.get(stage.name) ?? new Set(), report);
   return { artifacts, problems: [...problems.values()] };

@@ -106,6 +106,9 @@ it("two of three approve: neither who asked for the run, nor an impersonator, no
   expect(unticked.status).toBe(3);
   expect(unticked.stderr).toContain('not ticked is 2 "refunds work"; tick what you have looked at with --check 2,');
   expect((await as("berta", "approve", run, "explore", "--withdraw")).status).toBe(0);
+  expect(await as("berta", "approve", run, "explore", "--withdraw")).toMatchObject({
+    ...{ status: 2, stderr: expect.stringContaining("no approval of yours at explore") },
+  });
   expect((await approve("berta", run, "--check-all", "--comment", "fine")).status).toBe(0);
   const { stdout } = await as("vera", "show", run);
   expect(stdout).toMatch(/\[x\] 2 refunds work +by user:berta/);
@@ -151,6 +154,9 @@ it("a project is seen by its own people alone, and its settings are the farm's t
   const listed = await farm.cli(["runs", "--project", "shop", "-n", "1", "--json"]);
   expect(JSON.parse(listed.stdout)).toMatchObject({ runs: [{ project: "shop" }] });
   expect((await farm.cli(["runs", "--project", "other"])).stderr).toContain("no runs of other yet");
+  expect(await farm.cli(["runs", "--project", "shpo"])).toMatchObject({
+    ...{ status: 2, stderr: expect.stringContaining('there is no project "shpo" (did you mean "shop"?)') },
+  });
   expect((await as("stranger", "runs", "--project", "shop")).stderr).toContain("is not for this token");
   const unset = await farm.cli([
     "project",

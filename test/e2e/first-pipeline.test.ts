@@ -36,7 +36,7 @@ it("every command in the guide to the first pipeline does what the guide says", 
   const end = "== end of a block ==";
   // The farm of this test is that of `millrace up`, on ports of its own.
   const script = [
-    'millrace() { case "$1" in up) return ;; esac; command millrace "$@"; }',
+    'millrace() { case "$1" in up | down) return ;; esac; command millrace "$@"; }',
     ...commands.map(({ text }) => `${text}echo '${end}'`),
   ].join("\n");
   const env = {

@@ -69,7 +69,7 @@ stages:
     expect(kinds.get("gate")).toBe("explore/approval");
     expect(kinds.get("no-agent-matches")).toBe("publish/upload");
     expect(kinds.get("agents-busy")).toMatch(/^build\//);
-    const drawn = await farm.cli(["flow", "--run", run]);
+    const drawn = await farm.cli(["flow", run]);
     expect(drawn.stdout).toMatch(/^bottleneck: \w+, .* of the lead time$/m);
     expect(drawn.stdout).toMatch(/^process .*└─ /m);
   });

@@ -96,6 +96,19 @@ describe("the secrets of a project", () => {
     expect(leaksIn(readFileSync(join(farm.dataDir, "coordinator", "secret.key")), traces)).toEqual([]);
   });
 
+  it("in an artifact are said of each run that has it, also where it comes from the cache", async () => {
+    await farm.cli(["secret", "set", "leaked", "--file", fileWith("a-value-in-an-artifact")]);
+    const task = `{ run: 'printf %s "$P" > out', outputs: { o: out }, secrets: { P: leaked } }`;
+    const source = project({ "millrace.yaml": `name: leak\nstages:\n  a: { tasks: { b: ${task} } }\n` });
+    for (const cached of [false, true]) {
+      const { run, tasks } = await farm.run(source);
+      expect(tasks).toMatchObject([{ status: "succeeded", cached }]);
+      expect((await farm.cli(["show", run])).stdout).toContain(
+        "warning: a/b: the output out contains the secret leaked\n",
+      );
+    }
+  });
+
   it("count with their newest value, and apart from those of another project", async () => {
     const source = project({ "millrace.yaml": checking("first-value-of-it") });
     await farm.cli(["secret", "set", "password", "--file", fileWith("first-value-of-it")]);

@@ -19,13 +19,13 @@ function farmDir(): string {
 }
 
 /** A task that takes a while between its two lines: the test strikes in between. */
-function slowProject(): string {
+function slowProject(seconds = "4"): string {
   return project({
     "millrace.yaml": `name: slow
 stages:
   a:
     tasks:
-      b: { run: "echo before; sleep 4; echo after", cache: false }
+      b: { run: "echo before; sleep ${seconds}; echo after", cache: false }
 `,
   });
 }
@@ -61,12 +61,41 @@ describe("up", () => {
     }
   });
 
-  it("refuses a data folder that is in use, and says by whom", async () => {
-    const dir = farmDir();
-    const farm = await farmIn(dir, 0);
-    const second = await startCli(["up", "--data", farm.dataDir], cliEnvironment(dir)).result;
-    expect(second.status).toBe(3);
-    expect(second.stderr).toContain(`process ${farm.pid}`);
+  it("runs in the background, once for each data folder, until it is told to stop; a second time at once", async () => {
+    const dir = tempDir();
+    const dataDir = join(dir, "data");
+    const env = { ...cliEnvironment(dir), MILLRACE_DATA: dataDir };
+    const start = (...args: string[]) => startCli(args, env);
+    const anyPort = ["--grpc-port", "0", "--http-port", "0", "--nats-port", "0"];
+    const up = await start("up", "--detach", "--agents", "1", ...anyPort, "--json").result;
+    onTestFinished(async () => void (await start("down").result));
+    expect(up, up.stderr).toMatchObject({ status: 0, stderr: "" });
+    const { pid, log } = JSON.parse(up.stdout) as { pid: number; log: string };
+    for (const more of [[], ["--detach"]]) {
+      const { status, stderr } = await start("up", ...more).result;
+      expect(status).toBe(3);
+      expect(stderr).toContain(`is up with ${dataDir} already (process ${pid}). Use that one, stop it with`);
+    }
+
+    const run = start("run", slowProject("3600"));
+    await run.line(/│ before$/);
+    const down = start("down");
+    expect(await down.line(/runs on/)).toBe("  run_1 a/b runs on agent-1");
+    expect(isRunning(pid)).toBe(true);
+    down.process.kill("SIGINT");
+    expect(await down.result).toMatchObject({ status: 0, stderr: expect.stringContaining("tasks that run have 30 s") });
+    expect(processesAbout(dataDir)).toEqual([]);
+    expect(readFileSync(log, "utf8")).toContain("Z stopping: tasks that run have 30 s");
+    run.process.kill("SIGKILL"); // It would wait for the coordinator to come back.
+    await run.result;
+
+    expect(await start("down").result).toMatchObject({
+      status: 2,
+      stderr: expect.stringContaining("no farm is up with"),
+    });
+    const failed = await start("up", "--detach", ...anyPort, "--tls-cert", "cert.pem", "--tls-key", "key.pem").result;
+    expect(failed.status).toBe(2);
+    expect(failed.stderr).toMatch(/^millrace: .*cert\.pem.*ENOENT.*\nIts log: .*up\.log\n$/);
   });
 
   it("leaves no process behind when it is killed with kill -9, and takes its folder over at the next start", async () => {

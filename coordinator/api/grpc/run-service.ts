@@ -109,8 +109,7 @@ export function runService({
     },
 
     async withdrawVote({ run, stage }, context) {
-      await gates.withdrawVote(askerOf(context), { run, stage });
-      return {};
+      return { hadNone: !(await gates.withdrawVote(askerOf(context), { run, stage })) };
     },
 
     async addEvidence(messages, context) {

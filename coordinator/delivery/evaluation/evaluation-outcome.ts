@@ -82,6 +82,11 @@ function problemsIn(file: string, failure: Failure): Problem[] {
     });
     if (found.length > 0) return found;
   }
+  const wrong = kind === EndingKind.EXITED ? noProgram.exec(said) : null;
+  if (wrong !== null) {
+    const [, path = file, line, column, message = ""] = wrong;
+    return [{ file: path, line: Number(line), column: Number(column), message, ...hintFor(said) }];
+  }
   const isSaid = said !== "" && (kind === EndingKind.EXITED || kind === EndingKind.OUTPUT_MISSING);
   const place = kind === EndingKind.EXITED ? placeIn(said) : {};
   return [{ ...at, ...place, message: isSaid ? said : howItEnded(failure), ...hintFor(said) }];
@@ -101,13 +106,20 @@ function hintFor(said: string): { readonly hint?: string } {
     return { hint: "the evaluation may read its inputs and do nothing else; let a task do it" };
   if (/\b(?:ECONNREFUSED|ENETUNREACH|ENETDOWN|EHOSTUNREACH|ENOTFOUND|EAI_AGAIN)\b/.test(said))
     return { hint: "an evaluation has no network; let a task fetch it, or keep what it needs in a file of the source" };
+  if (said.includes("strip-only mode"))
+    return {
+      hint: "types are left out and nothing is compiled: write what JavaScript has, an object instead of an enum",
+    };
   if (!/ERR_MODULE_NOT_FOUND|ENOENT|Use --allow-fs-read/.test(said)) return {};
   return {
     hint: "nothing is there but what it imports by relative paths; name other files in a line `// @inputs <globs>`; packages cannot be used",
   };
 }
 
-/** The first place that a stack names: `at compile (lib/tasks.ts:3:7)`, or `millrace.ts:3` above a syntax error. */
+/** What the evaluator says of a file that cannot be compiled, which is the last that it says. */
+const noProgram = /^([^\s:]+):(\d{1,9}):(\d{1,9}): (SyntaxError: [^]*)$/m;
+
+/** The first place that a stack names: `at compile (lib/tasks.ts:3:7)`. */
 function placeIn(stack: string): Partial<Problem> {
   const [, file, line, column = "1"] = /(?:^|[\s(])([^\s():]+\.[cm]?[jt]s):(\d{1,9})(?::(\d{1,9}))?/m.exec(stack) ?? [];
   return file === undefined ? {} : { file, line: Number(line), column: Number(column) };

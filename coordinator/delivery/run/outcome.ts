@@ -16,6 +16,7 @@ import {
 import type { Cas } from "../../../shared/cas/cas.ts";
 import { readMessage } from "../../../shared/cas/read-blob.ts";
 import { digestFromMessage } from "../../../shared/digest.ts";
+import { warningsIn } from "../../../shared/output-warnings.ts";
 import type { ExecutionOutcome } from "../../farm/scheduler/scheduler.ts";
 import { taskName } from "./generated-tasks.ts";
 import type { TaskOutcome } from "./run-command.ts";
@@ -62,6 +63,7 @@ export async function outcomeOfResult(
   return {
     ...verdict,
     artifacts,
+    warnings: warningsIn(result),
     ...(result.stdoutDigest === undefined ? {} : { logDigest: result.stdoutDigest }),
     ...(start === undefined || end === undefined ? {} : { duration: durationFromMs(span(start, end)) }),
   };

@@ -11,7 +11,12 @@ import { readTree } from "../../../shared/merkle/load-tree.ts";
 import type { TreeEntry } from "../../../shared/merkle/tree-entry.ts";
 import { gatherIncludes, type ReadFile } from "../../../shared/pipeline/includes.ts";
 import { parsePipeline } from "../../../shared/pipeline/parse.ts";
-import { choosePipelinePath, isTypeScript, pipelinePathsOf } from "../../../shared/pipeline/pipeline-path.ts";
+import {
+  absentPipelineHint,
+  choosePipelinePath,
+  isTypeScript,
+  pipelinePathsOf,
+} from "../../../shared/pipeline/pipeline-path.ts";
 import { planRun } from "../../../shared/pipeline/plan.ts";
 import type { PlanContext } from "../../../shared/pipeline/plan-context.ts";
 import type { ToolOffer } from "../../../shared/pipeline/resolve-tools.ts";
@@ -131,12 +136,13 @@ export async function readSource(cas: Cas, source: Digest, signal: AbortSignal) 
 
 /** The path of the pipeline file that is meant. @throws MillraceError invalid_argument when there is none, or there are two */
 export function pipelineFileIn(entries: readonly TreeEntry[], given: string): string {
-  const isFile = (asked: string) => entries.some(({ path, node }) => path === asked && node.kind === "file");
+  const files = entries.flatMap(({ path, node }) => (node.kind === "file" ? [path] : []));
+  const isFile = (asked: string) => files.includes(asked);
   const path = choosePipelinePath(given, isFile);
   if (isFile(path)) return path;
   throw new MillraceError(
     "invalid_argument",
-    `the source has no file ${pipelinePathsOf(given).join(" or ")}: write one with \`millrace init\`, or name another with --pipeline`,
+    `the source has no file ${pipelinePathsOf(given).join(" or ")}: ${absentPipelineHint(path, files)}`,
   );
 }
 

@@ -227,10 +227,10 @@ export class RunEngine implements Runs, RunProjects, RunSteering, Gates, RunPins
     return gateOfStage(actor.state, word.stage) ?? create(GateSchema);
   }
 
-  async withdrawVote(asker: Asker, { run, stage }: GateName): Promise<void> {
+  async withdrawVote(asker: Asker, { run, stage }: GateName): Promise<boolean> {
     const actor = await this.#find(run);
     const command = { kind: "withdraw-vote", stage, by: asker.principal } as const;
-    await actor.do(command, this.#origin(asker, actor.state.project));
+    return (await actor.do(command, this.#origin(asker, actor.state.project))).length > 0;
   }
 
   async addEvidence(asker: Asker, { run, stage, name, digest }: EvidenceFile): Promise<void> {

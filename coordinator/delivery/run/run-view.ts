@@ -72,6 +72,7 @@ function taskView(state: RunState, task: TaskState): Task {
     agent: task.agent,
     needs: task.planned.needs,
     artifacts: outcome?.artifacts ?? [],
+    warnings: outcome?.warnings ?? [],
     executionId: task.executionId,
     skipReason: task.skipReason,
     try: task.try,

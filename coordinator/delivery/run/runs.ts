@@ -96,8 +96,8 @@ export interface Gates {
    * evidence, or when a newer run was approved.
    */
   decideGate(asker: Asker, word: GateWord): Promise<Gate>;
-  /** Resolves when it is recorded that there is no approval of this person. Throws as above. */
-  withdrawVote(asker: Asker, gate: GateName): Promise<void>;
+  /** Resolves when it is recorded that there is no approval of this person, with whether there was one. Throws as above. */
+  withdrawVote(asker: Asker, gate: GateName): Promise<boolean>;
   /** Resolves when it is recorded. Throws as above, and `resource_exhausted` beyond `limits.gateEvidence`. */
   addEvidence(asker: Asker, file: EvidenceFile): Promise<void>;
 }

@@ -26,7 +26,7 @@ export const sh = (texts, ...values) =>
   String.raw({ raw: texts.raw }, ...values.map((value) => (Array.isArray(value) ? value.map(quoted).join(" ") : quoted(value))));
 `;
 
-const evaluator = `import { writeFileSync } from "node:fs";
+const evaluator = `import { readFileSync, writeFileSync } from "node:fs";
 import { fileURLToPath, pathToFileURL } from "node:url";
 import { inspect } from "node:util";
 
@@ -41,7 +41,29 @@ const { stringify } = JSON;
 /** With paths as the source has them, and without what lies in Node or in here. */
 function readable(text) {
   const lines = text.replaceAll(root.href, "").replaceAll(folder, "").split("\\n");
-  return lines.filter((line) => !/^ +at .*(node:internal|evaluate\\.mjs|ModuleJob\\.run)/.test(line)).join("\\n");
+  return placed(lines.filter((line) => !/^ +at .*(node:internal|evaluate\\.mjs|ModuleJob\\.run)/.test(line)).join("\\n"));
+}
+
+/**
+ * What is no program, as file:line:column: message. Node shows file:line, lines up to that one (their tabs, but for those of
+ * imports, as four spaces), a caret below it, and the message. No caret means its end, or its beginning where ">" marks it.
+ */
+function placed(text) {
+  const frame = /^(\\S+):(\\d+)\\n([^]*?)\\n(?:(\\s*)\\^+\\n)?\\n*SyntaxError(?: \\[\\w+\\])?(: [^]*)$/.exec(text);
+  if (frame === null) return text;
+  const [, path, number, shown, caret, message] = frame;
+  const line = readFileSync(folder + path, "utf8").split("\\n")[number - 1] ?? "";
+  const [indent] = /^\\s*/.exec(line);
+  const end = caret === undefined && /^ *> /m.test(shown) ? indent.length : line.length;
+  const tabWidth = shown.includes("\\t") ? 1 : 4;
+  let width = 0;
+  let column = 0;
+  for (const letter of line) {
+    if (column >= end || (caret !== undefined && width >= caret.length)) break;
+    width += letter === "\\t" ? tabWidth : 1;
+    column += letter.length;
+  }
+  return path + ":" + number + ":" + (column + 1) + ": SyntaxError" + message;
 }
 
 function refuse(...problems) {

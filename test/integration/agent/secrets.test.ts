@@ -8,6 +8,7 @@ import { connectNatsBus } from "../../../shared/bus/nats-bus.ts";
 import { subjects } from "../../../shared/bus/subjects.ts";
 import { readBlob } from "../../../shared/cas/read-blob.ts";
 import { digestFromMessage } from "../../../shared/digest.ts";
+import { warningsIn } from "../../../shared/output-warnings.ts";
 import { exitOf } from "../../support/exit-of.ts";
 import { bubblewrapWorks } from "../../support/machine.ts";
 import { filesWithLeaks, leaksIn, processesWithLeaks, secretCorpus, tracesOf } from "../../support/secret-corpus.ts";
@@ -290,6 +291,11 @@ test("outputs are left as they are, and the log warns of the secrets in them", a
     "millrace: warning: the output dist/conf contains the secret token",
     "millrace: warning: the output report.xml contains the secret token",
     "millrace: warning: the symlink link contains the secret token",
+  ]);
+  expect(report.result && warningsIn(report.result).toSorted()).toEqual([
+    "the output dist/conf contains the secret token",
+    "the output report.xml contains the secret token",
+    "the symlink link contains the secret token",
   ]);
 });
 

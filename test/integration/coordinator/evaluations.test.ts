@@ -128,6 +128,13 @@ test.for([
     "lib/a.ts:3:7: Error: no\n    at f (lib/a.ts:3:7)",
   ],
   [
+    "is no program",
+    { kind: EndingKind.EXITED, exitCode: 1 },
+    "lib/a.ts:3:7: SyntaxError: TypeScript enum is not supported in strip-only mode\n",
+    "lib/a.ts:3:7: SyntaxError: TypeScript enum is not supported in strip-only mode\n" +
+      "  hint: types are left out and nothing is compiled: write what JavaScript has, an object instead of an enum",
+  ],
+  [
     "gives what no file can hold",
     { kind: EndingKind.EXITED, exitCode: refusedExit },
     "printed\nmillrace.ts: a.b: is a function: x\nmillrace.ts: c: is null\n",

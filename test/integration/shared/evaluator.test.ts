@@ -132,7 +132,14 @@ test.for([
     /Error: late\n {4}at .*millrace\.ts:1:\d+/,
   ],
   ["throws what is no error", "throw { a: 1 };", /^it threw \{ a: 1 \}/],
-  ["is no TypeScript", "\nconst x: = 1;", /millrace\.ts:2\n+const x: = 1;\n +\^[^]*SyntaxError/],
+  ["is no TypeScript", "\n\tconst x: = 1;", /^millrace\.ts:2:11: SyntaxError: Unexpected token `=`/],
+  ["ends too early", "export default {\n\ta: 1", /^millrace\.ts:2:6: SyntaxError: Expected ',', got '<eof>'/],
+  ["has what TypeScript compiles", "\n  enum A {\n\ta,\n}", /^millrace\.ts:2:3: SyntaxError: TypeScript enum is not/],
+  [
+    "imports what a file has not",
+    '\timport { sh } from "./millrace.ts";',
+    /^millrace\.ts:1:11: SyntaxError: The requested/,
+  ],
   ["lacks an import", 'import "./nothing.ts";', /Cannot find module 'nothing\.ts' imported from millrace\.ts/],
   ["starts a process", 'import { spawn } from "node:child_process"; spawn("true");', /Use --allow-child-process/],
   [

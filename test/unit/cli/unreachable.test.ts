@@ -18,6 +18,6 @@ it.each([
   const error = new ConnectError(text, Code.Unavailable);
   expect(describeError(unreachable("farm:7070", error))).toBe(
     `millrace: no coordinator answers at farm:7070: ${reason}\n` +
-      "Is the coordinator running? Start one with `millrace up`, or name another with --address.\n",
+      "Is the coordinator running? Start one with `millrace up --detach`, or name another with --address.\n",
   );
 });

@@ -76,6 +76,16 @@ describe("a run on the screen", () => {
     ]);
   });
 
+  it("says how long a task took where its reason begins, of however many lines that is", async () => {
+    const console = recordingConsole();
+    const view = runView(console);
+    const ending = { kind: EndingKind.OUTPUT_MISSING, detail: "it wrote wrong tasks:\n  tasks.yaml:1:1: no" };
+    const value = { task: "a/b", status: TaskStatus.FAILED, ending, duration: { seconds: 2n } };
+    await view.event(event({ case: "taskFinished", value }));
+    await view.close();
+    expect(console.text()).toMatch(/^a\/b │ failed: .*wrote wrong tasks in 2\.0 s:\n {4}tasks\.yaml:1:1: no\n$/);
+  });
+
   it("loses no ending when the end of the output never comes", async () => {
     const console = recordingConsole();
     const view = runView(console);

@@ -211,6 +211,7 @@ stages:
       "7:9: merge keys are not supported\n  hint: use an alias for the whole value, or `templates`",
     ],
     [withTask('        env: { A: "a\\0b" }\n'), '7:19: "A" contains a NUL character'],
+    ["name: a\nstages: {}\n", "2:1: the pipeline has no stages\n  hint: add one with a task"],
     ["name: [a\nstages: {}\n", "2:1: "],
     ["a: 1\n---\nb: 2\n", "2:1: "],
   ])("finds the mistake in %j", (text, expected) => {
