@@ -4,7 +4,7 @@ import { defineConfig } from "vitest/config";
 export default defineConfig({
   test: {
     include: ["test/**/*.test.ts"],
-    globalSetup: ["test/support/program.ts"],
+    globalSetup: ["test/support/build-program.ts"],
     setupFiles: ["test/support/property-runs.ts"],
     testTimeout: 60_000,
     hookTimeout: 60_000,

@@ -1,7 +1,7 @@
 import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
-import { setup } from "../test/support/program.ts";
+import { setup } from "../test/support/build-program.ts";
 import { type BenchReport, type Measured, report, table } from "./bench.ts";
 import { installPeers } from "./peers/peers.ts";
 
