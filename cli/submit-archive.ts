@@ -1,4 +1,4 @@
-import { createReadStream } from "node:fs";
+import { createReadStream, statSync } from "node:fs";
 import { PassThrough, type Readable } from "node:stream";
 import { pipeline } from "node:stream/promises";
 import { createGunzip, createZstdDecompress } from "node:zlib";
@@ -24,13 +24,13 @@ type Message = MessageInitShape<typeof SubmitRunArchiveRequestSchema>;
 /**
  * Sends a tar and starts a run of what is in it; gives the run's name. How it is packed is seen by its first bytes. When the
  * coordinator goes away meanwhile and comes back, it is sent once more, and by the request's idempotency key there is one
- * run. Standard input can be read only once.
+ * run. Standard input and other pipes can be read only once.
  */
 export async function submitArchive(
   connection: Pick<Connection, "runs" | "transport">,
   { file, run, signal, console }: SubmitArchiveOptions,
 ): Promise<string> {
-  const isRepeatable = () => file !== "-";
+  const isRepeatable = () => file !== "-" && statSync(file, { throwIfNoEntry: false })?.isFile() === true;
   const ask = (attempt: AbortSignal) => sendArchive(connection, { file, run, signal: attempt });
   return await askAgain(connection, ask, { signal, console, isRepeatable });
 }
