@@ -27,6 +27,7 @@ export const sh = (texts, ...values) =>
 `;
 
 const evaluator = `import { readFileSync, writeFileSync } from "node:fs";
+import { relative } from "node:path";
 import { fileURLToPath, pathToFileURL } from "node:url";
 import { inspect } from "node:util";
 
@@ -51,8 +52,16 @@ function readable(text) {
 function placed(text) {
   const frame = /^(\\S+):(\\d+)\\n([^]*?)\\n(?:(\\s*)\\^+\\n)?\\n*SyntaxError(?: \\[\\w+\\])?(: [^]*)$/.exec(text);
   if (frame === null) return text;
-  const [, path, number, shown, caret, message] = frame;
-  const line = readFileSync(folder + path, "utf8").split("\\n")[number - 1] ?? "";
+  const [, url, number, shown, caret, message] = frame;
+  let path = "";
+  let source = "";
+  try {
+    path = relative(folder, fileURLToPath(new URL(url, root)));
+    source = readFileSync(folder + path, "utf8");
+  } catch {
+    return text; // what only looks so names any file
+  }
+  const line = source.split("\\n")[number - 1] ?? "";
   const [indent] = /^\\s*/.exec(line);
   const end = caret === undefined && /^ *> /m.test(shown) ? indent.length : line.length;
   const tabWidth = shown.includes("\\t") ? 1 : 4;
