@@ -1,4 +1,5 @@
 import { limits } from "../../limits.ts";
+import { shellWord } from "../../shell-word.ts";
 import { ownNodeTool, ownNodeVariable } from "../own-node-tool.ts";
 
 // What an agent runs to evaluate a pipeline file in TypeScript. It is one of the inputs of that Action, so it is part of
@@ -197,7 +198,7 @@ export function evaluationScript(path: string, tool: string): string {
     "--disable-warning=ExperimentalWarning",
   ];
   const node = tool === ownNodeTool ? `"$${ownNodeVariable}"` : tool;
-  const file = `'${path.replaceAll("'", "'\\''")}'`;
+  const file = shellWord(path);
   // In blocks of 512 bytes, and of what it prints, too: the kernel writes that into a file.
   const blocks = limits.evaluationFileBytes / 512;
   return `ulimit -f ${blocks}; ulimit -c 0; exec ${node} ${flags.join(" ")} evaluate.mjs ${file}`;
