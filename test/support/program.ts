@@ -24,8 +24,13 @@ function buildProgram(): string {
   const folder = join(modules, `.built-${digestOfSources("test").slice(0, 16)}`);
   if (!existsSync(folder)) {
     const work = mkdtempSync(join(modules, ".building-"));
-    execFileSync(process.execPath, [join(root, "deploy/build-package.ts"), work], { stdio: ["ignore", 2, 2] });
-    renameSync(work, folder);
+    try {
+      execFileSync(process.execPath, [join(root, "deploy/build-package.ts"), work], { stdio: ["ignore", 2, 2] });
+      renameSync(work, folder);
+    } catch (error) {
+      rmSync(work, { recursive: true, force: true });
+      if (!existsSync(folder)) throw error; // else another run of the tests was faster
+    }
     forgetOldPrograms(modules);
   }
   return join(folder, "bin/millrace");
