@@ -17,16 +17,16 @@ export interface SearchOptions {
 }
 
 /**
- * Looks for secrets in what a task has made, and says in its log and to the caller what it finds, a sentence each: outputs are
- * verified and deployed by their bytes, so they are not altered. Files beyond `limits.searchedFileBytes`, and beyond `limits.searchedOutputBytes` in all,
- * are passed over.
+ * Looks for secrets in what a task has made, and says in its log and to the caller what it finds, a sentence each, masked:
+ * a path may be what holds the secret. Outputs are verified and deployed by their bytes, so they are not altered. Files
+ * beyond `limits.searchedFileBytes`, and beyond `limits.searchedOutputBytes` in all, are passed over.
  */
 export async function warnOfSecrets(outputs: CollectedOutputs, options: SearchOptions): Promise<readonly string[]> {
   const { root, masking, spool, signal } = options;
   if (masking.isEmpty) return [];
   const warnings: string[] = [];
   const warn = (what: string, secrets: ReadonlySet<string>) => {
-    for (const secret of secrets) warnings.push(`${what} contains the secret ${secret}`);
+    for (const secret of secrets) warnings.push(masking.text(`${what} contains the secret ${secret}`));
   };
   let searchedBytes = 0;
   for (const file of outputs.snapshot.files.values()) {

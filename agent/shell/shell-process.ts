@@ -7,6 +7,7 @@ import { promisify } from "node:util";
 import type { OfferShell, TerminalSize } from "../../proto/gen/millrace/v1/shell_pb.ts";
 import { MillraceError } from "../../shared/errors.ts";
 import { limits } from "../../shared/limits.ts";
+import { shellWord } from "../../shared/shell-word.ts";
 import type { LaidOutTask } from "../executor/executor.ts";
 import { workingDirectory } from "../executor/output-paths.ts";
 import { environmentOf, exitCodeOf, type ProcessExecutorOptions, sandboxOf } from "../executor/process-executor.ts";
@@ -143,7 +144,7 @@ function scriptOf(words: readonly string[]): string {
     const settings = words.slice(1, -2);
     return `#!${shell}\n${settings.length === 0 ? "" : `set ${settings.join(" ")}\n`}${text}\n`;
   }
-  return `#!/bin/sh\nexec ${words.map((word) => `'${word.replaceAll("'", `'\\''`)}'`).join(" ")}\n`;
+  return `#!/bin/sh\nexec ${words.map(shellWord).join(" ")}\n`;
 }
 
 interface Inlet {

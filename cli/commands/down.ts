@@ -7,6 +7,7 @@ import { credentialsIn } from "../credentials.ts";
 import { defaultDataFolder } from "../data-folder.ts";
 import { onInterrupts } from "../follow/interrupts.ts";
 import { processConsole } from "../output/console.ts";
+import type { RecordedProcess } from "../up/process-record.ts";
 import { farmProcess } from "../up/running-farm.ts";
 import { stopTelling } from "../up/stopping.ts";
 
@@ -34,31 +35,31 @@ export function downCommand(): Command {
 async function down(options: DownOptions): Promise<void> {
   const console = processConsole();
   const data = resolve(options.data);
-  const pid = farmProcess(data);
-  if (pid === undefined) {
+  const farm = farmProcess(data);
+  if (farm === undefined) {
     throw new MillraceError(
       "not_found",
       `no farm is up with ${data}. If it has another data folder, name that with --data.`,
     );
   }
-  const ask = () => signalFarm(data, pid);
+  const ask = () => signalFarm(farm);
   const release = onInterrupts([ask]); // as a second Ctrl-C there
   try {
     const stop = async () => {
       ask();
-      await gone(data, pid);
+      await gone(data, farm);
     };
     await stopTelling({ farm: credentialsIn(data), console, hurry: "Ctrl-C", stop });
   } finally {
     release();
   }
-  if (options.json) return console.writeJson({ data, pid, stopped: true });
+  if (options.json) return console.writeJson({ data, pid: farm.pid, stopped: true });
   await console.write(`the farm with ${data} is down\n`);
 }
 
 /** @throws MillraceError when it is somebody else's */
-function signalFarm(data: string, pid: number): void {
-  if (farmProcess(data) !== pid) return;
+function signalFarm({ pid, isRunning }: RecordedProcess): void {
+  if (!isRunning()) return;
   try {
     process.kill(pid, "SIGTERM");
   } catch (error) {
@@ -66,10 +67,10 @@ function signalFarm(data: string, pid: number): void {
   }
 }
 
-/** It is no child of ours, so nothing tells us of its end. */
-async function gone(data: string, pid: number): Promise<void> {
+/** It is no child of ours, so nothing tells us of its end; its record goes a moment before it. */
+async function gone(data: string, { pid, isRunning }: RecordedProcess): Promise<void> {
   const untilMs = performance.now() + mostMs;
-  while (farmProcess(data) === pid) {
+  while (isRunning()) {
     if (performance.now() > untilMs) {
       const message = `process ${pid} has not stopped in ${mostMs / 1_000} s. What holds it: ${data}/logs; \`kill -9 ${pid}\` ends it.`;
       throw new MillraceError("deadline_exceeded", message);

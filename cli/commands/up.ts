@@ -105,8 +105,8 @@ async function up(options: UpOptions, command: Command): Promise<void> {
   const farm = await whileStarting(() => startFarm({ ...farmOptions(options), report, signal })).catch(
     (error: unknown) => {
       if (signal.aborted) return undefined;
-      const pid = error instanceof FolderInUse ? farmProcess(options.data) : undefined;
-      throw pid === undefined ? error : alreadyUp(options.data, pid);
+      const running = error instanceof FolderInUse ? farmProcess(options.data) : undefined;
+      throw running === undefined ? error : alreadyUp(options.data, running.pid);
     },
   );
   if (farm === undefined) return note("stopped before everything was up");
@@ -143,8 +143,8 @@ async function upInBackground(
   { data: dataDir }: UpOptions,
   { args, signal }: { readonly args: readonly string[]; readonly signal: AbortSignal },
 ) {
-  const pid = farmProcess(dataDir);
-  if (pid !== undefined) throw alreadyUp(dataDir, pid);
+  const running = farmProcess(dataDir);
+  if (running !== undefined) throw alreadyUp(dataDir, running.pid);
   makeFolder(dataDir);
   const ready = JSON.parse(await startDetached({ self: ownProgram(), args, dataDir, signal })) as UpJson;
   return { ...ready, log: detachedLog(dataDir) };

@@ -1,7 +1,7 @@
 import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { closeSync, mkdirSync, openSync, readFileSync, statSync } from "node:fs";
-import { dirname, join } from "node:path";
+import { dirname, join, resolve } from "node:path";
 import { createInterface } from "node:readline";
 import { MillraceError } from "../../shared/errors.ts";
 import type { OwnProgram } from "../../shared/single-file.ts";
@@ -36,6 +36,7 @@ export async function startDetached({ self, args, dataDir, signal }: DetachedUp)
   const child = spawn(self.file, [...self.args, "up", ...args, "--json", "--log-file", logFile], {
     cwd: dataDir, // whose end would be its own; the folder of the caller may be gone tomorrow
     detached: true,
+    env: absoluteVariables(process.env),
     stdio: ["ignore", "pipe", log],
   });
   closeSync(log);
@@ -67,6 +68,17 @@ export async function startDetached({ self, args, dataDir, signal }: DetachedUp)
     stdout.destroy();
     child.unref();
   }
+}
+
+/** Settings of the coordinator and of agents that are paths, or `system`. */
+const pathVariable = /^MILLRACE_(?:\w+_(?:FILE|DIR|CA|CERT|KEY)|DIST)$/;
+
+/** An environment that means the same in another working directory. */
+export function absoluteVariables(env: NodeJS.ProcessEnv): NodeJS.ProcessEnv {
+  const absolute = Object.entries(env).flatMap(([name, value]) =>
+    value && value !== "system" && pathVariable.test(name) ? [[name, resolve(value)] as const] : [],
+  );
+  return { ...env, ...Object.fromEntries(absolute) };
 }
 
 /** Undefined when the stream ends without one. */

@@ -1,5 +1,6 @@
 import { readFileSync, rmSync } from "node:fs";
 import { setTimeout as delay } from "node:timers/promises";
+import { from } from "../../shared/errors.ts";
 import { limits } from "../../shared/limits.ts";
 import { writePrivateFile } from "../../shared/private-file.ts";
 
@@ -23,10 +24,21 @@ export function forgetProcess(file: string): void {
   rmSync(file, { force: true });
 }
 
-/** The id of the recorded process if it still is the one that was written down. */
-export function recordedProcess(file: string): number | undefined {
+/** A process that was written down. */
+export interface RecordedProcess {
+  readonly pid: number;
+  /** Whether it is still there, also when its record is not. */
+  isRunning(): boolean;
+}
+
+/**
+ * The recorded process if it still is the one that was written down.
+ * @throws MillraceError when the record is there and cannot be read
+ */
+export function recordedProcess(file: string): RecordedProcess | undefined {
   const recorded = readRecord(file);
-  return recorded !== undefined && isSame(recorded) ? recorded.pid : undefined;
+  if (recorded === undefined || !isSame(recorded)) return undefined;
+  return { pid: recorded.pid, isRunning: () => isSame(recorded) };
 }
 
 /** Ends the recorded process if it still is the one that was written down, and waits until it is gone. */
@@ -76,8 +88,10 @@ function readRecord(file: string): ProcessRecord | undefined {
   let value: unknown;
   try {
     value = JSON.parse(readFileSync(file, "utf8"));
-  } catch {
-    return undefined; // Never written, or cut off: then there is nothing that could be ended safely.
+  } catch (error) {
+    // Never written, or cut off: then there is nothing that could be ended safely.
+    if (error instanceof SyntaxError || from(error).code === "not_found") return undefined;
+    throw from(error, `reading ${file}`);
   }
   if (typeof value !== "object" || value === null) return undefined;
   if (!("pid" in value && "startTicks" in value && "bootId" in value)) return undefined;

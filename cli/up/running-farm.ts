@@ -1,7 +1,8 @@
 import { join } from "node:path";
 import { MillraceError } from "../../shared/errors.ts";
+import { readableWord } from "../../shared/shell-word.ts";
 import { defaultDataFolder } from "../data-folder.ts";
-import { forgetProcess, recordedProcess, recordProcess } from "./process-record.ts";
+import { forgetProcess, type RecordedProcess, recordedProcess, recordProcess } from "./process-record.ts";
 
 /** Writes down that this process runs the farm of a data folder. Only who has the lock of the folder does so. */
 export function recordFarm(dataDir: string): void {
@@ -12,8 +13,11 @@ export function forgetFarm(dataDir: string): void {
   forgetProcess(recordFile(dataDir));
 }
 
-/** The process that runs the farm of a data folder, if there is one. */
-export function farmProcess(dataDir: string): number | undefined {
+/**
+ * The process that runs the farm of a data folder, if there is one.
+ * @throws MillraceError when that cannot be read: it is somebody else's
+ */
+export function farmProcess(dataDir: string): RecordedProcess | undefined {
   return recordedProcess(recordFile(dataDir));
 }
 
@@ -28,7 +32,7 @@ export function alreadyUp(dataDir: string, pid: number): MillraceError {
 
 /** What stops the farm of a data folder, as a person types it. */
 export function downCommand(dataDir: string): string {
-  return dataDir === defaultDataFolder(process.env) ? "millrace down" : `millrace down --data ${dataDir}`;
+  return dataDir === defaultDataFolder(process.env) ? "millrace down" : `millrace down --data ${readableWord(dataDir)}`;
 }
 
 function recordFile(dataDir: string): string {

@@ -1,3 +1,4 @@
+import { shellWord } from "../shell-word.ts";
 import type { Service, Task } from "./pipeline.ts";
 
 // Services live inside the Command of their task: a small supervisor, in nothing but POSIX sh and the tools of every Unix,
@@ -20,13 +21,9 @@ export function argumentsOf({ run, services }: Pick<Task, "run" | "services">): 
 
 /** As the supervisor takes them, six to a service. */
 function fieldsOf({ name, run, ready, timeoutMs, env }: Service): string[] {
-  const exports = Object.entries(env).map(([key, value]) => `export ${key}=${quoted(value)}\n`);
+  const exports = Object.entries(env).map(([key, value]) => `export ${key}=${shellWord(value)}\n`);
   const [kind = "none", value = ""] = Object.entries(ready).find(([, given]) => given !== undefined) ?? [];
   return [name, portVariable(name), exports.join("") + run, kind, value, String(Math.ceil(timeoutMs / 1_000))];
-}
-
-function quoted(text: string): string {
-  return `'${text.replaceAll("'", "'\\''")}'`;
 }
 
 const supervisor = `

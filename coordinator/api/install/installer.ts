@@ -1,3 +1,4 @@
+import { shellWord } from "../../../shared/shell-word.ts";
 import type { Program } from "../../farm/agents/programs.ts";
 
 /** What the script is told. */
@@ -49,12 +50,7 @@ export function fillInstaller(script: string, { http, grpcPort, caPem, programs,
     served_programs: programs.map((one) => `${one.platform} ${one.name} ${one.sha256} ${one.version}`).join("\n"),
     served_advice: advice,
   };
-  const lines = Object.entries(values).map(([variable, value]) => `${variable}=${quoted(value)}`);
+  const lines = Object.entries(values).map(([variable, value]) => `${variable}=${shellWord(value)}`);
   // A function: in a replacement text, `$` would mean something.
   return script.replace(marked, () => lines.join("\n"));
-}
-
-/** For sh: nothing inside single quotes means anything. */
-function quoted(text: string): string {
-  return `'${text.replaceAll("'", "'\\''")}'`;
 }

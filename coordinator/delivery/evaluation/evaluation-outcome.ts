@@ -117,7 +117,7 @@ function hintFor(said: string): { readonly hint?: string } {
 }
 
 /** What the evaluator says of a file that cannot be compiled, which is the last that it says. */
-const noProgram = /^([^\s:]+):(\d{1,9}):(\d{1,9}): (SyntaxError: [^]*)$/m;
+const noProgram = /^([^:\n]+):(\d{1,9}):(\d{1,9}): (SyntaxError: [^]*)$/m;
 
 /** The first place that a stack names: `at compile (lib/tasks.ts:3:7)`. */
 function placeIn(stack: string): Partial<Problem> {

@@ -1,4 +1,5 @@
 import { limits } from "../../limits.ts";
+import { shellWord } from "../../shell-word.ts";
 import { ownNodeTool, ownNodeVariable } from "../own-node-tool.ts";
 
 // What an agent runs to evaluate a pipeline file in TypeScript. It is one of the inputs of that Action, so it is part of
@@ -27,6 +28,7 @@ export const sh = (texts, ...values) =>
 `;
 
 const evaluator = `import { readFileSync, writeFileSync } from "node:fs";
+import { relative } from "node:path";
 import { fileURLToPath, pathToFileURL } from "node:url";
 import { inspect } from "node:util";
 
@@ -51,8 +53,16 @@ function readable(text) {
 function placed(text) {
   const frame = /^(\\S+):(\\d+)\\n([^]*?)\\n(?:(\\s*)\\^+\\n)?\\n*SyntaxError(?: \\[\\w+\\])?(: [^]*)$/.exec(text);
   if (frame === null) return text;
-  const [, path, number, shown, caret, message] = frame;
-  const line = readFileSync(folder + path, "utf8").split("\\n")[number - 1] ?? "";
+  const [, url, number, shown, caret, message] = frame;
+  let path = "";
+  let source = "";
+  try {
+    path = relative(folder, fileURLToPath(new URL(url, root)));
+    source = readFileSync(folder + path, "utf8");
+  } catch {
+    return text; // what only looks so names any file
+  }
+  const line = source.split("\\n")[number - 1] ?? "";
   const [indent] = /^\\s*/.exec(line);
   const end = caret === undefined && /^ *> /m.test(shown) ? indent.length : line.length;
   const tabWidth = shown.includes("\\t") ? 1 : 4;
@@ -188,7 +198,7 @@ export function evaluationScript(path: string, tool: string): string {
     "--disable-warning=ExperimentalWarning",
   ];
   const node = tool === ownNodeTool ? `"$${ownNodeVariable}"` : tool;
-  const file = `'${path.replaceAll("'", "'\\''")}'`;
+  const file = shellWord(path);
   // In blocks of 512 bytes, and of what it prints, too: the kernel writes that into a file.
   const blocks = limits.evaluationFileBytes / 512;
   return `ulimit -f ${blocks}; ulimit -c 0; exec ${node} ${flags.join(" ")} evaluate.mjs ${file}`;

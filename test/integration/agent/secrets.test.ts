@@ -280,21 +280,23 @@ test("outputs are left as they are, and the log warns of the secrets in them", a
   const agent = await startAgent(farm);
   const { TOKEN = "" } = corpus;
   const script =
-    'mkdir -p dist; printf "token=%s" "$TOKEN" >dist/conf; echo ok >dist/ok; printf %s "$TOKEN" | base64 >"report.xml"; ln -s "$TOKEN" link';
+    'mkdir -p dist; printf "token=%s" "$TOKEN" >dist/conf; echo ok >dist/ok; printf %s "$TOKEN" | base64 >"report.xml"; ln -s "$TOKEN" link; mkdir -p "named/${TOKEN%/*}"; echo ok >"named/$TOKEN"';
   const command = ["sh", "-ec", script];
   const report = await finished(farm, agent.id, "exe_1", {
-    ...{ command, secrets: { TOKEN }, outputs: ["dist/conf", "dist/ok", "report.xml", "link"] },
+    ...{ command, secrets: { TOKEN }, outputs: ["dist/conf", "dist/ok", "report.xml", "link", "named"] },
   });
   expect(await farm.output(report, "dist/conf")).toBe(`token=${TOKEN}`);
   expect(farm.log("exe_1").text.split("\n").sort()).toEqual([
     "",
     "millrace: warning: the output dist/conf contains the secret token",
     "millrace: warning: the output report.xml contains the secret token",
+    `millrace: warning: the path of the output named/${"*".repeat(TOKEN.length)} contains the secret token`,
     "millrace: warning: the symlink link contains the secret token",
   ]);
   expect(report.result && warningsIn(report.result).toSorted()).toEqual([
     "the output dist/conf contains the secret token",
     "the output report.xml contains the secret token",
+    `the path of the output named/${"*".repeat(TOKEN.length)} contains the secret token`,
     "the symlink link contains the secret token",
   ]);
 });

@@ -130,8 +130,8 @@ test.for([
   [
     "is no program",
     { kind: EndingKind.EXITED, exitCode: 1 },
-    "lib/a.ts:3:7: SyntaxError: TypeScript enum is not supported in strip-only mode\n",
-    "lib/a.ts:3:7: SyntaxError: TypeScript enum is not supported in strip-only mode\n" +
+    "lib/a [b].ts:3:7: SyntaxError: TypeScript enum is not supported in strip-only mode\n",
+    "lib/a [b].ts:3:7: SyntaxError: TypeScript enum is not supported in strip-only mode\n" +
       "  hint: types are left out and nothing is compiled: write what JavaScript has, an object instead of an enum",
   ],
   [

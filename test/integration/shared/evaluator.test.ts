@@ -78,6 +78,11 @@ export default definePipeline({ name: text, stages: Object.fromEntries(names.map
   });
 });
 
+test("a file that is no program is told by its own name, whatever that is in a URL", async () => {
+  const { said } = await evaluate('import "./lib/a [b].ts";', { "lib/a [b].ts": "\nconst x: = 1;" });
+  expect(said).toMatch(/^lib\/a \[b\]\.ts:2:10: SyntaxError: /);
+});
+
 test("what no file can hold is refused by its path, all of it at once", async () => {
   const { code, said } = await evaluate(`process.stdout.write("no end of line");
 const around: any = {};
@@ -139,6 +144,11 @@ test.for([
     "imports what a file has not",
     '\timport { sh } from "./millrace.ts";',
     /^millrace\.ts:1:11: SyntaxError: The requested/,
+  ],
+  [
+    "throws what looks like it",
+    "throw Object.assign(new Error(), { stack: 'no.ts:1\\nx\\nSyntaxError: x' });",
+    /^no\.ts:1\nx\n/,
   ],
   ["lacks an import", 'import "./nothing.ts";', /Cannot find module 'nothing\.ts' imported from millrace\.ts/],
   ["starts a process", 'import { spawn } from "node:child_process"; spawn("true");', /Use --allow-child-process/],

@@ -1,8 +1,16 @@
-import { describe, expect, it } from "vitest";
+import { spawn } from "node:child_process";
+import { existsSync, rmSync } from "node:fs";
+import { join, resolve } from "node:path";
+import { describe, expect, it, onTestFinished } from "vitest";
 import { restartPauseMs } from "../../../../cli/up/child.ts";
 import { problemIn } from "../../../../cli/up/child-log.ts";
+import { absoluteVariables } from "../../../../cli/up/detached.ts";
 import { natsConfig, parseNatsVersion } from "../../../../cli/up/nats.ts";
+import { recordedProcess, recordProcess } from "../../../../cli/up/process-record.ts";
+import { downCommand } from "../../../../cli/up/running-farm.ts";
 import { limits } from "../../../../shared/limits.ts";
+import { exitOf } from "../../../support/exit-of.ts";
+import { tempDir } from "../../../support/temp-dir.ts";
 
 describe("up", () => {
   it("waits longer after each failure in a row, up to a bound", () => {
@@ -13,6 +21,41 @@ describe("up", () => {
     ]);
     expect(restartPauseMs(1_000, () => 1)).toBe(limits.childPauseMaxMs);
     expect(restartPauseMs(1, () => 0)).toBe(limits.childPauseMs / 2);
+  });
+});
+
+describe("a farm in the background", () => {
+  it("has the paths of its variables where they were given", () => {
+    const others = { MILLRACE_TLS_CA: "system", MILLRACE_TLS_DIR: "", MILLRACE_KEEP_RUNS: "5", PATH: "bin" };
+    const given = { MILLRACE_SECRET_KEY_FILE: "key", MILLRACE_DIST: "/dist", ...others };
+    expect(absoluteVariables(given)).toEqual({ ...given, MILLRACE_SECRET_KEY_FILE: resolve("key") });
+  });
+
+  it("is stopped by a command that can be pasted, whatever its folder is called", () => {
+    expect(downCommand("/srv/millrace")).toBe("millrace down --data /srv/millrace");
+    expect(downCommand("/srv/it's here")).toBe("millrace down --data '/srv/it'\\''s here'");
+  });
+});
+
+describe.skipIf(!existsSync("/proc/self/stat"))("the record of a process", () => {
+  it("tells of its end although it has been removed, and of no other process with its number", async () => {
+    const file = join(tempDir(), "up.json");
+    const child = spawn("sleep", ["60"], { stdio: "ignore" });
+    onTestFinished(() => void child.kill("SIGKILL"));
+    recordProcess(file, child.pid ?? 0);
+    const recorded = recordedProcess(file);
+    expect(recorded).toMatchObject({ pid: child.pid });
+    rmSync(file);
+    expect(recordedProcess(file)).toBeUndefined();
+    expect(recorded?.isRunning()).toBe(true);
+    child.kill("SIGKILL");
+    await exitOf(child);
+    expect(recorded?.isRunning()).toBe(false);
+  });
+
+  it("that cannot be read is not one that is not there", () => {
+    const folder = tempDir();
+    expect(() => recordedProcess(folder)).toThrow(`reading ${folder}: EISDIR`);
   });
 });
 
