@@ -11,7 +11,7 @@ export function unreadableFile(error: unknown, file: string): MillraceError {
     case "not_found":
       return refuse("not_found", `there is no file ${file}: name one that is there`);
     case "permission_denied":
-      return refuse("invalid_argument", `${file} must not be read by this user: change its mode, or name another file`);
+      return refuse("invalid_argument", `${file} cannot be read by this user: change its mode, or name another file`);
     case "invalid_argument": // what the system says of a folder, and of a file where a folder should be
       return refuse("invalid_argument", `${file} is no file: name one`);
     default:

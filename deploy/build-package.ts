@@ -70,21 +70,31 @@ function withoutExtension(path: string): string {
 
 /** The terms of every library whose code is inside, as each of them demands. */
 function licenses(built: readonly Metafile[]): string {
-  const inputs = built.flatMap(({ inputs }) => Object.keys(inputs));
-  const libraries = new Set(inputs.flatMap((file) => /^.*node_modules\/(?:@[^/]+\/)?[^/]+/.exec(file)?.[0] ?? []));
-  return [...libraries]
-    .sort()
-    .map(licenseOf)
+  const inputs = new Set(built.flatMap(({ inputs }) => Object.keys(inputs)));
+  const byLibrary = Map.groupBy(inputs, (file) => /^.*node_modules\/(?:@[^/]+\/)?[^/]+/.exec(file)?.[0] ?? "");
+  byLibrary.delete(""); // what is ours
+  return [...byLibrary]
+    .sort(([a], [b]) => (a < b ? -1 : 1))
+    .map(([library, files]) => licenseOf(library, files))
     .join(`\n${"-".repeat(80)}\n\n`);
 }
 
-function licenseOf(library: string): string {
+/** @param files those of the library that are inside */
+function licenseOf(library: string, files: readonly string[]): string {
   const { name, version, license } = readManifest(join(root, library));
-  const files = readdirSync(join(root, library))
+  const texts = readdirSync(join(root, library))
     .filter((file) => /^(licen[cs]e|copying|notice)/i.test(file))
-    .sort();
-  const texts = files.map((file) => readFileSync(join(root, library, file), "utf8").trim());
-  return [`${name} ${version} (${license})`, ...texts].join("\n\n") + "\n";
+    .sort()
+    .map((file) => readFileSync(join(root, library, file), "utf8").trim());
+  const terms = texts.length > 0 ? texts : headersOf(files);
+  return [`${name} ${version} (${license})`, ...terms].join("\n\n") + "\n";
+}
+
+/** What stands above the code, each text once: some libraries say their terms there alone. */
+function headersOf(files: readonly string[]): string[] {
+  const headers = files.map((file) => /^(?:\/\/.*\n)+/.exec(readFileSync(join(root, file), "utf8"))?.[0] ?? "");
+  const terms = new Set(headers.filter((header) => /copyright/i.test(header)));
+  return [...terms].map((header) => header.replaceAll(/^\/\/ ?/gm, "").trim());
 }
 
 function readManifest(folder: string): Manifest {

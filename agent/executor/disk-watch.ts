@@ -12,7 +12,7 @@ export interface DiskLook {
 /** What a watcher of a disk is told of each look. */
 export interface DiskNews extends DiskLook {
   readonly isFull: boolean;
-  /** How it stood when it was full, or at the last look before it must have been; undefined when it had room all the time. */
+  /** How it stood when it was full, or at the last look before it must have been; undefined when it had room since the watcher began. */
   readonly full: DiskSpace | undefined;
 }
 
@@ -36,7 +36,7 @@ export interface DiskWatchOptions {
 
 /** A look costs some 10 µs, its timer some 100: the next one comes when the disk could be full by then, and not sooner. */
 export function diskWatch({ clock, space }: DiskWatchOptions): DiskWatch {
-  const watchers = new Set<(news: DiskNews) => void>();
+  const watchers = new Set<{ readonly sinceMs: number; readonly onLook: (news: DiskNews) => void }>();
   let looks: readonly DiskLook[] = [];
   let cancelNext = (): void => {};
 
@@ -48,18 +48,20 @@ export function diskWatch({ clock, space }: DiskWatchOptions): DiskWatch {
     const wasFull = before !== undefined && last !== undefined && wasFilled(before, last, now);
     looks = [...looks.slice(-1), now];
     cancelNext = clock.after(pauseMs(now.space), look);
-    const full = isFull ? now.space : wasFull ? last.space : undefined;
-    for (const tell of watchers) tell({ ...now, isFull, full });
+    for (const { sinceMs, onLook } of watchers) {
+      const full = isFull ? now.space : wasFull && last.atMs >= sinceMs ? last.space : undefined;
+      onLook({ ...now, isFull, full });
+    }
   }
 
   return {
     begin(onLook) {
-      const tell = (news: DiskNews): void => onLook(news); // one of its own, though somebody should watch twice
-      watchers.add(tell);
+      const watcher = { sinceMs: clock.monotonicMs(), onLook };
+      watchers.add(watcher);
       return {
         look,
         end() {
-          watchers.delete(tell);
+          watchers.delete(watcher);
           if (watchers.size > 0) return;
           cancelNext();
           looks = [];

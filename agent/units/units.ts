@@ -145,7 +145,7 @@ export async function openUnits({ database, folder, clock, onError }: UnitsOptio
         onError(from(error, `bounding the log of the unit ${unit.name}`));
       }
     }
-    cancelCheck = units.size === 0 ? () => {} : clock.after(limits.unitCheckMs, checkAll);
+    cancelCheck = closed || units.size === 0 ? () => {} : clock.after(limits.unitCheckMs, checkAll);
   }
 
   function newUnit(name: string, spec: UnitSpec, token: string): Unit {

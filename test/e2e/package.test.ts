@@ -28,6 +28,8 @@ it("the packed product is JavaScript, and runs a pipeline on a farm of its own, 
   const installed = install();
   const types = readdirSync(installed, { recursive: true }).filter((file) => String(file).endsWith(".ts"));
   expect(types).toEqual([]);
+  const terms = readFileSync(join(installed, "THIRD-PARTY-LICENSES.txt"), "utf8").split(/^-{80}$/m);
+  expect(terms.filter((text) => text.trim().split("\n").length === 1)).toEqual([]); // a name and no terms
   const home = tempDir();
   const { MILLRACE_ADDRESS: _address, MILLRACE_TOKEN: _token, ...env } = process.env;
   const source = project({ "millrace.yaml": "name: p\nstages:\n  a:\n    tasks:\n      b: { run: echo hello }\n" });

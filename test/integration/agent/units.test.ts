@@ -5,7 +5,8 @@ import { type Clock, systemClock } from "../../../shared/clock.ts";
 import { openSqlite } from "../../../shared/sqlite/open.ts";
 import { tempDir } from "../../support/temp-dir.ts";
 
-test("no timer of its units wakes an agent that has none", async () => {
+/** Units of a folder of their own, and how many timers they have set. */
+async function setup() {
   const folder = tempDir();
   const database = await openSqlite({ path: join(folder, "agent.sqlite"), schema: [unitSchema] });
   onTestFinished(() => database.close());
@@ -20,7 +21,21 @@ test("no timer of its units wakes an agent that has none", async () => {
   const onError = (error: Error) => expect.unreachable(error.message);
   const units = await openUnits({ database, folder: join(folder, "units"), clock, onError });
   onTestFinished(() => units.close(true));
-  expect(timers).toBe(0);
-  await units.start("served", { arguments: ["/bin/sleep", "60"], environment: {}, folder });
-  expect(timers).toBeGreaterThan(0);
+  const spec = { arguments: ["/bin/sleep", "60"], environment: {}, folder };
+  return { units, spec, timers: () => timers };
+}
+
+test("no timer of its units wakes an agent that has none", async () => {
+  const { units, spec, timers } = await setup();
+  expect(timers()).toBe(0);
+  await units.start("served", spec);
+  expect(timers()).toBeGreaterThan(0);
+});
+
+test("a start that meets the end of the agent leaves no timer behind", async () => {
+  const { units, spec, timers } = await setup();
+  const started = units.start("served", spec);
+  await units.close(true);
+  await started;
+  expect(timers()).toBe(0);
 });

@@ -1,5 +1,6 @@
 import fc from "fast-check";
 import { expect, test } from "vitest";
+import { diskWatch } from "../../../agent/executor/disk-watch.ts";
 import { diskWatchingExecutor } from "../../../agent/executor/disk-watching-executor.ts";
 import { type Conclusion, conclusion, interrupted, Refused, Stopped } from "../../../agent/executor/executor.ts";
 import { EndingKind, FailureScope } from "../../../proto/gen/millrace/v1/event_pb.ts";
@@ -81,6 +82,25 @@ test.for([
   clock.advance(limits.diskCheckMsMin);
   end({ kind: EndingKind.EXITED, exitCode: 1 });
   expect((await done).ending.kind).toBe(kind);
+});
+
+test("what was before somebody began to watch is not told to them", () => {
+  const clock = fakeClock();
+  let freeBytes = 80 * mebibyte;
+  const watch = diskWatch({ clock, space: () => ({ folder: "/data", sizeBytes: 2 ** 30, freeBytes }) });
+  const fullest: Record<string, number | undefined> = {};
+  const begin = (who: string) =>
+    watch.begin(({ full }) => {
+      fullest[who] = full?.freeBytes;
+    });
+  const first = begin("first");
+  first.look();
+  freeBytes = 20 * mebibyte;
+  clock.advance(limits.diskCheckMsMin);
+  clock.advance(limits.diskCheckMsMin - 1); // it is filled, and freed again
+  freeBytes = 80 * mebibyte;
+  begin("second").look();
+  expect(fullest).toEqual({ first: 20 * mebibyte, second: undefined });
 });
 
 test("the less room there is, the more often it looks, once for all tasks, and never while none runs", async () => {
