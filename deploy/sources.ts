@@ -6,7 +6,17 @@ import { join, resolve } from "node:path";
 export const root = resolve(import.meta.dirname, "..");
 
 /** What a program is built from, what builds it included. */
-const sources = ["agent", "bin", "cli", "coordinator", "shared", "proto/gen", "deploy", "package-lock.json"];
+const sources = [
+  "agent",
+  "bin",
+  "cli",
+  "coordinator",
+  "shared",
+  "proto",
+  "deploy",
+  "package.json",
+  "package-lock.json",
+];
 
 /** Of everything that a program is built from: one that was built before under the same digest is the same. */
 export function digestOfSources(version: string): string {

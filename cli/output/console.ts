@@ -19,6 +19,9 @@ export interface Console {
   note(text: string): void;
 }
 
+/** Takes away what stands on the present line of a terminal. */
+export const clearLine = "\r\u001b[K";
+
 /** The console of this process. Colours follow standard output; NO_COLOR takes them away. */
 export function processConsole(): Console {
   return consoleOn(process.stdout);
@@ -35,12 +38,18 @@ function consoleOn(output: NodeJS.WriteStream): Console {
   };
   return {
     colors: pc.createColors(coloursWanted(process.env, output.isTTY === true)),
-    interactive: output.isTTY === true && process.env.TERM !== "dumb",
+    interactive: isTerminal(output),
     columns: () => output.columns || 80,
     write,
     writeJson: (value) => write(`${JSON.stringify(value)}\n`),
-    note: (text) => void process.stderr.write(`${text}\n`),
+    // A status line may stand there, of whoever shows what is being done: it comes again below.
+    note: (text) => void process.stderr.write(`${isTerminal(process.stderr) ? clearLine : ""}${text}\n`),
   };
+}
+
+/** Whether what is drawn there can be drawn over. */
+function isTerminal(output: NodeJS.WriteStream): boolean {
+  return output.isTTY === true && process.env.TERM !== "dumb";
 }
 
 /** https://no-color.org: any non-empty value of NO_COLOR means none. */

@@ -1,4 +1,4 @@
-import type { Console } from "./console.ts";
+import { type Console, clearLine } from "./console.ts";
 
 /** The last line of a terminal, redrawn in place below what is written above it. */
 export interface StatusLine {
@@ -16,16 +16,15 @@ const redrawIntervalMs = 125;
 export function statusLine(console: Console, content: () => string): StatusLine {
   if (!console.interactive) return { write: console.write, redraw() {}, async close() {} };
 
-  const clear = "\r\u001b[K";
-  const draw = () => void console.write(clear + cut(content(), console.columns() - 1));
+  const draw = () => void console.write(clearLine + cut(content(), console.columns() - 1));
   const timer = setInterval(draw, redrawIntervalMs);
   timer.unref();
   return {
-    write: (text) => console.write(clear + text + cut(content(), console.columns() - 1)),
+    write: (text) => console.write(clearLine + text + cut(content(), console.columns() - 1)),
     redraw: draw,
     async close() {
       clearInterval(timer);
-      await console.write(clear);
+      await console.write(clearLine);
     },
   };
 }
