@@ -1,3 +1,4 @@
+import type { Socket } from "node:net";
 import { connect, errors, type Msg, type NatsConnection, nkeyAuthenticator, type TlsOptions } from "nats";
 import { systemClock } from "../clock.ts";
 import { from, MillraceError } from "../errors.ts";
@@ -7,6 +8,7 @@ import { type Trust, verification } from "../tls/trust.ts";
 import type { Bus, BusMessage } from "./bus.ts";
 import { connectionState } from "./connection-state.ts";
 import { deliver } from "./deliver.ts";
+import { paceReads } from "./paced-reads.ts";
 import { checkPattern, checkPayload, checkSubject } from "./subject-match.ts";
 import { waitingCalls } from "./waiting-calls.ts";
 
@@ -50,12 +52,15 @@ export async function connectNatsBus(options: NatsBusOptions): Promise<Bus> {
     for await (const status of connection.status()) {
       if (status.type === "disconnect") down(`the connection to ${status.server} was lost`);
       else if (status.type === "error") onError(complaint(status.error));
-      // The subscriptions travel ahead of the flush, so "up" means that they are in force again.
-      // The client waits for us to have read the last status before it closes, and then no answer may come any more.
-      else if (status.type === "reconnect" && (await Promise.race([flushed(connection), ending.promise])))
-        state.set(true);
+      else if (status.type === "reconnect") {
+        pace(connection);
+        // The subscriptions travel ahead of the flush, so "up" means that they are in force again.
+        // The client waits for us to have read the last status before it closes, and then no answer may come any more.
+        if (await Promise.race([flushed(connection), ending.promise])) state.set(true);
+      }
     }
   }
+  pace(connection);
   const statusEnded = followStatus();
   const connectionEnded = connection.closed().then((error) => {
     if (closing !== undefined) return;
@@ -147,6 +152,16 @@ async function dial(options: NatsBusOptions): Promise<NatsConnection> {
     const message = `connecting to NATS at ${servers.join(", ")}: ${what}`;
     throw new MillraceError(refused ? "unauthenticated" : "unavailable", message, { cause: error });
   }
+}
+
+/**
+ * The socket of the present connection, which the client's interface does not tell: gone when the connection is. A test holds
+ * that it is there.
+ */
+function pace(connection: NatsConnection): void {
+  const { protocol } = connection as unknown as { readonly protocol: { readonly transport: { socket?: Socket } } };
+  const { socket } = protocol.transport;
+  if (socket !== undefined) paceReads(socket, systemClock);
 }
 
 function loginOptions(login: BusLogin) {

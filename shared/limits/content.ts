@@ -69,6 +69,10 @@ export const contentLimits = {
   busReconnectMs: 500,
   /** A bus that left two of these pings unanswered is taken for gone: within the lease, so that a cut is noticed. */
   busPingMs: 3_000,
+  /** What a busy connection to the bus reads is handed over this far apart. */
+  busShareMs: 5,
+  /** And so many times at once after it was quiet: messages that follow one another do not wait on a small farm. */
+  busSharesAtOnce: 20,
   /** For what was published last to leave before the connection is closed. */
   busFlushMs: 1_000,
   /** An agent answers what the coordinator asks on the bus within this time, or its server lets the answer through no more. */

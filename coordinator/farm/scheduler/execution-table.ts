@@ -11,6 +11,7 @@ import { digestKey, parseDigestKey } from "../../../shared/digest.ts";
 import { limits } from "../../../shared/limits.ts";
 import type { SchemaPart, Sqlite, Statement } from "../../../shared/sqlite/sqlite.ts";
 import type { LogName } from "../logs/log-store.ts";
+import { packed } from "./packed-request.ts";
 import type { ExecutionRequest } from "./scheduler.ts";
 
 /** Fences an attempt; ordered by term, then number. */
@@ -133,6 +134,7 @@ export function sqliteExecutionTable(sqlite: Sqlite): ExecutionTable {
     async insert(request, { runsAs, attempts, lease, outcome }) {
       // It is of whoever waits for it, and after a restart nobody does. The agent that has it is told to end it.
       if (request.sourceImport !== undefined) return;
+      const { action, command } = packed(request).encoded();
       await sqlite.write([
         {
           sql: `INSERT INTO execution (id, action_digest, action, command, priority, fair_group, environment,
@@ -142,8 +144,8 @@ export function sqliteExecutionTable(sqlite: Sqlite): ExecutionTable {
           params: [
             request.id,
             digestKey(request.actionDigest),
-            toBinary(ActionSchema, request.action),
-            toBinary(CommandSchema, request.command),
+            action,
+            command,
             request.priority,
             request.fairGroup,
             JSON.stringify(request.volatileEnvironment),

@@ -97,12 +97,12 @@ export interface Waiter {
   outcome: Report | undefined;
 }
 
-/** An execution that nobody waits for yet. `order` is of no two the same. */
-export function newExecution(request: ExecutionRequest, order: number): Execution {
+/** An execution that nobody waits for yet. `order` is of no two the same. @param asked the same request, before it was packed */
+export function newExecution(request: ExecutionRequest, order: number, asked = request): Execution {
   return {
     request,
     order,
-    requirement: requirementOf(request.action.platform, request.avoidAgents),
+    requirement: requirementOf(asked.action.platform, asked.avoidAgents),
     waiters: new Set(),
     phase: { kind: "storing" },
     attempts: 0,

@@ -88,8 +88,7 @@ export class FarmScheduler implements Scheduler, Component {
     if (this.#placing.waiting >= limits.queuedExecutions) {
       throw new MillraceError("resource_exhausted", `${this.#placing.waiting} executions are queued; try again later`);
     }
-    const store = (joined: Execution) => this.#deps.table.insert(request, standingOf(joined));
-    const waiter = this.#merging.join(request, store);
+    const waiter = this.#merging.join(request, (kept, joined) => this.#deps.table.insert(kept, standingOf(joined)));
     const { execution, stored } = waiter;
     this.#requeue(execution);
     try {

@@ -14,80 +14,94 @@ export interface Heap<T> extends Iterable<T> {
   firstThat(passes: (item: T) => boolean): T | undefined;
 }
 
+/** Where in a heap something is. */
+interface Node<T> {
+  readonly item: T;
+  index: number;
+}
+
 /** @param before a strict order: of two different things, one goes before the other */
 export function heap<T>(before: (a: T, b: T) => boolean): Heap<T> {
-  const items: T[] = [];
-  const indexes = new Map<T, number>();
+  const nodes: Node<T>[] = [];
+  /** Looked into once for each change: what moves on the way knows its index itself. */
+  const byItem = new Map<T, Node<T>>();
 
-  function put(item: T, index: number): void {
-    items[index] = item;
-    indexes.set(item, index);
+  function put(node: Node<T>, index: number): void {
+    nodes[index] = node;
+    node.index = index;
   }
 
   /** From this index towards the first. */
-  function rise(item: T, from: number): number {
+  function rise(node: Node<T>, from: number): number {
     let index = from;
     while (index > 0) {
       const parent = (index - 1) >> 1;
-      const above = items[parent] as T;
-      if (!before(item, above)) break;
+      const above = nodes[parent] as Node<T>;
+      if (!before(node.item, above.item)) break;
       put(above, index);
       index = parent;
     }
-    put(item, index);
+    put(node, index);
     return index;
   }
 
-  function sink(item: T, from: number): void {
+  function sink(node: Node<T>, from: number): void {
     let index = from;
     for (;;) {
       let child = 2 * index + 1;
-      if (child >= items.length) break;
-      if (child + 1 < items.length && before(items[child + 1] as T, items[child] as T)) child += 1;
-      const below = items[child] as T;
-      if (!before(below, item)) break;
+      if (child >= nodes.length) break;
+      let below = nodes[child] as Node<T>;
+      const other = nodes[child + 1];
+      if (other !== undefined && before(other.item, below.item)) {
+        child += 1;
+        below = other;
+      }
+      if (!before(below.item, node.item)) break;
       put(below, index);
       index = child;
     }
-    put(item, index);
+    put(node, index);
   }
 
-  const settle = (item: T, index: number): void => sink(item, rise(item, index));
+  const settle = (node: Node<T>, index: number): void => sink(node, rise(node, index));
 
   return {
     add(item) {
-      if (!indexes.has(item)) rise(item, items.push(item) - 1);
+      if (byItem.has(item)) return;
+      const node = { item, index: nodes.length };
+      byItem.set(item, node);
+      nodes.push(node);
+      rise(node, node.index);
     },
     remove(item) {
-      const index = indexes.get(item);
-      if (index === undefined) return false;
-      indexes.delete(item);
-      const last = items.pop() as T;
-      if (last !== item) settle(last, index);
+      const node = byItem.get(item);
+      if (node === undefined) return false;
+      byItem.delete(item);
+      const last = nodes.pop() as Node<T>;
+      if (last !== node) settle(last, node.index);
       return true;
     },
     moved(item) {
-      const index = indexes.get(item);
-      if (index !== undefined) settle(item, index);
+      const node = byItem.get(item);
+      if (node !== undefined) settle(node, node.index);
     },
     get first() {
-      return items[0];
+      return nodes[0]?.item;
     },
     get size() {
-      return items.length;
+      return nodes.length;
     },
     firstThat(passes) {
-      const [first] = items;
-      if (first === undefined || passes(first)) return first;
-      const edge = heap<T>(before); // what follows what did not pass
-      for (let failed: T | undefined = first; failed !== undefined; failed = edge.first) {
+      const [first] = nodes;
+      if (first === undefined || passes(first.item)) return first?.item;
+      const edge = heap<Node<T>>((a, b) => before(a.item, b.item)); // what follows what did not pass
+      for (let failed: Node<T> | undefined = first; failed !== undefined; failed = edge.first) {
         edge.remove(failed);
-        const index = indexes.get(failed) ?? 0;
-        for (const child of items.slice(2 * index + 1, 2 * index + 3)) edge.add(child);
-        if (edge.first === undefined || passes(edge.first)) return edge.first;
+        for (const child of nodes.slice(2 * failed.index + 1, 2 * failed.index + 3)) edge.add(child);
+        if (edge.first === undefined || passes(edge.first.item)) return edge.first?.item;
       }
       return undefined;
     },
-    [Symbol.iterator]: () => items[Symbol.iterator](),
+    [Symbol.iterator]: () => byItem.keys(),
   };
 }

@@ -13,8 +13,8 @@ export interface Merging {
   execution(id: string): Execution | undefined;
   /** Ids of the requests that have ended and were not forgotten. */
   concluded(): Generator<string>;
-  /** Shares the execution that is in flight for the same Action, else makes one; `store` puts the request on disk. */
-  join(request: ExecutionRequest, store: (execution: Execution) => Promise<void>): Waiter;
+  /** Shares the execution that is in flight for the same Action, else makes one; `store` puts the request, now packed, on disk. */
+  join(request: ExecutionRequest, store: (request: ExecutionRequest, execution: Execution) => Promise<void>): Waiter;
   /** It waits no longer for its execution, but is known until it is forgotten. */
   leave(waiter: Waiter): void;
   /** Drops the waiter, and its execution when that has ended, or never began, and nobody else waits. */
@@ -43,14 +43,15 @@ export function merging(): Merging {
     return waiter;
   }
 
-  function add(execution: Execution): Execution {
+  /** @param canShare see `isShareable`, which a packed request would have to be decoded for */
+  function add(execution: Execution, canShare: boolean): Execution {
     const { request, requirement } = execution;
     if (requirements.size >= limits.matchedRequirements) requirements.clear();
     execution.requirement = requirements.get(requirement.key) ?? requirement;
     requirements.set(requirement.key, execution.requirement);
     executions.set(request.id, execution);
     const { hash } = request.actionDigest;
-    if (isShareable(request) && !open.has(hash)) open.set(hash, execution);
+    if (canShare && !open.has(hash)) open.set(hash, execution);
     return execution;
   }
 
@@ -67,7 +68,7 @@ export function merging(): Merging {
       const isAlone = execution !== undefined;
       execution = executionOf(row, arrivals++);
       // One that left a shared execution before its end has only its own outcome.
-      if (!isAlone) add(execution);
+      if (!isAlone) add(execution, isShareable(request));
     }
     const isOwn = execution.request.id === request.id;
     const waiter = admit(isOwn ? execution.request : packed(request), execution, undefined);
@@ -82,10 +83,11 @@ export function merging(): Merging {
       for (const [id, { outcome }] of waiters) if (outcome !== undefined) yield id;
     },
     join(request, store) {
-      const shared = isShareable(request) ? open.get(request.actionDigest.hash) : undefined;
+      const canShare = isShareable(request);
+      const shared = canShare ? open.get(request.actionDigest.hash) : undefined;
       const kept = packed(request);
-      const execution = shared ?? add(newExecution(kept, arrivals++));
-      return admit(kept, execution, store(execution));
+      const execution = shared ?? add(newExecution(kept, arrivals++, request), canShare);
+      return admit(kept, execution, store(kept, execution));
     },
     leave: (waiter) => void waiter.execution.waiters.delete(waiter),
     forget(waiter) {
@@ -121,7 +123,7 @@ function isShareable({ action, avoidAgents }: ExecutionRequest): boolean {
 
 /** Under the id it ran as, which may be that of a request that is gone. */
 function executionOf({ request, runsAs, attempts, lease, outcome }: StoredExecution, order: number): Execution {
-  const execution = newExecution(packed(request, runsAs), order);
+  const execution = newExecution(packed(request, runsAs), order, request);
   execution.attempts = attempts;
   if (outcome !== undefined) execution.phase = { kind: "finished", outcome };
   else if (lease !== undefined) execution.phase = { kind: "held", lease };

@@ -60,6 +60,11 @@ class PackedRequest implements ExecutionRequest {
   get command(): Command {
     return fromBinary(CommandSchema, Buffer.from(this.#command, "latin1"));
   }
+
+  /** Action and Command as bytes. */
+  encoded(): { readonly action: Uint8Array; readonly command: Uint8Array } {
+    return { action: Buffer.from(this.#action, "latin1"), command: Buffer.from(this.#command, "latin1") };
+  }
 }
 
 function packedBytes(bytes: Uint8Array): string {
@@ -67,6 +72,6 @@ function packedBytes(bytes: Uint8Array): string {
 }
 
 /** @param id what it is known by from now on */
-export function packed(request: ExecutionRequest, id: string = request.id): ExecutionRequest {
+export function packed(request: ExecutionRequest, id: string = request.id): PackedRequest {
   return request instanceof PackedRequest && request.id === id ? request : new PackedRequest(request, id);
 }

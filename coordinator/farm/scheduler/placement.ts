@@ -67,14 +67,20 @@ interface Offer {
   /** But for the label that is each one's own. */
   readonly labels: Readonly<Record<string, string>>;
   /** Open, with a free slot. */
-  readonly free: Heap<Place>;
-  readonly pausing: Set<Place>;
-  readonly draining: Set<Place>;
+  readonly free: Heap<Offering>;
+  readonly pausing: Set<Offering>;
+  readonly draining: Set<Offering>;
   size: number;
 }
 
+/** An agent among those that offer the same. It stays what it is while the agent's place changes. */
+interface Offering {
+  place: Place;
+  readonly offer: Offer;
+}
+
 export function places(): Places {
-  const byId = new Map<string, { readonly place: Place; readonly offer: Offer }>();
+  const byId = new Map<string, Offering>();
   const offers = new Map<string, Offer>();
   /** By requirement; begun anew when there is another offer. */
   const matches = new Map<string, readonly Offer[]>();
@@ -116,15 +122,37 @@ export function places(): Places {
   function remove(id: string): void {
     const known = byId.get(id);
     if (known === undefined) return;
-    const { place, offer } = known;
+    const { offer } = known;
     byId.delete(id);
-    if (offer.free.remove(place)) free -= 1;
-    offer.pausing.delete(place);
-    offer.draining.delete(place);
+    if (offer.free.remove(known)) free -= 1;
+    offer.pausing.delete(known);
+    offer.draining.delete(known);
     offer.size -= 1;
     if (offer.size > 0) return;
     offers.delete(offer.key);
     matches.clear();
+  }
+
+  function add(place: Place, offer: Offer): Offering {
+    const added = { place, offer };
+    byId.set(place.id, added);
+    offer.size += 1;
+    return added;
+  }
+
+  function change(offering: Offering, place: Place): void {
+    const { pausing, draining, free: ofOffer } = offering.offer;
+    const before = ofOffer.size;
+    offering.place = place;
+    pausing.delete(offering);
+    draining.delete(offering);
+    if (place.standing === "draining") draining.add(offering);
+    else if (isPausing(place)) pausing.add(offering);
+    if (isFree(place)) {
+      ofOffer.add(offering);
+      ofOffer.moved(offering);
+    } else ofOffer.remove(offering);
+    free += ofOffer.size - before;
   }
 
   /** How many of these agents match and do not drain. */
@@ -154,15 +182,8 @@ export function places(): Places {
       const before = byId.get(place.id);
       // Mostly what changes is how much of it is used.
       const offer = before?.place.labels === place.labels ? before.offer : offerOf(place.labels);
-      offer.size += 1; // first, or it may go with the place that it had
-      remove(place.id);
-      byId.set(place.id, { place, offer });
-      if (place.standing === "draining") offer.draining.add(place);
-      else if (isPausing(place)) offer.pausing.add(place);
-      else if (isFree(place)) {
-        offer.free.add(place);
-        free += 1;
-      }
+      if (before !== undefined && before.offer !== offer) remove(place.id);
+      change(byId.get(place.id) ?? add(place, offer), place);
     },
     remove,
     get: (id) => byId.get(id)?.place,
@@ -175,12 +196,12 @@ export function places(): Places {
       const matching = matchesOf(requirement);
       const isChoosy = requirement.avoids !== undefined || requirement.excludes !== undefined;
       const unfit = isChoosy ? unfitFor(requirement, matching) : [];
-      let best: Place | undefined;
-      for (const offer of matching) {
-        const first = unfit.length === 0 ? offer.free.first : offer.free.firstThat(({ id }) => !unfit.includes(id));
+      let best: Offering | undefined;
+      for (const { free: ofOffer } of matching) {
+        const first = unfit.length === 0 ? ofOffer.first : ofOffer.firstThat(({ place }) => !unfit.includes(place.id));
         if (first !== undefined && (best === undefined || isEmptier(first, best))) best = first;
       }
-      return best;
+      return best?.place;
     },
     matching(requirement) {
       const one = tied(requirement);
@@ -191,7 +212,7 @@ export function places(): Places {
       const found = matchesOf(requirement);
       const { excludes = [] } = requirement;
       const having = (kind: "pausing" | "draining") =>
-        found.flatMap((offer) => [...offer[kind]]).filter(({ id }) => !excludes.includes(id));
+        found.flatMap((offer) => [...offer[kind]].map(({ place }) => place)).filter(({ id }) => !excludes.includes(id));
       return { taking: takingOf(requirement, found), pausing: having("pausing"), draining: having("draining") };
     },
     get free() {
@@ -220,7 +241,7 @@ function isPausing({ standing, used, slots }: Place): boolean {
 }
 
 /** Spreads the load: the greatest share of free slots, then the first by id. */
-function isEmptier(a: Place, b: Place): boolean {
+function isEmptier({ place: a }: Offering, { place: b }: Offering): boolean {
   const difference = a.used / a.slots - b.used / b.slots;
   return difference < 0 || (difference === 0 && a.id < b.id);
 }

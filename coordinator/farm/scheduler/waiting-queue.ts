@@ -48,11 +48,15 @@ interface Rank {
   readonly groups: Heap<Group>;
 }
 
-/** Those of one fair group in a rank. */
+/** Those of one fair group in a rank. What it is compared by is in itself: of a long queue, nothing else is at hand. */
 interface Group {
   readonly rank: Rank;
   readonly name: string;
   readonly arrivals: Heap<Waiting>;
+  /** Of the fair group, now. */
+  running: number;
+  /** `order` of the first of its arrivals. */
+  firstOrder: number;
 }
 
 /** @param running counts the executions of a fair group that run now; `runningChanged` is called at each change */
@@ -64,29 +68,25 @@ export function waitingQueue(running: (fairGroup: string) => number): WaitingQue
   /** Of each fair group, wherever it waits. */
   const everywhere = new Map<string, Set<Group>>();
 
-  const goesBefore = (a: Waiting, b: Waiting): boolean => {
-    if (a.priority !== b.priority) return a.priority > b.priority;
-    const difference = running(a.fairGroup) - running(b.fairGroup);
-    return difference === 0 ? a.order < b.order : difference < 0;
-  };
-
   function groupOf({ requirement, priority, fairGroup }: Waiting): Group {
     const line = getOrMake(lines, requirement.key, () => {
       return { requirement, ranks: heap<Rank>((a, b) => a.priority > b.priority), size: 0 };
     });
     const ofLine = getOrMake(ranks, line, () => new Map<number, Rank>());
-    const rank = getOrMake(ofLine, priority, () => ({ line, priority, groups: heap<Group>(groupGoesBefore) }));
+    const rank = getOrMake(ofLine, priority, () => ({ line, priority, groups: heap<Group>(isBeforeInRank) }));
     const ofRank = getOrMake(groups, rank, () => new Map<string, Group>());
     return getOrMake(ofRank, fairGroup, () => {
-      const group: Group = { rank, name: fairGroup, arrivals: heap<Waiting>((a, b) => a.order < b.order) };
+      const arrivals = heap<Waiting>((a, b) => a.order < b.order);
+      const group: Group = { rank, name: fairGroup, arrivals, running: running(fairGroup), firstOrder: Infinity };
       getOrMake(everywhere, fairGroup, () => new Set<Group>()).add(group);
       return group;
     });
   }
 
-  function groupGoesBefore(a: Group, b: Group): boolean {
-    const [first, second] = [a.arrivals.first, b.arrivals.first];
-    return first !== undefined && (second === undefined || goesBefore(first, second));
+  /** Its arrivals have changed. */
+  function arrivalsChanged(group: Group): void {
+    group.firstOrder = group.arrivals.first?.order ?? Infinity;
+    group.rank.groups.moved(group);
   }
 
   /** An empty group leaves its rank, an empty rank its line, an empty line the queue. */
@@ -115,7 +115,7 @@ export function waitingQueue(running: (fairGroup: string) => number): WaitingQue
       group.arrivals.add(waiting);
       const { rank } = group;
       rank.groups.add(group);
-      rank.groups.moved(group);
+      arrivalsChanged(group);
       rank.line.ranks.add(rank);
       rank.line.size += 1;
     },
@@ -128,7 +128,7 @@ export function waitingQueue(running: (fairGroup: string) => number): WaitingQue
       if (group.arrivals.size === 1) leave(group);
       group.arrivals.remove(waiting);
       group.rank.line.size -= 1;
-      group.rank.groups.moved(group);
+      arrivalsChanged(group);
       return true;
     },
 
@@ -145,23 +145,36 @@ export function waitingQueue(running: (fairGroup: string) => number): WaitingQue
     },
 
     next(passes) {
-      let best: Waiting | undefined;
+      let best: Group | undefined;
       for (const { requirement, ranks: ofLine } of lines.values()) {
-        const first = ofLine.first?.groups.first?.arrivals.first;
+        const first = ofLine.first?.groups.first;
         if (first === undefined || (best !== undefined && !goesBefore(first, best))) continue;
         if (passes(requirement)) best = first;
       }
-      return best;
+      return best?.arrivals.first;
     },
 
     runningChanged(fairGroup) {
-      for (const group of everywhere.get(fairGroup) ?? []) group.rank.groups.moved(group);
+      const now = running(fairGroup);
+      for (const group of everywhere.get(fairGroup) ?? []) {
+        group.running = now;
+        group.rank.groups.moved(group);
+      }
     },
 
     get size() {
       return entries.size;
     },
   };
+}
+
+function goesBefore(a: Group, b: Group): boolean {
+  if (a.rank.priority !== b.rank.priority) return a.rank.priority > b.rank.priority;
+  return isBeforeInRank(a, b);
+}
+
+function isBeforeInRank(a: Group, b: Group): boolean {
+  return a.running < b.running || (a.running === b.running && a.firstOrder < b.firstOrder);
 }
 
 function getOrMake<K, V>(map: Map<K, V>, key: K, make: () => V): V {

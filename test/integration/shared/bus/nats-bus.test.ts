@@ -4,6 +4,7 @@ import type { Bus } from "../../../../shared/bus/bus.ts";
 import { connectNatsBus } from "../../../../shared/bus/nats-bus.ts";
 import type { MillraceError } from "../../../../shared/errors.ts";
 import { busConformance } from "../../../conformance/bus.ts";
+import { expectShares } from "../../../support/bus-shares.ts";
 import { startNatsServer, type TestNatsServer } from "../../../support/nats-server.ts";
 
 async function connectTo(
@@ -103,4 +104,9 @@ test("a server that is not there, and one that refuses the password, are named",
     code: "unavailable",
     message: expect.stringContaining(url),
   });
+});
+
+test("what comes over a busy connection is heard in shares", async () => {
+  const server = await startNatsServer();
+  await expectShares(await connectTo(server), await connectTo(server));
 });

@@ -2,6 +2,7 @@ import { createServer } from "node:net";
 import { expect, onTestFinished, test } from "vitest";
 import { connectNatsBus } from "../../../../shared/bus/nats-bus.ts";
 import { authorityTrust, type Trust } from "../../../../shared/tls/trust.ts";
+import { expectShares } from "../../../support/bus-shares.ts";
 import { startNatsServer, type TestNatsServer } from "../../../support/nats-server.ts";
 import { listening, testAuthority } from "../../../support/tls-farm.ts";
 
@@ -16,6 +17,7 @@ test("with the farm's own CA messages go through, though the certificate has ano
   const bus = await dial(await startNatsServer(farm), authorityTrust(farm.authority.caPem));
   await bus.subscribe("echo", (message) => message.reply(message.data));
   expect(await bus.request("echo", new Uint8Array([7]), { timeoutMs: 5_000 })).toEqual(new Uint8Array([7]));
+  await expectShares(bus, bus);
 });
 
 test("the connection comes back by the same trust after the server was away", async () => {

@@ -1,4 +1,4 @@
-import { create } from "@bufbuild/protobuf";
+import { create, toBinary } from "@bufbuild/protobuf";
 import { expect, it } from "vitest";
 import { packed } from "../../../../../coordinator/farm/scheduler/packed-request.ts";
 import type { ExecutionRequest } from "../../../../../coordinator/farm/scheduler/scheduler.ts";
@@ -36,4 +36,10 @@ it("says while it waits all that was asked for", () => {
   const kept = packed(full);
   for (const name of Object.keys(full) as (keyof ExecutionRequest)[])
     expect([name, kept[name]]).toEqual([name, full[name]]);
+});
+
+it("gives Action and Command as the bytes that they were", () => {
+  const { action, command } = packed(full).encoded();
+  expect(new Uint8Array(action)).toEqual(toBinary(ActionSchema, full.action));
+  expect(new Uint8Array(command)).toEqual(toBinary(CommandSchema, full.command));
 });
