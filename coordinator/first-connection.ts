@@ -6,17 +6,22 @@ import { limits } from "../shared/limits.ts";
 import { patiently, retry } from "../shared/retry.ts";
 
 /**
- * Connects to a bus that may be starting as we are: after a power cut nobody says in which order. Each failure is told to
- * `onError`; a password that is wrong is not tried again. Gives up after `limits.busFirstMs` with the last error.
+ * Connects to a bus that may be starting, or starting again, as we are: after a power cut nobody says in which order. The same
+ * holds for subscriptions, which parts make as they start. Each failure is told to `onError`; a password that is wrong is not
+ * tried again. Gives up after `limits.busFirstMs` with the last error.
  */
-export function firstConnection(options: NatsBusOptions & { readonly clock: Clock }): Promise<Bus> {
+export async function firstConnection(options: NatsBusOptions & { readonly clock: Clock }): Promise<Bus> {
   const { clock, onError } = options;
-  const endMs = clock.monotonicMs() + limits.busFirstMs;
-  const isRetryable = (error: unknown): boolean => {
-    if (!isTransient(error) || clock.monotonicMs() >= endMs) return false;
-    onError(from(error, "trying again"));
-    return true;
-  };
   const { signal } = new AbortController(); // it ends by itself
-  return retry(() => connectNatsBus(options), { ...patiently, clock, signal, isRetryable });
+  const untilThere = <T>(operation: () => Promise<T>): Promise<T> => {
+    const endMs = clock.monotonicMs() + limits.busFirstMs;
+    const isRetryable = (error: unknown): boolean => {
+      if (!isTransient(error) || clock.monotonicMs() >= endMs) return false;
+      onError(from(error, "trying again"));
+      return true;
+    };
+    return retry(operation, { ...patiently, clock, signal, isRetryable });
+  };
+  const bus = await untilThere(() => connectNatsBus(options));
+  return { ...bus, subscribe: (pattern, handler) => untilThere(() => bus.subscribe(pattern, handler)) };
 }

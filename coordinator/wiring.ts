@@ -20,7 +20,6 @@ import { PoolService } from "../proto/gen/millrace/v1/pool_pb.ts";
 import { RunService } from "../proto/gen/millrace/v1/run_pb.ts";
 import { SecretService } from "../proto/gen/millrace/v1/secret_pb.ts";
 import { ShellService } from "../proto/gen/millrace/v1/shell_pb.ts";
-import { connectNatsBus } from "../shared/bus/nats-bus.ts";
 import { boundedCas } from "../shared/cas/bounded-cas.ts";
 import { openDiskCas } from "../shared/cas/disk-cas.ts";
 import { verifyingCas } from "../shared/cas/verifying-cas.ts";
@@ -323,7 +322,7 @@ async function openBusUsers(
   { clock, own, onError }: Omit<EnrolmentParts, "sqlite" | "agents">,
 ): Promise<BusUsers & Component> {
   if (nats === undefined) return { ...sharedBusUser(), name: "users of the bus" };
-  const monitor = await connectNatsBus({ ...bus, ...nats.monitor, name: "coordinator, users", onError });
+  const monitor = await firstConnection({ ...bus, ...nats.monitor, name: "coordinator, users", clock, onError });
   return natsBusUsers({ nats, monitor: own("bus monitor", monitor), clock, onError });
 }
 

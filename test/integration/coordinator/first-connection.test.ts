@@ -34,6 +34,25 @@ test("a coordinator waits for a bus that starts after it, and says so", async ()
   await bus.subscribe("there", () => {});
 });
 
+test("a bus that goes away again while the coordinator starts is waited for, too", async () => {
+  const server = await startNatsServer();
+  const { url, user, password } = server;
+  const told: MillraceError[] = [];
+  const bus = await firstConnection({
+    ...{ servers: [url], user, password, name: "test", clock: systemClock },
+    onError: (error) => told.push(error),
+  });
+  onTestFinished(() => bus.close());
+  await server.kill();
+  const subscribing = bus.subscribe("there", ({ data, reply }) => reply(data));
+  await vi.waitFor(() => expect(told.length).toBeGreaterThan(0));
+  expect(told[0]?.message).toContain("trying again: subscribing to there");
+  await server.restart();
+  await subscribing;
+  const data = new TextEncoder().encode("heard");
+  expect(await bus.request("there", data, { timeoutMs: 5_000 })).toEqual(data);
+});
+
 test("it gives up in the end, and at once when its password is wrong", async () => {
   const server = await startNatsServer();
   const { url, user } = server;
