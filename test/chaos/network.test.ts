@@ -61,9 +61,9 @@ async function play(round: NetworkRound, there: NetworkFarm): Promise<void> {
     const tar = await tarOf({ "millrace.yaml": networkPipeline(round, sha256), input });
     const { run } = await services.runs.submitRunArchive(archive(tar));
     const striking = strikeAll(round.strikes, { farm: there, disks }, over.signal);
-    striking.catch(() => {}); // awaited below
     const followed = followRun(services, { run, signal: leaving.signal, names });
-    const events = await followed.events;
+    // What cannot be healed is why a run does not end, and is told instead.
+    const events = await Promise.race([followed.events, striking.then(() => followed.events)]);
     over.abort();
     await striking;
     await followed.log;
